@@ -1,0 +1,51 @@
+# Everything a user or developer runs. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.pubner-installed
+LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt
+PUBNER_DATA ?= $(wildcard ../shared/data)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup annotate test check bench train lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## create .venv with the locked dependencies and pubner in it
+
+$(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another with: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+annotate: setup ## annotate the bundled PubMed sample into out/
+	$(BIN)/pubner annotate --output out
+
+test: setup ## run the whole test suite with coverage
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+check: setup ## lint, format, types, import rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## measure parsing, throughput and the end-to-end score
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m tests.bench
+
+train: setup ## train the shipped checkpoint again into out/checkpoint (resumable)
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner train mtl --recipe shipped --output out/checkpoint
+
+lock: $(STAMP) ## write the hashed lock files again
+	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header uv.in -o uv.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training -c requirements/runtime.txt -o requirements/training.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training --extra dev -c requirements/training.txt -o requirements/dev.txt
+
+clean: ## remove the environment and what the targets wrote
+	rm -rf $(VENV) out dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,35 @@
+"""The one error family. Each message states the value, what was expected, and what to do."""
+
+
+class PubnerError(Exception):
+    """Root of every error that pubner raises on purpose; `exit_code` is the command's status."""
+
+    exit_code = 2
+
+
+class SettingsError(PubnerError):
+    """A wrong option, environment variable or settings file."""
+
+
+class InputError(PubnerError):
+    """An input that cannot be read at all: missing, unreadable, or refused by its checksum."""
+
+
+class RecordError(PubnerError):
+    """One record that cannot be used. It becomes a dead letter; the stream goes on."""
+
+
+class CheckpointError(PubnerError):
+    """A checkpoint that is missing, altered, or contradicts its manifest."""
+
+
+class CorpusError(PubnerError):
+    """A corpus file that breaks its tag scheme or layout; names file, line and reason."""
+
+
+class OutputError(PubnerError):
+    """An output folder that cannot be written, or that belongs to another run's settings."""
+
+
+class TrainingError(PubnerError):
+    """A training run that cannot start or go on: a recipe, a saved state, an encoder."""

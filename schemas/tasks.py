@@ -1,0 +1,74 @@
+"""Tasks (one head a corpus), their labels, and the normalised entity types."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.errors import PubnerError
+
+
+class EntityType(StrEnum):
+    """The normalised type of an entity, shared by all heads."""
+
+    GENE = "Gene"
+    PROTEIN = "Protein"
+    DNA = "DNA"
+    RNA = "RNA"
+    CELL_LINE = "CellLine"
+    CELL_TYPE = "CellType"
+    CHEMICAL = "Chemical"
+    DISEASE = "Disease"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label of a corpus: its own `name` and the normalised `entity_type`."""
+
+    name: str
+    entity_type: EntityType
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one head does: `name` (also the head's name) and its labels in a fixed order."""
+
+    name: str
+    labels: tuple[Label, ...]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels' own names, in order."""
+        return tuple(label.name for label in self.labels)
+
+    def entity_type(self, label: str) -> EntityType:
+        """Return the normalised type of `label`.
+
+        :raises PubnerError: if the task has no such label.
+        """
+        for known in self.labels:
+            if known.name == label:
+                return known.entity_type
+        raise PubnerError(f"task {self.name!r} has no label {label!r}; it has {self.label_names}")
+
+
+def _task(name: str, **labels: EntityType) -> Task:
+    return Task(name, tuple(Label(label, kind) for label, kind in labels.items()))
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        _task("ncbi-disease", Disease=EntityType.DISEASE),
+        _task("bc5cdr", Chemical=EntityType.CHEMICAL, Disease=EntityType.DISEASE),
+        _task("bc2gm", GENE=EntityType.GENE),
+        _task(
+            "jnlpba",
+            protein=EntityType.PROTEIN,
+            DNA=EntityType.DNA,
+            RNA=EntityType.RNA,
+            cell_type=EntityType.CELL_TYPE,
+            cell_line=EntityType.CELL_LINE,
+        ),
+        _task("bc4chemd", Chemical=EntityType.CHEMICAL),
+    )
+}
+"""The five corpora that pubner is made for, by head name."""

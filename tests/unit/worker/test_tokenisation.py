@@ -1,0 +1,129 @@
+"""Word pieces, their offsets and letter-case classes; spans to tags and back."""
+
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+
+from schemas.errors import CheckpointError, RecordError
+from schemas.records import Span
+from schemas.tags import iobes_tags
+from tests.support.checkpoints import tiny_tokenizer
+from worker.alignment import project_spans, recover_spans, tag_runs
+from worker.tokenisation import WordPieceTokeniser, load_tokeniser
+
+TOKENISER = WordPieceTokeniser(tiny_tokenizer())
+TEXT = st.text(
+    st.one_of(
+        st.sampled_from(string.ascii_letters + string.digits + " -/()'.,\n\t"),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=60,
+)
+
+
+@given(TEXT)
+def test_offsets_lie_in_the_text_in_order(text: str) -> None:
+    (pieces,) = TOKENISER.encode([text])
+    assert (pieces.starts <= pieces.ends).all()
+    assert (pieces.ends <= len(text)).all()
+    assert (np.diff(pieces.starts) >= 0).all()
+    assert len(pieces.pretoken_starts) == len(pieces.pretoken_ends) == int(pieces.first.sum())
+
+
+def test_pieces_of_a_text_beyond_ascii_point_at_its_code_points() -> None:
+    text = "𝛽-Catenin (β) causes\u00a0Sjögren's"
+    (pieces,) = TOKENISER.encode([text])
+    pretokens = [
+        text[start:end]
+        for start, end in zip(pieces.pretoken_starts, pieces.pretoken_ends, strict=True)
+    ]
+    assert pretokens == ["𝛽", "-", "Catenin", "(", "β", ")", "causes", "Sjögren", "'", "s"]
+
+
+def test_letter_case_survives_an_uncased_vocabulary() -> None:
+    (pieces,) = TOKENISER.encode(["was WAS Was wAs 123 ΔF Été"])
+    case = pieces.case[pieces.first].tolist()
+    assert case[0] == 0
+    spelled = TOKENISER.encode(["W w Ж ж ß 7"])[0]
+    assert spelled.case.tolist() == [2, 0, 2, 0, 0, 0]
+    whole = WordPieceTokeniser(tiny_tokenizer()).encode(["Cancer CANCER CanCer cancer"])[0]
+    assert whole.case.tolist() == [1, 2, 3, 0]
+
+
+def test_nothing_is_cut_off_or_padded() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=8)
+    pieces = WordPieceTokeniser(tokenizer).encode(["a b c d e f g", "a"])
+    assert [len(p) for p in pieces] == [7, 1]
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(RecordError, match="surrogate"):
+        TOKENISER.encode(["fine", "bad \ud800"])
+
+
+def test_a_file_that_is_no_tokeniser_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="no readable tokenizer"):
+        load_tokeniser(tmp_path / "tokenizer.json")
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "words.json"))
+    with pytest.raises(CheckpointError, match="special word pieces"):
+        load_tokeniser(tmp_path / "words.json")
+
+
+@st.composite
+def text_with_spans(draw: st.DrawFn) -> tuple[str, list[Span]]:
+    """Draw a text, and spans that begin and end at pre-token edges and do not overlap."""
+    text = draw(TEXT)
+    (pieces,) = TOKENISER.encode([text])
+    starts, ends = pieces.pretoken_starts.tolist(), pieces.pretoken_ends.tolist()
+    spans = []
+    at = 0
+    while at < len(starts):
+        length = draw(st.integers(1, 3))
+        last = min(at + length, len(starts)) - 1
+        label = draw(st.sampled_from(["Chemical", "Disease", None]))
+        # Pre-tokens that share code points (a character that decomposes) have no edge between.
+        clean = (at == 0 or ends[at - 1] <= starts[at]) and (
+            last + 1 == len(starts) or ends[last] <= starts[last + 1]
+        )
+        if label and clean and starts[at] < ends[last]:
+            spans.append(Span(starts[at], ends[last], label))
+        at = last + 1
+    return text, spans
+
+
+@given(text_with_spans())
+def test_spans_to_tags_and_back_is_the_identity(case: tuple[str, list[Span]]) -> None:
+    text, spans = case
+    (pieces,) = TOKENISER.encode([text])
+    labels = ("Chemical", "Disease")
+    projection = project_spans(pieces, spans, labels)
+    recovered = recover_spans(pieces, projection.tags, labels)
+    assert sorted((*recovered, *projection.unreachable)) == sorted(spans)
+    if len(set(pieces.pretoken_starts.tolist())) == len(pieces.pretoken_starts):
+        assert projection.unreachable == ()
+
+
+def test_spans_that_no_tags_can_stand_for_are_told() -> None:
+    (pieces,) = TOKENISER.encode(["breast cancer gene"])
+    spans = [Span(0, 13, "A"), Span(7, 13, "A"), Span(15, 18, "A"), Span(13, 14, "A")]
+    projection = project_spans(pieces, spans, ("A",))
+    assert projection.unreachable == (Span(7, 13, "A"), Span(13, 14, "A"), Span(15, 18, "A"))
+    names = iobes_tags(("A",))
+    assert [names[tag] for tag in projection.tags] == ["B-A", "E-A", "O"]
+    with pytest.raises(ValueError, match="label 'B'"):
+        project_spans(pieces, [Span(0, 6, "B")], ("A",))
+
+
+def test_incomplete_mentions_make_no_run() -> None:
+    assert tag_runs(["I-A", "E-A", "B-A", "O", "S-A", "B-A", "I-B", "E-A", "B-B", "E-B"]) == [
+        (4, 4, "A"),
+        (8, 9, "B"),
+    ]

@@ -1,0 +1,1 @@
+"""The runtime around a checkpoint: text in, mentions out. Knows nothing of Beam."""

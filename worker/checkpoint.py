@@ -1,0 +1,169 @@
+"""Checkpoints on disk: find, verify, load, write.
+
+A checkpoint is a folder: `model.safetensors` (fp16), `config.json` (the encoder's),
+`tokenizer.json` and, written last, `manifest.json`. Nothing in it is ever unpickled.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from schemas.errors import CheckpointError
+from schemas.manifest import CheckpointManifest, CorpusEntry, LabelEntry, TaskEntry, content_id
+from schemas.tasks import Task
+
+DEFAULT = "default"
+MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+TOKENISER = "tokenizer.json"
+MODEL_FILES = (WEIGHTS, CONFIG, TOKENISER)
+
+
+def default_checkpoint() -> Path:
+    """Return the folder of the checkpoint that pubner ships."""
+    return Path(str(resources.files("worker").joinpath("default_checkpoint")))
+
+
+def resolve_checkpoint(name: str) -> Path:
+    """Return the folder that `name` stands for: `default`, or a path.
+
+    :raises CheckpointError: if there is no such folder, or it holds no manifest.
+    """
+    path = default_checkpoint() if name == DEFAULT else Path(name)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"no checkpoint at {name!r}: expected a folder with {MANIFEST}, or {DEFAULT!r} "
+            "for the one that pubner ships"
+        )
+    if not (path / MANIFEST).is_file():
+        raise CheckpointError(
+            f"{name!r} is no checkpoint: it has no {MANIFEST} (which is written last, so a copy or "
+            "an export that broke off has none); copy or export it again"
+        )
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_manifest(path: Path, *, verify: bool = True) -> CheckpointManifest:
+    """Read a checkpoint's manifest; with `verify`, check every file's digest and the id.
+
+    :raises CheckpointError: if the manifest is missing or malformed, or a file is missing, altered
+        or does not belong to the id.
+    """
+    file = path / MANIFEST
+    try:
+        manifest = CheckpointManifest.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CheckpointError(
+            f"{file} is no valid manifest: {where}: {first['msg']}; export the checkpoint again"
+        ) from error
+    names = [task.name for task in manifest.tasks]
+    if len(set(names)) != len(names):
+        raise CheckpointError(f"{file} names a head twice: {names}")
+    if verify:
+        _verify(path, manifest)
+    return manifest
+
+
+def _verify(path: Path, manifest: CheckpointManifest) -> None:
+    for name, expected in manifest.files.items():
+        if Path(name).name != name:
+            raise CheckpointError(f"{path / MANIFEST} names a file outside the checkpoint: {name}")
+        try:
+            found = file_digest(path / name)
+        except OSError as error:
+            raise CheckpointError(
+                f"checkpoint {path}: {name} cannot be read ({error.strerror}); copy it again"
+            ) from error
+        if found != expected:
+            raise CheckpointError(
+                f"checkpoint {path}: {name} is not what the manifest says (SHA-256 {found[:12]}…, "
+                f"expected {expected[:12]}…); it was altered or copied badly, copy it again"
+            )
+    identity = content_id(
+        manifest.files,
+        manifest.tasks,
+        letter_case=manifest.letter_case,
+        max_pieces=manifest.max_pieces,
+        calibration=manifest.calibration,
+    )
+    if identity != manifest.id:
+        raise CheckpointError(
+            f"checkpoint {path}: the manifest's id {manifest.id} is not that of its content "
+            f"({identity}); the manifest was edited, export the checkpoint again"
+        )
+
+
+def task_entries(tasks: Sequence[Task]) -> tuple[TaskEntry, ...]:
+    """Return the manifest's form of `tasks`."""
+    return tuple(
+        TaskEntry(
+            name=task.name,
+            labels=tuple(
+                LabelEntry(name=label.name, entity_type=label.entity_type) for label in task.labels
+            ),
+        )
+        for task in tasks
+    )
+
+
+def write_manifest(
+    path: Path,
+    *,
+    tasks: Sequence[Task],
+    letter_case: bool,
+    max_pieces: int,
+    recipe: Mapping[str, Any],
+    encoder_source: str,
+    corpora: Sequence[CorpusEntry],
+    metrics: Mapping[str, Mapping[str, float]],
+    versions: Mapping[str, str],
+    files: Sequence[str] = MODEL_FILES,
+) -> CheckpointManifest:
+    """Write `manifest.json` over the files in the folder `path`: the last step of an export.
+
+    The manifest is moved into place in one step, so that a folder with one is complete.
+    """
+    digests = {name: file_digest(path / name) for name in files}
+    entries = task_entries(tasks)
+    manifest = CheckpointManifest(
+        id=content_id(
+            digests, entries, letter_case=letter_case, max_pieces=max_pieces, calibration={}
+        ),
+        kind="encoder",
+        tasks=entries,
+        letter_case=letter_case,
+        max_pieces=max_pieces,
+        recipe=dict(recipe),
+        encoder_source=encoder_source,
+        corpora=tuple(corpora),
+        metrics={name: dict(values) for name, values in metrics.items()},
+        versions=dict(versions),
+        files=digests,
+    )
+    replace_manifest(path, manifest)
+    return manifest
+
+
+def replace_manifest(path: Path, manifest: CheckpointManifest) -> None:
+    """Put `manifest` in place in the folder `path` in one step."""
+    temporary = path / f".{MANIFEST}.tmp"
+    temporary.write_text(
+        json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
+    temporary.replace(path / MANIFEST)

@@ -1,0 +1,107 @@
+"""What a command prints and writes: JSON for programs, tables for people."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def write_json(value: object, file: str) -> None:
+    """Write `value` as JSON to `file`, or to standard output where `file` is `-`.
+
+    Parent folders are made; a regular file appears whole or not at all.
+
+    :raises OutputError: if the file cannot be written.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    path = Path(file)
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        raise OutputError(f"cannot write {file!r}: {error.strerror or error}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def human_console(json_file: str | None = None) -> "Console":
+    """Return where text for people goes: standard error when `json_file` is `-`.
+
+    Standard output then holds the JSON alone. Without a terminal there are no colour codes, and
+    lines are 120 columns wide, whatever the environment says.
+    """
+    from rich.console import Console
+
+    to_stderr = json_file == "-"
+    terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
+    return Console(
+        stderr=to_stderr,
+        force_terminal=terminal,
+        width=None if terminal else 120,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_table(
+    console: "Console",
+    rows: Iterable[Sequence[object]],
+    *,
+    columns: Sequence[str] = (),
+    title: str | None = None,
+    right: Iterable[int] = (),
+) -> None:
+    """Print `rows` as a table; `right` are the indices of the columns set flush right.
+
+    A cell may be any object: a `rich.text.Text` keeps its style, everything else is shown as text.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    flush_right = set(right)
+    materialised = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(columns))
+    width = max([len(columns), *(len(row) for row in materialised)], default=0)
+    for index in range(width):
+        table.add_column(
+            columns[index] if index < len(columns) else "",
+            justify="right" if index in flush_right else "left",
+            overflow="fold",
+        )
+    for row in materialised:
+        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+    console.print(table)

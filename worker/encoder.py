@@ -1,0 +1,174 @@
+"""A checkpoint's encoder and heads, loaded onto a device: padded batches in, logits out."""
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from schemas.errors import CheckpointError, SettingsError
+from schemas.manifest import CheckpointManifest
+from schemas.tasks import Task
+from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, read_manifest
+from worker.decoding import head_layout
+from worker.model import MultiHeadModel, build_model, load_config
+from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
+from worker.windows import PaddedBatch
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Encoder:
+    """A verified checkpoint on its device. Immutable; safe to share between threads."""
+
+    def __init__(
+        self,
+        model: MultiHeadModel,
+        tokeniser: WordPieceTokeniser,
+        *,
+        checkpoint_id: str,
+        tasks: Sequence[Task],
+        letter_case: bool,
+        max_pieces: int,
+        device: torch.device,
+        precision: torch.dtype,
+    ) -> None:
+        self.tokeniser = tokeniser
+        self.checkpoint_id = checkpoint_id
+        self.tasks = tuple(tasks)
+        self.max_pieces = max_pieces
+        self.device = device
+        self.precision = precision
+        self._letter_case = letter_case
+        self._model = model.eval().to(device=device, dtype=precision)
+        self._lock = threading.Lock()
+
+    def logits(self, batch: PaddedBatch) -> npt.NDArray[np.float32]:
+        """Score the selected pieces of a padded batch; shape (selected pieces, tags), float32."""
+        with self._lock, torch.inference_mode():
+            case = torch.from_numpy(batch.case).to(self.device) if self._letter_case else None
+            scores = self._model(
+                torch.from_numpy(batch.ids).to(self.device),
+                torch.from_numpy(batch.mask).to(self.device),
+                case,
+                torch.from_numpy(batch.select).to(self.device),
+            )
+            out: npt.NDArray[np.float32] = scores.float().cpu().numpy()
+        return out
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `name` stands for; `auto` is a GPU where there is one.
+
+    :raises SettingsError: if the name is none of a device, or the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"no device {name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"device {name!r} asked for, but no usable GPU is here; take cpu")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return fp32 or bf16; `auto` is bf16 where the device multiplies it natively.
+
+    :raises SettingsError: if the name is none of the precisions.
+    """
+    if name not in PRECISIONS:
+        raise SettingsError(f"no precision {name!r}: expected one of {', '.join(PRECISIONS)}")
+    if name == "auto":
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bf16()
+        name = "bf16" if native else "fp32"
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this processor multiplies bf16 natively (AMX, or AVX-512's bf16 instructions)."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def load_encoder(
+    path: Path, *, device: str = "auto", threads: int | None = None, precision: str = "auto"
+) -> Encoder:
+    """Load the checkpoint in the folder `path` after verifying every file.
+
+    :raises CheckpointError: if it is missing, altered, or contradicts its manifest.
+    :raises SettingsError: if the device or precision is not to be had.
+    """
+    manifest = read_manifest(path)
+    if manifest.kind != "encoder":
+        raise CheckpointError(
+            f"checkpoint {path} is of kind {manifest.kind!r}; this version reads 'encoder'"
+        )
+    place = choose_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        config = load_config(json.loads((path / CONFIG).read_text("utf-8")))
+        weights = load_file(path / WEIGHTS)
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+    tokeniser = load_tokeniser(path / TOKENISER)
+    width = head_layout(manifest.task_records()).width
+    _check(path, manifest, config.to_dict(), width, weights)
+    if tokeniser.vocabulary_size > int(config.vocab_size):
+        raise CheckpointError(
+            f"checkpoint {path}: the tokeniser has {tokeniser.vocabulary_size} word pieces, the "
+            f"encoder {config.vocab_size}; they do not belong together"
+        )
+    model = build_model(config, width)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"checkpoint {path}: weights do not fit config.json: {reason}") from (
+            error
+        )
+    return Encoder(
+        model,
+        tokeniser,
+        checkpoint_id=manifest.id,
+        tasks=manifest.task_records(),
+        letter_case=manifest.letter_case,
+        max_pieces=manifest.max_pieces,
+        device=place,
+        precision=choose_precision(precision, place),
+    )
+
+
+def _check(
+    path: Path,
+    manifest: CheckpointManifest,
+    config: dict[str, object],
+    width: int,
+    weights: dict[str, torch.Tensor],
+) -> None:
+    """Check that weights, configuration and manifest speak of the same heads and inputs."""
+    heads = weights.get("heads.weight")
+    if heads is None or heads.shape[0] != width:
+        found = "none" if heads is None else f"{heads.shape[0]}"
+        names = ", ".join(task.name for task in manifest.tasks)
+        raise CheckpointError(
+            f"checkpoint {path}: the manifest names the heads {names} ({width} tags), the weights "
+            f"hold {found} tags; a head is missing, export the checkpoint again"
+        )
+    if manifest.letter_case and config.get("type_vocab_size") != CASE_CLASSES:
+        raise CheckpointError(
+            f"checkpoint {path}: the manifest says that the encoder reads letter case, but it has "
+            f"{config.get('type_vocab_size')} token types, expected {CASE_CLASSES}"
+        )
+    longest = config.get("max_position_embeddings")
+    if isinstance(longest, int) and manifest.max_pieces > longest:
+        raise CheckpointError(
+            f"checkpoint {path}: max_pieces is {manifest.max_pieces}, the encoder reads {longest}"
+        )

@@ -1,0 +1,112 @@
+"""The options of a settings class, read from its fields: names, kinds, and the help text."""
+
+import sys
+import textwrap
+import types
+import typing
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+CONFIG = "config"
+OPTION_NAMES = {"json_file": "json"}
+"""Fields that cannot bear their option's name, since pydantic has a method of that name."""
+
+
+def option_name(field: str) -> str:
+    """Return a field's option without dashes in front: `block_size` gives `block-size`."""
+    return OPTION_NAMES.get(field, field).replace("_", "-")
+
+
+def field_name(option: str) -> str:
+    """Return the field of an option or TOML key, written with `-` or `_`."""
+    name = option.replace("-", "_")
+    return next((field for field, other in OPTION_NAMES.items() if other == name), name)
+
+
+def plain_type(info: FieldInfo) -> object:
+    """Return what a field's annotation says of a value that is not None."""
+    annotation: object = info.annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return members[0] if len(members) == 1 else annotation
+    return annotation
+
+
+def is_list(info: FieldInfo) -> bool:
+    """Whether the option takes several values."""
+    return typing.get_origin(plain_type(info)) in (list, tuple, set, frozenset)
+
+
+def is_flag(info: FieldInfo) -> bool:
+    """Whether the option is a pair `--name` and `--no-name` without a value."""
+    return plain_type(info) is bool
+
+
+def print_help(
+    cls: type[BaseModel], *, prog: str, description: str, positional: str | None = None
+) -> None:
+    """Print what the command does and every option with its description and default."""
+    lines = [f"usage: {prog} [OPTION...]{_usage(cls, positional)}", "", _wrap(description, 0), ""]
+    if positional is not None:
+        info = cls.model_fields[positional]
+        lines += [*_entry(positional.upper(), info.description or ""), ""]
+    lines.append("options:")
+    for name, info in cls.model_fields.items():
+        if name != positional:
+            lines += _entry(_signature(name, info), _explain(info))
+    lines += _entry("--config FILE", "a TOML file with settings; also PUBNER_CONFIG")
+    lines += _entry("-h, --help", "print this and exit")
+    lines += ["", "Every option is also an environment variable, PUBNER_<OPTION>."]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _usage(cls: type[BaseModel], positional: str | None) -> str:
+    if positional is None:
+        return ""
+    info = cls.model_fields[positional]
+    word = positional.upper() + ("..." if is_list(info) else "")
+    return f" {word}" if info.is_required() else f" [{word}]"
+
+
+def _signature(name: str, info: FieldInfo) -> str:
+    option = option_name(name)
+    if is_flag(info):
+        return f"--{option} | --no-{option}"
+    choices = _choices(plain_type(info))
+    if choices:
+        return f"--{option} {{{','.join(choices)}}}"
+    placeholder = name.removeprefix("json_").upper()
+    return f"--{option} {placeholder}{'[,...]' if is_list(info) else ''}"
+
+
+def _choices(kind: object) -> list[str]:
+    if typing.get_origin(kind) is typing.Literal:
+        return [str(value) for value in typing.get_args(kind)]
+    if isinstance(kind, type) and hasattr(kind, "__members__"):
+        return [str(member.value) for member in kind.__members__.values()]
+    return []
+
+
+def _explain(info: FieldInfo) -> str:
+    text = info.description or ""
+    if info.is_required():
+        return f"{text} (required)".strip()
+    default = info.get_default(call_default_factory=True, validated_data={})
+    if default is None or default in ((), []):
+        return text
+    if isinstance(default, bool):
+        shown = "yes" if default else "no"
+    elif isinstance(default, list | tuple):
+        shown = ",".join(str(part) for part in default)
+    else:
+        shown = str(default)
+    return f"{text} (default: {shown})".strip()
+
+
+def _wrap(text: str, indent: int) -> str:
+    return textwrap.fill(text, 88, initial_indent=" " * indent, subsequent_indent=" " * indent)
+
+
+def _entry(head: str, text: str) -> list[str]:
+    return [f"  {head}", *([_wrap(text, 6)] if text else [])]

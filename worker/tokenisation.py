@@ -1,0 +1,155 @@
+"""Text to word pieces with code-point offsets, pre-token marks and letter-case classes.
+
+The tokeniser is a WordPiece `tokenizer.json` (Wu et al. 2016; BERT's normaliser and pre-tokeniser,
+Devlin et al. 2019). A *pre-token* is what BERT's pre-tokeniser splits off: a run of letters and
+digits, or one punctuation mark. Tags are read at the first word piece of each pre-token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Encoding, Tokenizer
+
+from schemas.errors import CheckpointError, RecordError
+
+CASE_CLASSES = 4
+"""How many letter-case classes there are: 0 none upper, 1 first upper, 2 all upper, 3 mixed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordPieces:
+    """The word pieces of one text, without special tokens; all arrays have shape (pieces,).
+
+    `ids` are vocabulary ids; `starts` and `ends` half-open code-point offsets into the text;
+    `first` marks the first piece of each pre-token; `case` is the letter-case class of the piece
+    in the original text (an uncased vocabulary forgets it; see `CASE_CLASSES`).
+    """
+
+    ids: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+    first: npt.NDArray[np.bool_]
+    case: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def pretoken_starts(self) -> npt.NDArray[np.int32]:
+        """Where each pre-token begins, in code points; shape (pre-tokens,)."""
+        return self.starts[self.first]
+
+    @property
+    def pretoken_ends(self) -> npt.NDArray[np.int32]:
+        """Where each pre-token ends, in code points; shape (pre-tokens,)."""
+        last = np.append(self.first[1:], True) if len(self.first) else self.first
+        return self.ends[last]
+
+
+class WordPieceTokeniser:
+    """A loaded `tokenizer.json`; cuts nothing off and pads nothing."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self.pad_id = self._special("[PAD]", "<pad>")
+        self.start_id = self._special("[CLS]", "<s>")
+        self.end_id = self._special("[SEP]", "</s>")
+        self.unknown_id = self._special("[UNK]", "<unk>")
+
+    def _special(self, *names: str) -> int:
+        for name in names:
+            found = self._tokenizer.token_to_id(name)
+            if found is not None:
+                return int(found)
+        raise CheckpointError(
+            f"the tokeniser has none of the special word pieces {names}; "
+            "give a tokenizer.json of a BERT-like encoder"
+        )
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many ids the vocabulary has."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, texts: Sequence[str]) -> list[WordPieces]:
+        """Return the word pieces of each text, in order.
+
+        :raises RecordError: if a text holds a lone surrogate, which is not Unicode text.
+        """
+        try:
+            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise RecordError(
+                "the text holds a lone surrogate, which no UTF-8 output can store; "
+                "mend the source's character encoding"
+            ) from error
+        return [
+            _word_pieces(text, encoding) for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    def save(self, path: Path) -> None:
+        """Write the tokeniser as `tokenizer.json` to `path`."""
+        self._tokenizer.save(str(path), pretty=False)
+
+
+def load_tokeniser(path: Path) -> WordPieceTokeniser:
+    """Read a `tokenizer.json`.
+
+    :raises CheckpointError: if it is missing or no tokeniser.
+    """
+    try:
+        return WordPieceTokeniser(Tokenizer.from_file(str(path)))
+    except CheckpointError:
+        raise
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(
+            f"{path} is no readable tokenizer.json ({error}); copy the checkpoint again"
+        ) from error
+
+
+def _word_pieces(text: str, encoding: Encoding) -> WordPieces:
+    offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    words = np.array(encoding.word_ids, dtype=np.int64)
+    first = np.ones(len(words), dtype=np.bool_)
+    first[1:] = words[1:] != words[:-1]
+    return WordPieces(
+        ids=np.array(encoding.ids, dtype=np.int32),
+        starts=starts,
+        ends=ends,
+        first=first,
+        case=_case_classes(text, starts, ends),
+    )
+
+
+def _case_classes(
+    text: str, starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint8]:
+    """Return the letter-case class of each piece; shape (pieces,)."""
+    if not len(starts):
+        return np.zeros(0, dtype=np.uint8)
+    points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    upper = (points >= ord("A")) & (points <= ord("Z"))
+    lower = (points >= ord("a")) & (points <= ord("z"))
+    foreign = points > 127
+    if foreign.any():
+        distinct, where = np.unique(points[foreign], return_inverse=True)
+        characters = [chr(point) for point in distinct]
+        upper[foreign] = np.array([c.isupper() for c in characters])[where]
+        lower[foreign] = np.array([c.islower() for c in characters])[where]
+    upper_before = np.concatenate(([0], np.cumsum(upper)))
+    lower_before = np.concatenate(([0], np.cumsum(lower)))
+    uppers = upper_before[ends] - upper_before[starts]
+    lowers = lower_before[ends] - lower_before[starts]
+    begins_upper = upper[np.minimum(starts, len(points) - 1)]
+    classes = np.where(
+        uppers == 0,
+        0,
+        np.where(lowers == 0, 2, np.where((uppers == 1) & begins_upper, 1, 3)),
+    )
+    return classes.astype(np.uint8)

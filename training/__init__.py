@@ -1,0 +1,1 @@
+"""Offline training: corpora, the loop, evaluation, export."""

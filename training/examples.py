@@ -1,0 +1,155 @@
+"""From corpus sentences to labelled word pieces, and to windows of consecutive sentences.
+
+Joining sentences by a space adds no word piece, so a window's pieces are those of its sentences
+one after the other: each sentence is split into word pieces once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.tasks import Task
+from training.corpora.spans import sentence_text, spans_of
+from training.corpora.tsv import Sentence
+from training.recipe import Recipe
+from worker.alignment import project_spans
+from worker.tokenisation import WordPieces, WordPieceTokeniser
+from worker.windows import SPECIAL_PIECES, cut_windows
+
+IGNORED = -100
+"""The tag of a piece that teaches nothing; `cross_entropy` passes it over."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledPieces:
+    """Word pieces with the tag of each, all of shape (pieces,).
+
+    `tags` indexes the head's own tags at first pieces of pre-tokens, and is `IGNORED` elsewhere.
+    """
+
+    ids: npt.NDArray[np.int32]
+    case: npt.NDArray[np.uint8]
+    tags: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledSentence:
+    """A sentence of a corpus as labelled pieces; `starts_document` ends a window before it."""
+
+    pieces: LabelledPieces
+    starts_document: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadData:
+    """All training sentences of one head; `unreachable` mentions of them have no tags."""
+
+    task: Task
+    sentences: tuple[LabelledSentence, ...]
+    unreachable: int
+
+    @property
+    def pieces(self) -> int:
+        """The number of word pieces of all sentences."""
+        return sum(len(sentence.pieces) for sentence in self.sentences)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """One training example: consecutive sentences of the corpus of head number `head`."""
+
+    head: int
+    pieces: LabelledPieces
+
+    @property
+    def length(self) -> int:
+        """The window's length in word pieces, special ones included."""
+        return len(self.pieces) + SPECIAL_PIECES
+
+
+def label_sentences(
+    task: Task, sentences: Sequence[Sentence], tokeniser: WordPieceTokeniser
+) -> HeadData:
+    """Split `sentences` into word pieces and project their mentions onto them.
+
+    :raises ValueError: if a sentence has a label that `task` does not know.
+    """
+    encoded = tokeniser.encode([sentence_text(sentence.words)[0] for sentence in sentences])
+    out = []
+    unreachable = 0
+    for sentence, pieces in zip(sentences, encoded, strict=True):
+        projection = project_spans(pieces, spans_of(sentence), task.label_names)
+        unreachable += len(projection.unreachable)
+        out.append(LabelledSentence(_labelled(pieces, projection.tags), sentence.starts_document))
+    return HeadData(task, tuple(out), unreachable)
+
+
+def _labelled(pieces: WordPieces, tags: npt.NDArray[np.int64]) -> LabelledPieces:
+    spread = np.full(len(pieces), IGNORED, dtype=np.int64)
+    spread[pieces.first] = tags
+    return LabelledPieces(pieces.ids, pieces.case, spread)
+
+
+def draw_windows(
+    head: int, data: HeadData, recipe: Recipe, rng: np.random.Generator
+) -> list[Window]:
+    """Partition a corpus into windows of random size; every sentence is in exactly one.
+
+    A window ends before a document begins and before it would be longer than the recipe's
+    `max_pieces`. A single sentence longer than that becomes several windows that overlap, in which
+    each piece is labelled once.
+    """
+    room = recipe.max_pieces - SPECIAL_PIECES
+    windows: list[Window] = []
+    begun: list[LabelledPieces] = []
+    length = wanted = 0
+
+    def close() -> None:
+        nonlocal length
+        if begun:
+            windows.append(Window(head, _join(begun)))
+            begun.clear()
+            length = 0
+
+    for sentence in data.sentences:
+        pieces = sentence.pieces
+        if not len(pieces):
+            continue
+        if sentence.starts_document or len(begun) >= wanted or length + len(pieces) > room:
+            close()
+        if not begun:
+            single = rng.random() < recipe.single_share
+            size = int(rng.integers(recipe.min_sentences, recipe.max_sentences + 1))
+            wanted = recipe.min_sentences if single else size
+        if len(pieces) > room:
+            windows.extend(Window(head, part) for part in _split(pieces, recipe.max_pieces))
+            continue
+        begun.append(pieces)
+        length += len(pieces)
+    close()
+    return windows
+
+
+def _join(parts: Sequence[LabelledPieces]) -> LabelledPieces:
+    return LabelledPieces(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.case for part in parts]),
+        np.concatenate([part.tags for part in parts]),
+    )
+
+
+def _split(pieces: LabelledPieces, max_pieces: int) -> list[LabelledPieces]:
+    out = []
+    for window in cut_windows(0, len(pieces), max_pieces, max_pieces // 4):
+        tags = np.full(window.stop - window.start, IGNORED, dtype=np.int64)
+        kept = slice(window.keep_start, window.keep_stop)
+        shifted = slice(window.keep_start - window.start, window.keep_stop - window.start)
+        tags[shifted] = pieces.tags[kept]
+        inside = slice(window.start, window.stop)
+        out.append(LabelledPieces(pieces.ids[inside], pieces.case[inside], tags))
+    return out

@@ -1,0 +1,72 @@
+"""Export of trained weights as a checkpoint: fp16 safetensors, tokeniser, config, manifest last."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import PretrainedConfig
+
+from schemas.manifest import CheckpointManifest, CorpusEntry
+from schemas.tasks import Task
+from training.corpora.corpus import mention_count
+from training.corpora.tsv import Sentence
+from training.encoders import config_values
+from training.recipe import Recipe
+from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, write_manifest
+from worker.tokenisation import WordPieceTokeniser
+
+
+def half_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights as fp16 tensors on the processor, by name."""
+    return {
+        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()
+    }
+
+
+def corpus_entry(name: str, split: str, path: Path, sentences: Sequence[Sentence]) -> CorpusEntry:
+    """Describe the corpus file at `path` for the manifest."""
+    return CorpusEntry(
+        name=name,
+        split=split,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sentences=len(sentences),
+        mentions=sum(mention_count(sentence) for sentence in sentences),
+    )
+
+
+def export_checkpoint(
+    folder: Path,
+    *,
+    weights: Mapping[str, torch.Tensor],
+    tokeniser: WordPieceTokeniser,
+    config: PretrainedConfig,
+    tasks: Sequence[Task],
+    recipe: Recipe,
+    encoder_source: str,
+    corpora: Sequence[CorpusEntry],
+    metrics: Mapping[str, Mapping[str, float]],
+) -> CheckpointManifest:
+    """Write a checkpoint into `folder`; it is one once this returns, and not before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(weights), folder / WEIGHTS)
+    values: dict[str, Any] = config_values(config)
+    (folder / CONFIG).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
+    tokeniser.save(folder / TOKENISER)
+    return write_manifest(
+        folder,
+        tasks=tasks,
+        letter_case=recipe.letter_case,
+        max_pieces=recipe.max_pieces,
+        recipe=recipe.values(),
+        encoder_source=encoder_source,
+        corpora=corpora,
+        metrics=metrics,
+        versions={name: version(name) for name in ("torch", "transformers", "tokenizers")},
+    )

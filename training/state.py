@@ -1,0 +1,96 @@
+"""The saved state of a training run: all that a killed run needs to go on as if never stopped.
+
+`state-<step>/` holds `tensors.safetensors` (weights, optimiser moments, random generator) and
+`state.json` (place in the data, scores, the run's settings). A state is complete once the pointer
+file `latest` names it; older ones are then removed.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from schemas.errors import TrainingError
+
+_LATEST = "latest"
+_TENSORS = "tensors.safetensors"
+_VALUES = "state.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedState:
+    """What a state holds: named tensors, and JSON values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+def save_state(folder: Path, step: int, state: SavedState) -> None:
+    """Write `state` as the latest of `folder`; a kill at any moment leaves a complete one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"state-{step:08d}"
+    temporary = folder / f".{name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    save_file(state.tensors, temporary / _TENSORS)
+    (temporary / _VALUES).write_text(json.dumps(state.values), "utf-8")
+    shutil.rmtree(folder / name, ignore_errors=True)
+    temporary.replace(folder / name)
+    pointer = folder / f".{_LATEST}.tmp"
+    pointer.write_text(name, "utf-8")
+    pointer.replace(folder / _LATEST)
+    for other in folder.glob("state-*"):
+        if other.name != name:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def load_state(folder: Path) -> SavedState | None:
+    """Return the latest complete state of `folder`, or None where there is none.
+
+    :raises TrainingError: if the state that `latest` names cannot be read.
+    """
+    pointer = folder / _LATEST
+    if not pointer.is_file():
+        return None
+    place = folder / pointer.read_text("utf-8").strip()
+    try:
+        tensors = load_file(place / _TENSORS)
+        values: dict[str, Any] = json.loads((place / _VALUES).read_text("utf-8"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise TrainingError(
+            f"the saved state {place} cannot be read ({error}); start over with --restart"
+        ) from error
+    return SavedState(tensors, values)
+
+
+def optimiser_tensors(
+    optimiser: torch.optim.Optimizer, names: Mapping[int, str]
+) -> dict[str, Tensor]:
+    """Flatten an optimiser's moments into named tensors; `names` maps parameter ids to names."""
+    out = {}
+    for parameter, moments in optimiser.state.items():
+        for key, value in moments.items():
+            out[f"optimiser/{names[id(parameter)]}/{key}"] = value.detach().cpu().contiguous()
+    return out
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Put moments back that `optimiser_tensors` took."""
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser/"):
+            _, parameter, key = name.split("/")
+            place = parameters[parameter]
+            # AdamW keeps its step count on the processor.
+            value = tensor if key == "step" else tensor.to(place.device)
+            optimiser.state[place][key] = value.clone()

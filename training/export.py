@@ -56,6 +56,7 @@ def export_checkpoint(
     """Write a checkpoint into `folder`; it is one once this returns, and not before."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(weights), folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # the library writes it for its owner alone
     values: dict[str, Any] = config_values(config)
     (folder / CONFIG).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
     tokeniser.save(folder / TOKENISER)

@@ -53,6 +53,7 @@ class TrainSettings(Settings):
     learning_rate: float | None = Field(None, description="changes the recipe's learning rate")
     batch_windows: int | None = Field(None, description="changes the recipe's windows a batch")
     max_sentences: int | None = Field(None, description="changes the longest window's sentences")
+    max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
     seed: int | None = Field(None, description="changes the recipe's seed")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(None, description="CPU threads; default: the library's choice")
@@ -113,11 +114,12 @@ def train(settings: TrainSettings) -> int:
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         batch_windows=settings.batch_windows,
+        # A number of windows takes the place of the recipe's budget of word pieces.
+        batch_pieces=None if settings.batch_windows is None else 0,
         max_sentences=settings.max_sentences,
+        max_pieces=settings.max_pieces,
         seed=settings.seed,
     )
-    if settings.batch_windows is not None:
-        recipe = find_recipe(settings.recipe, **{**recipe.values(), "batch_pieces": 0})
     _prepare(settings)
     console = human_console(settings.json_file)
     if settings.threads is not None:

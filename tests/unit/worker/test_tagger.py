@@ -1,0 +1,147 @@
+"""The tagger: every head in one pass, nothing cut off, offsets into the text as given."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from schemas.errors import CheckpointError, RecordError, SettingsError
+from schemas.records import Mention
+from schemas.tasks import TASKS
+from tests.support.checkpoints import tiny_checkpoint
+from worker.decoding import decode, head_layout
+from worker.encoder import choose_device, choose_precision, load_encoder
+from worker.tagger import BatchLimits, CheckpointTagger, Tagger, _decode_all, load_tagger, set_id
+
+WORDS = ["BRCA1", "IL-2", "mutations", "cause", "breast", "cancer", "with", "HeLa", "β-catenin"]
+
+
+def text(words: int, seed: int = 0) -> str:
+    return " ".join(np.random.default_rng(seed).choice(WORDS, words).tolist())
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def tagger(checkpoint: Path) -> Tagger:
+    return load_tagger([checkpoint], device="cpu", threads=1, precision="fp32")
+
+
+def placed(mentions: tuple[Mention, ...]) -> list[tuple[str, str, int, int]]:
+    return [(m.task, m.label, m.start, m.end) for m in mentions]
+
+
+def test_mentions_stand_on_words_of_the_text(tagger: Tagger) -> None:
+    given = text(60) + "\n" + text(40, 1)
+    (annotation,) = tagger.annotate([given])
+    assert annotation.mentions
+    assert {m.task for m in annotation.mentions} == {"ncbi-disease", "bc2gm"}
+    for mention in annotation.mentions:
+        found = given[mention.start : mention.end]
+        assert found.strip() == found != ""
+        assert 0.0 <= mention.score <= 1.0
+        assert mention.checkpoint_id == tagger.id
+
+
+def test_texts_without_word_pieces_have_no_mentions(tagger: Tagger) -> None:
+    assert [a.mentions for a in tagger.annotate(["", " \n\t", "\u0000"])] == [(), (), ()]
+    assert tagger.annotate([]) == []
+
+
+def test_order_and_company_do_not_matter_in_fp32(tagger: Tagger) -> None:
+    texts = [text(n, n) for n in (3, 250, 40, 1, 90)]
+    together = tagger.annotate(texts)
+    assert [placed(a.mentions) for a in together] == [
+        placed(tagger.annotate([t])[0].mentions) for t in texts
+    ]
+    assert tagger.annotate(texts) == together
+
+
+def test_a_text_longer_than_the_encoder_reads_is_read_to_its_end(checkpoint: Path) -> None:
+    encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
+    tagger = CheckpointTagger(encoder, BatchLimits(max_batch_pieces=1024, overlap_pieces=32))
+    given = text(900)
+    (pieces,) = encoder.tokeniser.encode([given])
+    assert len(pieces) > 5 * encoder.max_pieces
+    (mentions,) = tagger.mentions([given])
+    assert min(m.start for m in mentions) < 200
+    assert max(m.end for m in mentions) > len(given) - 200
+    for head in ("ncbi-disease", "bc2gm"):
+        spans = [(m.start, m.end) for m in mentions if m.task == head]
+        assert spans == sorted(spans)
+        assert all(a[1] <= b[0] for a, b in pairwise(spans)), "seams resolved"
+
+
+def test_the_batch_budget_bounds_what_the_encoder_is_given(checkpoint: Path) -> None:
+    encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
+    sizes: list[int] = []
+    encoder._model.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].numel()))
+    CheckpointTagger(encoder, BatchLimits(max_batch_pieces=256)).mentions(
+        [text(n, n) for n in range(1, 60)]
+    )
+    assert sizes
+    assert max(sizes) <= 256
+
+
+def test_very_long_texts_decode_in_parts_to_the_same_mentions() -> None:
+    layout = head_layout([TASKS["bc5cdr"], TASKS["bc2gm"]])
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(4000, layout.width)).astype(np.float32) * 3
+    logits[rng.random(4000) < 0.2] += np.where(layout.outside, 25, 0).astype(np.float32)
+    (whole,) = decode(layout, [logits])
+    (parts,) = _decode_all(layout, [logits])
+    assert len(whole) > 500
+    assert [(r.head, r.first, r.last, r.label) for r in parts] == [
+        (r.head, r.first, r.last, r.label) for r in whole
+    ]
+    assert [r.score for r in parts] == pytest.approx([r.score for r in whole], abs=1e-6)
+
+
+def test_a_set_of_checkpoints_annotates_with_every_head(checkpoint: Path, tmp_path: Path) -> None:
+    other = tiny_checkpoint(tmp_path / "other", tasks=("jnlpba",), seed=4)
+    single = [load_tagger([p], device="cpu", precision="fp32") for p in (checkpoint, other)]
+    both = load_tagger([checkpoint, other], device="cpu", precision="fp32")
+    assert both.id == set_id([other_tagger.id for other_tagger in reversed(single)])
+    assert both.id not in {t.id for t in single}
+    given = [text(50)]
+    expected = [m for t in single for m in placed(t.annotate(given)[0].mentions)]
+    assert placed(both.annotate(given)[0].mentions) == expected
+    assert {m.checkpoint_id for m in both.annotate(given)[0].mentions} == {t.id for t in single}
+
+
+def test_two_checkpoints_with_the_same_head_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    other = tiny_checkpoint(tmp_path / "other", tasks=("bc2gm",), seed=4)
+    with pytest.raises(CheckpointError, match="the head 'bc2gm'"):
+        load_tagger([checkpoint, other])
+    with pytest.raises(CheckpointError, match="at least one"):
+        load_tagger([])
+
+
+def test_a_lone_surrogate_is_the_records_fault(tagger: Tagger) -> None:
+    with pytest.raises(RecordError, match="surrogate"):
+        tagger.annotate(["ok", "\udfff"])
+
+
+def test_bf16_finds_nearly_the_same(checkpoint: Path, tagger: Tagger) -> None:
+    half = load_tagger([checkpoint], device="cpu", threads=1, precision="bf16")
+    given = [text(100, n) for n in range(5)]
+    left = {m for a in tagger.annotate(given) for m in placed(a.mentions)}
+    right = {m for a in half.annotate(given) for m in placed(a.mentions)}
+    assert len(left & right) > 0.7 * len(left | right)
+
+
+def test_devices_and_precisions_that_are_not_there_are_refused() -> None:
+    with pytest.raises(SettingsError, match="no device 'abacus'"):
+        choose_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingsError, match="no usable GPU"):
+            choose_device("cuda")
+        assert choose_device("auto").type == "cpu"
+    with pytest.raises(SettingsError, match="no precision 'int3'"):
+        choose_precision("int3", torch.device("cpu"))
+    assert choose_precision("fp32", torch.device("cpu")) == torch.float32

@@ -1,0 +1,18 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real development data that PUBNER_DATA names; skips where it is not set."""
+    value = os.environ.get("PUBNER_DATA", "").strip()
+    if not value:
+        pytest.skip("PUBNER_DATA is not set: no corpora and PubMed samples to test on")
+    folder = Path(value).resolve()
+    if not folder.is_dir():
+        pytest.fail(f"PUBNER_DATA names {folder}, which is not a folder")
+    return folder

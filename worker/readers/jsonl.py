@@ -1,0 +1,162 @@
+"""JSON as citations: one object a line of a file, or one a message.
+
+The fields: `pmid` (integer), `pmid_version` (integer, 1 where missing), `title` (string),
+`abstract` (a string, or a list of objects with `text` and, where labelled, `label`), `retracted`
+(boolean), `date_revised` ("2026-01-31"), `year` (integer) and `deleted` (boolean: the record is a
+tombstone and needs no text). `pmid`, `title` and `abstract` are needed, empty where there is
+none; the others may be missing or null. Fields of other names are ignored.
+
+Strings are kept as they are, but for one thing: a line feed in a title becomes a space, since a
+citation's text separates title and abstract by the first line feed. Offsets stay as they are.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any, Final, TypeVar
+
+from schemas.errors import RecordError
+from schemas.records import Citation, Section
+from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_failure
+from worker.readers.fields import checked_pmid, checked_version
+from worker.readers.lines import split_lines
+
+T = TypeVar("T")
+_MAX_YEAR: Final = 9999
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_jsonl(
+    chunks: Iterable[bytes], *, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Citation | Failure]:
+    """Yield what each line gives, in order; lines of white space are no records."""
+    for line in split_lines(chunks, max_line_bytes=max_record_bytes):
+        if isinstance(line, Failure):
+            yield line
+        elif line and not line.isspace():
+            try:
+                yield parse_message(line)
+            except RecordError as error:
+                yield parse_failure(error, line)
+
+
+def parse_message(data: bytes) -> Citation:
+    """Return the citation, or the tombstone, that one JSON object says.
+
+    :raises RecordError: if `data` are not UTF-8 or not one JSON object, if a field is missing or
+        mistyped, or if a string cannot be written as UTF-8 (an unpaired surrogate).
+    """
+    fields = _object(data)
+    pmid = checked_pmid(_integer(fields, "pmid"))
+    version = checked_version(_integer(fields, "pmid_version", "1"))
+    if _optional(fields, "deleted", bool, "true or false", False):
+        return Citation(pmid, version, deleted=True)
+    return Citation(
+        pmid=pmid,
+        version=version,
+        title=_string(fields, "title", "the message").replace("\n", " "),
+        abstract=_sections(fields),
+        retracted=_optional(fields, "retracted", bool, "true or false", False),
+        date_revised=_date_revised(fields),
+        year=_year(fields),
+    )
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            f"the message is not UTF-8: {error.reason} at byte {error.start}"
+        ) from error
+    except ValueError as error:
+        raise RecordError(f"the message is not JSON: {error}") from error
+    except RecursionError as error:
+        raise RecordError("the message's JSON is nested too deeply") from error
+    if not isinstance(fields, dict):
+        raise RecordError(f"the message is a JSON {_kind(fields)}; one object was expected")
+    return fields
+
+
+def _kind(value: object) -> str:
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number"}
+    return names.get(type(value), "number" if isinstance(value, float) else "null")
+
+
+def _wrong(name: str, value: object, expected: str) -> RecordError:
+    shown = json.dumps(value)
+    return RecordError(f"{name} is {shown[:40]}; expected {expected}")
+
+
+def _optional(fields: dict[str, Any], name: str, kind: type[T], expected: str, default: T) -> T:
+    value = fields.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise _wrong(name, value, expected)
+    return value
+
+
+def _integer(fields: dict[str, Any], name: str, default: str | None = None) -> str:
+    """Return the digits of an integer field."""
+    value = fields.get(name)
+    if value is None and default is not None:
+        return default
+    if name not in fields:
+        raise RecordError(f"the message has no {name}")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(name, value, "an integer")
+    return str(value)
+
+
+def _string(fields: dict[str, Any], name: str, where: str) -> str:
+    if name not in fields:
+        raise RecordError(f'{where} has no {name}; where there is none, write ""')
+    value = fields[name]
+    if not isinstance(value, str):
+        raise _wrong(name, value, "a string")
+    return _writable(name, value)
+
+
+def _writable(name: str, text: str) -> str:
+    if not text.isascii() and _SURROGATE.search(text):
+        raise RecordError(f"{name} holds an unpaired surrogate, which is no character")
+    return text
+
+
+def _sections(fields: dict[str, Any]) -> tuple[Section, ...]:
+    parts = fields.get("abstract")
+    if not isinstance(parts, list):
+        text = _string(fields, "abstract", "the message")
+        return (Section(text),) if text else ()
+    return tuple([section for part in parts if (section := _section(part)).text])
+
+
+def _section(part: object) -> Section:
+    if not isinstance(part, dict):
+        raise _wrong("a part of abstract", part, "an object with text and label")
+    label = _optional(part, "label", str, "a string", "")
+    return Section(_string(part, "text", "a part of abstract"), _writable("label", label) or None)
+
+
+def _date_revised(fields: dict[str, Any]) -> date | None:
+    value = _optional(fields, "date_revised", str, "a date such as 2026-01-31", "")
+    if not value:
+        return None
+    if _ISO_DATE.fullmatch(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise _wrong("date_revised", value, "a date such as 2026-01-31")
+
+
+def _year(fields: dict[str, Any]) -> int | None:
+    value = fields.get("year")
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_YEAR:
+        return value
+    raise _wrong("year", value, f"an integer from 1 to {_MAX_YEAR}")

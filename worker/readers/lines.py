@@ -1,0 +1,57 @@
+"""Lines of bytes from chunks, each bounded in size."""
+
+from collections.abc import Iterable, Iterator
+
+from worker.readers.failures import MAX_RECORD_BYTES, Failure, oversize_failure, read_failure
+from worker.readers.streams import DamagedStreamError
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def split_lines(
+    chunks: Iterable[bytes], *, max_line_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[bytes | Failure]:
+    r"""Yield the lines of `chunks` without their line ends (`\n` or `\r\n`), in order.
+
+    A UTF-8 byte order mark at the beginning is dropped. A line over `max_line_bytes` comes as a
+    failure with its first bytes, and so does what a damaged stream holds of its last line.
+    """
+    lines = _lines(chunks, max_line_bytes)
+    for first in lines:
+        yield first.removeprefix(_BOM) if isinstance(first, bytes) else first
+        break
+    yield from lines
+
+
+def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
+    pieces: list[bytes] = []  # of the line that is not finished yet, up to the limit
+    held = 0
+    source = iter(chunks)
+    damage: DamagedStreamError | None = None
+    while True:
+        try:
+            chunk = next(source)
+        except StopIteration:
+            break
+        except DamagedStreamError as error:
+            damage = error
+            break
+        *finished, rest = chunk.split(b"\n")
+        for line in finished:
+            pieces.append(line)
+            held += len(line)
+            whole = b"".join(pieces)
+            pieces.clear()
+            yield oversize_failure(whole, limit) if held > limit else whole.removesuffix(b"\r")
+            held = 0
+        if rest:
+            if held <= limit:
+                pieces.append(rest)
+            held += len(rest)
+    last = b"".join(pieces)
+    if damage is not None:
+        yield read_failure(damage, last[:limit])
+    elif held > limit:
+        yield oversize_failure(last, limit)
+    elif last:
+        yield last.removesuffix(b"\r")

@@ -48,4 +48,4 @@ lock: $(STAMP) ## write the hashed lock files again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training --extra dev -c requirements/training.txt -o requirements/dev.txt
 
 clean: ## remove the environment and what the targets wrote
-	rm -rf $(VENV) out dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache out dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -41,7 +41,7 @@ class EvaluateSettings(Settings):
     split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
     data: Path | None = Field(
         default=None,
-        description="the folder that holds the corpora (default: PUBNER_CORPORA, else the cache)",
+        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
     )
     context: Context = Field(
         default=Context.SENTENCE,

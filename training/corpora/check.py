@@ -1,0 +1,207 @@
+"""Validates corpora on disk: every line, tag transition, label, count and digest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from schemas.errors import CorpusError
+from training.corpora.catalogue import CATALOGUE, CatalogueFile, Split
+from training.corpora.corpus import Corpus, mention_count, open_corpus
+from training.corpora.digests import file_blob_id
+from training.corpora.tsv import Problem, Sentence, scan
+
+SHOWN_PROBLEMS = 5
+"""How many problems of a file are reported in full; all are counted."""
+
+
+class BlobStatus(StrEnum):
+    """What a file's git blob id says of it."""
+
+    VERIFIED = "verified"
+    REPAIRED = "verified after repair"
+    DIFFERS = "differs"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What was found in one file.
+
+    `problems` are the first few of `problem_count`. `difference` is empty, or says how the counts
+    of a catalogue's corpus differ from the published ones.
+    """
+
+    corpus: str
+    split: str
+    path: Path
+    scheme: str
+    sentences: int
+    mentions: int
+    blob: str
+    blob_status: BlobStatus
+    problems: tuple[Problem, ...]
+    problem_count: int
+    difference: str
+
+    @property
+    def sound(self) -> bool:
+        """Whether the file has no problem and the published counts."""
+        return not self.problem_count and not self.difference
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusReport:
+    """What was found of one corpus: its files, what is missing, and whether it can be trained on.
+
+    `note` says why not, where the catalogue knows it, or that the corpus cannot be read at all.
+    """
+
+    corpus: str
+    folder: str
+    licence: str
+    files: tuple[FileReport, ...]
+    missing: tuple[str, ...]
+    note: str
+
+    @property
+    def broken(self) -> bool:
+        """Whether something of it is wrong or missing."""
+        return bool(self.note or self.missing) or not all(file.sound for file in self.files)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether its train and devel files are there and sound, and it is not known as broken."""
+        sound = {file.split for file in self.files if file.sound}
+        return not self.note and {Split.TRAIN, Split.DEVEL} <= sound
+
+
+def check_corpora(root: Path, names: Sequence[str] = ()) -> list[CorpusReport]:
+    """Check the corpora that `names` name under `root`; without names, all that lie there.
+
+    :raises CorpusError: if there is nothing to check.
+    """
+    if names:
+        return [_check_named(root, name) for name in names]
+    present = [entry.name for entry in CATALOGUE.values() if (root / entry.folder).is_dir()]
+    if not present:
+        raise CorpusError(
+            f"no known corpus lies under {root}; name a folder with --data, or get the corpora "
+            "with: pubner corpora fetch"
+        )
+    return [_check_named(root, name) for name in present]
+
+
+def _check_named(root: Path, name: str) -> CorpusReport:
+    try:
+        corpus = open_corpus(root, name)
+    except CorpusError as error:
+        return CorpusReport(name, str(root / name), "", (), (), str(error))
+    files = tuple(check_file(corpus, split) for split in Split if corpus.path(split).is_file())
+    entry = corpus.entry
+    missing: tuple[str, ...] = ()
+    if entry is not None and not entry.broken:
+        missing = tuple(f"{split}.tsv" for split in Split if not corpus.path(split).is_file())
+    return CorpusReport(
+        corpus.name,
+        str(corpus.folder),
+        entry.licence if entry is not None else "",
+        files,
+        missing,
+        entry.broken if entry is not None else "",
+    )
+
+
+def check_file(corpus: Corpus, split: Split) -> FileReport:
+    """Check the file of `split`, which must be there.
+
+    :raises CorpusError: if it cannot be read at all.
+    """
+    path = corpus.path(split)
+    known = corpus.entry.file(split) if corpus.entry is not None else CatalogueFile(split)
+    sentences = mentions = problem_count = 0
+    problems: list[Problem] = []
+    for found in scan(path, corpus.scheme, corpus.labels):
+        if isinstance(found, Sentence):
+            sentences += 1
+            mentions += mention_count(found)
+            continue
+        problem_count += 1
+        if len(problems) < SHOWN_PROBLEMS:
+            problems.append(found)
+    if not sentences and not problem_count:
+        problem_count = 1
+        problems.append(Problem(path, 1, "no sentence: the file is empty"))
+    blob = file_blob_id(path)
+    return FileReport(
+        corpus.name,
+        str(split),
+        path,
+        str(corpus.scheme),
+        sentences,
+        mentions,
+        blob,
+        _blob_status(blob, known),
+        tuple(problems),
+        problem_count,
+        "" if problem_count else _difference(known, sentences, mentions),
+    )
+
+
+def _blob_status(blob: str, known: CatalogueFile) -> BlobStatus:
+    if known.blob is None:
+        return BlobStatus.UNKNOWN
+    if blob == known.repaired_blob:
+        return BlobStatus.REPAIRED
+    # A public file that must be repaired is not what a reader should get.
+    if blob == known.blob and known.repaired_blob is None:
+        return BlobStatus.VERIFIED
+    return BlobStatus.DIFFERS
+
+
+def _difference(known: CatalogueFile, sentences: int, mentions: int) -> str:
+    parts = [
+        f"{found:,} {what}, published {published:,}"
+        for what, found, published in (
+            ("sentences", sentences, known.sentences),
+            ("mentions", mentions, known.mentions),
+        )
+        if published is not None and found != published
+    ]
+    return "; ".join(parts)
+
+
+def report_json(reports: Sequence[CorpusReport]) -> dict[str, object]:
+    """Return the reports as JSON values: `{"corpora": {name: {...}}}`."""
+    return {
+        "corpora": {
+            report.corpus: {
+                "folder": report.folder,
+                "licence": report.licence,
+                "broken": report.broken,
+                "trainable": report.trainable,
+                "note": report.note,
+                "missing": list(report.missing),
+                "files": {file.split: _file_json(file) for file in report.files},
+            }
+            for report in reports
+        }
+    }
+
+
+def _file_json(file: FileReport) -> dict[str, object]:
+    return {
+        "path": str(file.path),
+        "scheme": file.scheme,
+        "sound": file.sound,
+        "sentences": file.sentences,
+        "mentions": file.mentions,
+        "blob": file.blob,
+        "blob_status": str(file.blob_status),
+        "problem_count": file.problem_count,
+        "problems": [
+            {"file": str(problem.path), "line": problem.line, "reason": problem.reason}
+            for problem in file.problems
+        ],
+        "difference": file.difference,
+    }

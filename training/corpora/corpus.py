@@ -1,0 +1,132 @@
+"""A corpus on disk: where it lies, and its sentences by split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import CorpusError
+from schemas.tags import OUTSIDE, split_tag
+from training.corpora.catalogue import CATALOGUE, CatalogueEntry, Split, find_entry
+from training.corpora.schemes import Scheme
+from training.corpora.tsv import Sentence, detect_file_scheme, read_sentences
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus in a local folder: `folder/<split>.tsv`.
+
+    `labels` is None for a corpus that the catalogue does not know (`entry` is then None too): any
+    label is accepted, and its scheme was told from its tags.
+    """
+
+    name: str
+    folder: Path
+    scheme: Scheme
+    labels: tuple[str, ...] | None
+    entry: CatalogueEntry | None = None
+
+    def path(self, split: Split) -> Path:
+        """Return the path of the file of `split`."""
+        return self.folder / f"{split}.tsv"
+
+    def sentences(self, split: Split) -> tuple[Sentence, ...]:
+        """Read all sentences of `split`, with IOBES tags.
+
+        :raises CorpusError: if the file is missing or has a problem, or the corpus is known to be
+            broken.
+        """
+        if self.entry is not None and self.entry.broken:
+            raise CorpusError(f"{self.folder}: {self.entry.broken}")
+        path = self.path(split)
+        if not path.is_file():
+            raise CorpusError(_missing(self.name, path, self.entry))
+        return tuple(read_sentences(path, self.scheme, self.labels))
+
+
+def _missing(name: str, path: Path, entry: CatalogueEntry | None) -> str:
+    advice = "name the folder that holds the corpora with --data"
+    if entry is not None and entry.fetched:
+        advice += f", or get it with: pubner corpora fetch --corpus {name}"
+    return f"corpus {name!r} is not there: expected the file {path}; {advice}"
+
+
+def corpora_root(option: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return the folder that holds the corpora's folders; it need not exist.
+
+    It is `option`, else PUBNER_CORPORA, else PUBNER_DATA, else the cache that `pubner corpora
+    fetch` fills. Where the named folder has a sub-folder `corpora`, that one is meant. An `option`
+    that is what PUBNER_DATA says came from there: commands read options from variables too.
+    """
+    shared = _path(environ, "PUBNER_DATA")
+    given = option.expanduser() if option is not None else None
+    if given == shared:
+        given = None
+    named = given or _path(environ, "PUBNER_CORPORA") or shared
+    if named is None:
+        return cache_root(environ)
+    inner = named / "corpora"
+    return inner if inner.is_dir() else named
+
+
+def cache_root(environ: Mapping[str, str]) -> Path:
+    """Return the folder that `pubner corpora fetch` fills unless told otherwise."""
+    cache = _path(environ, "XDG_CACHE_HOME") or Path.home() / ".cache"
+    return cache / "pubner" / "corpora"
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    value = environ.get(name, "").strip()
+    return Path(value).expanduser() if value else None
+
+
+def open_corpus(root: Path, name: str) -> Corpus:
+    """Return the corpus `name` under `root`: one of the catalogue, or a folder of the user's own.
+
+    A folder of the user's own is `root/name`, or `name` itself where it is a path, with
+    `train.tsv`, `devel.tsv` or `test.tsv` in it; its tag scheme is told from all its tags.
+
+    :raises CorpusError: if there is no such corpus.
+    """
+    entry = find_entry(name)
+    if entry is not None:
+        return Corpus(entry.name, root / entry.folder, entry.scheme, entry.labels, entry)
+    for folder in (root / name, Path(name)):
+        files = [folder / f"{split}.tsv" for split in Split]
+        present = [path for path in files if path.is_file()]
+        if present:
+            return Corpus(folder.name, folder, _common_scheme(present), None)
+    raise CorpusError(
+        f"no corpus {name!r}: expected one of {', '.join(CATALOGUE)}, "
+        f"or a folder under {root} with train.tsv, devel.tsv or test.tsv"
+    )
+
+
+def _common_scheme(paths: list[Path]) -> Scheme:
+    """Return the one scheme that the files share; a file without a telling tag follows the rest."""
+    found = {path: detect_file_scheme(path) for path in paths}
+    for scheme in (Scheme.IOBES, Scheme.IOB1):
+        if scheme in found.values():
+            return scheme
+    return Scheme.IOB2
+
+
+def load_corpus(folder_root: Path, name: str, split: Split) -> tuple[Sentence, ...]:
+    """Read all sentences of `split` of the corpus `name` under `folder_root`.
+
+    :raises CorpusError: if the corpus is unknown, missing, or has a problem; names file and line.
+    """
+    return open_corpus(folder_root, name).sentences(split)
+
+
+def present_corpora(root: Path, split: Split) -> tuple[str, ...]:
+    """Return the names of the catalogue's sound corpora whose file of `split` lies under `root`."""
+    return tuple(
+        entry.name
+        for entry in CATALOGUE.values()
+        if not entry.broken and (root / entry.folder / f"{split}.tsv").is_file()
+    )
+
+
+def mention_count(sentence: Sentence) -> int:
+    """Return how many mentions `sentence` has."""
+    return sum(tag != OUTSIDE and split_tag(tag)[0] in ("B", "S") for tag in sentence.tags)

@@ -1,0 +1,157 @@
+"""Word-and-tag files: a word, a tab and a tag on each line, a blank line behind each sentence.
+
+A `-DOCSTART-` line, a sentence of its own in the file, begins a document and is no sentence here.
+Windows line ends, a byte order mark and a missing last newline are accepted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import CorpusError
+from training.corpora.schemes import Scheme, detect_scheme, tag_problems, to_iobes
+
+DOCUMENT_START = "-DOCSTART-"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence as its corpus splits it: words, their IOBES tags, and the file's first line of it.
+
+    `starts_document` is True where a `-DOCSTART-` line stands before it.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    line: int
+    starts_document: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong in a corpus file: the file, its line (1-based) and the reason."""
+
+    path: Path
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One word line: its number, word and tag as written."""
+
+    line: int
+    word: str
+    tag: str
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str | Problem]]:
+    """Yield each line, numbered from 1, without its line end; a Problem where it is not UTF-8."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(
+            f"{path}: cannot be read ({error.strerror}); expected a corpus file of words and tags"
+        ) from error
+    rows = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if rows[-1] == b"":
+        rows.pop()
+    for number, row in enumerate(rows, start=1):
+        try:
+            yield number, row.removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError as error:
+            yield (
+                number,
+                Problem(path, number, f"not UTF-8: byte {error.object[error.start]:#04x}"),
+            )
+
+
+def _parse_row(path: Path, number: int, line: str) -> _Row | Problem:
+    columns = line.split("\t")
+    if len(columns) < 2:
+        return Problem(path, number, f"no tab: expected a word, a tab and a tag, got {line!r:.80}")
+    if len(columns) > 2:
+        return Problem(path, number, f"{len(columns)} columns: expected a word and a tag")
+    word, tag = columns
+    if not word.strip():
+        return Problem(path, number, "empty word")
+    if not tag:
+        return Problem(path, number, f"no tag behind the word {word!r:.80}")
+    return _Row(number, word, tag)
+
+
+def _blocks(path: Path) -> Iterator[list[_Row | Problem]]:
+    """Yield the lines between blank lines, never empty."""
+    block: list[_Row | Problem] = []
+    for number, line in _lines(path):
+        if isinstance(line, Problem):
+            block.append(line)
+        elif line:
+            block.append(_parse_row(path, number, line))
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def scan(
+    path: Path, scheme: Scheme, labels: Sequence[str] | None = None
+) -> Iterator[Sentence | Problem]:
+    """Yield each good sentence of `path`, and each problem instead of the sentence that has it.
+
+    :raises CorpusError: if the file cannot be read at all.
+    """
+    starts_document = False
+    for block in _blocks(path):
+        problems = [row for row in block if isinstance(row, Problem)]
+        rows = [row for row in block if isinstance(row, _Row)]
+        if not problems and rows[0].word == DOCUMENT_START:
+            starts_document = True
+            rows = rows[1:]
+            if not rows:
+                continue
+        tags = tuple(row.tag for row in rows)
+        if not problems:
+            problems = [
+                Problem(path, rows[min(found.index, len(rows) - 1)].line, found.reason)
+                for found in tag_problems(tags, scheme, labels)
+            ]
+        if problems:
+            yield from problems
+        else:
+            words = tuple(row.word for row in rows)
+            yield Sentence(words, to_iobes(tags, scheme), rows[0].line, starts_document)
+        starts_document = False
+
+
+def read_sentences(
+    path: Path, scheme: Scheme, labels: Sequence[str] | None = None
+) -> Iterator[Sentence]:
+    """Yield the sentences of `path` with IOBES tags, converted from `scheme`.
+
+    `labels` are the labels that may occur; None accepts any.
+
+    :raises CorpusError: at the first problem; it names file, line and reason.
+    """
+    for found in scan(path, scheme, labels):
+        if isinstance(found, Problem):
+            raise CorpusError(str(found))
+        yield found
+
+
+def detect_file_scheme(path: Path) -> Scheme:
+    """Tell the tag scheme of `path` from all its tags.
+
+    :raises CorpusError: if the file cannot be read, or holds no word at all.
+    """
+    sentences = [
+        [row.tag for row in block if isinstance(row, _Row) and row.word != DOCUMENT_START]
+        for block in _blocks(path)
+    ]
+    if not any(sentences):
+        raise CorpusError(f"{path}: holds no word with a tag; expected a corpus file")
+    return detect_scheme(sentences)

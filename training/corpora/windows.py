@@ -1,0 +1,86 @@
+"""Windows: consecutive sentences of a corpus joined to one text, as a reader of abstracts sees it.
+
+A window never crosses the start of a document, where the corpus marks one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.records import Span
+from training.corpora.spans import Offsets, spans_at, word_offsets
+from training.corpora.tsv import Sentence
+
+WINDOW_SIZES = (1, 12)
+"""The smallest and largest number of sentences in a training window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive sentences as one text, joined by one space.
+
+    `spans` are the gold mentions as code points of `text`, in order; `word_offsets` holds, for each
+    sentence, the offsets of its words; `sentences` is the half-open range of the sentences' indices
+    in the corpus.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+    word_offsets: tuple[Offsets, ...]
+    sentences: range
+
+
+def join_sentences(sentences: Sequence[Sentence], indices: range) -> Window:
+    """Return the window of `sentences` at `indices`, which must not be empty."""
+    start = 0
+    texts: list[str] = []
+    spans: list[Span] = []
+    offsets: list[Offsets] = []
+    for index in indices:
+        sentence = sentences[index]
+        placed = word_offsets(sentence.words, start)
+        texts.extend(sentence.words)
+        spans.extend(spans_at(sentence.tags, placed))
+        offsets.append(placed)
+        start = placed[-1][1] + 1
+    return Window(" ".join(texts), tuple(spans), tuple(offsets), indices)
+
+
+def document_ranges(sentences: Sequence[Sentence]) -> Iterator[range]:
+    """Yield the ranges of sentences between marked document starts; one range where none is."""
+    start = 0
+    for index, sentence in enumerate(sentences):
+        if sentence.starts_document and index > start:
+            yield range(start, index)
+            start = index
+    if start < len(sentences):
+        yield range(start, len(sentences))
+
+
+def window_ranges(
+    sentences: Sequence[Sentence], sizes: tuple[int, int], rng: np.random.Generator
+) -> Iterator[range]:
+    """Cut a corpus into consecutive ranges of `sizes[0]` to `sizes[1]` sentences, drawn evenly.
+
+    Every sentence is in exactly one range; the last of a document may be smaller.
+
+    :raises ValueError: if `sizes` is not 1 <= smallest <= largest.
+    """
+    smallest, largest = sizes
+    if not 1 <= smallest <= largest:
+        raise ValueError(f"window sizes {sizes}: expected 1 <= smallest <= largest")
+    for document in document_ranges(sentences):
+        start = document.start
+        while start < document.stop:
+            end = min(start + int(rng.integers(smallest, largest + 1)), document.stop)
+            yield range(start, end)
+            start = end
+
+
+def windows(
+    sentences: Sequence[Sentence], sizes: tuple[int, int], rng: np.random.Generator
+) -> Iterator[Window]:
+    """Yield the windows of one epoch: see `window_ranges`. The same generator gives the same."""
+    for indices in window_ranges(sentences, sizes, rng):
+        yield join_sentences(sentences, indices)

@@ -1,0 +1,129 @@
+"""End-to-end scores: raw documents in, character spans out, strict.
+
+The gold is PubTator: mentions at character offsets into title, one separator and abstract, which
+are the offsets of a citation's text. The types of the NCBI disease corpus all become `Disease`.
+Gold mentions with equal offsets and label count once. Gold mentions that overlap each other are all
+kept, though a head, whose mentions never overlap, can find only one of such a group.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import CorpusError, InputError, SettingsError
+from schemas.records import Span
+from schemas.tasks import Task
+from training.evaluation.predict import Annotator, annotate_texts
+from training.evaluation.report import DocumentReport
+from training.evaluation.strict import strict_score
+from worker.readers.pubtator import GoldDocument, read_gold
+
+NCBI_DISEASE_TYPES = frozenset({"SpecificDisease", "DiseaseClass", "Modifier", "CompositeMention"})
+
+
+@dataclass(frozen=True, slots=True)
+class GoldText:
+    """A document's text and its gold mentions, labelled as a head labels them, each once."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldFile:
+    """The documents of one PubTator file; `problems` says which gold mentions were left out."""
+
+    path: Path
+    texts: tuple[GoldText, ...]
+    labels: frozenset[str]
+    problems: tuple[str, ...]
+
+
+def read_gold_file(path: Path) -> GoldFile:
+    """Read a PubTator file with gold mentions.
+
+    :raises InputError: if it cannot be read.
+    :raises CorpusError: if a document is malformed, or no document has a mention.
+    """
+    try:
+        with path.open("rb") as stream:
+            documents = list(read_gold(stream))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); expected a PubTator file"
+        ) from error
+    except CorpusError as error:
+        raise CorpusError(f"{path}: {error}") from error
+    texts = tuple(_gold_text(document) for document in documents)
+    labels = frozenset(span.label for text in texts for span in text.spans)
+    if not labels:
+        raise CorpusError(f"{path}: holds no gold mention in {len(texts)} documents")
+    problems = tuple(problem for document in documents for problem in document.problems)
+    return GoldFile(path, texts, labels, problems)
+
+
+def _gold_text(document: GoldDocument) -> GoldText:
+    spans = {
+        Span(span.start, span.end, "Disease" if span.label in NCBI_DISEASE_TYPES else span.label)
+        for span in document.spans
+    }
+    return GoldText(document.text, tuple(sorted(spans)))
+
+
+def head_for(gold: GoldFile, tasks: Sequence[Task], head: str | None = None) -> Task:
+    """Return the head to score on `gold`: `head`, or the one whose labels are those of the file.
+
+    :raises SettingsError: if there is no such head or it lacks a label, or if several would do.
+    """
+    if head is not None:
+        named = [task for task in tasks if task.name == head]
+        if not named or not gold.labels <= set(named[0].label_names):
+            raise SettingsError(
+                f"{gold.path}: the checkpoint has no head {head!r} with the labels "
+                f"{', '.join(sorted(gold.labels))}"
+            )
+        return named[0]
+    fitting = [task for task in tasks if set(task.label_names) == gold.labels]
+    if len(fitting) != 1:
+        several = " or ".join(task.name for task in fitting) or "none of the heads"
+        raise SettingsError(
+            f"{gold.path}: {several} has just the labels {', '.join(sorted(gold.labels))}; "
+            "name the head to score with HEAD=FILE"
+        )
+    return fitting[0]
+
+
+def overlapping_count(spans: Sequence[Span]) -> int:
+    """Return how many of `spans` overlap another of them."""
+    return sum(
+        any(
+            other is not span and other.start < span.end and span.start < other.end
+            for other in spans
+        )
+        for span in spans
+    )
+
+
+def evaluate_documents(
+    tagger: Annotator,
+    task: Task,
+    gold: GoldFile,
+    progress: Callable[[int], None] = lambda _: None,
+) -> DocumentReport:
+    """Score the head of `task` on whole documents; labels that `gold` never uses are left out.
+
+    `progress` is told the number of documents read so far.
+    """
+    labels = [label for label in task.label_names if label in gold.labels]
+    texts = [text.text for text in gold.texts]
+    found = [
+        [span for span in spans if span.label in gold.labels]
+        for spans in annotate_texts(tagger, texts, task.name, progress)
+    ]
+    return DocumentReport(
+        head=task.name,
+        strict=strict_score([text.spans for text in gold.texts], found, labels),
+        documents=len(gold.texts),
+        mentions=sum(len(text.spans) for text in gold.texts),
+        overlapping=sum(overlapping_count(text.spans) for text in gold.texts),
+    )

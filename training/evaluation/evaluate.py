@@ -1,0 +1,50 @@
+"""Scores of a tagger's heads on corpus splits."""
+
+from collections.abc import Callable, Collection, Sequence
+
+from schemas.records import Span
+from schemas.tasks import Task
+from training.corpora.corpus import mention_count
+from training.corpora.spans import spans_of, tags_of, word_offsets
+from training.corpora.tsv import Sentence
+from training.evaluation.predict import Annotator, Context, predict
+from training.evaluation.report import HeadReport
+from training.evaluation.strict import strict_score
+from training.evaluation.tokens import token_weighted_f1
+
+
+def score_sentences(
+    task: Task,
+    sentences: Sequence[Sentence],
+    found: Sequence[Collection[Span]],
+) -> HeadReport:
+    """Score the spans `found` in each of `sentences`, offsets counted in the sentence's text."""
+    gold = [spans_of(sentence) for sentence in sentences]
+    return HeadReport(
+        strict=strict_score(gold, found, task.label_names),
+        token_weighted_f1=token_weighted_f1(sentences, found, task.label_names),
+        sentences=len(sentences),
+        mentions=sum(mention_count(sentence) for sentence in sentences),
+        off_boundary=sum(
+            len(tags_of(word_offsets(sentence.words), spans).off_boundary)
+            for sentence, spans in zip(sentences, found, strict=True)
+            if spans
+        ),
+    )
+
+
+def evaluate_head(
+    tagger: Annotator,
+    task: Task,
+    sentences: Sequence[Sentence],
+    *,
+    context: Context = Context.SENTENCE,
+    progress: Callable[[int], None] = lambda _: None,
+) -> HeadReport:
+    """Score the head of `task` on `sentences`.
+
+    `progress` is told the number of texts read so far, a text being a sentence or a window.
+    """
+    return score_sentences(
+        task, sentences, predict(tagger, task.name, sentences, context, progress)
+    )

@@ -6,14 +6,9 @@ A window never crosses the start of a document, where the corpus marks one.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from schemas.records import Span
 from training.corpora.spans import Offsets, spans_at, word_offsets
 from training.corpora.tsv import Sentence
-
-WINDOW_SIZES = (1, 12)
-"""The smallest and largest number of sentences in a training window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +51,3 @@ def document_ranges(sentences: Sequence[Sentence]) -> Iterator[range]:
             start = index
     if start < len(sentences):
         yield range(start, len(sentences))
-
-
-def window_ranges(
-    sentences: Sequence[Sentence], sizes: tuple[int, int], rng: np.random.Generator
-) -> Iterator[range]:
-    """Cut a corpus into consecutive ranges of `sizes[0]` to `sizes[1]` sentences, drawn evenly.
-
-    Every sentence is in exactly one range; the last of a document may be smaller.
-
-    :raises ValueError: if `sizes` is not 1 <= smallest <= largest.
-    """
-    smallest, largest = sizes
-    if not 1 <= smallest <= largest:
-        raise ValueError(f"window sizes {sizes}: expected 1 <= smallest <= largest")
-    for document in document_ranges(sentences):
-        start = document.start
-        while start < document.stop:
-            end = min(start + int(rng.integers(smallest, largest + 1)), document.stop)
-            yield range(start, end)
-            start = end
-
-
-def windows(
-    sentences: Sequence[Sentence], sizes: tuple[int, int], rng: np.random.Generator
-) -> Iterator[Window]:
-    """Yield the windows of one epoch: see `window_ranges`. The same generator gives the same."""
-    for indices in window_ranges(sentences, sizes, rng):
-        yield join_sentences(sentences, indices)

@@ -39,7 +39,8 @@ bench: setup ## measure parsing, throughput and the end-to-end score
 	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m tests.bench
 
 train: setup ## train the shipped checkpoint again into out/checkpoint (resumable)
-	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner train mtl --recipe shipped --output out/checkpoint
+	test -f out/stage1/manifest.json || PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner train mtl --recipe shipped --output out/stage1
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner train mtl --recipe shipped-finish --encoder out/stage1 --output out/checkpoint
 
 lock: $(STAMP) ## write the hashed lock files again
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header uv.in -o uv.txt

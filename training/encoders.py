@@ -1,20 +1,24 @@
-"""Pretrained encoders to start from: the packaged MiniLM, a local folder, or a hub id."""
+"""What training starts from: the packaged MiniLM, a folder, a hub id, or a pubner checkpoint."""
 
 import importlib.util
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from schemas.errors import TrainingError
+from schemas.tasks import Task
 from training.recipe import Recipe
-from worker.checkpoint import TOKENISER
-from worker.model import MultiHeadModel, use_case_classes
+from worker.checkpoint import CONFIG, MANIFEST, TOKENISER, WEIGHTS, read_manifest
+from worker.decoding import head_layout
+from worker.model import MultiHeadModel, build_model, load_config, use_case_classes
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 
 MINILM = "minilm"
@@ -48,15 +52,21 @@ def encoder_folder(name: str) -> Path | None:
     return Path(name) if Path(name).is_dir() else None
 
 
-def load_encoder(name: str, recipe: Recipe, tags: int) -> StartingPoint:
-    """Load the pretrained encoder `name` and put `tags` fresh head outputs on it.
+def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPoint:
+    """Load the encoder `name` and put the heads of `tasks` on it.
 
-    :param name: `minilm`, a folder in transformers' layout, or a hub id (which is downloaded)
-    :raises TrainingError: if it cannot be loaded, or is no safetensors file.
+    :param name: `minilm`, a folder in transformers' layout, a hub id (which is downloaded), or the
+        folder of a pubner checkpoint, whose heads are kept where they have the same labels
+    :raises TrainingError: if it cannot be loaded, is no safetensors file, or does not fit the
+        recipe.
+    :raises CheckpointError: if it is a checkpoint that was altered.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    tags = head_layout(tasks).width
     folder = encoder_folder(name)
+    if folder is not None and (folder / MANIFEST).is_file():
+        return _from_checkpoint(folder, recipe, tasks)
     if folder is None and name.count("/") != 1:
         raise TrainingError(
             f"no encoder {name!r}: expected {MINILM!r}, a folder, or a hub id like owner/name"
@@ -91,11 +101,44 @@ def load_encoder(name: str, recipe: Recipe, tags: int) -> StartingPoint:
             f"the recipe's max_pieces is {recipe.max_pieces}, the encoder reads {longest}"
         )
     model = MultiHeadModel(encoder, int(config.hidden_size), tags, recipe.dropout)
-    torch.nn.init.normal_(model.heads.weight, std=float(getattr(config, "initializer_range", 0.02)))
-    torch.nn.init.zeros_(model.heads.bias)
+    _fresh_heads(model, config)
     return StartingPoint(
         model, _tokeniser(where, folder), config, _MINILM_SOURCE if name == MINILM else name
     )
+
+
+def _fresh_heads(model: MultiHeadModel, config: PretrainedConfig) -> None:
+    torch.nn.init.normal_(model.heads.weight, std=float(getattr(config, "initializer_range", 0.02)))
+    torch.nn.init.zeros_(model.heads.bias)
+
+
+def _from_checkpoint(folder: Path, recipe: Recipe, tasks: Sequence[Task]) -> StartingPoint:
+    """Go on from a checkpoint: its encoder, and its heads where the labels are the same."""
+    manifest = read_manifest(folder)
+    if manifest.letter_case != recipe.letter_case or recipe.max_pieces > manifest.max_pieces:
+        raise TrainingError(
+            f"the checkpoint {folder} has letter_case {manifest.letter_case} and max_pieces "
+            f"{manifest.max_pieces}, the recipe {recipe.letter_case} and {recipe.max_pieces}; "
+            "take a recipe that fits it"
+        )
+    config = load_config(json.loads((folder / CONFIG).read_text("utf-8")))
+    config.hidden_dropout_prob = recipe.dropout
+    config.attention_probs_dropout_prob = recipe.attention_dropout
+    layout, known = head_layout(tasks), head_layout(manifest.task_records())
+    model = build_model(config, layout.width, dropout=recipe.dropout)
+    _fresh_heads(model, config)
+    weights = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
+    heads = {name: weights.pop(f"heads.{name}") for name in ("weight", "bias")}
+    kept = model.state_dict()
+    for task, part in zip(known.tasks, known.slices, strict=True):
+        for own, place in zip(layout.tasks, layout.slices, strict=True):
+            if own == task:
+                for name, tensor in heads.items():
+                    kept[f"heads.{name}"][place] = tensor[part]
+    model.load_state_dict(kept | weights)
+    tokeniser = load_tokeniser(folder / TOKENISER)
+    source = f"checkpoint {manifest.id}, made from {manifest.encoder_source}"
+    return StartingPoint(model, tokeniser, config, source)
 
 
 def _tokeniser(where: str, folder: Path | None) -> WordPieceTokeniser:

@@ -91,7 +91,7 @@ RECIPES: dict[str, Recipe] = {
             letter_case=True,
             single_share=0.3,
         ),
-        # What the shipped checkpoint was made with.
+        # What the shipped checkpoint was made with: this, then `shipped-finish` from its result.
         Recipe(
             "shipped",
             epochs=4,
@@ -102,6 +102,19 @@ RECIPES: dict[str, Recipe] = {
             letter_case=True,
             single_share=0.3,
             sampling_exponent=0.5,
+        ),
+        # A second, lower rise and fall of the learning rate (a warm restart, Loshchilov and Hutter
+        # 2017), with more single sentences.
+        Recipe(
+            "shipped-finish",
+            epochs=2,
+            learning_rate=2e-4,
+            batch_pieces=2048,
+            attention_dropout=0.0,
+            letter_case=True,
+            single_share=0.5,
+            sampling_exponent=0.5,
+            seed=14,
         ),
     )
 }

@@ -48,7 +48,9 @@ class TrainSettings(Settings):
     output: Path = Field(description="folder for the checkpoint; a broken run goes on in it")
     data: Path | None = Field(None, description="folder of the corpora")
     recipe: str = Field("compact", description="named recipe: reference, compact, shipped")
-    encoder: str = Field(MINILM, description="encoder: minilm, a local folder, or a hub id")
+    encoder: str = Field(
+        MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
+    )
     epochs: int | None = Field(None, description="changes the recipe's number of epochs")
     learning_rate: float | None = Field(None, description="changes the recipe's learning rate")
     batch_windows: int | None = Field(None, description="changes the recipe's windows a batch")
@@ -130,7 +132,7 @@ def train(settings: TrainSettings) -> int:
     tasks = [corpus.task for corpus in corpora]
     layout = head_layout(tasks)
     torch.manual_seed(recipe.seed)
-    start = load_encoder(settings.encoder, recipe, layout.width)
+    start = load_encoder(settings.encoder, recipe, tasks)
     data = [label_sentences(c.task, c.train, start.tokeniser) for c in corpora]
     _announce(console.print, recipe, start.source, device, bf16, data)
     state = settings.output / STATE

@@ -47,8 +47,7 @@ def measure_pipeline(texts: list[dict[str, object]]) -> dict[str, float]:
         for repeat in range(REPEATS):
             summary = Path(scratch) / f"summary-{repeat}.json"
             status = pubner.main(
-                ["annotate", str(source), "--output", f"{scratch}/out-{repeat}"]
-                + ["--json", str(summary)]
+                ["annotate", str(source), "--output", f"{scratch}/{repeat}", "--json", str(summary)]
             )
             if status:
                 raise RuntimeError(f"pubner annotate ended with status {status}")

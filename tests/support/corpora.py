@@ -21,7 +21,7 @@ def write_encoder(folder: Path, *, seed: int = 3) -> Path:
 
 
 def write_corpus(folder: Path, label: str, word: str, *, sentences: int = 24) -> Path:
-    """Write train, devel and test files in which `word` is always a mention, and return `folder`."""
+    """Write three splits in which `word` is always a mention, and return `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "devel", "test"):
         lines = []

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertModel
 
-from schemas.errors import TrainingError
+from schemas.errors import CorpusError, TrainingError
 from schemas.tasks import TASKS, Task
-from tests.support.checkpoints import tiny_config, tiny_tokenizer
+from tests.support.corpora import write_encoder
 from training.corpora.tsv import Sentence
 from training.encoders import load_encoder
 from training.examples import HeadData, label_sentences
 from training.loop import LoopSettings, Progress, Trainer, head_loss, rate_factor
 from training.recipe import Recipe, find_recipe
 from training.scoring import DevelSet, score_devel
+from training.tasks import corpus_task
 from worker.decoding import head_layout
 from worker.model import MultiHeadModel
 from worker.tokenisation import WordPieceTokeniser
@@ -46,11 +46,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pretrained-encoder folder in transformers' layout, tiny and random."""
-    folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(3)
-    BertModel(tiny_config()).save_pretrained(folder)
-    tiny_tokenizer().save(str(folder / "tokenizer.json"))
-    return folder
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 def sentences(label: str, word: str) -> tuple[Sentence, ...]:
@@ -71,7 +67,7 @@ def start(
 ) -> tuple[Trainer, MultiHeadModel, WordPieceTokeniser]:
     layout = head_layout(TASKS_USED)
     torch.manual_seed(recipe.seed)
-    begun = load_encoder(str(encoder), recipe, layout.width)
+    begun = load_encoder(str(encoder), recipe, TASKS_USED)
     data: list[HeadData] = [
         label_sentences(task, corpus, begun.tokeniser)
         for task, corpus in zip(TASKS_USED, CORPORA, strict=True)
@@ -159,8 +155,8 @@ def test_the_reference_recipe_runs_on_its_own_architecture(tmp_path: Path, encod
     recipe = find_recipe("reference", epochs=1)
     recipe = Recipe(**{**recipe.values(), "max_pieces": 128})
     trainer, model, _ = start(tmp_path, encoder, recipe)
-    assert model.encoder.config.attention_probs_dropout_prob == 0.1
-    assert model.encoder.config.hidden_dropout_prob == 0.1
+    config: Any = model.encoder.config
+    assert config.attention_probs_dropout_prob == config.hidden_dropout_prob == 0.1
     assert model.dropout.p == 0.1
     seen: list[Progress] = []
     assert trainer.run(seen.append, no_scores)
@@ -230,20 +226,18 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
 def test_an_encoder_that_is_not_there_is_told(tmp_path: Path) -> None:
     for name in ("nowhere", str(tmp_path / "missing")):
         with pytest.raises(TrainingError, match=r"no encoder|cannot be loaded"):
-            load_encoder(name, RECIPE, 5)
+            load_encoder(name, RECIPE, TASKS_USED)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(TrainingError, match="cannot be loaded"):
-        load_encoder(str(tmp_path), RECIPE, 5)
+        load_encoder(str(tmp_path), RECIPE, TASKS_USED)
 
 
 def test_a_user_corpus_becomes_a_task() -> None:
-    from training.tasks import corpus_task
-
     task: Task = corpus_task("mine", sentences("Gene", "x"))
     assert task.label_names == ("Gene",)
-    with pytest.raises(Exception, match="like none of the entity types"):
+    with pytest.raises(CorpusError, match="like none of the entity types"):
         corpus_task("mine", sentences("Planet", "x"))
-    with pytest.raises(Exception, match="no mention at all"):
+    with pytest.raises(CorpusError, match="no mention at all"):
         corpus_task("mine", [Sentence(("a",), ("O",), 1)])
 
 

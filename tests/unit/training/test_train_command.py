@@ -91,6 +91,27 @@ def test_mtl_takes_corpora_by_comma_or_repetition_and_a_users_own(
     assert (tmp_path / "mtl0" / WEIGHTS).read_bytes() == (tmp_path / "mtl1" / WEIGHTS).read_bytes()
 
 
+def test_training_goes_on_from_a_checkpoint_with_the_heads_that_fit(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first"
+    learn = ["--epochs", "12", "--learning-rate", "0.005", "--batch-windows", "4"]
+    assert main(words(ground, "mtl", first, "--corpus", "ncbi-disease,bc2gm", *learn)) == 0
+    # A step too small to learn or forget anything: what is right now was right before.
+    on = ["--epochs", "1", "--learning-rate", "1e-9", "--encoder", str(first)]
+    second = tmp_path / "second"
+    summary = tmp_path / "summary.json"
+    arguments = words(ground, "mtl", second, "--corpus", "mine,ncbi-disease", *on)
+    assert main([*arguments, "--json", str(summary)]) == 0
+    devel = json.loads(summary.read_text())["devel"]
+    assert devel["ncbi-disease"] == 1.0
+    assert devel["mine"] < 0.5, "a head that the checkpoint lacks starts afresh"
+    assert f"checkpoint {read_manifest(first).id}" in read_manifest(second).encoder_source
+    misfit = words(ground, "stl", tmp_path / "third", "--corpus", "bc2gm", *on)
+    assert main([*misfit, "--recipe", "reference"]) == 2
+    assert "take a recipe that fits it" in capsys.readouterr().err
+
+
 def test_the_reference_recipe_trains_without_letter_case(ground: Path, tmp_path: Path) -> None:
     output = tmp_path / "reference"
     assert main(words(ground, "stl", output, "--corpus", "bc2gm", "--recipe", "reference")) == 0

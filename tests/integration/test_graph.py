@@ -1,0 +1,83 @@
+"""The graph itself, with a tagger that breaks the contract."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+from apache_beam.metrics.metric import MetricsFilter
+
+from pipelines.graph import annotate_files
+from pipelines.handler import AnnotateHandler
+from pipelines.inputs import resolve_inputs
+from pipelines.monitor import Monitor
+from pipelines.reading import BlockReader
+from pipelines.runners import choose_runner, make_runner
+from pipelines.store import DiskStore
+from pipelines.writer import BlockWriter
+from schemas.records import Annotation
+from tests.support.annotating import article, articles, check_output, pubmed_xml
+from tests.support.blocks import NOW, mention
+from worker.tagger import Tagger
+
+
+class WildTagger(Tagger):
+    """Finds a mention of nine code points in each text, be it that long or not."""
+
+    def __init__(self) -> None:
+        self.id = "wild"
+        self.tasks = ()
+
+    def annotate(self, texts: Sequence[str]) -> list[Annotation]:
+        return [Annotation((mention(0, 9),)) for _ in texts]
+
+
+class WildHandler(AnnotateHandler):
+    """Runs the wild tagger."""
+
+    def load_model(self) -> Tagger:
+        return WildTagger()
+
+
+def test_a_mention_outside_its_text_is_a_dead_letter_and_is_counted(tmp_path: Path) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", [*articles(4), article(9, "short"), article("x")])
+    store = DiskStore(tmp_path / "out")
+    choice = choose_runner("DirectRunner", [])
+    pipeline = beam.Pipeline(runner=make_runner(choice), options=choice.options)
+    annotate_files(
+        pipeline,
+        resolve_inputs([str(source)], None),
+        reader=BlockReader(4, "wild", "", None, lambda: NOW, Monitor()),
+        handler=WildHandler(
+            [],
+            device="cpu",
+            threads=1,
+            chunk_size=2,
+            max_text_chars=None,
+            clock=lambda: NOW,
+            monitor=Monitor(),
+        ),
+        writer=BlockWriter(store, 4, ""),
+    )
+    result = pipeline.run()
+    result.wait_until_finish()
+    found = check_output(store.root)
+    assert [row["pmid"] for row in found["citations"]] == [1, 2, 3, 4]
+    assert [(row["offset"], row["stage"]) for row in found["dead_letters"]] == [
+        (4, "write"),
+        (5, "parse"),
+    ]
+    query = MetricsFilter().with_namespace("pubner")
+    counters = {x.key.metric.name: x.result for x in result.metrics().query(query)["counters"]}
+    expected = {
+        "records": 6,
+        "citations": 5,
+        "mentions": 5,
+        "batches": 3,
+        "blocks": 2,
+        "dead_letters_parse": 1,
+        "dead_letters_write": 1,
+    }
+    assert {name: counters.get(name) for name in expected} == expected
+    name = "a.xml-0-000000000004.parquet"
+    assert pq.read_metadata(store.root / "citations" / name).num_rows == 0

@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _PRELOAD = ["pubner", "pipelines.annotate_command", "pipelines.run", "pipelines.summary"]
-_TIMEOUT_SECONDS = 300
+_TIMEOUT_SECONDS = 500
 
 
 @dataclass(frozen=True)

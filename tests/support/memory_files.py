@@ -29,9 +29,6 @@ class MemoryFiles(FileSystem):
     objects: ClassVar[dict[str, bytes]] = {}
     uploads: ClassVar[list[str]] = []
 
-    def __init__(self, pipeline_options: Any = None) -> None:
-        super().__init__(pipeline_options)
-
     @classmethod
     def scheme(cls) -> str:
         return SCHEME

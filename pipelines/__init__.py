@@ -1,0 +1,1 @@
+"""The Beam pipelines: sources, the graph, the block writer, the command."""

@@ -1,0 +1,214 @@
+"""`pubner annotate`: what a user sees of a run."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import CheckpointError
+from worker.command import human_console, parse_settings, print_table, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.example import Example
+    from pipelines.run import RunReport
+    from pipelines.settings import AnnotateSettings
+    from pipelines.summary import Counts
+
+PROG = "pubner annotate"
+DESCRIPTION = (
+    "Annotate PubMed citations with biomedical entities and write three Parquet data sets: "
+    "mentions, citations and dead letters. A run that was interrupted goes on where it stopped "
+    "when the same command is given again."
+)
+_STYLES = {
+    "Gene": "bold green",
+    "Protein": "bold cyan",
+    "DNA": "bold blue",
+    "RNA": "bold blue",
+    "CellLine": "bold yellow",
+    "CellType": "bold yellow",
+    "Chemical": "bold magenta",
+    "Disease": "bold red",
+}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner annotate`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    words = list(argv)
+    split = words.index("--") if "--" in words else len(words)
+    from pipelines.settings import AnnotateSettings
+
+    settings = parse_settings(
+        AnnotateSettings,
+        words[:split],
+        prog=PROG,
+        description=DESCRIPTION,
+        positional="inputs",
+    )
+    with _logging(verbose=settings.verbose):
+        return _annotate(settings, words[split + 1 :])
+
+
+@contextmanager
+def _logging(*, verbose: bool) -> Iterator[None]:
+    """Show Beam's log, or keep it off standard error, where a user expects one clear line."""
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+        yield
+        return
+    root = logging.getLogger()
+    level, silent = root.level, logging.NullHandler()
+    root.addHandler(silent)
+    root.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(silent)
+
+
+def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> int:
+    from pipelines.example import find_example
+    from pipelines.inputs import resolve_inputs
+    from pipelines.output import open_output
+    from pipelines.run import run_pipeline
+    from pipelines.runners import choose_runner
+    from pipelines.sample import sample_path
+    from pipelines.summary import blocks_of, count_rows, new_blocks
+
+    console = human_console(settings.json_file)
+    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
+    choice = choose_runner(settings.runner, beam_arguments)
+    checkpoints, checkpoint_id = _check_checkpoints(settings.checkpoint)
+    sources = [file.source for file in files]
+    if not settings.inputs:
+        console.print(f"No input given: annotating the bundled sample, {sources[0]}.")
+    with open_output(settings.output, block_size=settings.block_size) as store:
+        before = blocks_of(store, sources)
+        report = run_pipeline(
+            settings,
+            files,
+            checkpoints=checkpoints,
+            checkpoint_id=checkpoint_id,
+            store=store,
+            choice=choice,
+        )
+        after = blocks_of(store, sources)
+        counts = count_rows(store, after)
+        written = new_blocks(before, after)
+        now = sum(count_rows(store, written).citations.values())
+        example = find_example(store, after)
+    summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
+    summary["checkpoint_id"] = checkpoint_id
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(console, summary, counts, example)
+    return 0
+
+
+def _check_checkpoints(names: Sequence[str]) -> tuple[list[Path], str]:
+    """Verify the checkpoints before anything runs; return their folders and the set's id."""
+    from worker.checkpoint import read_manifest, resolve_checkpoint
+    from worker.tagger import set_id
+
+    folders = [resolve_checkpoint(name) for name in names]
+    manifests = [read_manifest(folder) for folder in folders]
+    holders: dict[str, str] = {}
+    for name, manifest in zip(names, manifests, strict=True):
+        for task in manifest.tasks:
+            if task.name in holders:
+                raise CheckpointError(
+                    f"checkpoints {holders[task.name]!r} and {name!r} both have the head "
+                    f"{task.name!r}; give only one of them"
+                )
+            holders[task.name] = name
+    return folders, set_id([manifest.id for manifest in manifests])
+
+
+def _summary(
+    settings: "AnnotateSettings",
+    report: "RunReport",
+    counts: "Counts",
+    *,
+    now: int,
+    written: int,
+    all: int,
+) -> dict[str, Any]:
+    seconds = report.annotating_seconds or report.seconds
+    return {
+        "citations": sum(counts.citations.values()),
+        "citations_by_status": dict(sorted(counts.citations.items())),
+        "mentions": counts.mentions_by_head(),
+        "mentions_by_type": _nested(counts),
+        "dead_letters": sum(counts.dead_letters.values()),
+        "dead_letters_by_stage": dict(sorted(counts.dead_letters.items())),
+        "citations_annotated_now": now,
+        "blocks": all,
+        "blocks_written_now": written,
+        "unreadable_inputs": report.unreadable_inputs,
+        "seconds": round(report.seconds, 3),
+        "citations_per_second": round(now / seconds, 3) if seconds > 0 else 0.0,
+        "output": settings.output,
+        "counters": dict(sorted(report.counters.items())),
+    }
+
+
+def _nested(counts: "Counts") -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (head, kind), count in sorted(counts.mentions.items()):
+        nested.setdefault(head, {})[kind] = count
+    return nested
+
+
+def _print_summary(
+    console: "Console", summary: dict[str, Any], counts: "Counts", example: "Example | None"
+) -> None:
+    from rich.text import Text
+
+    statuses = ", ".join(f"{n:,} {status}" for status, n in sorted(counts.citations.items()))
+    rows: list[tuple[object, object, object]] = [
+        ("citations", f"{summary['citations']:,}", statuses)
+    ]
+    for head, kinds in summary["mentions_by_type"].items():
+        rows.append((f"mentions, {head}", f"{summary['mentions'][head]:,}", _listing(kinds)))
+    letters = summary["dead_letters"]
+    style = "bold red" if letters else ""
+    rows.append(
+        (
+            Text("dead letters", style),
+            Text(f"{letters:,}", style),
+            Text(_listing(summary["dead_letters_by_stage"]), style),
+        )
+    )
+    if summary["unreadable_inputs"]:
+        note = "inputs could not be read now; what was in place of them stays"
+        rows.append((Text("unreadable", "bold red"), str(summary["unreadable_inputs"]), note))
+    in_place = summary["blocks"] - summary["blocks_written_now"]
+    rows += [
+        ("annotated now", f"{summary['citations_annotated_now']:,}", _passed_over(in_place)),
+        ("citations/s", f"{summary['citations_per_second']:,.1f}", "without loading the model"),
+        ("seconds", f"{summary['seconds']:,.1f}", "in all"),
+        ("output", "", summary["output"]),
+    ]
+    print_table(console, rows, right=[1])
+    if example is not None:
+        line = Text(f"PMID {example.pmid}: ")
+        for text, kind in example.parts():
+            line.append(f"[{text} {kind}]" if kind else text, style=_STYLES.get(kind or "", ""))
+        console.print(line)
+
+
+def _listing(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _passed_over(blocks: int) -> str:
+    if not blocks:
+        return ""
+    return f"{blocks:,} block{'s' if blocks != 1 else ''} in place already"

@@ -1,0 +1,159 @@
+"""The model handler: blocks of citations in, annotated blocks out, through RunInference."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from apache_beam.metrics.metric import Metrics
+from apache_beam.ml.inference.base import ModelHandler
+
+from pipelines.messages import to_message
+from pipelines.monitor import Monitor
+from pipelines.records import AnnotatedBlock, AnnotatedCitation, ReadBlock, ReadCitation
+from schemas.records import Annotation, DeadLetter, SourcePosition, Stage
+from worker.tagger import Tagger, load_tagger
+
+NAMESPACE = "pubner"
+
+
+class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
+    """Runs every head of a tagger over the citations of a block, in one encoder pass each.
+
+    Texts are given to the tagger in chunks: the citations of `chunk_size` consecutive offsets,
+    counted from the block's start. So what is batched together follows from positions alone, and a
+    replay gives the same. Of a text over `max_text_chars` code points only that many are read.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Sequence[Path],
+        *,
+        device: str,
+        threads: int | None,
+        chunk_size: int,
+        max_text_chars: int | None,
+        clock: Callable[[], datetime],
+        monitor: Monitor,
+    ) -> None:
+        super().__init__(min_batch_size=1, max_batch_size=1)
+        self.checkpoints = tuple(checkpoints)
+        self.device = device
+        self.threads = threads
+        self.chunk_size = chunk_size
+        self.max_text_chars = max_text_chars
+        self.clock = clock
+        self.monitor = monitor
+
+    def load_model(self) -> Tagger:
+        """Load and verify the checkpoints."""
+        with self.monitor.watching():
+            tagger = load_tagger(self.checkpoints, device=self.device, threads=self.threads)
+        self.monitor.report(models=1)
+        return tagger
+
+    def run_inference(
+        self,
+        batch: Sequence[ReadBlock],
+        model: Tagger,
+        inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002 - Beam's signature
+    ) -> list[AnnotatedBlock]:
+        """Annotate each block; a document that fails becomes a dead letter, and no other does."""
+        with self.monitor.watching():
+            return [self.annotate_block(block, model) for block in batch]
+
+    def annotate_block(self, block: ReadBlock, tagger: Tagger) -> AnnotatedBlock:
+        """Return `block` with what `tagger` found in its citations."""
+        citations: list[AnnotatedCitation] = []
+        letters = list(block.dead_letters)
+        chunks = groupby(
+            block.citations, lambda item: (item.offset - block.key.start) // self.chunk_size
+        )
+        for _, items in chunks:
+            self.monitor.check()
+            chunk = list(items)
+            done, failed = self._annotate_chunk(chunk, tagger)
+            citations += done
+            letters += [self._dead_letter(block, item, error) for item, error in failed]
+            self.monitor.report(citations=len(chunk))
+            Metrics.counter(NAMESPACE, "batches").inc()
+        self._count(block, citations, letters)
+        return AnnotatedBlock(
+            key=block.key,
+            input_digest=block.input_digest,
+            checkpoint_id=tagger.id,
+            annotated_at=self.clock(),
+            citations=tuple(citations),
+            dead_letters=tuple(letters),
+            complete=block.complete,
+            last=block.last,
+        )
+
+    def get_num_bytes(self, batch: Sequence[ReadBlock]) -> int:
+        """Return the size of the texts, in code points; Beam's own way would pickle the batch."""
+        return sum(len(item.citation.text or "") for block in batch for item in block.citations)
+
+    def get_metrics_namespace(self) -> str:
+        """Return the namespace of RunInference's own metrics."""
+        return NAMESPACE
+
+    def _annotate_chunk(
+        self, chunk: Sequence[ReadCitation], tagger: Tagger
+    ) -> tuple[list[AnnotatedCitation], list[tuple[ReadCitation, Exception]]]:
+        """Annotate a chunk at once; where that fails, each document alone."""
+        try:
+            return self._annotate(chunk, tagger), []
+        except Exception as error:
+            if len(chunk) == 1:
+                return [], [(chunk[0], error)]
+        done: list[AnnotatedCitation] = []
+        failed: list[tuple[ReadCitation, Exception]] = []
+        for item in chunk:
+            self.monitor.check()
+            one, none = self._annotate_chunk([item], tagger)
+            done += one
+            failed += none
+        return done, failed
+
+    def _annotate(self, chunk: Sequence[ReadCitation], tagger: Tagger) -> list[AnnotatedCitation]:
+        texts = [item.citation.text for item in chunk]
+        limit = self.max_text_chars
+        found = iter(tagger.annotate([text[:limit] for text in texts if text is not None]))
+        annotations: list[Annotation | None] = []
+        for text in texts:
+            if text is None:
+                annotations.append(None)
+                continue
+            annotation = next(found)
+            if limit is not None and len(text) > limit:
+                annotation = Annotation(annotation.mentions, truncated=True)
+            annotations.append(annotation)
+        return [
+            AnnotatedCitation(item.offset, item.citation, annotation)
+            for item, annotation in zip(chunk, annotations, strict=True)
+        ]
+
+    def _dead_letter(self, block: ReadBlock, item: ReadCitation, error: Exception) -> DeadLetter:
+        return DeadLetter(
+            position=SourcePosition(block.key.source, block.key.partition, item.offset),
+            stage=Stage.ANNOTATE,
+            error_type=type(error).__name__,
+            error=str(error),
+            payload=to_message(item.citation),
+            seen_at=self.clock(),
+        )
+
+    def _count(
+        self,
+        block: ReadBlock,
+        citations: Sequence[AnnotatedCitation],
+        letters: Sequence[DeadLetter],
+    ) -> None:
+        records = len(block.citations) + len(block.dead_letters)
+        Metrics.counter(NAMESPACE, "records").inc(records)
+        Metrics.counter(NAMESPACE, "citations").inc(len(citations))
+        mentions = sum(len(x.annotation.mentions) for x in citations if x.annotation is not None)
+        Metrics.counter(NAMESPACE, "mentions").inc(mentions)
+        for letter in letters:
+            Metrics.counter(NAMESPACE, f"dead_letters_{letter.stage}").inc()

@@ -1,0 +1,28 @@
+"""A citation as one JSON message: the form in which a dead letter of ours can be given again."""
+
+import json
+
+from schemas.records import Citation
+
+SCHEMA_VERSION = 1
+
+
+def to_message(citation: Citation) -> bytes:
+    """Return `citation` as one line of JSON, which the JSONL reader and the stream read alike."""
+    fields: dict[str, object] = {
+        "schema_version": SCHEMA_VERSION,
+        "pmid": citation.pmid,
+        "pmid_version": citation.version,
+    }
+    if citation.deleted:
+        fields["deleted"] = True
+    else:
+        fields["title"] = citation.title
+        fields["abstract"] = [
+            {"text": section.text} | ({"label": section.label} if section.label else {})
+            for section in citation.abstract
+        ]
+        fields["retracted"] = citation.retracted
+        fields["date_revised"] = citation.date_revised and citation.date_revised.isoformat()
+        fields["year"] = citation.year
+    return json.dumps(fields, ensure_ascii=True).encode("ascii")

@@ -1,0 +1,247 @@
+"""From a file to blocks of records; what is already in place is passed over."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO, cast
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.blocks import BlockKey, block_start
+from pipelines.inputs import SIDECAR_SUFFIX, base_name
+from pipelines.monitor import Monitor
+from pipelines.records import InputFile, ReadBlock, ReadCitation
+from pipelines.store import Store
+from pipelines.tables import Footer
+from pipelines.writer import committed_blocks
+from schemas.errors import InputError
+from schemas.records import DeadLetter, SourcePosition, Stage
+from worker.readers.checksum import expected_md5
+from worker.readers.records import BadRecord, Format, ReadRecord, detect_format, read_records
+
+_READ_BYTES = 2**20
+UNREADABLE = "unreadable"
+"""Stands for the digest of a file whose bytes could not be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReader:
+    """Reads files into blocks of `block_size` records.
+
+    A block whose commit record names the same content, checkpoint and settings is not read again.
+    `format` None goes by the file's name. `clock` gives the time in UTC.
+    """
+
+    block_size: int
+    checkpoint_id: str
+    settings: str
+    format: Format | None
+    clock: Callable[[], datetime]
+    monitor: Monitor
+
+    def read(self, file: InputFile, store: Store) -> Iterator[ReadBlock]:
+        """Yield the blocks of `file` that `store` does not hold, in order.
+
+        A file that is refused as a whole (unreadable, or not what its sidecar says) is one block
+        with one dead letter at offset 0. One that merely cannot be read today, and was annotated
+        before, gives nothing: what is in place stays.
+        """
+        known = committed_blocks(store, file.source)
+        try:
+            digest = self._digest(file)
+        except _RefusedFileError as refusal:
+            self.monitor.report(input_bytes=file.size)
+            if refusal.digest == UNREADABLE and _holds_content(known):
+                self.monitor.report(unreadable_inputs=1)
+            elif not self._is_done(known.get(0), refusal.digest):
+                yield self._refused_block(file, refusal)
+            return
+        done = {start for start, footer in known.items() if self._is_done(footer, digest)}
+        if self._is_whole(known, done):
+            records = sum(known[start].records for start in done)
+            self.monitor.report(input_bytes=file.size, records_in_place=records)
+            return
+        yield from self._blocks(file, digest, done)
+
+    def _is_done(self, footer: Footer | None, digest: str) -> bool:
+        return (
+            footer is not None
+            and footer.complete
+            and footer.block_size == self.block_size
+            and (footer.input_digest, footer.checkpoint_id, footer.settings)
+            == (digest, self.checkpoint_id, self.settings)
+        )
+
+    def _is_whole(self, known: dict[int, Footer], done: set[int]) -> bool:
+        """Whether every block up to the last one is in place, and none behind it."""
+        if not done or set(known) != done:
+            return False
+        end = max(done)
+        return known[end].last and done == set(range(0, end + 1, self.block_size))
+
+    def _digest(self, file: InputFile) -> str:
+        """Return the file's SHA-256 after checking its MD5 where a sidecar gives it."""
+        sidecar = b""
+        sha256 = hashlib.sha256()
+        md5 = hashlib.md5(usedforsecurity=False)
+        try:
+            sidecar = _read_sidecar(file.path)
+            with closing(_open(file.path)) as stream:
+                while chunk := stream.read(_READ_BYTES):
+                    self.monitor.check()
+                    sha256.update(chunk)
+                    md5.update(chunk)
+        except OSError as error:
+            raise _RefusedFileError(error, b"", UNREADABLE) from error
+        if sidecar:
+            try:
+                _compare(md5.hexdigest(), expected_md5(sidecar))
+            except InputError as error:
+                digest = hashlib.sha256(sha256.digest() + sidecar).hexdigest()
+                raise _RefusedFileError(error, sidecar, digest) from error
+        return sha256.hexdigest()
+
+    def _refused_block(self, file: InputFile, refusal: "_RefusedFileError") -> ReadBlock:
+        letter = DeadLetter(
+            position=SourcePosition(file.source, 0, 0),
+            stage=Stage.READ,
+            error_type=type(refusal.reason).__name__,
+            error=_reason(file.path, refusal.reason),
+            payload=refusal.payload,
+            seen_at=self.clock(),
+        )
+        return ReadBlock(
+            key=BlockKey(file.source, 0, 0),
+            input_digest=refusal.digest,
+            citations=(),
+            dead_letters=(letter,),
+            complete=True,
+            last=True,
+        )
+
+    def _blocks(self, file: InputFile, digest: str, done: set[int]) -> Iterator[ReadBlock]:
+        """Cut the records into blocks; look one record ahead to know which block is the last."""
+        part = _Part(file, digest, 0)
+        try:
+            with closing(_open(file.path)) as stream:
+                counted = cast("BinaryIO", _Counted(stream, self.monitor))
+                for item in read_records(counted, self.format or detect_format(file.source)):
+                    self.monitor.check()
+                    start = block_start(item.offset, self.block_size)
+                    if start != part.start:
+                        yield from self._unless_done(part, done, last=False)
+                        part = _Part(file, digest, start)
+                    part.end = item.offset + 1
+                    if start in done:
+                        continue
+                    if isinstance(item, ReadRecord):
+                        part.citations.append(ReadCitation(item.offset, item.citation))
+                    else:
+                        part.dead_letters.append(self._dead_letter(file, item))
+        except OSError as error:
+            # The content is known from its digest, so what failed is the reading: next time again.
+            reason = _reason(file.path, error)
+            bad = BadRecord(part.end, Stage.READ, type(error).__name__, reason, b"")
+            part.dead_letters.append(self._dead_letter(file, bad))
+            part.digest = UNREADABLE
+            self.monitor.report(unreadable_inputs=1)
+            yield from self._unless_done(part, done, last=False)
+        else:
+            yield from self._unless_done(part, done, last=True)
+
+    def _unless_done(self, part: "_Part", done: set[int], *, last: bool) -> Iterator[ReadBlock]:
+        if part.start in done:
+            self.monitor.report(records_in_place=part.end - part.start)
+        else:
+            yield part.block(last=last)
+
+    def _dead_letter(self, file: InputFile, item: BadRecord) -> DeadLetter:
+        return DeadLetter(
+            position=SourcePosition(file.source, 0, item.offset),
+            stage=item.stage,
+            error_type=item.error_type,
+            error=item.error,
+            payload=item.payload,
+            seen_at=self.clock(),
+        )
+
+
+class _RefusedFileError(Exception):
+    """A file refused as a whole: why, what to keep of it, and what stands for its digest."""
+
+    def __init__(self, reason: Exception, payload: bytes, digest: str) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.payload = payload
+        self.digest = digest
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A binary stream whose reads are reported as progress."""
+
+    stream: BinaryIO
+    monitor: Monitor
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        self.monitor.report(input_bytes=len(data))
+        return data
+
+
+@dataclass(slots=True)
+class _Part:
+    """A block while it is being read; `end` is the offset behind its last record."""
+
+    file: InputFile
+    digest: str
+    start: int
+    end: int = field(init=False)
+    citations: list[ReadCitation] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.end = self.start
+
+    def block(self, *, last: bool) -> ReadBlock:
+        return ReadBlock(
+            key=BlockKey(self.file.source, 0, self.start),
+            input_digest=self.digest,
+            citations=tuple(self.citations),
+            dead_letters=tuple(self.dead_letters),
+            complete=True,
+            last=last,
+        )
+
+
+def _holds_content(known: Mapping[int, Footer]) -> bool:
+    return any(footer.input_digest != UNREADABLE for footer in known.values())
+
+
+def _open(path: str) -> BinaryIO:
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def _read_sidecar(path: str) -> bytes:
+    place = path + SIDECAR_SUFFIX
+    if not FileSystems.exists(place):
+        return b""
+    with closing(_open(place)) as stream:
+        return stream.read(_READ_BYTES)
+
+
+def _compare(found: str, expected: str) -> None:
+    if found != expected:
+        raise InputError(
+            f"the file's MD5 is {found}, and its {SIDECAR_SUFFIX} file says {expected}: the file "
+            "is damaged or not the one that was published; fetch both again"
+        )
+
+
+def _reason(path: str, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{base_name(path)} cannot be read: {error.strerror or error}"
+    return str(error)

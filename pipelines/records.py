@@ -1,0 +1,74 @@
+"""The elements of the graph: a block as it was read, and as it was annotated."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipelines.blocks import BlockKey
+from schemas.records import Annotation, Citation, DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to annotate: its path in any file system that Beam opens, source name and bytes."""
+
+    path: str
+    source: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCitation:
+    """A citation at its offset."""
+
+    offset: int
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBlock:
+    """Records of one block as read, by offset: citations, and dead letters of reading and parsing.
+
+    `input_digest` identifies the content of the source (of a file its SHA-256). `complete` says
+    that every record that the source has in this block is here; `last`, that the source has none
+    behind it.
+    """
+
+    key: BlockKey
+    input_digest: str
+    citations: tuple[ReadCitation, ...]
+    dead_letters: tuple[DeadLetter, ...]
+    complete: bool
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedCitation:
+    """A citation and what was found in it; `annotation` is None where it has no text to read."""
+
+    offset: int
+    citation: Citation
+    annotation: Annotation | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedBlock:
+    """A `ReadBlock` after the tagger: ready to be written."""
+
+    key: BlockKey
+    input_digest: str
+    checkpoint_id: str
+    annotated_at: datetime
+    citations: tuple[AnnotatedCitation, ...]
+    dead_letters: tuple[DeadLetter, ...]
+    complete: bool
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBlock:
+    """What lies in place once a block was written: how many rows of each kind."""
+
+    key: BlockKey
+    citations: int
+    mentions: int
+    dead_letters: int

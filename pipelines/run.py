@@ -1,0 +1,174 @@
+"""Runs the pipeline, from its settings to blocks in place: progress, stopping, errors."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineState
+
+from pipelines.graph import annotate_files
+from pipelines.handler import AnnotateHandler
+from pipelines.monitor import Desk, Monitor, RunStoppedError, open_desk
+from pipelines.progress import show_progress
+from pipelines.reading import BlockReader
+from pipelines.records import InputFile
+from pipelines.runners import RunnerChoice, make_runner
+from pipelines.settings import AnnotateSettings
+from pipelines.store import Store
+from pipelines.writer import BlockWriter
+from schemas.errors import PubnerError, SettingsError
+
+
+class InterruptedRunError(PubnerError):
+    """A run that a signal stopped; `exit_code` is 128 plus the signal, as shells have it."""
+
+    def __init__(self, signal_number: int, output: str) -> None:
+        super().__init__(
+            f"stopped by {signal.Signals(signal_number).name}; what is in place in {output!r} "
+            "stays, and the same command goes on from there"
+        )
+        self.exit_code = 128 + signal_number
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What only the run itself knows.
+
+    `seconds` is its time in all, `annotating_seconds` that since the model was loaded (0 where no
+    process of ours loaded one); `unreadable_inputs` counts files that could not be read although
+    they were annotated before; `counters` are Beam's.
+    """
+
+    seconds: float
+    annotating_seconds: float
+    unreadable_inputs: int
+    counters: Mapping[str, int]
+
+
+def utc_now() -> datetime:
+    """Return the time of the system's clock in UTC."""
+    return datetime.now(UTC)
+
+
+def run_pipeline(
+    settings: AnnotateSettings,
+    files: Sequence[InputFile],
+    *,
+    checkpoints: Sequence[Path],
+    checkpoint_id: str,
+    store: Store,
+    choice: RunnerChoice,
+) -> RunReport:
+    """Annotate `files` into `store` and return when all is in place.
+
+    :raises InterruptedRunError: if SIGINT or SIGTERM stopped it; what is in place stays.
+    :raises PubnerError: if the output, a checkpoint or the runner fails.
+    """
+    begin = time.monotonic()
+    with open_desk(time.monotonic) as desk:
+        monitor = desk.monitor if choice.in_process else Monitor()
+        pipeline = _make_pipeline(choice)
+        annotate_files(
+            pipeline,
+            files,
+            reader=BlockReader(
+                block_size=settings.block_size,
+                checkpoint_id=checkpoint_id,
+                settings=settings.row_settings,
+                format=settings.input_format,
+                clock=utc_now,
+                monitor=monitor,
+            ),
+            handler=AnnotateHandler(
+                checkpoints,
+                device=settings.device,
+                threads=settings.threads,
+                chunk_size=settings.chunk_size,
+                max_text_chars=settings.max_text_chars,
+                clock=utc_now,
+                monitor=monitor,
+            ),
+            writer=BlockWriter(
+                store=store,
+                block_size=settings.block_size,
+                settings=settings.row_settings,
+                store_text=settings.store_text,
+            ),
+        )
+        with (
+            _stopping(desk, settings.output, in_process=choice.in_process),
+            show_progress(desk, total_bytes=sum(file.size for file in files)),
+        ):
+            counters = _run(pipeline, desk, choice)
+        return RunReport(
+            seconds=time.monotonic() - begin,
+            annotating_seconds=desk.annotating_seconds(),
+            unreadable_inputs=desk.counts.get("unreadable_inputs", 0),
+            counters=counters,
+        )
+
+
+def _make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
+    runner = make_runner(choice)
+    try:
+        return beam.Pipeline(runner=runner, options=choice.options)
+    except ValueError as error:
+        raise SettingsError(f"{choice.name}, options behind `--`: {error}") from error
+
+
+def _run(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str, int]:
+    """Run to the end; return Beam's counters."""
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except Exception as error:
+        raise _reason(desk, choice, error) from error
+    if state not in (None, PipelineState.DONE):
+        raise desk.error() or PubnerError(
+            f"{choice.name} ended the pipeline in state {state}; its own log says why (--verbose)"
+        )
+    found = result.metrics().query()["counters"]
+    return {counter.key.metric.name: counter.result for counter in found}
+
+
+def _reason(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
+    """Return the error that ended the pipeline: the one a step reported, else Beam's own."""
+    known = desk.error()
+    if known is not None:
+        return known
+    if isinstance(error, PubnerError) or (choice.in_process and desk.failure is not None):
+        return error
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return PubnerError(f"{choice.name} failed: {lines[-1]} (--verbose shows its log)")
+
+
+@contextmanager
+def _stopping(desk: Desk, output: str, *, in_process: bool) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a request to stop; a second one ends the process at once."""
+    seen: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if seen or not in_process:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+            os._exit(128 + number)
+        seen.append(number)
+        desk.stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    except RunStoppedError as error:
+        raise InterruptedRunError(seen[0], output) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

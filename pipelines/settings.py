@@ -1,0 +1,86 @@
+"""The settings of `pubner annotate`."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from worker.command import Settings
+from worker.readers.records import Format
+
+
+class AnnotateSettings(Settings):
+    """What to annotate, with what, and where to."""
+
+    inputs: tuple[str, ...] = Field(
+        default=(),
+        description="files, folders or globs, here or in any file system that Beam opens: PubMed "
+        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample. Beam's own "
+        "pipeline options may follow behind `--`.",
+    )
+    output: str = Field(
+        default="out", description="the folder, or URL of an object store, to write Parquet to"
+    )
+    checkpoint: tuple[str, ...] = Field(
+        default=("default",),
+        min_length=1,
+        description="checkpoint folders; several make a set, whose heads must differ",
+    )
+    runner: str = Field(
+        default="DirectRunner",
+        description="Beam's runner: DirectRunner (in this process), PrismRunner, FlinkRunner, "
+        "DataflowRunner, PortableRunner",
+    )
+    json_file: str | None = Field(
+        default=None, description="write the summary as JSON; `-` is standard output"
+    )
+    format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
+        default="auto", description="the inputs' format; auto goes by their names"
+    )
+    block_size: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="records a block: what one output file holds and one step redoes",
+    )
+    chunk_size: int = Field(
+        default=250, ge=1, description="citations that are given to the model at once"
+    )
+    store_text: bool = Field(default=True, description="keep the text in the citations' rows")
+    max_text_chars: int | None = Field(
+        default=None, ge=1, description="read only that much of a text; by default all of it"
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="where the model runs: auto, cpu, cuda or cuda:1",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of the model; by default all"
+    )
+    verbose: bool = Field(default=False, description="show the log of Beam on standard error")
+
+    @field_validator("output")
+    @classmethod
+    def _check_output(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("expected a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _check_chunk(self) -> "AnnotateSettings":
+        if len(set(self.checkpoint)) != len(self.checkpoint):
+            raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
+        return self
+
+    @property
+    def input_format(self) -> Format | None:
+        """The format of every input; None where each file's name says it."""
+        return None if self.format == "auto" else Format(self.format)
+
+    @property
+    def row_settings(self) -> str:
+        """The settings that shape the rows, as one string for the files' footers."""
+        return (
+            f"format={self.format};max_text_chars={self.max_text_chars or 'none'};"
+            f"store_text={str(self.store_text).lower()}"
+        )

@@ -1,0 +1,76 @@
+"""What the output holds of some sources: counted from the files in place, never from the run."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipelines.blocks import BlockKey, file_name
+from pipelines.store import Store
+from pipelines.tables import Footer
+from pipelines.writer import committed_blocks
+
+Blocks = Mapping[BlockKey, Footer]
+"""Committed blocks and their footers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows by what they are: citations by status, mentions by head and type, letters by stage."""
+
+    citations: Counter[str] = field(default_factory=Counter)
+    mentions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+
+    def mentions_by_head(self) -> dict[str, int]:
+        """Return how many mentions each head found."""
+        heads: Counter[str] = Counter()
+        for (head, _), count in self.mentions.items():
+            heads[head] += count
+        return dict(sorted(heads.items()))
+
+
+def blocks_of(store: Store, sources: Iterable[str]) -> dict[BlockKey, Footer]:
+    """Return every committed block of `sources`."""
+    return {
+        footer.key: footer
+        for source in sources
+        for footer in committed_blocks(store, source).values()
+    }
+
+
+def count_rows(store: Store, blocks: Iterable[BlockKey]) -> Counts:
+    """Count the rows of `blocks`."""
+    counts = Counts()
+    for key in blocks:
+        name = file_name(key)
+        counts.citations.update(_column(store, "citations", name, "status"))
+        counts.dead_letters.update(_column(store, "dead_letters", name, "stage"))
+        counts.mentions.update(
+            zip(
+                _column(store, "mentions", name, "task"),
+                _column(store, "mentions", name, "entity_type"),
+                strict=True,
+            )
+        )
+    return counts
+
+
+def new_blocks(before: Blocks, after: Blocks) -> list[BlockKey]:
+    """Return the blocks that were written between two looks."""
+    return [
+        key
+        for key, footer in after.items()
+        if key not in before or before[key].revision != footer.revision
+    ]
+
+
+def _column(store: Store, kind: str, name: str, column: str) -> list[Any]:
+    stream = store.open(kind, name)
+    if stream is None:
+        return []
+    with stream:
+        values: list[Any] = pq.read_table(stream, columns=[column])[column].to_pylist()
+    return values

@@ -1,0 +1,150 @@
+"""The one command, `pubner`: a table of sub-commands, each imported only when it is run."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from schemas.errors import PubnerError
+
+
+class Command(NamedTuple):
+    """A sub-command: its words, the `module:function` that runs it, and one line of help."""
+
+    words: tuple[str, ...]
+    target: str
+    usage: str
+    summary: str
+
+
+COMMANDS = (
+    Command(
+        ("annotate",),
+        "pipelines.annotate_command:run",
+        "annotate [INPUT...] --output DIR",
+        "annotate PubMed XML, PubTator or JSONL files; write Parquet",
+    ),
+    Command(
+        ("checkpoint", "show"),
+        "pipelines.checkpoint_command:run",
+        "checkpoint show ID|default|DIR",
+        "show what a checkpoint is: its tasks, recipe and scores",
+    ),
+    Command(
+        ("corpora", "fetch"),
+        "training.corpora.command:fetch",
+        "corpora fetch",
+        "download the training corpora and verify them",
+    ),
+    Command(
+        ("corpora", "check"),
+        "training.corpora.command:check",
+        "corpora check",
+        "validate every corpus file; name file, line and reason",
+    ),
+    Command(
+        ("train", "stl"),
+        "training.train_command:stl",
+        "train stl --corpus NAME --output DIR",
+        "train a checkpoint with one head",
+    ),
+    Command(
+        ("train", "mtl"),
+        "training.train_command:mtl",
+        "train mtl --corpus NAME,... --output DIR",
+        "train a checkpoint with one head a corpus",
+    ),
+    Command(
+        ("evaluate",),
+        "training.evaluate_command:run",
+        "evaluate CHECKPOINT --corpus NAME,...",
+        "score a checkpoint's heads on a corpus split",
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names (the process's own words if None); return its exit code.
+
+    0 is success, 2 a wrong option, path or checkpoint (one line on standard error), 130 an
+    interrupt. An error that pubner does not raise on purpose keeps its traceback.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except PubnerError as error:
+        _complain(" ".join(str(error).split()))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except SystemExit as request:
+        return request.code if isinstance(request.code, int) else 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        _print(_help(COMMANDS))
+        return 0 if words else 2
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        _print(f"pubner {version('pubner')}\n")
+        return 0
+    for command in COMMANDS:
+        count = len(command.words)
+        if tuple(words[:count]) == command.words:
+            return _load(command.target)(words[count:])
+    family = [command for command in COMMANDS if command.words[0] == words[0]]
+    if family and words[1:2] in (["-h"], ["--help"]):
+        _print(_help(family))
+        return 0
+    _complain(_unknown(words, family))
+    return 2
+
+
+def _load(target: str) -> Callable[[Sequence[str]], int]:
+    module, _, function = target.partition(":")
+    run: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), function)
+    return run
+
+
+def _unknown(words: list[str], family: Sequence[Command]) -> str:
+    if not family:
+        known = ", ".join(dict.fromkeys(command.words[0] for command in COMMANDS))
+        return f"unknown command {words[0]!r}; known are {known} (see `pubner --help`)"
+    known = ", ".join(command.words[1] for command in family)
+    if len(words) == 1:
+        return f"{words[0]!r} needs one of {known} behind it (see `pubner {words[0]} --help`)"
+    return f"unknown command {' '.join(words[:2])!r}; known behind {words[0]!r} are {known}"
+
+
+def _help(commands: Sequence[Command]) -> str:
+    lines = ["usage: pubner COMMAND [OPTION...]", ""]
+    lines += ["pubner annotates PubMed with biomedical entities.", ""]
+    lines += ["commands:"]
+    for command in commands:
+        lines += [f"  {command.usage}", f"      {command.summary}"]
+    lines += [
+        "",
+        "`pubner COMMAND --help` lists a command's options; `pubner --version` the version.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"pubner: {line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

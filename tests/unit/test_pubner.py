@@ -1,0 +1,152 @@
+"""The command table and what every command has in common."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import pubner
+from schemas.errors import OutputError
+
+
+def add_command(
+    monkeypatch: pytest.MonkeyPatch, run: object, words: tuple[str, ...] = ("probe",)
+) -> None:
+    """Put a command into the table that `run` answers."""
+    module = ModuleType("probe_module")
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "probe_module", module)
+    command = pubner.Command(words, "probe_module:run", " ".join(words), "a probe")
+    monkeypatch.setattr(pubner, "COMMANDS", (*pubner.COMMANDS, command))
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pubner.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in pubner.COMMANDS:
+        assert " ".join(command.words) in text
+
+
+def test_help_of_a_family(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pubner.main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "train stl" in text
+    assert "annotate [INPUT" not in text
+
+
+def test_without_a_command_help_is_shown_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pubner.main([]) == 2
+    assert "usage: pubner" in capsys.readouterr().out
+
+
+def test_version_is_that_of_the_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"1.2.3 of {name}")
+    assert pubner.main(["--version"]) == 0
+    assert capsys.readouterr().out == "pubner 1.2.3 of pubner\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["anotate"], "unknown command 'anotate'"),
+        (["train"], "needs one of stl, mtl"),
+        (["train", "xtl"], "unknown command 'train xtl'"),
+        (["--verbose"], "unknown command '--verbose'"),
+    ],
+)
+def test_an_unknown_command_is_one_line(
+    words: list[str], part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pubner.main(words) == 2
+    found = capsys.readouterr()
+    assert part in found.err
+    assert found.err.count("\n") == 1
+    assert found.out == ""
+
+
+def test_a_command_gets_the_words_behind_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Sequence[str]] = []
+
+    def run(words: Sequence[str]) -> int:
+        seen.append(words)
+        return 7
+
+    add_command(monkeypatch, run, ("probe", "twice"))
+    assert pubner.main(["probe", "twice", "a", "--b"]) == 7
+    assert seen == [["a", "--b"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OutputError("no\n  room"), 2, "pubner: no room\n"),
+        (KeyboardInterrupt(), 130, "pubner: interrupted\n"),
+        (SystemExit(0), 0, ""),
+        (SystemExit(3), 3, ""),
+    ],
+)
+def test_how_a_command_ends(
+    error: BaseException,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(words: Sequence[str]) -> int:
+        raise error
+
+    add_command(monkeypatch, run)
+    assert pubner.main(["probe"]) == code
+    assert capsys.readouterr().err == line
+
+
+def test_an_error_that_is_no_one_s_fault_but_ours_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(words: Sequence[str]) -> int:
+        raise ZeroDivisionError
+
+    add_command(monkeypatch, run)
+    with pytest.raises(ZeroDivisionError):
+        pubner.main(["probe"])
+
+
+def run_python(code: str, *, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    root = Path(pubner.__file__).parent
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["torch", "transformers", "apache_beam", "pyarrow", "pydantic", "rich", "numpy"]
+    done = run_python(
+        "import sys, pubner; code = pubner.main(['--help']); "
+        f"sys.exit(code or sorted(set({heavy!r}) & set(sys.modules)) or None)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage: pubner" in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = run_python("import sys, pubner; sys.exit(pubner.main(['--help']))", stdout=writer)
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141

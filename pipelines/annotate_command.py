@@ -62,6 +62,8 @@ def _logging(*, verbose: bool) -> Iterator[None]:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
         yield
         return
+    # Beam's own logger stays silent to the process's end, when Beam says what it stops.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     root = logging.getLogger()
     level, silent = root.level, logging.NullHandler()
     root.addHandler(silent)

@@ -1,5 +1,6 @@
 """Export of trained weights as a checkpoint: fp16 safetensors, tokeniser, config, manifest last."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,25 @@ from training.corpora.tsv import Sentence
 from training.encoders import config_values
 from training.recipe import Recipe
 from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, write_manifest
+from worker.model import MultiHeadModel
 from worker.tokenisation import WordPieceTokeniser
+
+
+def blend_weights(
+    model: MultiHeadModel, origin: Mapping[str, torch.Tensor], share: float
+) -> MultiHeadModel:
+    """Return a copy of `model` with `share` of the weights `origin` and the rest of its own.
+
+    With a share of 0 it is `model` itself.
+    """
+    if not share:
+        return model
+    blended = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, tensor in blended.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(origin[name].to(tensor.device), share)
+    return blended
 
 
 def half_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -15,6 +15,8 @@ class Recipe:
     sentences; a share `single_share` of them is single sentences. Corpora are drawn in proportion
     to size ** `sampling_exponent` (1 proportional, 0 uniform). The learning rate rises over
     `warmup` of the steps, then falls linearly to 0; the heads' is `head_rate_factor` times it.
+    What is scored and exported is `blend_start` of the weights that training started from and the
+    rest of the trained ones (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
 
     name: str
@@ -34,6 +36,7 @@ class Recipe:
     single_share: float = 0.0
     max_pieces: int = 512
     sampling_exponent: float = 1.0
+    blend_start: float = 0.0
     seed: int = 13
 
     def __post_init__(self) -> None:
@@ -62,6 +65,7 @@ class Recipe:
             "single_share": (0 <= self.single_share <= 1, "from 0 to 1"),
             "max_pieces": (self.max_pieces >= 16, "16 or more"),
             "sampling_exponent": (0 <= self.sampling_exponent <= 1, "from 0 to 1"),
+            "blend_start": (0 <= self.blend_start < 1, "from 0 up to 1"),
             "seed": (self.seed >= 0, "0 or more"),
         }
         for name, (holds, expected) in rules.items():
@@ -104,7 +108,7 @@ RECIPES: dict[str, Recipe] = {
             sampling_exponent=0.5,
         ),
         # A second, lower rise and fall of the learning rate (a warm restart, Loshchilov and Hutter
-        # 2017), with more single sentences.
+        # 2017), with more single sentences, and a share of the first stage in the result.
         Recipe(
             "shipped-finish",
             epochs=2,
@@ -114,6 +118,7 @@ RECIPES: dict[str, Recipe] = {
             letter_case=True,
             single_share=0.5,
             sampling_exponent=0.5,
+            blend_start=0.3,
             seed=14,
         ),
     )

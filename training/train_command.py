@@ -25,7 +25,7 @@ from training.corpora.corpus import corpora_root, open_corpus
 from training.corpora.tsv import Sentence
 from training.encoders import MINILM, load_encoder
 from training.examples import HeadData, label_sentences
-from training.export import corpus_entry, export_checkpoint, half_weights
+from training.export import blend_weights, corpus_entry, export_checkpoint, half_weights
 from training.loop import LoopSettings, Trainer
 from training.loop import Progress as LoopProgress
 from training.recipe import Recipe, find_recipe
@@ -150,10 +150,12 @@ def train(settings: TrainSettings) -> int:
             "corpora": {corpus.entry.name: corpus.entry.sha256 for corpus in corpora},
         },
     )
+    origin = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
     if trainer.resume():
         console.print(f"Going on from step {trainer.resumed_step:,} of an earlier start.")
 
-    def on_epoch(epoch: int, model: MultiHeadModel) -> dict[str, float]:
+    def on_epoch(epoch: int, trained: MultiHeadModel) -> dict[str, float]:
+        model = blend_weights(trained, origin, recipe.blend_start)
         scores = score_devel(
             model,
             start.tokeniser,

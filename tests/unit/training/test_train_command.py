@@ -13,8 +13,11 @@ import pytest
 import torch
 
 from pubner import main
+from schemas.tasks import TASKS
 from tests.support.corpora import write_corpus, write_encoder
-from training.encoders import MINILM, encoder_folder
+from training.encoders import MINILM, encoder_folder, load_encoder
+from training.export import blend_weights
+from training.recipe import Recipe
 from worker.checkpoint import WEIGHTS, read_manifest
 from worker.tagger import load_tagger
 
@@ -110,6 +113,19 @@ def test_training_goes_on_from_a_checkpoint_with_the_heads_that_fit(
     misfit = words(ground, "stl", tmp_path / "third", "--corpus", "bc2gm", *on)
     assert main([*misfit, "--recipe", "reference"]) == 2
     assert "take a recipe that fits it" in capsys.readouterr().err
+
+
+def test_a_blend_lies_between_where_training_began_and_ended(ground: Path) -> None:
+    start = load_encoder(str(ground / "encoder"), Recipe("x", max_pieces=128), (TASKS["bc2gm"],))
+    origin = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
+    with torch.no_grad():
+        start.model.heads.weight.add_(1.0)
+    assert blend_weights(start.model, origin, 0.0) is start.model
+    blended = blend_weights(start.model, origin, 0.25)
+    moved = blended.heads.weight - origin["heads.weight"]
+    assert torch.allclose(moved, torch.full_like(moved, 0.75))
+    assert torch.equal(blended.state_dict()["heads.bias"], origin["heads.bias"])
+    assert torch.allclose(start.model.heads.weight, origin["heads.weight"] + 1.0), "a copy"
 
 
 def test_the_reference_recipe_trains_without_letter_case(ground: Path, tmp_path: Path) -> None:

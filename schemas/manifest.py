@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.tasks import EntityType, Label, Task
 
 FORMAT_VERSION: Literal[1] = 1
+ID_LENGTH = 16
 
 
 class _Frozen(BaseModel):
@@ -82,7 +83,7 @@ def content_id(
     max_pieces: int,
     calibration: dict[str, float],
 ) -> str:
-    """Return the id of a checkpoint: 16 hex digits of the SHA-256 over all that shapes its output.
+    """Return a checkpoint's id: `ID_LENGTH` hex digits of the SHA-256 over what shapes its output.
 
     `files` maps each file's name to its SHA-256; notes such as metrics are left out, so that
     adding a score does not make another checkpoint.
@@ -94,4 +95,4 @@ def content_id(
         "max_pieces": max_pieces,
         "calibration": dict(sorted(calibration.items())),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:ID_LENGTH]

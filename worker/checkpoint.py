@@ -14,7 +14,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from schemas.errors import CheckpointError
-from schemas.manifest import CheckpointManifest, CorpusEntry, LabelEntry, TaskEntry, content_id
+from schemas.manifest import (
+    ID_LENGTH,
+    CheckpointManifest,
+    CorpusEntry,
+    LabelEntry,
+    TaskEntry,
+    content_id,
+)
 from schemas.tasks import Task
 
 DEFAULT = "default"
@@ -31,11 +38,11 @@ def default_checkpoint() -> Path:
 
 
 def resolve_checkpoint(name: str) -> Path:
-    """Return the folder that `name` stands for: `default`, or a path.
+    """Return the folder that `name` stands for: `default` (or its id), or a path.
 
     :raises CheckpointError: if there is no such folder, or it holds no manifest.
     """
-    path = default_checkpoint() if name == DEFAULT else Path(name)
+    path = default_checkpoint() if name == DEFAULT or _is_shipped(name) else Path(name)
     if not path.is_dir():
         raise CheckpointError(
             f"no checkpoint at {name!r}: expected a folder with {MANIFEST}, or {DEFAULT!r} "
@@ -47,6 +54,13 @@ def resolve_checkpoint(name: str) -> Path:
             "an export that broke off has none); copy or export it again"
         )
     return path
+
+
+def _is_shipped(name: str) -> bool:
+    """Whether `name` is the id of the shipped checkpoint, and no folder of that name is here."""
+    if len(name) != ID_LENGTH or Path(name).exists():
+        return False
+    return read_manifest(default_checkpoint(), verify=False).id == name
 
 
 def file_digest(path: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import CheckpointError
+from schemas.manifest import ID_LENGTH
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
 from worker.decoding import HeadLayout, decode, head_layout
@@ -144,7 +145,7 @@ def set_id(checkpoint_ids: Sequence[str]) -> str:
     """Return one checkpoint's id, or of a set the digest of its sorted ids."""
     if len(checkpoint_ids) == 1:
         return checkpoint_ids[0]
-    return hashlib.sha256("\n".join(sorted(checkpoint_ids)).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(sorted(checkpoint_ids)).encode()).hexdigest()[:ID_LENGTH]
 
 
 def load_tagger(

@@ -180,3 +180,4 @@ def test_the_shipped_checkpoint_is_whole_and_says_what_it_is() -> None:
     assert (path / WEIGHTS).stat().st_size <= 50_000_000
     assert {str(tensor.dtype) for tensor in load_file(path / WEIGHTS).values()} == {"torch.float16"}
     assert all(entry.split == "train" for entry in manifest.corpora)
+    assert resolve_checkpoint(manifest.id) == path

@@ -18,7 +18,7 @@ from tests.bench.throughput import load_texts, measure_pipeline, measure_tagger
 def main() -> int:
     """Run the benchmarks, print a table, and write `out/bench.json`."""
     parser = argparse.ArgumentParser(prog="make bench", description=main.__doc__)
-    parser.add_argument("--citations", type=int, default=400, help="for tagger and pipeline")
+    parser.add_argument("--citations", type=int, default=100, help="for tagger and pipeline")
     parser.add_argument("--parse", type=int, default=30_000, help="generated citations to parse")
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"))
     options = parser.parse_args()

@@ -10,7 +10,7 @@ from pathlib import Path
 from worker.checkpoint import default_checkpoint
 from worker.tagger import load_tagger
 
-REPEATS = 3
+REPEATS = 2
 
 
 def load_texts(data: Path, count: int) -> list[dict[str, object]]:

@@ -34,9 +34,9 @@ def main() -> int:
     measure("parsing", lambda: measure_parsing(options.parse))
     if data:
         texts = load_texts(Path(data), options.citations)
-        measure("tagger", lambda: measure_tagger(texts))
-        measure("pipeline", lambda: measure_pipeline(texts))
         measure("scores", lambda: measure_scores(Path(data)))
+        measure("pipeline", lambda: measure_pipeline(texts))
+        measure("tagger", lambda: measure_tagger(texts))
     else:
         print("PUBNER_DATA is not set: throughput on real abstracts and scores are left out")
     options.json.parent.mkdir(parents=True, exist_ok=True)

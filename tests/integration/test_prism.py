@@ -1,33 +1,11 @@
 """The same graph on Prism gives the same rows."""
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture(scope="module")
-def prism() -> str:
-    """The Prism program, built where that was not done before."""
-    if shutil.which("go") is None and not os.environ.get("CI"):
-        pytest.skip("go is not installed: it is needed to build Prism")
-    done = subprocess.run(
-        [ROOT / "deploy" / "local" / "prism"],
-        capture_output=True,
-        text=True,
-        timeout=550,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
-
 
 def test_prism_and_the_direct_runner_agree(tmp_path: Path, checkpoint: Path, prism: str) -> None:
     source = pubmed_xml(tmp_path / "a.xml", [*articles(12), "<PubmedArticle/>"])

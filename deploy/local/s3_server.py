@@ -1,0 +1,173 @@
+"""An S3 server (Versity's gateway over a folder) on this machine. `deploy/local/s3` runs it."""
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from machine import CACHE, check_free, default_folder, free_port, listens
+from processes import Service, only_one
+from trouble import LocalError
+
+VERSION: Final = "v1.8.0"
+MODULE: Final = "github.com/versity/versitygw/cmd/versitygw"
+DEFAULT_PORT: Final = 7070
+HOST: Final = "127.0.0.1"
+
+
+class Server:
+    """The server of a folder: `data` with a folder a bucket, `logs`, `credentials`, `s3.pid`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.service = Service(folder, "s3")
+
+    @property
+    def data(self) -> Path:
+        """The folder of the buckets."""
+        return self.folder / "data"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs in its environment; the keys stay in a file."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://{HOST}:{self._access()['port']}",
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "credentials"),
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def up(self, *, port: int | None, bucket: str) -> None:
+        """Start it where it does not run, and make `bucket`.
+
+        :raises LocalError: it cannot be built or started.
+        """
+        program = build()
+        (self.data / bucket).mkdir(parents=True, exist_ok=True)
+        if self.service.pid() is not None:
+            return
+        access = self._choose_access(port)
+        check_free(int(access["port"]), "--port")
+        self.service.start(
+            [str(program), "--quiet", f"--port={HOST}:{access['port']}", "posix", str(self.data)],
+            {
+                "ROOT_ACCESS_KEY_ID": str(access["key"]),
+                "ROOT_SECRET_ACCESS_KEY": str(access["secret"]),
+            },
+        )
+        self.service.wait_until(lambda: listens(int(access["port"])))
+
+    def down(self) -> None:
+        """Stop it; its data stay."""
+        self.service.stop()
+
+    def _access(self) -> dict[str, str | int]:
+        try:
+            found: dict[str, str | int] = json.loads(self._access_file.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def _choose_access(self, port: int | None) -> dict[str, str | int]:
+        access = self._access() or {
+            "port": DEFAULT_PORT,
+            "key": "pubner",
+            "secret": secrets.token_hex(20),
+        }
+        if port is not None:
+            access["port"] = port or free_port()
+        _write_secret(self._access_file, json.dumps(access))
+        _write_secret(
+            self.folder / "credentials",
+            f"[default]\naws_access_key_id = {access['key']}\n"
+            f"aws_secret_access_key = {access['secret']}\n",
+        )
+        return access
+
+    @property
+    def _access_file(self) -> Path:
+        return self.folder / "access.json"
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that nobody else may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def build() -> Path:
+    """Return the server's program, built by Go where that was not done before.
+
+    :raises LocalError: Go is missing, or the build fails.
+    """
+    folder = CACHE / "versitygw" / VERSION
+    program = folder / "versitygw"
+    if program.exists():
+        return program
+    go = shutil.which("go")
+    if go is None:
+        raise LocalError("Go is needed to build the S3 server; install it from https://go.dev/dl")
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"building versitygw {VERSION} (a minute or two)", file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".build.") as building:
+        done = subprocess.run(
+            [go, "install", f"{MODULE}@{VERSION}"],
+            env={**os.environ, "GOBIN": building},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            raise LocalError(f"go install {MODULE}@{VERSION} failed: {said[-1][:300]}")
+        (Path(building) / "versitygw").replace(program)
+    return program
+
+
+def main(words: list[str]) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(prog="s3", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start it; the last line is the environment for clients")
+    down = commands.add_parser("down", help="stop it; its data stay")
+    status = commands.add_parser("status", help="print that line; exit status 3 where it is down")
+    for command in (up, down, status):
+        command.add_argument(
+            "--folder", type=Path, default=default_folder("s3"), help="data, logs and access keys"
+        )
+    up.add_argument(
+        "--port", type=int, help=f"0 takes a free one (default: as before, else {DEFAULT_PORT})"
+    )
+    up.add_argument("--bucket", default="pubner", help="a bucket to make")
+    down.add_argument("--erase", action="store_true", help="delete the folder too")
+    asked = parser.parse_args(words)
+    server = Server(asked.folder.absolute())
+    try:
+        if asked.command == "status" and server.service.pid() is None:
+            print("down")
+            return 3
+        if asked.command != "status":
+            with only_one(server.folder):
+                if asked.command == "up":
+                    server.up(port=asked.port, bucket=asked.bucket)
+                else:
+                    server.down()
+        if asked.command != "down":
+            print(" ".join(f"{name}={value}" for name, value in server.environment.items()))
+        elif asked.erase:
+            shutil.rmtree(server.folder)
+    except LocalError as error:
+        print(f"deploy/local/s3: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

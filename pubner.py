@@ -26,6 +26,18 @@ COMMANDS = (
         "annotate PubMed XML, PubTator or JSONL files; write Parquet",
     ),
     Command(
+        ("feed",),
+        "pipelines.feed_command:run",
+        "feed [INPUT...] --brokers HOST:PORT --topic NAME",
+        "publish PubMed files as citation messages and tombstones",
+    ),
+    Command(
+        ("stream",),
+        "pipelines.stream_command:run",
+        "stream --brokers HOST:PORT --topic NAME --group NAME --output DIR",
+        "annotate Kafka topics as messages arrive; write Parquet",
+    ),
+    Command(
         ("checkpoint", "show"),
         "pipelines.checkpoint_command:run",
         "checkpoint show ID|default|DIR",

@@ -87,7 +87,7 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     console = human_console(settings.json_file)
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     choice = choose_runner(settings.runner, beam_arguments)
-    checkpoints, checkpoint_id = _check_checkpoints(settings.checkpoint)
+    checkpoints, checkpoint_id = check_checkpoints(settings.checkpoint)
     sources = [file.source for file in files]
     if not settings.inputs:
         console.print(f"No input given: annotating the bundled sample, {sources[0]}.")
@@ -114,7 +114,7 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     return 0
 
 
-def _check_checkpoints(names: Sequence[str]) -> tuple[list[Path], str]:
+def check_checkpoints(names: Sequence[str]) -> tuple[list[Path], str]:
     """Verify the checkpoints before anything runs; return their folders and the set's id."""
     from worker.checkpoint import read_manifest, resolve_checkpoint
     from worker.tagger import set_id

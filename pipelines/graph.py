@@ -7,11 +7,11 @@ block or two of each worker, and a block is in place before the next one is read
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
-from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import PCollection
 
-from pipelines.handler import NAMESPACE, AnnotateHandler
+from pipelines.handler import AnnotateHandler
+from pipelines.metrics import count
 from pipelines.monitor import Monitor
 from pipelines.reading import BlockReader
 from pipelines.records import AnnotatedBlock, InputFile, ReadBlock, WrittenBlock
@@ -48,10 +48,10 @@ class WriteBlock(beam.DoFn):
         """Write one block."""
         with self.monitor.watching():
             written = self.writer.write(element)
-        Metrics.counter(NAMESPACE, "blocks").inc()
+        count("blocks")
         refused = written.dead_letters - len(element.dead_letters)
         if element.complete and refused > 0:
-            Metrics.counter(NAMESPACE, f"dead_letters_{Stage.WRITE}").inc(refused)
+            count(f"dead_letters_{Stage.WRITE}", refused)
         self.monitor.report(blocks=1)
         yield written
 

@@ -1,21 +1,21 @@
 """The model handler: blocks of citations in, annotated blocks out, through RunInference."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.messages import to_message
+from pipelines.metrics import NAMESPACE, count, gauge, observe
 from pipelines.monitor import Monitor
 from pipelines.records import AnnotatedBlock, AnnotatedCitation, ReadBlock, ReadCitation
 from schemas.records import Annotation, DeadLetter, SourcePosition, Stage
 from worker.tagger import Tagger, load_tagger
-
-NAMESPACE = "pubner"
 
 
 class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
@@ -73,11 +73,13 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
         for _, items in chunks:
             self.monitor.check()
             chunk = list(items)
+            begun = time.monotonic()
             done, failed = self._annotate_chunk(chunk, tagger)
+            self._observe(chunk, done, seconds=time.monotonic() - begun)
             citations += done
             letters += [self._dead_letter(block, item, error) for item, error in failed]
             self.monitor.report(citations=len(chunk))
-            Metrics.counter(NAMESPACE, "batches").inc()
+        gauge(f"active_checkpoint.{tagger.id}", 1)
         self._count(block, citations, letters)
         return AnnotatedBlock(
             key=block.key,
@@ -88,6 +90,9 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
             dead_letters=tuple(letters),
             complete=block.complete,
             last=block.last,
+            coverage=block.coverage,
+            base=block.base,
+            drained=block.drained,
         )
 
     def get_num_bytes(self, batch: Sequence[ReadBlock]) -> int:
@@ -127,7 +132,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
                 continue
             annotation = next(found)
             if limit is not None and len(text) > limit:
-                annotation = Annotation(annotation.mentions, truncated=True)
+                annotation = replace(annotation, truncated=True)
             annotations.append(annotation)
         return [
             AnnotatedCitation(item.offset, item.citation, annotation)
@@ -150,10 +155,19 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
         citations: Sequence[AnnotatedCitation],
         letters: Sequence[DeadLetter],
     ) -> None:
-        records = len(block.citations) + len(block.dead_letters)
-        Metrics.counter(NAMESPACE, "records").inc(records)
-        Metrics.counter(NAMESPACE, "citations").inc(len(citations))
+        count("records", len(block.citations) + len(block.dead_letters))
+        count("citations", len(citations))
         mentions = sum(len(x.annotation.mentions) for x in citations if x.annotation is not None)
-        Metrics.counter(NAMESPACE, "mentions").inc(mentions)
+        count("mentions", mentions)
         for letter in letters:
-            Metrics.counter(NAMESPACE, f"dead_letters_{letter.stage}").inc()
+            count(f"dead_letters_{letter.stage}")
+
+    @staticmethod
+    def _observe(
+        chunk: Sequence[ReadCitation], done: Sequence[AnnotatedCitation], *, seconds: float
+    ) -> None:
+        count("batches")
+        observe("batch_citations", len(chunk))
+        pieces = sum(x.annotation.word_pieces for x in done if x.annotation is not None)
+        observe("batch_word_pieces", pieces)
+        observe("inference_milliseconds", round(1000 * seconds))

@@ -2,9 +2,8 @@
 
 import json
 
+from schemas.message import SCHEMA_VERSION
 from schemas.records import Citation
-
-SCHEMA_VERSION = 1
 
 
 def to_message(citation: Citation) -> bytes:

@@ -31,6 +31,11 @@ class ReadBlock:
     `input_digest` identifies the content of the source (of a file its SHA-256). `complete` says
     that every record that the source has in this block is here; `last`, that the source has none
     behind it.
+
+    In a stream the element is a part of a block: `coverage` is the half-open interval of offsets
+    that were read for it, gaps included, and `base` the offset where this run began to read the
+    partition. `drained` names the run that reads no more of the partition. In batch `coverage` is
+    None.
     """
 
     key: BlockKey
@@ -39,6 +44,9 @@ class ReadBlock:
     dead_letters: tuple[DeadLetter, ...]
     complete: bool
     last: bool
+    coverage: tuple[int, int] | None = None
+    base: int = 0
+    drained: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +70,24 @@ class AnnotatedBlock:
     dead_letters: tuple[DeadLetter, ...]
     complete: bool
     last: bool
+    coverage: tuple[int, int] | None = None
+    base: int = 0
+    drained: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenBlock:
-    """What lies in place once a block was written: how many rows of each kind."""
+    """What lies in place once a block was written: how many rows of each kind.
+
+    `refused` counts the citations of the part that became dead letters of stage `write`.
+    `coverage` and `base` are those of the part that was written, not of all that is in place.
+    """
 
     key: BlockKey
     citations: int
     mentions: int
     dead_letters: int
+    coverage: tuple[int, int] | None = None
+    base: int = 0
+    refused: int = 0
+    drained: str = ""

@@ -75,7 +75,7 @@ def run_pipeline(
     begin = time.monotonic()
     with open_desk(time.monotonic) as desk:
         monitor = desk.monitor if choice.in_process else Monitor()
-        pipeline = _make_pipeline(choice)
+        pipeline = make_pipeline(choice)
         annotate_files(
             pipeline,
             files,
@@ -116,7 +116,11 @@ def run_pipeline(
         )
 
 
-def _make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
+def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
+    """Return an empty pipeline for a runner.
+
+    :raises SettingsError: if Beam refuses an option behind `--`.
+    """
     runner = make_runner(choice)
     try:
         return beam.Pipeline(runner=runner, options=choice.options)
@@ -130,7 +134,7 @@ def _run(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str,
         result = pipeline.run()
         state = result.wait_until_finish()
     except Exception as error:
-        raise _reason(desk, choice, error) from error
+        raise reason_of(desk, choice, error) from error
     if state not in (None, PipelineState.DONE):
         raise desk.error() or PubnerError(
             f"{choice.name} ended the pipeline in state {state}; its own log says why (--verbose)"
@@ -139,7 +143,7 @@ def _run(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str,
     return {counter.key.metric.name: counter.result for counter in found}
 
 
-def _reason(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
+def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
     """Return the error that ended the pipeline: the one a step reported, else Beam's own."""
     known = desk.error()
     if known is not None:

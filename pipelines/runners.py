@@ -1,4 +1,7 @@
-"""Runners and Beam's own options: what a user may name, and what it becomes."""
+"""Runners and Beam's own options: what a user may name, and what it becomes.
+
+All that differs between runners stands here.
+"""
 
 import argparse
 import os
@@ -7,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    _BeamArgumentParser,
+)
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import (
     ExtendedProvisionInfo,
@@ -23,6 +30,40 @@ PRISM = "PrismRunner"
 PRISM_VARIABLE = "PUBNER_PRISM_LOCATION"
 _KNOWN = (DIRECT, PRISM, "FlinkRunner", "DataflowRunner", "PortableRunner", "SparkRunner")
 _IN_PROCESS = (DIRECT, PRISM)
+FLINK = "FlinkRunner"
+DATAFLOW = "DataflowRunner"
+FLINK_CHECKPOINT_MS = 10_000
+"""How often Flink checkpoints a stream unless `--checkpointing_interval` says otherwise."""
+_FLINK_SERVER_OPTIONS = frozenset(
+    {
+        "allow_non_restored_state",
+        "auto_watermark_interval",
+        "checkpointing_interval",
+        "checkpointing_mode",
+        "checkpoint_timeout_millis",
+        "disable_metrics",
+        "execution_mode_for_batch",
+        "execution_retry_delay",
+        "externalized_checkpoints_enabled",
+        "fail_on_checkpointing_errors",
+        "finish_bundle_before_checkpointing",
+        "latency_tracking_interval",
+        "max_bundle_size",
+        "max_bundle_time_mills",
+        "min_pause_between_checkpoints",
+        "number_of_concurrent_checkpoints",
+        "number_of_execution_retries",
+        "object_reuse",
+        "operator_chaining",
+        "retain_externalized_checkpoints_on_cancellation",
+        "savepoint_path",
+        "shutdown_sources_after_idle_ms",
+        "state_backend",
+        "state_backend_storage_path",
+        "unaligned_checkpoint_enabled",
+    }
+)
+"""Options that Beam's job server for Flink knows, and Beam's Python does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +74,49 @@ class RunnerChoice:
     options: PipelineOptions
     in_process: bool
 
+    @property
+    def ends_unbounded(self) -> bool:
+        """Whether the runner can run a stream without end, and end it on request."""
+        return self.name != DIRECT
 
-def choose_runner(name: str, beam_arguments: Sequence[str]) -> RunnerChoice:
+    @property
+    def ends_drained(self) -> bool:
+        """Whether a stream whose source has ended comes to an end; on Flink it idles on."""
+        return self.name != FLINK
+
+    @property
+    def flink_rest(self) -> str | None:
+        """The address of a Flink cluster's REST API; None for other runners and embedded Flink."""
+        master = self.options.view_as(FlinkRunnerOptions).flink_master
+        if self.name != FLINK or not master or master.startswith("["):
+            return None
+        return str(master) if "://" in master else f"http://{master}"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamJob:
+    """What a runner must know of a stream: its job's name, and whether it reads to a fixed end."""
+
+    name: str
+    bounded: bool
+
+
+def choose_runner(
+    name: str,
+    beam_arguments: Sequence[str],
+    *,
+    prog: str = "pubner annotate",
+    stream: StreamJob | None = None,
+) -> RunnerChoice:
     """Return the runner that `name` means, set up with the Beam options of a command line.
 
-    Upper and lower case do not matter, nor does the ending `Runner`.
+    Upper and lower case do not matter, nor does the ending `Runner`. `stream` adds what a runner
+    needs for one, where the command line does not say it.
 
     :raises SettingsError: if the runner or an option is unknown, or an option's value is wrong.
     """
     arguments = list(beam_arguments)
-    given = _parse(arguments)
+    given = _parse(arguments, prog)
     if given.runner is not None:
         if name != DIRECT and _full_name(name) != _full_name(given.runner):
             raise SettingsError(
@@ -54,9 +128,32 @@ def choose_runner(name: str, beam_arguments: Sequence[str]) -> RunnerChoice:
         arguments.append(f"--prism_location={find_prism()}")
     if full == PRISM:
         arguments.append("--prism_log_level=error")
+    if stream is not None:
+        arguments += _stream_arguments(full, stream, {_option(word) for word in arguments})
     return RunnerChoice(
         name=full, options=PipelineOptions(arguments), in_process=full in _IN_PROCESS
     )
+
+
+def _stream_arguments(full: str, job: StreamJob, given: set[str]) -> list[str]:
+    """Return the options that a stream needs on a runner, less those that are `given`."""
+    wanted = {"job_name": f"--job_name={job.name}"}
+    if not job.bounded and full != DIRECT:
+        wanted["streaming"] = "--streaming"
+    if not job.bounded and full == FLINK:
+        # Without the second, nothing passes the first stages of a stream.
+        wanted["checkpointing_interval"] = f"--checkpointing_interval={FLINK_CHECKPOINT_MS}"
+        wanted["finish_bundle_before_checkpointing"] = "--finish_bundle_before_checkpointing"
+    if full == DATAFLOW:
+        # Splittable DoFns and state need the service that runs portable pipelines.
+        wanted["experiments"] = "--experiments=use_runner_v2"
+        if not job.bounded:
+            wanted["enable_streaming_engine"] = "--enable_streaming_engine"
+    return [argument for option, argument in wanted.items() if option not in given]
+
+
+def _option(word: str) -> str:
+    return word.removeprefix("--").partition("=")[0]
 
 
 def make_runner(choice: RunnerChoice) -> PipelineRunner:
@@ -112,18 +209,33 @@ class _Parser(_BeamArgumentParser):
         raise SettingsError(f"behind `--`, Beam's options: {' '.join(message.split())}")
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def _parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     """Check `arguments` against every option that Beam knows."""
-    parser = _Parser(add_help=False, allow_abbrev=False, prog="pubner annotate")
+    parser = _Parser(add_help=False, allow_abbrev=False, prog=prog)
     for options in dict.fromkeys(PipelineOptions.__subclasses__()):
         options._add_argparse_args(parser)
     try:
         known, unknown = parser.parse_known_args(list(arguments))
     except (ValueError, TypeError) as error:
         raise SettingsError(f"behind `--`, Beam's options: {error}") from error
+    unknown = [
+        word
+        for place, word in enumerate(unknown)
+        if _option(word) not in _FLINK_SERVER_OPTIONS and not _is_value(unknown, place)
+    ]
     if unknown:
         raise SettingsError(
             f"behind `--`, Beam knows no option {unknown[0]!r}; pubner's own options and the "
             "inputs stand before it"
         )
     return known
+
+
+def _is_value(words: Sequence[str], place: int) -> bool:
+    """Whether a word stands behind one of Flink's options that has no `=`."""
+    before = words[place - 1] if place else ""
+    return (
+        not words[place].startswith("--")
+        and "=" not in before
+        and _option(before) in _FLINK_SERVER_OPTIONS
+    )

@@ -1,6 +1,6 @@
-"""The settings of `pubner annotate`."""
+"""The settings of `pubner annotate`, and those that it shares with `pubner stream`."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -8,15 +8,9 @@ from worker.command import Settings
 from worker.readers.records import Format
 
 
-class AnnotateSettings(Settings):
-    """What to annotate, with what, and where to."""
+class RunSettings(Settings):
+    """With what to annotate, how, and where to."""
 
-    inputs: tuple[str, ...] = Field(
-        default=(),
-        description="files, folders or globs, here or in any file system that Beam opens: PubMed "
-        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample. Beam's own "
-        "pipeline options may follow behind `--`.",
-    )
     output: str = Field(
         default="out", description="the folder, or URL of an object store, to write Parquet to"
     )
@@ -32,9 +26,6 @@ class AnnotateSettings(Settings):
     )
     json_file: str | None = Field(
         default=None, description="write the summary as JSON; `-` is standard output"
-    )
-    format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
-        default="auto", description="the inputs' format; auto goes by their names"
     )
     block_size: int = Field(
         default=1000,
@@ -67,10 +58,32 @@ class AnnotateSettings(Settings):
         return value
 
     @model_validator(mode="after")
-    def _check_chunk(self) -> "AnnotateSettings":
+    def _check_chunk(self) -> Self:
         if len(set(self.checkpoint)) != len(self.checkpoint):
             raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
         return self
+
+    @property
+    def row_settings(self) -> str:
+        """The settings that shape the rows, as one string for the files' footers."""
+        return (
+            f"max_text_chars={self.max_text_chars or 'none'};"
+            f"store_text={str(self.store_text).lower()}"
+        )
+
+
+class AnnotateSettings(RunSettings):
+    """What to annotate, with what, and where to."""
+
+    inputs: tuple[str, ...] = Field(
+        default=(),
+        description="files, folders or globs, here or in any file system that Beam opens: PubMed "
+        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample. Beam's own "
+        "pipeline options may follow behind `--`.",
+    )
+    format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
+        default="auto", description="the inputs' format; auto goes by their names"
+    )
 
     @property
     def input_format(self) -> Format | None:
@@ -80,7 +93,4 @@ class AnnotateSettings(Settings):
     @property
     def row_settings(self) -> str:
         """The settings that shape the rows, as one string for the files' footers."""
-        return (
-            f"format={self.format};max_text_chars={self.max_text_chars or 'none'};"
-            f"store_text={str(self.store_text).lower()}"
-        )
+        return f"format={self.format};{super().row_settings}"

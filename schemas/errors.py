@@ -19,6 +19,10 @@ class RecordError(PubnerError):
     """One record that cannot be used. It becomes a dead letter; the stream goes on."""
 
 
+class BrokerError(PubnerError):
+    """A Kafka broker that cannot be reached, refuses what is asked, or does not answer."""
+
+
 class CheckpointError(PubnerError):
     """A checkpoint that is missing, altered, or contradicts its manifest."""
 

@@ -109,10 +109,14 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one tagger found in one text; `truncated` where a set limit cut the text it read."""
+    """What one tagger found in one text; `truncated` where a set limit cut the text it read.
+
+    `word_pieces` is how many of them were read, over all encoder passes.
+    """
 
     mentions: tuple[Mention, ...]
     truncated: bool = False
+    word_pieces: int = 0
 
 
 class Stage(StrEnum):

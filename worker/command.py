@@ -24,6 +24,7 @@ from worker.options import (
     field_name,
     is_flag,
     is_list,
+    is_secret,
     option_name,
     print_help,
 )
@@ -95,7 +96,7 @@ def parse_settings(
     try:
         return cls(**{**file_values, **environment, **flags})
     except ValidationError as error:
-        origin = _Origin(flags, environment, file_values, config, positional)
+        origin = _Origin(cls, flags, environment, file_values, config, positional)
         lines = [origin.describe(detail) for detail in error.errors(include_url=False)]
         raise SettingsError(f"{'; '.join(lines)} (see `{prog} --help`)") from None
 
@@ -107,6 +108,7 @@ class _Words:
         self.fields = {name: info for name, info in cls.model_fields.items() if name != positional}
         self.flags = {name for name, info in self.fields.items() if is_flag(info)}
         self.lists = {name for name, info in self.fields.items() if is_list(info)}
+        self.secrets = {name for name, info in self.fields.items() if is_secret(info)}
         self.prog = prog
         self.positional = positional
         self.takes_many = positional is not None and is_list(cls.model_fields[positional])
@@ -162,6 +164,11 @@ class _Words:
             return negated, False
         if name != CONFIG and (name not in self.fields or option != f"--{option_name(name)}"):
             raise self._unknown(option)
+        if name in self.secrets:
+            raise self._error(
+                f"option {option} would show its value to everyone on this machine; set "
+                f"{_variable(name)}, or write it into a settings file"
+            )
         if equals:
             return name, value
         if name in self.flags:
@@ -172,6 +179,7 @@ class _Words:
 
     def _unknown(self, option: str) -> SettingsError:
         known = [f"--{option_name(name)}" for name in (*self.fields, CONFIG)]
+        known = [option for option in known if field_name(option[2:]) not in self.secrets]
         known += [f"--no-{option_name(name)}" for name in self.flags]
         near = difflib.get_close_matches(option, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -186,12 +194,14 @@ class _Origin:
 
     def __init__(
         self,
+        cls: type[Settings],
         flags: Mapping[str, Any],
         environment: Mapping[str, Any],
         file_values: Mapping[str, Any],
         config: str | None,
         positional: str | None,
     ) -> None:
+        self.secrets = {name for name, info in cls.model_fields.items() if is_secret(info)}
         self.flags = flags
         self.environment = environment
         self.file_values = file_values
@@ -210,6 +220,8 @@ class _Origin:
             return f"missing required option --{option_name(name)}"
         value = detail["input"]
         shown = repr(value) if isinstance(value, str | int | float | bool) else f"'{value}'"
+        if name in self.secrets:
+            shown = "'***'"
         return f"{self._place(name)} {shown}: {message[:1].lower()}{message[1:]}"
 
     def _place(self, name: str) -> str:

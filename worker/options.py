@@ -5,7 +5,7 @@ import textwrap
 import types
 import typing
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 CONFIG = "config"
@@ -43,6 +43,11 @@ def is_flag(info: FieldInfo) -> bool:
     return plain_type(info) is bool
 
 
+def is_secret(info: FieldInfo) -> bool:
+    """Whether the value must not be shown, nor stand on a command line, which others can read."""
+    return plain_type(info) is SecretStr
+
+
 def print_help(
     cls: type[BaseModel], *, prog: str, description: str, positional: str | None = None
 ) -> None:
@@ -71,6 +76,8 @@ def _usage(cls: type[BaseModel], positional: str | None) -> str:
 
 def _signature(name: str, info: FieldInfo) -> str:
     option = option_name(name)
+    if is_secret(info):
+        return f"PUBNER_{name.upper()} (variable or settings file, no option)"
     if is_flag(info):
         return f"--{option} | --no-{option}"
     choices = _choices(plain_type(info))

@@ -42,12 +42,15 @@ class CheckpointTagger:
         self._layout = head_layout(encoder.tasks)
         self._limits = limits
 
-    def mentions(self, texts: Sequence[str]) -> list[list[Mention]]:
-        """Return each text's mentions, by head and position, before the overlap policy."""
+    def read(self, texts: Sequence[str]) -> list[tuple[list[Mention], int]]:
+        """Return each text's mentions, and how many word pieces it has.
+
+        Mentions come by head and position, before the overlap policy.
+        """
         pieces = self.encoder.tokeniser.encode(texts)
         scores = self._scores(pieces)
         return [
-            self._mentions(text, runs)
+            (self._mentions(text, runs), len(text))
             for text, runs in zip(pieces, _decode_all(self._layout, scores), strict=True)
         ]
 
@@ -124,10 +127,15 @@ class Tagger:
         :raises RecordError: if a text holds a lone surrogate.
         """
         found: list[list[Mention]] = [[] for _ in texts]
+        counts = [0] * len(texts)
         for member in self._members:
-            for mentions, more in zip(found, member.mentions(texts), strict=True):
-                mentions.extend(more)
-        return [Annotation(mark_preferred(mentions)) for mentions in found]
+            for number, (mentions, pieces) in enumerate(member.read(texts)):
+                found[number].extend(mentions)
+                counts[number] += pieces
+        return [
+            Annotation(mark_preferred(mentions), word_pieces=pieces)
+            for mentions, pieces in zip(found, counts, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

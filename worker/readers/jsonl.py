@@ -1,10 +1,12 @@
 """JSON as citations: one object a line of a file, or one a message.
 
-The fields: `pmid` (integer), `pmid_version` (integer, 1 where missing), `title` (string),
-`abstract` (a string, or a list of objects with `text` and, where labelled, `label`), `retracted`
-(boolean), `date_revised` ("2026-01-31"), `year` (integer) and `deleted` (boolean: the record is a
-tombstone and needs no text). `pmid`, `title` and `abstract` are needed, empty where there is
-none; the others may be missing or null. Fields of other names are ignored.
+The contract is `schemas/citation-message.schema.json`, and this parser holds to it. The fields:
+`schema_version` (integer), `pmid` (integer), `pmid_version` (integer, 1 where missing), `title`
+(string), `abstract` (a string, or a list of objects with `text` and, where labelled, `label`),
+`retracted` (boolean), `date_revised` ("2026-01-31"), `year` (integer) and `deleted` (boolean: the
+record is a tombstone and needs no text). `pmid`, `title` and `abstract` are needed, empty where
+there is none; the others may be missing or null. Fields of other names are ignored. A message of a
+newer `schema_version` is read where the fields known here are there and correct.
 
 Strings are kept as they are, but for one thing: a line feed in a title becomes a space, since a
 citation's text separates title and abstract by the first line feed. Offsets stay as they are.
@@ -17,9 +19,10 @@ from datetime import date
 from typing import Any, Final, TypeVar
 
 from schemas.errors import RecordError
+from schemas.message import SCHEMA_VERSION
 from schemas.records import Citation, Section
 from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_failure
-from worker.readers.fields import checked_pmid, checked_version
+from worker.readers.fields import MAX_PMID, MAX_VERSION, checked_pmid, checked_version
 from worker.readers.lines import split_lines
 
 T = TypeVar("T")
@@ -49,18 +52,37 @@ def parse_message(data: bytes) -> Citation:
         mistyped, or if a string cannot be written as UTF-8 (an unpaired surrogate).
     """
     fields = _object(data)
-    pmid = checked_pmid(_integer(fields, "pmid"))
-    version = checked_version(_integer(fields, "pmid_version", "1"))
+    version = _integer(fields, "schema_version", SCHEMA_VERSION)
+    if version < 1:
+        raise _wrong("schema_version", version, "an integer from 1")
+    if version <= SCHEMA_VERSION:
+        return _citation(fields)
+    try:
+        return _citation(fields)
+    except RecordError as error:
+        raise RecordError(
+            f"{error}; the message's schema_version is {version}, newer than {SCHEMA_VERSION}, the "
+            "latest known here: update pubner"
+        ) from error
+
+
+def _citation(fields: dict[str, Any]) -> Citation:
+    pmid = _integer(fields, "pmid")
+    if not 0 < pmid <= MAX_PMID:
+        checked_pmid(str(pmid))
+    version = _integer(fields, "pmid_version", 1)
+    if not 0 < version <= MAX_VERSION:
+        checked_version(str(version))
     if _optional(fields, "deleted", bool, "true or false", False):
         return Citation(pmid, version, deleted=True)
     return Citation(
-        pmid=pmid,
-        version=version,
-        title=_string(fields, "title", "the message").replace("\n", " "),
-        abstract=_sections(fields),
-        retracted=_optional(fields, "retracted", bool, "true or false", False),
-        date_revised=_date_revised(fields),
-        year=_year(fields),
+        pmid,
+        version,
+        _string(fields, "title", "the message").replace("\n", " "),
+        _sections(fields),
+        _optional(fields, "retracted", bool, "true or false", False),
+        _date_revised(fields),
+        _year(fields),
     )
 
 
@@ -99,16 +121,15 @@ def _optional(fields: dict[str, Any], name: str, kind: type[T], expected: str, d
     return value
 
 
-def _integer(fields: dict[str, Any], name: str, default: str | None = None) -> str:
-    """Return the digits of an integer field."""
+def _integer(fields: dict[str, Any], name: str, default: int | None = None) -> int:
     value = fields.get(name)
+    if type(value) is int:  # a bool is none
+        return value
     if value is None and default is not None:
         return default
     if name not in fields:
         raise RecordError(f"the message has no {name}")
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(name, value, "an integer")
-    return str(value)
+    raise _wrong(name, value, "an integer")
 
 
 def _string(fields: dict[str, Any], name: str, where: str) -> str:

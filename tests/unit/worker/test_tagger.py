@@ -68,7 +68,8 @@ def test_a_text_longer_than_the_encoder_reads_is_read_to_its_end(checkpoint: Pat
     given = text(900)
     (pieces,) = encoder.tokeniser.encode([given])
     assert len(pieces) > 5 * encoder.max_pieces
-    (mentions,) = tagger.mentions([given])
+    ((mentions, count),) = tagger.read([given])
+    assert count == len(pieces)
     assert min(m.start for m in mentions) < 200
     assert max(m.end for m in mentions) > len(given) - 200
     for head in ("ncbi-disease", "bc2gm"):
@@ -81,7 +82,7 @@ def test_the_batch_budget_bounds_what_the_encoder_is_given(checkpoint: Path) -> 
     encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
     sizes: list[int] = []
     encoder._model.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].numel()))
-    CheckpointTagger(encoder, BatchLimits(max_batch_pieces=256)).mentions(
+    CheckpointTagger(encoder, BatchLimits(max_batch_pieces=256)).read(
         [text(n, n) for n in range(1, 60)]
     )
     assert sizes

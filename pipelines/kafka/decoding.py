@@ -1,0 +1,38 @@
+"""A Kafka message's key and value as a citation."""
+
+from schemas.errors import RecordError
+from schemas.records import Citation
+from worker.readers.fields import checked_pmid
+from worker.readers.jsonl import parse_message
+
+_SHOWN = 40
+
+
+def decode_record(key: bytes | None, value: bytes | None) -> Citation:
+    """Return the citation of a message, or its tombstone where the value is null.
+
+    The key is the PMID in ASCII digits; a message with a value may have none.
+
+    :raises RecordError: if the value breaks the contract (see `parse_message`), if the key is no
+        PMID or another one than the value's, or if there is neither key nor value.
+    """
+    if value is None:
+        if key is None:
+            raise RecordError("the message has neither key nor value; a PMID was expected as key")
+        return Citation(_pmid(key), deleted=True)
+    citation = parse_message(value)
+    if key is not None and key != b"%d" % citation.pmid and _pmid(key) != citation.pmid:
+        raise RecordError(
+            f"the message's key is PMID {_pmid(key)}, and its value says {citation.pmid}; the "
+            "same was expected"
+        )
+    return citation
+
+
+def _pmid(key: bytes) -> int:
+    try:
+        return checked_pmid(key.decode("ascii"))
+    except (UnicodeDecodeError, RecordError) as error:
+        raise RecordError(
+            f"the message's key is {key[:_SHOWN]!r}; a PMID in ASCII digits was expected"
+        ) from error

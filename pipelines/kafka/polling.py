@@ -1,0 +1,49 @@
+"""One poll of a consumer; offsets that retention has removed are left out, and said so."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from pipelines.kafka.parts import Record
+from pipelines.metrics import count
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def poll(
+    client: KafkaConsumer, *, timeout_ms: int, max_records: int
+) -> Mapping[TopicPartition, Sequence[Record]]:
+    """Return the messages that are there now, or come within `timeout_ms`, by partition.
+
+    Where retention has removed the offset to read next, the reading goes on at the log's start,
+    and the offsets between, which nobody can read any more, are counted as `offsets_removed`.
+    """
+    try:
+        return dict(client.poll(timeout_ms=timeout_ms, max_records=max_records))
+    except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+        _go_on_at_the_start(client, error)
+        return {}
+
+
+def _go_on_at_the_start(client: KafkaConsumer, error: Exception) -> None:
+    partitions = list(client.assignment())
+    first = client.beginning_offsets(partitions)
+    moved = 0
+    for partition in partitions:
+        position = client.position(partition, timeout_ms=0)
+        if position is not None and position < first[partition]:
+            _LOGGER.error(
+                "topic %s, partition %d: offsets %d to %d were removed by retention before they "
+                "were read; keep messages longer",
+                partition.topic,
+                partition.partition,
+                position,
+                first[partition] - 1,
+            )
+            count("offsets_removed", first[partition] - position)
+            client.seek(partition, first[partition])
+            moved += 1
+    if not moved:
+        raise error

@@ -1,0 +1,141 @@
+"""Bounded reading: the offsets of a partition up to a fixed end, one block an element."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, TopicPartition
+
+from pipelines.blocks import block_start
+from pipelines.kafka.access import KafkaAccess, consumer
+from pipelines.kafka.parts import PartCutter, RawPart
+from pipelines.kafka.polling import poll
+from schemas.errors import InputError
+
+_WAIT_MS = 500
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OffsetRange:
+    """The offsets `begin` to before `end` of a partition, within one block.
+
+    `base` is where the run begins to read the partition; `input_digest` names the topic.
+    """
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+    base: int
+    input_digest: str
+
+
+def cut_ranges(
+    topic: str, partition: int, begin: int, end: int, *, block_size: int, input_digest: str
+) -> list[OffsetRange]:
+    """Return the offsets `begin` to before `end`, cut at the blocks' borders."""
+    ranges = []
+    start = begin
+    while start < end:
+        stop = min(end, block_start(start, block_size) + block_size)
+        ranges.append(OffsetRange(topic, partition, start, stop, begin, input_digest))
+        start = stop
+    return ranges
+
+
+class RangeReader:
+    """Reads ranges with one consumer, which goes on where the last range ended if it can.
+
+    `timeout_seconds` is how long a broker may give nothing before the reading is given up; `clock`
+    gives seconds from any origin.
+    """
+
+    def __init__(
+        self,
+        access: KafkaAccess,
+        *,
+        block_size: int,
+        read_committed: bool,
+        timeout_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._access = access
+        self._block_size = block_size
+        self._read_committed = read_committed
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock
+        self._consumer: KafkaConsumer | None = None
+        self._at: tuple[TopicPartition, int] | None = None
+
+    def read(self, wanted: OffsetRange) -> Iterator[RawPart]:
+        """Yield the parts of one range; together they cover all of it.
+
+        :raises InputError: if the broker gives nothing for the set time.
+        """
+        partition = TopicPartition(wanted.topic, wanted.partition)
+        client = self._open(partition, wanted.begin)
+        cutter = PartCutter(
+            topic=wanted.topic,
+            partition=wanted.partition,
+            block_size=self._block_size,
+            input_digest=wanted.input_digest,
+            base=wanted.base,
+            begin=wanted.begin,
+        )
+        waiting_since = self._clock()
+        while cutter.position < wanted.end:
+            missing = wanted.end - cutter.position
+            polled = poll(client, timeout_ms=_WAIT_MS, max_records=min(missing, self._block_size))
+            records = [x for x in polled.get(partition, ()) if x.offset < wanted.end]
+            position = min(client.position(partition), wanted.end)
+            if position > cutter.position or records:
+                waiting_since = self._clock()
+            elif self._clock() - waiting_since > self._timeout_seconds:
+                raise InputError(
+                    f"topic {wanted.topic!r}, partition {wanted.partition}: the broker gave "
+                    f"nothing at offset {cutter.position} for {self._timeout_seconds:g} s, and messages up "
+                    f"to {wanted.end} were expected; see to it, then give the command again"
+                )
+            yield from cutter.add(records, position, waiting_since)
+        yield from cutter.flush()
+        self._at = (partition, int(client.position(partition)))
+
+    def close(self) -> None:
+        """Close the consumer."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer, self._at = None, None
+
+    def _open(self, partition: TopicPartition, begin: int) -> KafkaConsumer:
+        if self._consumer is None:
+            self._consumer = consumer(self._access, group=None, read_committed=self._read_committed)
+        if self._at != (partition, begin):
+            self._consumer.assign([partition])
+            self._consumer.seek(partition, begin)
+        self._at = None
+        return self._consumer
+
+
+def ranges_to_read(
+    places: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+    digests: Mapping[str, str],
+    *,
+    block_size: int,
+) -> list[OffsetRange]:
+    """Return the ranges from each partition's place to its end, in turn through the partitions.
+
+    So a run that is stopped has done about as much of each.
+    """
+    lanes = [
+        cut_ranges(
+            partition.topic,
+            partition.partition,
+            places[partition],
+            ends[partition],
+            block_size=block_size,
+            input_digest=digests[partition.topic],
+        )
+        for partition in sorted(places)
+    ]
+    longest = max((len(lane) for lane in lanes), default=0)
+    return [lane[row] for row in range(longest) for lane in lanes if row < len(lane)]

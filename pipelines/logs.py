@@ -1,0 +1,80 @@
+"""What a long-running command says of itself: lines for people, JSON for machines."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from rich.console import Console
+
+LOGGER = "pubner"
+_LOUD = ("apache_beam", "kafka")
+"""Libraries that log as errors what they try again, and raise what they do not."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time` (UTC), `level`, `event`, and the event's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of one record."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class PlainFormatter(logging.Formatter):
+    """A line for a reader: the event, then its fields as `name value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of one record."""
+        fields = getattr(record, "fields", {})
+        return ", ".join(
+            [record.getMessage(), *(f"{_words(name)} {_shown(x)}" for name, x in fields.items())]
+        )
+
+
+def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
+    """Say that `event` happened, with its fields."""
+    logging.getLogger(LOGGER).log(level, event, extra={"fields": fields})
+
+
+@contextmanager
+def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterator[None]:
+    """Send our events and other libraries' errors, with `verbose` all else too, to standard error.
+
+    On a terminal they are lines for people, elsewhere JSON.
+    """
+    target = sys.stderr if stream is None else stream
+    handler = logging.StreamHandler(target)
+    plain = Console(file=target).is_terminal
+    handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
+    root, ours = logging.getLogger(), logging.getLogger(LOGGER)
+    # By a filter, not by levels: the code that connects to Kafka sets these for itself.
+    handler.addFilter(lambda record: verbose or record.name.split(".")[0] not in _LOUD)
+    levels = {logger: logger.level for logger in (root, ours)}
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if verbose else logging.ERROR)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

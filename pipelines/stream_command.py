@@ -1,0 +1,127 @@
+"""`pubner stream`: annotate Kafka topics, up to their ends or without end."""
+
+import shlex
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import SettingsError
+from worker.command import human_console, parse_settings, print_table, write_json
+
+if TYPE_CHECKING:
+    from pipelines.stream_run import StreamReport
+    from pipelines.stream_settings import StreamSettings
+
+PROG = "pubner stream"
+DESCRIPTION = (
+    "Annotate citations as they arrive in Kafka topics and write three Parquet data sets: "
+    "mentions, citations and dead letters, one row of the last two for each message. The consumer group is "
+    "told of what is in place, so a run goes on where any run of the group ended. SIGTERM ends it "
+    "after what is in flight. Beam's own pipeline options may follow behind `--`."
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner stream`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    words = list(argv)
+    split = words.index("--") if "--" in words else len(words)
+    from pipelines.logs import logging_to
+    from pipelines.stream_settings import StreamSettings
+
+    settings = parse_settings(StreamSettings, words[:split], prog=PROG, description=DESCRIPTION)
+    with logging_to(verbose=settings.verbose):
+        return _stream(settings, words[split + 1 :], words)
+
+
+def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Sequence[str]) -> int:
+    from pipelines.annotate_command import check_checkpoints
+    from pipelines.drain import DrainSignal
+    from pipelines.logs import log
+    from pipelines.output import open_output
+    from pipelines.runners import StreamJob, choose_runner
+    from pipelines.stream_plan import find_topics
+    from pipelines.stream_run import StreamJobs, run_unbounded, run_until_caught_up
+
+    run_id = uuid.uuid4().hex
+    job = StreamJob(f"pubner-stream-{settings.group}-{run_id[:8]}", settings.until_caught_up)
+    choice = choose_runner(settings.runner, beam_arguments, prog=PROG, stream=job)
+    if not settings.until_caught_up and not choice.ends_unbounded:
+        raise SettingsError(
+            f"--runner {choice.name} cannot run a stream without end; give --until-caught-up, or "
+            "another runner such as PrismRunner or FlinkRunner"
+        )
+    checkpoints, checkpoint_id = check_checkpoints(settings.checkpoint)
+    access = settings.access(remote=not choice.in_process)
+    topics = find_topics(access, settings.topic)
+    with open_output(
+        settings.output, block_size=settings.block_size, sources=topics.digests
+    ) as store:
+        drain = DrainSignal(settings.output, run_id)
+        drain.clear()
+        jobs = StreamJobs(
+            settings, access, topics, checkpoints, checkpoint_id, store, choice, drain
+        )
+        try:
+            report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
+        finally:
+            drain.clear()
+    summary = _summary(settings, report, checkpoint_id)
+    if report.savepoint is not None:
+        again = [*without_savepoint(words), *(() if "--" in words else ("--",))]
+        resume = shlex.join(["pubner", "stream", *again, f"--savepoint_path={report.savepoint}"])
+        summary["resume"] = resume
+        log("stopped with a savepoint", savepoint=report.savepoint, resume=resume)
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(settings, summary)
+    return 0
+
+
+def without_savepoint(words: Sequence[str]) -> list[str]:
+    """Return a command line's words without the savepoint that it was itself resumed from."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip or word.startswith("--savepoint_path"):
+            skip = word == "--savepoint_path"
+            continue
+        kept.append(word)
+    return kept
+
+
+def _summary(
+    settings: "StreamSettings", report: "StreamReport", checkpoint_id: str
+) -> dict[str, Any]:
+    counters = report.counters
+    return {
+        "topics": list(settings.topic),
+        "group": settings.group,
+        "output": settings.output,
+        "checkpoint_id": checkpoint_id,
+        "caught_up": report.caught_up,
+        "records": counters.get("records", 0),
+        "citations": counters.get("citations", 0),
+        "mentions": counters.get("mentions", 0),
+        "dead_letters": sum(n for x, n in counters.items() if x.startswith("dead_letters_")),
+        "blocks_written": counters.get("blocks", 0),
+        "seconds": round(report.seconds, 3),
+        "savepoint": report.savepoint,
+        "counters": dict(sorted(counters.items())),
+    }
+
+
+def _print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
+    console = human_console(settings.json_file)
+    rows: list[tuple[object, object, object]] = [
+        ("messages", f"{summary['records']:,}", ", ".join(settings.topic)),
+        ("citations", f"{summary['citations']:,}", "annotated, deleted or without text"),
+        ("mentions", f"{summary['mentions']:,}", ""),
+        ("dead letters", f"{summary['dead_letters']:,}", ""),
+        ("blocks written", f"{summary['blocks_written']:,}", ""),
+        ("seconds", f"{summary['seconds']:,.1f}", "in all"),
+        ("output", "", settings.output),
+    ]
+    print_table(console, rows, right=[1])

@@ -1,0 +1,359 @@
+"""Runs a stream: to the end that the topics have now, or until it is asked to end."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+from apache_beam.runners.runner import PipelineState
+
+from pipelines.drain import DrainSignal
+from pipelines.flink import FlinkCluster
+from pipelines.handler import AnnotateHandler
+from pipelines.kafka.access import KafkaAccess, consumer
+from pipelines.kafka.commits import CommitOffsets, drained_note
+from pipelines.kafka.dead_letter_topic import DeadLetterTopic
+from pipelines.kafka.failures import reporting
+from pipelines.kafka.parts import RawPart
+from pipelines.kafka.ranges import OffsetRange
+from pipelines.kafka.source import KafkaSource, Reading
+from pipelines.kafka.topics import committed_notes
+from pipelines.logs import log
+from pipelines.monitor import Desk, Monitor, open_desk
+from pipelines.records import WrittenBlock
+from pipelines.run import make_pipeline, reason_of, utc_now
+from pipelines.runners import RunnerChoice
+from pipelines.store import Store
+from pipelines.stream_graph import (
+    ReadRanges,
+    WritePart,
+    annotate_parts,
+    read_ranges,
+    read_stream,
+)
+from pipelines.stream_plan import (
+    Topics,
+    find_in_place,
+    find_positions,
+    plan_ranges,
+)
+from pipelines.stream_settings import StreamSettings
+from pipelines.writer import BlockWriter
+from schemas.errors import PubnerError
+
+_LOOK_SECONDS = 0.5
+_REPORT_SECONDS = 10.0
+_SAVEPOINT_SECONDS = 600.0
+_ROUND_BLOCKS = 100
+"""Blocks that the in-process runner is given at a time: it commits when it has done them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What became of a stream.
+
+    `caught_up` says that all up to the ends at start is in place and committed; `savepoint` is
+    where Flink kept the state of a stream that was asked to end; `counters` are Beam's.
+    """
+
+    seconds: float
+    caught_up: bool
+    savepoint: str | None
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamJobs:
+    """Makes the pipelines of one run from what the user gave."""
+
+    settings: StreamSettings
+    access: KafkaAccess
+    topics: Topics
+    checkpoints: Sequence[Path]
+    checkpoint_id: str
+    store: Store
+    choice: RunnerChoice
+    drain: DrainSignal
+
+    def unbounded(self, monitor: Monitor) -> beam.Pipeline:
+        """Return the pipeline that reads without end."""
+        pipeline = make_pipeline(self.choice)
+        source = KafkaSource(self._reading(), self.drain, shares=len(self.topics.partitions))
+        self._annotate(read_stream(pipeline, source), (), monitor)
+        return pipeline
+
+    def bounded(
+        self, ranges: Sequence[OffsetRange], in_place: Sequence[WrittenBlock], monitor: Monitor
+    ) -> beam.Pipeline:
+        """Return the pipeline that reads `ranges`; `in_place` needs only to be committed."""
+        pipeline = make_pipeline(self.choice)
+        reader = ReadRanges(
+            self.access,
+            self.drain,
+            monitor,
+            block_size=self.settings.block_size,
+            read_committed=self.settings.read_committed,
+            timeout_seconds=self.settings.kafka_timeout_seconds,
+        )
+        self._annotate(read_ranges(pipeline, ranges, reader), in_place, monitor)
+        return pipeline
+
+    def in_place(self, wanted: OffsetRange) -> WrittenBlock | None:
+        """Return the note of a range that is in place already."""
+        return find_in_place(
+            self.store,
+            wanted,
+            block_size=self.settings.block_size,
+            checkpoint_id=self.checkpoint_id,
+            settings=self.settings.row_settings,
+        )
+
+    def _reading(self) -> Reading:
+        return Reading(
+            access=self.access,
+            topics=self.topics.digests,
+            group=self.settings.group,
+            block_size=self.settings.block_size,
+            flush_seconds=self.settings.flush_seconds,
+            read_committed=self.settings.read_committed,
+        )
+
+    def _annotate(
+        self, parts: PCollection[RawPart], in_place: Sequence[WrittenBlock], monitor: Monitor
+    ) -> None:
+        settings = self.settings
+        letters = None
+        if settings.dead_letter_topic is not None:
+            letters = DeadLetterTopic(self.access, settings.dead_letter_topic)
+        annotate_parts(
+            parts,
+            in_place,
+            clock=utc_now,
+            handler=AnnotateHandler(
+                self.checkpoints,
+                device=settings.device,
+                threads=settings.threads,
+                chunk_size=settings.chunk_size,
+                max_text_chars=settings.max_text_chars,
+                clock=utc_now,
+                monitor=monitor,
+            ),
+            writer=WritePart(
+                BlockWriter(
+                    store=self.store,
+                    block_size=settings.block_size,
+                    settings=settings.row_settings,
+                    store_text=settings.store_text,
+                    merges=True,
+                ),
+                letters,
+                monitor,
+            ),
+            committer=CommitOffsets(self.access, settings.group),
+        )
+
+
+def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
+    """Annotate all up to the ends that the topics have now; return when it is in place.
+
+    A request to stop ends it at the next block.
+
+    :raises PubnerError: if the broker, the output, a checkpoint or the runner fails.
+    """
+    begin = time.monotonic()
+    settings = jobs.settings
+    positions = find_positions(
+        jobs.access,
+        settings.group,
+        jobs.topics,
+        block_size=settings.block_size,
+        read_committed=settings.read_committed,
+    )
+    ranges = plan_ranges(positions, jobs.topics, block_size=settings.block_size)
+    log("reading", partitions=len(jobs.topics.partitions), lag=positions.lag, blocks=len(ranges))
+    counters: dict[str, int] = {}
+    size = _ROUND_BLOCKS if not jobs.choice.ends_unbounded else max(1, len(ranges))
+    with stopping(jobs.drain.request) as stop:
+        for start in range(0, len(ranges), size):
+            if stop.is_set():
+                break
+            found = [(wanted, jobs.in_place(wanted)) for wanted in ranges[start : start + size]]
+            missing = [wanted for wanted, note in found if note is None]
+            in_place = [note for _, note in found if note is not None]
+            with open_desk(time.monotonic) as desk:
+                monitor = desk.monitor if jobs.choice.in_process else Monitor()
+                pipeline = jobs.bounded(missing, in_place, monitor)
+                done = _run_to_end(pipeline, desk, jobs.choice)
+            for name, count in done.items():
+                counters[name] = counters.get(name, 0) + count
+            log("in place", blocks=min(start + size, len(ranges)), of=len(ranges))
+    return StreamReport(time.monotonic() - begin, not stop.is_set(), None, counters)
+
+
+def _run_to_end(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str, int]:
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except Exception as error:
+        raise reason_of(desk, choice, error) from error
+    if state not in (None, PipelineState.DONE):
+        raise desk.error() or _ended(choice, state)
+    return _counters(result)
+
+
+def run_unbounded(jobs: StreamJobs) -> StreamReport:
+    """Annotate until SIGINT or SIGTERM asks to end; then finish what is in flight and return.
+
+    :raises PubnerError: if the broker, the output, a checkpoint or the runner fails.
+    """
+    begin = time.monotonic()
+    asked = threading.Event()
+    with open_desk(time.monotonic) as desk, stopping(asked.set):
+        monitor = desk.monitor if jobs.choice.in_process else Monitor()
+        try:
+            result = jobs.unbounded(monitor).run()
+        except Exception as error:
+            raise reason_of(desk, jobs.choice, error) from error
+        log("running", runner=jobs.choice.name, partitions=len(jobs.topics.partitions))
+        watch = _Watch(jobs, result, asked)
+        try:
+            savepoint = watch.until_ended()
+            counters = _counters(result) if watch.drained else {}
+            if watch.drained:
+                result.cancel()
+                state = PipelineState.DONE
+            else:
+                state = result.wait_until_finish()
+        except Exception as error:
+            raise reason_of(desk, jobs.choice, error) from error
+        if state not in (None, PipelineState.DONE) and savepoint is None:
+            raise desk.error() or _ended(jobs.choice, state)
+        return StreamReport(
+            time.monotonic() - begin, False, savepoint, counters or _counters(result)
+        )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Looks after a running stream: says how far it is, and passes on the request to end."""
+
+    jobs: StreamJobs
+    result: Any
+    asked: threading.Event
+    drained: bool = field(default=False, init=False)
+    """Whether all is committed and the runner's job, which reads no more, merely idles."""
+    _ending: bool = field(default=False, init=False)
+    _reported: float = field(default=0.0, init=False)
+
+    def until_ended(self) -> str | None:
+        """Return when the runner has ended the job: where its savepoint is, if it made one."""
+        savepoint = None
+        while not self.drained and not PipelineState.is_terminal(self.result.state):
+            if self.asked.wait(_LOOK_SECONDS) and not self._ending:
+                self._ending = True
+                savepoint = self._end()
+            elif self._ending:
+                time.sleep(_LOOK_SECONDS)
+            self._report()
+        return savepoint
+
+    def _end(self) -> str | None:
+        address = self.jobs.choice.flink_rest
+        if address is not None:
+            cluster = FlinkCluster(address)
+            name = str(self.jobs.choice.options.get_all_options().get("job_name"))
+            job = cluster.find_job(name)
+            if job is not None:
+                log("stopping with a savepoint", flink_job=job)
+                return cluster.stop_with_savepoint(job, timeout_seconds=_SAVEPOINT_SECONDS)
+        log("draining: what was read is finished, nothing more is read")
+        self.jobs.drain.request()
+        if not self.jobs.choice.ends_drained:
+            self._wait_until_drained()
+        return None
+
+    def _wait_until_drained(self) -> None:
+        """Return when the last commits of every partition are made; then end the idle job."""
+        note = drained_note(self.jobs.drain.run_id)
+        access, partitions = self.jobs.access, self.jobs.topics.partitions
+        while not PipelineState.is_terminal(self.result.state):
+            client = consumer(access, group=self.jobs.settings.group)
+            try:
+                with reporting(access, f"read the offsets of group {self.jobs.settings.group!r}"):
+                    notes = committed_notes(client, partitions)
+            finally:
+                client.close()
+            if all(found == note for found in notes.values()):
+                self.drained = True
+                return
+            time.sleep(_LOOK_SECONDS)
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now - self._reported < _REPORT_SECONDS or self._ending:
+            return
+        self._reported = now
+        settings = self.jobs.settings
+        try:
+            positions = find_positions(
+                self.jobs.access,
+                settings.group,
+                self.jobs.topics,
+                block_size=1,
+                read_committed=settings.read_committed,
+            )
+        except PubnerError as error:
+            log("the broker does not answer", error=str(error))
+            return
+        log("progress", lag=positions.lag, committed=sum(positions.places.values()))
+
+
+@contextmanager
+def stopping(request: Callable[[], None]) -> Iterator[threading.Event]:
+    """Turn SIGINT and SIGTERM into `request`; a second one ends the process at once.
+
+    The event that is given is set by the first.
+    """
+    seen = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if seen.is_set():
+            sys.stderr.flush()
+            os._exit(128 + number)
+        seen.set()
+        # Not in the handler: a request may write a file, and what it interrupts may hold a lock.
+        threading.Thread(target=request, name="pubner-stop", daemon=True).start()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended(choice: RunnerChoice, state: object) -> PubnerError:
+    return PubnerError(f"{choice.name} ended the stream in state {state}; its own log says why")
+
+
+def _counters(result: Any) -> dict[str, int]:
+    """Return Beam's counters, summed over steps; none where the runner keeps none."""
+    try:
+        found = result.metrics().query()["counters"]
+    except Exception:  # a job server that is gone, or has no metrics of a job that was stopped
+        return {}
+    sums: dict[str, int] = {}
+    for counter in found:
+        name = counter.key.metric.name
+        sums[name] = sums.get(name, 0) + int(counter.result or 0)
+    return sums

@@ -1,30 +1,26 @@
 """From a file to blocks of records; what is already in place is passed over."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, cast
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 from pipelines.blocks import BlockKey, block_start
-from pipelines.inputs import SIDECAR_SUFFIX, base_name
+from pipelines.content import (
+    UNREADABLE,
+    RefusedFileError,
+    content_digest,
+    open_file,
+    reason_of,
+)
 from pipelines.monitor import Monitor
 from pipelines.records import InputFile, ReadBlock, ReadCitation
 from pipelines.store import Store
 from pipelines.tables import Footer
 from pipelines.writer import committed_blocks
-from schemas.errors import InputError
 from schemas.records import DeadLetter, SourcePosition, Stage
-from worker.readers.checksum import expected_md5
 from worker.readers.records import BadRecord, Format, ReadRecord, detect_format, read_records
-
-_READ_BYTES = 2**20
-UNREADABLE = "unreadable"
-"""Stands for the digest of a file whose bytes could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +47,8 @@ class BlockReader:
         """
         known = committed_blocks(store, file.source)
         try:
-            digest = self._digest(file)
-        except _RefusedFileError as refusal:
+            digest = content_digest(file.path, check=self.monitor.check)
+        except RefusedFileError as refusal:
             self.monitor.report(input_bytes=file.size)
             if refusal.digest == UNREADABLE and _holds_content(known):
                 self.monitor.report(unreadable_inputs=1)
@@ -82,34 +78,12 @@ class BlockReader:
         end = max(done)
         return known[end].last and done == set(range(0, end + 1, self.block_size))
 
-    def _digest(self, file: InputFile) -> str:
-        """Return the file's SHA-256 after checking its MD5 where a sidecar gives it."""
-        sidecar = b""
-        sha256 = hashlib.sha256()
-        md5 = hashlib.md5(usedforsecurity=False)
-        try:
-            sidecar = _read_sidecar(file.path)
-            with closing(_open(file.path)) as stream:
-                while chunk := stream.read(_READ_BYTES):
-                    self.monitor.check()
-                    sha256.update(chunk)
-                    md5.update(chunk)
-        except OSError as error:
-            raise _RefusedFileError(error, b"", UNREADABLE) from error
-        if sidecar:
-            try:
-                _compare(md5.hexdigest(), expected_md5(sidecar))
-            except InputError as error:
-                digest = hashlib.sha256(sha256.digest() + sidecar).hexdigest()
-                raise _RefusedFileError(error, sidecar, digest) from error
-        return sha256.hexdigest()
-
-    def _refused_block(self, file: InputFile, refusal: "_RefusedFileError") -> ReadBlock:
+    def _refused_block(self, file: InputFile, refusal: RefusedFileError) -> ReadBlock:
         letter = DeadLetter(
             position=SourcePosition(file.source, 0, 0),
             stage=Stage.READ,
             error_type=type(refusal.reason).__name__,
-            error=_reason(file.path, refusal.reason),
+            error=reason_of(file.path, refusal.reason),
             payload=refusal.payload,
             seen_at=self.clock(),
         )
@@ -126,7 +100,7 @@ class BlockReader:
         """Cut the records into blocks; look one record ahead to know which block is the last."""
         part = _Part(file, digest, 0)
         try:
-            with closing(_open(file.path)) as stream:
+            with closing(open_file(file.path)) as stream:
                 counted = cast("BinaryIO", _Counted(stream, self.monitor))
                 for item in read_records(counted, self.format or detect_format(file.source)):
                     self.monitor.check()
@@ -143,7 +117,7 @@ class BlockReader:
                         part.dead_letters.append(self._dead_letter(file, item))
         except OSError as error:
             # The content is known from its digest, so what failed is the reading: next time again.
-            reason = _reason(file.path, error)
+            reason = reason_of(file.path, error)
             bad = BadRecord(part.end, Stage.READ, type(error).__name__, reason, b"")
             part.dead_letters.append(self._dead_letter(file, bad))
             part.digest = UNREADABLE
@@ -167,16 +141,6 @@ class BlockReader:
             payload=item.payload,
             seen_at=self.clock(),
         )
-
-
-class _RefusedFileError(Exception):
-    """A file refused as a whole: why, what to keep of it, and what stands for its digest."""
-
-    def __init__(self, reason: Exception, payload: bytes, digest: str) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-        self.payload = payload
-        self.digest = digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,29 +183,3 @@ class _Part:
 
 def _holds_content(known: Mapping[int, Footer]) -> bool:
     return any(footer.input_digest != UNREADABLE for footer in known.values())
-
-
-def _open(path: str) -> BinaryIO:
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
-def _read_sidecar(path: str) -> bytes:
-    place = path + SIDECAR_SUFFIX
-    if not FileSystems.exists(place):
-        return b""
-    with closing(_open(place)) as stream:
-        return stream.read(_READ_BYTES)
-
-
-def _compare(found: str, expected: str) -> None:
-    if found != expected:
-        raise InputError(
-            f"the file's MD5 is {found}, and its {SIDECAR_SUFFIX} file says {expected}: the file "
-            "is damaged or not the one that was published; fetch both again"
-        )
-
-
-def _reason(path: str, error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{base_name(path)} cannot be read: {error.strerror or error}"
-    return str(error)

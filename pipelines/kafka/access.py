@@ -217,6 +217,7 @@ def _connect(make: Callable[..., T], access: KafkaAccess, arguments: dict[str, A
     from kafka.net.compat import KafkaNetClient
 
     from pipelines.kafka.failures import explain, gravest, overheard, probe
+    from pipelines.kafka.login import login_refusal
 
     networks: list[Any] = []
 
@@ -235,8 +236,13 @@ def _connect(make: Callable[..., T], access: KafkaAccess, arguments: dict[str, A
                 try:
                     return make(**{**arguments, **own})
                 except KafkaError as error:
-                    failure = gravest([explain(x, access) for x in causes or [error]])
                     _stop(networks)
+                    if access.sasl_mechanism is not None:
+                        asked = [
+                            login_refusal(x, arguments, seconds=seconds) for x in access.brokers
+                        ]
+                        causes += [x for x in asked if x is not None]
+                    failure = gravest([explain(x, access) for x in causes or [error]])
         patience *= 2
         if failure.permanent or time.monotonic() >= deadline:
             raise BrokerError(f"{access}: {failure.reason}")

@@ -16,9 +16,9 @@ _SEND_SECONDS = 60.0
 class DeadLetterTopic:
     """Sends dead letters to `topic` once their block is in place.
 
-    The message has the original's key, bytes and headers, and headers of our own: `pubner-source`,
-    `pubner-partition`, `pubner-offset`, `pubner-stage`, `pubner-error-type`, `pubner-error`. A part
-    that is written again sends its letters again; who reads the topic can tell by the position.
+    The message has the original's key, bytes and headers, and headers of our own, which begin with
+    `pubner-letter-`: source, partition, offset, stage, error-type and error. A part that is written
+    again sends its letters again; who reads the topic can tell by the position.
     """
 
     access: KafkaAccess
@@ -71,6 +71,6 @@ def letter_headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
         "error": letter.error,
     }
     return [
-        (f"pubner-{name}", value.encode("utf-8", "backslashreplace"))
+        (f"pubner-letter-{name}", value.encode("utf-8", "backslashreplace"))
         for name, value in values.items()
     ]

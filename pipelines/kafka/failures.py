@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NAMES = re.compile(r"^(\[Error -?\d+\] )?(\w+Error: )*")
 _CONNECTION_LOGGER = "kafka.net.manager"
+_TIMEOUTS = (errors.KafkaTimeoutError, errors.RequestTimedOutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +76,22 @@ def explain(error: BaseException, access: "KafkaAccess") -> Failure:
         return Failure(f"the broker is too old ({text}); Kafka 2.8 or later is needed", True)
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.UnknownTopicIdError):
         return Failure(f"there is no such topic or partition ({_last(text)})", permanent=True)
-    if isinstance(error, errors.KafkaTimeoutError | errors.NodeNotReadyError):
+    if isinstance(error, (*_TIMEOUTS, errors.NodeNotReadyError)):
         return Failure(
             f"no answer within {access.timeout_seconds:g} s ({_last(text)}); is it up, is "
             f"{access.security_protocol} what its listener speaks, and can the address that it "
             "advertises be reached from here?",
             permanent=False,
         )
+    if isinstance(error, errors.KafkaProtocolError):
+        return Failure(
+            f"what answers is not Kafka's protocol ({_last(text)}); is {access.security_protocol} "
+            "what this port's listener speaks?",
+            permanent=False,
+        )
     if isinstance(error, errors.KafkaConnectionError):
         if access.sasl_mechanism is not None:
-            # A refusal is often lost: the broker cuts the connection right behind it.
+            # A refusal may be lost: the broker cuts the connection right behind it.
             return Failure(
                 f"the broker ends the connection while we log in by {access.sasl_mechanism} "
                 f"({_last(text)}); check the user name and the password or token, and that "
@@ -174,15 +181,18 @@ def overheard() -> Iterator[list[BaseException]]:
     causes: list[BaseException] = []
     logger = logging.getLogger(_CONNECTION_LOGGER)
     listener = _Listener(causes)
-    level = logger.level
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(listener)
     if not logger.isEnabledFor(logging.WARNING):
+        # Nobody else wants to hear it, so nobody else does.
+        logger.propagate = False
         logger.setLevel(logging.WARNING)
     try:
         yield causes
     finally:
         logger.removeHandler(listener)
         logger.setLevel(level)
+        logger.propagate = propagate
 
 
 class _Listener(logging.Handler):
@@ -193,9 +203,7 @@ class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         arguments = record.args if isinstance(record.args, tuple) else ()
         self._causes.extend(
-            x
-            for x in arguments
-            if isinstance(x, BaseException) and not isinstance(x, errors.KafkaTimeoutError)
+            x for x in arguments if isinstance(x, BaseException) and not isinstance(x, _TIMEOUTS)
         )
 
 

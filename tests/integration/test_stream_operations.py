@@ -110,10 +110,10 @@ def test_dead_letters_also_go_to_the_topic_that_is_named(
     [letter] = read_topic(kafka.bootstrap, letters)
     assert (letter.key, letter.value) == (b"1", b"{poison")
     assert letter.headers["trace"] == b"\x00x"
-    assert letter.headers["pubner-source"] == topic.encode()
-    assert letter.headers["pubner-offset"] == b"0"
-    assert letter.headers["pubner-stage"] == b"parse"
-    assert b"JSON" in letter.headers["pubner-error"]
+    assert letter.headers["pubner-letter-source"] == topic.encode()
+    assert letter.headers["pubner-letter-offset"] == b"0"
+    assert letter.headers["pubner-letter-stage"] == b"parse"
+    assert b"JSON" in letter.headers["pubner-letter-error"]
     [(payload, key)] = rows(tmp_path, "SELECT payload, key FROM 'OUT/dead_letters/*.parquet'")
     assert (payload, key) == (b"{poison", b"1")
 

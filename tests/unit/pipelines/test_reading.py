@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.content import UNREADABLE
 from pipelines.monitor import Monitor
-from pipelines.reading import UNREADABLE, BlockReader
+from pipelines.reading import BlockReader
 from pipelines.records import AnnotatedBlock, AnnotatedCitation, InputFile, ReadBlock
 from pipelines.store import DiskStore
 from pipelines.writer import BlockWriter, committed_blocks

@@ -1,0 +1,1 @@
+"""Files into a Kafka topic: read, sent, acknowledged; what cannot be sent becomes a dead letter."""

@@ -1,0 +1,312 @@
+"""One run of `pubner feed`: files in, messages and dead letters out, resumable at any point."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pipelines.content import UNREADABLE, RefusedFileError, content_digest, open_file, reason_of
+from pipelines.feed.delivery import Delivery, Message, Refused, open_producer
+from pipelines.feed.letters import LetterBook
+from pipelines.feed.progress import Meter
+from pipelines.feed.state import (
+    FeedState,
+    FileProgress,
+    drop_state,
+    inputs_id,
+    load_state,
+    save_state,
+)
+from pipelines.feed.stopping import StoppedError
+from pipelines.feed.tail import (
+    DIGEST,
+    DIGEST_DIGITS,
+    OFFSET,
+    SCHEMA_VERSION,
+    SOURCE,
+    Sent,
+    sent_since,
+    topic_ends,
+)
+from pipelines.kafka.access import KafkaAccess
+from pipelines.kafka.decoding import decode_record
+from pipelines.kafka.topics import Cluster, max_message_bytes
+from pipelines.messages import to_message
+from pipelines.records import InputFile
+from pipelines.store import Store
+from schemas import message as contract
+from schemas.errors import PubnerError, RecordError
+from schemas.records import Citation, Stage
+from worker.readers.records import BadRecord, Format, detect_format, read_records
+
+_SAVE_SECONDS = 1.0
+_CHECK_RECORDS = 200
+_CLOSE_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class FeedReport:
+    """What a run did; `skipped_files` and `skipped_records` are what a broken run had sent."""
+
+    citations: int = 0
+    tombstones: int = 0
+    bytes: int = 0
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    refused_files: int = 0
+    skipped_files: int = 0
+    skipped_records: int = 0
+    seconds: float = 0.0
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPlan:
+    """What to feed, and where to: `topic` is the one topic of `cluster` that is meant.
+
+    `again` forgets what a broken run has sent; `check` may raise `StoppedError`.
+    """
+
+    files: Sequence[InputFile]
+    format: Format | None
+    access: KafkaAccess
+    cluster: Cluster
+    topic: str
+    store: Store
+    state_file: Path
+    again: bool
+    check: Callable[[], None]
+    meter: Meter
+
+
+def run_feed(plan: FeedPlan) -> FeedReport:
+    """Feed all files; return what was done, also where `check` ended it.
+
+    :raises PubnerError: if the broker, the dead letters or the state fail; what is acknowledged is
+        noted before, so that the same run can go on.
+    """
+    return _Feed(plan).run()
+
+
+class _Feed:
+    """A run with all that it holds open."""
+
+    def __init__(self, plan: FeedPlan) -> None:
+        self.plan = plan
+        self.report = FeedReport()
+        self.topic = plan.cluster.topics[plan.topic]
+        self.letters = LetterBook(plan.store, lambda: datetime.now(UTC))
+        self.state, self.sent = self._begin()
+        limit = max_message_bytes(plan.access, plan.topic)
+        self.delivery = Delivery(
+            open_client=lambda: open_producer(plan.access, limit=limit),
+            access=plan.access,
+            topic=plan.topic,
+            limit=limit,
+            refused=self._refused,
+            check=plan.check,
+            ends=dict(self.state.ends),
+        )
+        self.saved_at = time.monotonic()
+        self.current: tuple[InputFile, str, int] | None = None
+        """The file that is being fed, its digest, and the index of the record to read next."""
+
+    def _begin(self) -> tuple[FeedState, Sent]:
+        """Return where to begin: where the run before was broken, or at the start of all files."""
+        plan = self.plan
+        inputs = inputs_id(plan.files)
+        before = None if plan.again else load_state(plan.state_file)
+        if before is None or (before.cluster_id, before.topic_id) != (
+            plan.cluster.id,
+            self.topic.id,
+        ):
+            ends = topic_ends(plan.access, plan.topic, self.topic.partitions)
+            return FeedState(plan.cluster.id, self.topic.id, inputs, ends), {}
+        if before.inputs != inputs:
+            # Another run: it goes on within a file, but a whole one is asked for anew.
+            halves = {x: progress for x, progress in before.files.items() if not progress.finished}
+            before = replace(before, inputs=inputs, files=halves)
+        sent = sent_since(plan.access, plan.topic, self.topic.partitions, before.ends)
+        return before, sent
+
+    def run(self) -> FeedReport:
+        begin = time.monotonic()
+        try:
+            save_state(self.plan.state_file, self.state)
+            for file in self.plan.files:
+                self._feed(file)
+            self.delivery.wait()
+            self.letters.flush()
+            drop_state(self.plan.state_file)
+        except StoppedError:
+            self.report.stopped = True
+            self._leave(wait=True)
+        except PubnerError:
+            self._leave(wait=False)
+            raise
+        finally:
+            self.delivery.close(seconds=_CLOSE_SECONDS)
+            self._count(time.monotonic() - begin)
+        return self.report
+
+    def _feed(self, file: InputFile) -> None:
+        self.plan.check()
+        try:
+            digest = content_digest(file.path, check=self.plan.check)
+        except RefusedFileError as refusal:
+            self._refuse_file(file, refusal)
+            return
+        if self.state.is_finished(digest):
+            self.report.skipped_files += 1
+            self.plan.meter.read(file.size)
+            return
+        self.report.files += 1
+        begin = self.state.begin_of(digest)
+        self.letters.begin(file.source, digest, anew=begin == 0)
+        self.current = (file, digest, begin)
+        whole = self._send_records(file, digest)
+        self.delivery.wait()
+        _, _, end = self.current
+        self.current = None
+        self._note(file, digest, end, finished=whole)
+        self._save()
+
+    def _send_records(self, file: InputFile, digest: str) -> bool:
+        """Send what is not sent yet; return whether the file could be read to its end."""
+        begin = self.state.begin_of(digest)
+        sent = self.sent.get((file.source, digest[:DIGEST_DIGITS]), set())
+        headers = (
+            (SOURCE, file.source.encode("utf-8")),
+            (DIGEST, digest[:DIGEST_DIGITS].encode("ascii")),
+            (SCHEMA_VERSION, b"%d" % contract.SCHEMA_VERSION),
+        )
+        end = begin
+        try:
+            with closing(open_file(file.path)) as stream:
+                counted = cast("BinaryIO", _Counted(stream, self.plan.meter))
+                for item in read_records(counted, self.plan.format or detect_format(file.source)):
+                    if item.offset < begin or item.offset in sent:
+                        self.report.skipped_records += 1
+                    elif isinstance(item, BadRecord):
+                        self._letter(item)
+                    else:
+                        self._send(item.offset, item.citation, headers)
+                    end = max(begin, item.offset + 1)
+                    self.current = (file, digest, end)
+                    if item.offset % _CHECK_RECORDS == 0:
+                        self._tick()
+        except OSError as error:
+            # Of content that is known, so what failed is the reading: another run reads it again.
+            reason = reason_of(file.path, error)
+            self._letter(BadRecord(end, Stage.READ, type(error).__name__, reason, b""))
+            self.report.refused_files += 1
+            return False
+        return True
+
+    def _send(
+        self, offset: int, citation: Citation, headers: tuple[tuple[str, bytes], ...]
+    ) -> None:
+        key = b"%d" % citation.pmid
+        # A null value cannot tell of a version: where it is not the first, the message says it.
+        null = citation.deleted and citation.version == 1
+        value = None if null else to_message(citation)
+        message = Message(offset, key, value, (*headers, (OFFSET, b"%d" % offset)))
+        try:
+            decode_record(key, value)
+        except RecordError as error:
+            self._refused(Refused(message, type(error).__name__, str(error)))
+            return
+        self.delivery.send(message)
+
+    def _refused(self, refused: Refused) -> None:
+        message = refused.message
+        self.letters.add(
+            message.offset,
+            Stage.WRITE,
+            refused.error_type,
+            refused.error,
+            message.value or b"",
+            key=message.key,
+            headers=message.headers,
+        )
+
+    def _letter(self, item: BadRecord) -> None:
+        self.letters.add(item.offset, item.stage, item.error_type, item.error, item.payload)
+
+    def _refuse_file(self, file: InputFile, refusal: RefusedFileError) -> None:
+        """Keep one dead letter of a file that is refused as a whole."""
+        self.report.refused_files += 1
+        self.plan.meter.read(file.size)
+        unreadable = refusal.digest == UNREADABLE
+        if (
+            self.letters.holds(file.source)
+            if unreadable
+            else self.state.is_finished(refusal.digest)
+        ):
+            return
+        self.letters.begin(file.source, refusal.digest, anew=True)
+        kind = type(refusal.reason).__name__
+        reason = reason_of(file.path, refusal.reason)
+        self._letter(BadRecord(0, Stage.READ, kind, reason, refusal.payload))
+        self.letters.flush()
+        if not unreadable:
+            self._note(file, refusal.digest, 0, finished=True)
+
+    def _tick(self) -> None:
+        self.plan.check()
+        self.plan.meter.note(self._words)
+        now = time.monotonic()
+        if self.current is not None and now - self.saved_at >= _SAVE_SECONDS:
+            self.saved_at = now
+            file, digest, end = self.current
+            self._note(file, digest, self.delivery.acknowledged(end), finished=False)
+            self._save()
+
+    def _note(self, file: InputFile, digest: str, acknowledged: int, *, finished: bool) -> None:
+        known = max(acknowledged, self.state.begin_of(digest))
+        progress = FileProgress(file.source, known, finished)
+        self.state = replace(self.state, files={**self.state.files, digest: progress})
+
+    def _save(self) -> None:
+        """Write down how far we are, once the dead letters up to there are in place."""
+        self.letters.flush()
+        self.state = replace(self.state, ends=dict(self.delivery.ends))
+        save_state(self.plan.state_file, self.state)
+
+    def _leave(self, *, wait: bool) -> None:
+        """Note what can be noted before the run is given up; why it is matters more than this."""
+        with suppress(PubnerError):
+            if wait:
+                self.delivery.wait(check=False)
+        with suppress(PubnerError):
+            if self.current is not None:
+                file, digest, end = self.current
+                self._note(file, digest, self.delivery.acknowledged(end), finished=False)
+                self._save()
+
+    def _words(self) -> str:
+        return f"{self.delivery.messages:,} messages sent"
+
+    def _count(self, seconds: float) -> None:
+        delivery, report = self.delivery, self.report
+        report.citations = delivery.messages - delivery.tombstones
+        report.tombstones = delivery.tombstones
+        report.bytes = delivery.bytes
+        report.dead_letters = dict(self.letters.counts)
+        report.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A binary stream whose reads are shown as progress."""
+
+    stream: BinaryIO
+    meter: Meter
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        self.meter.read(len(data))
+        return data

@@ -1,0 +1,156 @@
+"""`pubner feed`: what a user sees of a run."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from worker.command import human_console, parse_settings, print_table, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.feed.run import FeedReport
+    from pipelines.feed_settings import FeedSettings
+
+PROG = "pubner feed"
+DESCRIPTION = (
+    "Publish PubMed files to a Kafka topic: a message a citation, with the PMID as key, and a "
+    "tombstone a deletion. What cannot be parsed or sent goes to a Parquet data set of dead "
+    "letters. A run that was broken goes on where it stopped when the same command is given again; "
+    "a run that came to its end sends everything again when it is asked for again."
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner feed`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.feed_settings import FeedSettings
+
+    settings = parse_settings(
+        FeedSettings, argv, prog=PROG, description=DESCRIPTION, positional="inputs"
+    )
+    with _quiet():
+        return _feed(settings)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' logs off standard error, where a user expects one clear line."""
+    root = logging.getLogger()
+    level, silent = root.level, logging.NullHandler()
+    root.addHandler(silent)
+    root.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(silent)
+
+
+def _feed(settings: "FeedSettings") -> int:
+    from pipelines.feed.letters import BLOCK_SIZE
+    from pipelines.feed.progress import show_progress
+    from pipelines.feed.run import FeedPlan, run_feed
+    from pipelines.feed.stopping import stopping
+    from pipelines.inputs import resolve_inputs
+    from pipelines.kafka.topics import create_topic, describe
+    from pipelines.output import open_output
+    from pipelines.sample import sample_path
+
+    console = human_console(settings.json_file)
+    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
+    access = settings.access()
+    if not settings.inputs:
+        console.print(f"No input given: feeding the bundled sample, {files[0].source}.")
+    created = settings.create_topic and create_topic(
+        access, settings.topic, partitions=settings.partitions, replication=settings.replication
+    )
+    cluster = describe(access, [settings.topic])
+    with (
+        open_output(settings.dead_letter_root, block_size=BLOCK_SIZE) as store,
+        stopping() as request,
+        show_progress(sum(file.size for file in files)) as meter,
+    ):
+        report = run_feed(
+            FeedPlan(
+                files=files,
+                format=settings.input_format,
+                access=access,
+                cluster=cluster,
+                topic=settings.topic,
+                store=store,
+                state_file=settings.state_file,
+                again=settings.again,
+                check=request.check,
+                meter=meter,
+            )
+        )
+    if report.stopped:
+        sys.stderr.write(
+            f"pubner: stopped after {_sent(report):,} messages; give the same command again to go "
+            f"on (noted in {settings.state_file})\n"
+        )
+        return request.exit_code
+    partitions = len(cluster.topics[settings.topic].partitions)
+    summary = _summary(settings, report, partitions=partitions, created=created)
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(console, summary)
+    return 0
+
+
+def _sent(report: "FeedReport") -> int:
+    return report.citations + report.tombstones
+
+
+def _summary(
+    settings: "FeedSettings", report: "FeedReport", *, partitions: int, created: bool
+) -> dict[str, Any]:
+    rate = _sent(report) / report.seconds if report.seconds > 0 else 0.0
+    return {
+        "citations": report.citations,
+        "tombstones": report.tombstones,
+        "dead_letters": sum(report.dead_letters.values()),
+        "dead_letters_by_stage": dict(sorted(report.dead_letters.items())),
+        "bytes": report.bytes,
+        "seconds": round(report.seconds, 3),
+        "messages_per_second": round(rate, 3),
+        "files": report.files,
+        "refused_files": report.refused_files,
+        "skipped_files": report.skipped_files,
+        "skipped_records": report.skipped_records,
+        "topic": settings.topic,
+        "topic_created": created,
+        "partitions": partitions,
+        "dead_letters_output": settings.dead_letter_root,
+    }
+
+
+def _print_summary(console: "Console", summary: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    letters = summary["dead_letters"]
+    style = "bold red" if letters else ""
+    stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["dead_letters_by_stage"].items())
+    note = f"{stages}; in {summary['dead_letters_output']}" if letters else ""
+    rows: list[tuple[object, object, object]] = [
+        ("citations", f"{summary['citations']:,}", f"{summary['bytes'] / 2**20:,.1f} MiB"),
+        ("tombstones", f"{summary['tombstones']:,}", ""),
+        (Text("dead letters", style), Text(f"{letters:,}", style), Text(note, style)),
+    ]
+    if summary["refused_files"]:
+        note = "refused: unreadable, or not what their .md5 files say"
+        rows.append((Text("files", "bold red"), str(summary["refused_files"]), note))
+    if summary["skipped_files"] or summary["skipped_records"]:
+        note = f"records, and {summary['skipped_files']:,} files: sent by the run that was broken"
+        rows.append(("sent before", f"{summary['skipped_records']:,}", note))
+    rows += [
+        ("messages/s", f"{summary['messages_per_second']:,.0f}", ""),
+        ("seconds", f"{summary['seconds']:,.1f}", ""),
+        ("topic", "", f"{summary['topic']}, {summary['partitions']} partitions"),
+    ]
+    print_table(console, rows, right=[1])

@@ -1,0 +1,21 @@
+"""Signals as requests to stop."""
+
+import os
+import signal
+
+import pytest
+
+from pipelines.feed.stopping import StoppedError, stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stopping() as request:
+        request.check()
+        os.kill(os.getpid(), number)
+        with pytest.raises(StoppedError):
+            request.check()
+        assert request.exit_code == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+    assert signal.getsignal(number) is before

@@ -7,7 +7,7 @@ LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup annotate test check bench train lock clean
+.PHONY: help setup annotate test check bench soak train lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -37,6 +37,9 @@ check: setup ## lint, format, types, import rule
 
 bench: setup ## measure parsing, throughput and the end-to-end score
 	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m tests.bench
+
+soak: setup ## kill workers, Flink and Kafka at random under load, then compare every row
+	$(BIN)/python -m tests.soak
 
 train: setup ## train the shipped checkpoint again into out/checkpoint (resumable)
 	test -f out/stage1/manifest.json || PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner train mtl --recipe shipped --output out/stage1

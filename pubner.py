@@ -38,6 +38,24 @@ COMMANDS = (
         "annotate Kafka topics as messages arrive; write Parquet",
     ),
     Command(
+        ("dead-letters", "list"),
+        "pipelines.dead_letters_command:list_letters",
+        "dead-letters list OUTPUT",
+        "list what could not be annotated, and why",
+    ),
+    Command(
+        ("dead-letters", "show"),
+        "pipelines.dead_letters_command:show",
+        "dead-letters show OUTPUT SOURCE/PARTITION/OFFSET",
+        "show one dead letter with its original bytes",
+    ),
+    Command(
+        ("dead-letters", "replay"),
+        "pipelines.dead_letters_command:replay",
+        "dead-letters replay OUTPUT (--topic NAME --brokers HOST:PORT | --pipeline)",
+        "send dead letters to a topic again, or through the pipeline, once",
+    ),
+    Command(
         ("checkpoint", "show"),
         "pipelines.checkpoint_command:run",
         "checkpoint show ID|default|DIR",

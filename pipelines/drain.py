@@ -5,9 +5,13 @@ run's name into a file of the output, and every reader looks at it now and then.
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from pipelines.store import is_local, local_path
+from schemas.errors import OutputError
+
+if TYPE_CHECKING:
+    from pipelines.object_store import Objects
 
 MARKER = ".pubner-stop"
 _LOOK_SECONDS = 2.0
@@ -29,20 +33,28 @@ class DrainSignal:
         """Return whether the run is to end; look at most every two seconds of the clock `now`."""
         if not self._requested and now - self._looked >= _LOOK_SECONDS:
             self._looked = now
-            self._requested = self._read() == self.run_id
+            self._requested = self._read() == self.run_id.encode()
         return self._requested
 
     def request(self) -> None:
-        """Ask the run to end."""
-        with FileSystems.create(
-            self._place, compression_type=CompressionTypes.UNCOMPRESSED
-        ) as stream:
-            stream.write(self.run_id.encode())
+        """Ask the run to end.
+
+        :raises OutputError: if the output cannot be written.
+        """
+        self.clear()
+        if is_local(self.output):
+            temporary = local_path(self.output) / f"{MARKER}.{self.run_id}"
+            temporary.write_bytes(self.run_id.encode())
+            temporary.replace(local_path(self.output) / MARKER)
+        else:
+            _objects(self.output).put(MARKER, self.run_id.encode(), over=None)
 
     def clear(self) -> None:
         """Remove the marker, whomever it names."""
-        if FileSystems.exists(self._place):
-            FileSystems.delete([self._place])
+        if is_local(self.output):
+            (local_path(self.output) / MARKER).unlink(missing_ok=True)
+        else:
+            _objects(self.output).remove(MARKER)
 
     def __getstate__(self) -> tuple[str, str]:
         return self.output, self.run_id
@@ -51,17 +63,17 @@ class DrainSignal:
         self.output, self.run_id = state
         self._looked, self._requested = -_LOOK_SECONDS, False
 
-    @property
-    def _place(self) -> str:
-        return FileSystems.join(self.output, MARKER)
-
-    def _read(self) -> str:
+    def _read(self) -> bytes:
         try:
-            if not FileSystems.exists(self._place):
-                return ""
-            with FileSystems.open(
-                self._place, compression_type=CompressionTypes.UNCOMPRESSED
-            ) as stream:
-                return bytes(stream.read()).decode("utf-8", "replace").strip()
-        except (OSError, BeamIOError):
-            return ""  # the next look, two seconds later, sees it
+            if is_local(self.output):
+                return (local_path(self.output) / MARKER).read_bytes()
+            stored = _objects(self.output).get(MARKER)
+        except (FileNotFoundError, OutputError):
+            return b""  # a store that is away now is asked again two seconds later
+        return b"" if stored is None else stored.data
+
+
+def _objects(output: str) -> "Objects":
+    from pipelines.object_store import open_object_store
+
+    return open_object_store(output).objects

@@ -49,9 +49,8 @@ class WriteBlock(beam.DoFn):
         with self.monitor.watching():
             written = self.writer.write(element)
         count("blocks")
-        refused = written.dead_letters - len(element.dead_letters)
-        if element.complete and refused > 0:
-            count(f"dead_letters_{Stage.WRITE}", refused)
+        if written.refused:
+            count(f"dead_letters_{Stage.WRITE}", written.refused)
         self.monitor.report(blocks=1)
         yield written
 

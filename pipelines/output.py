@@ -1,17 +1,16 @@
 """The output folder as a whole: its manifest, and the lock that keeps a second writer out."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
-from pipelines.store import DiskStore, ObjectStore, Store, open_store
+from pipelines.locks import LockedError, exclusive
+from pipelines.object_store import Objects, ObjectStore, Stored
+from pipelines.store import DiskStore, Store, open_store
 from pipelines.tables import FORMAT_VERSION
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
@@ -21,24 +20,31 @@ LOCK = ".pubner.lock"
 
 
 @contextmanager
-def open_output(root: str, *, block_size: int) -> Iterator[Store]:
+def open_output(
+    root: str, *, block_size: int, sources: Mapping[str, str] | None = None
+) -> Iterator[Store]:
     """Open the output at `root` for writing, alone, and record what its files are made by.
 
-    On a disk a lock keeps a second writer out; the system frees it when its holder ends, however
-    that is, and the next holder removes the temporary files of one that was killed. An object store
-    has no lock: see to it that one run writes there at a time.
+    On a disk a lock keeps a second run out; the system frees it when its holder ends, however that
+    is, and the next holder finishes or undoes what one that was killed had begun. An object store
+    has no lock: S3 tells writers apart (see `object_store`), elsewhere let one run write at a time.
+
+    `sources` says what each topic is (`kafka:CLUSTER_ID:TOPIC_ID` by its name): recorded with the
+    output, so that another topic of the same name is never mixed in.
 
     :raises OutputError: if the output cannot be written, has another writer, or was made with
-        another block size or format version.
+        another block size or format version, or holds another topic of the same name.
     """
     store = open_store(root)
     if isinstance(store, DiskStore):
         with _locked(store.root):
-            store.remove_leftovers()
-            _agree(_DiskManifest(store.root / MANIFEST), store, root, block_size)
+            store.settle_leftovers()
+            _agree(store, root, block_size, sources or {})
             yield store
     else:
-        _agree(_ObjectManifest(FileSystems.join(root, MANIFEST)), store, root, block_size)
+        _agree(store, root, block_size, sources or {})
+        if isinstance(store, ObjectStore):
+            store.settle_sources(sources or {})
         yield store
 
 
@@ -48,108 +54,128 @@ def open_existing(root: str) -> Store:
     :raises OutputError: if there is none.
     """
     store = open_store(root)
-    manifest: _DiskManifest | _ObjectManifest
-    if isinstance(store, ObjectStore):
-        manifest = _ObjectManifest(FileSystems.join(root, MANIFEST))
-    else:
-        manifest = _DiskManifest(Path(root) / MANIFEST)
-    if manifest.read() is None:
+    if _manifest(store).read() is None:
         raise OutputError(f"{root!r} holds no output of pubner: it has no {MANIFEST}")
     return store
 
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to the output folder {str(root)!r}: {error.strerror}; choose another "
-            "--output"
-        ) from error
-    try:
-        _lock(descriptor, root)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, root: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        raise OutputError(
-            f"another run is writing to {str(root)!r} (process {holder}); wait until it ends, or "
-            "choose another --output"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"cannot lock {str(root / LOCK)!r}: {error.strerror}") from error
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to the output folder {str(root)!r}: {error.strerror}; make room or "
-            "choose another --output"
-        ) from error
-
-
-class _DiskManifest:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> bytes | None:
+    """Hold the output's lock for the length of the block."""
+    with ExitStack() as held:
         try:
-            return self.path.read_bytes()
+            held.enter_context(exclusive(root / LOCK, wait_seconds=0))
+        except LockedError as error:
+            raise OutputError(
+                f"another run is writing to {str(root)!r} (process {error.holder}); wait until it "
+                "ends, or choose another --output"
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to the output folder {str(root)!r}: {error.strerror}; make room or "
+                "choose another --output"
+            ) from error
+        yield
+
+
+class _Manifest(Protocol):
+    """Where `pubner.json` lies. `over` is what `read` returned before."""
+
+    def read(self) -> Stored | None: ...
+
+    def write(self, data: bytes, *, over: Stored | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _DiskManifest:
+    path: Path
+
+    def read(self) -> Stored | None:
+        try:
+            return Stored(self.path.read_bytes(), "")
         except FileNotFoundError:
             return None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, over: Stored | None) -> None:  # noqa: ARG002
         temporary = self.path.with_name(f".{self.path.name}.tmp")
-        temporary.write_bytes(data)
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(self.path)
 
 
+@dataclass(frozen=True, slots=True)
 class _ObjectManifest:
-    def __init__(self, path: str) -> None:
-        self.path = path
+    objects: Objects
 
-    def read(self) -> bytes | None:
-        if not FileSystems.exists(self.path):
-            return None
-        with FileSystems.open(self.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-            return stream.read()
+    def read(self) -> Stored | None:
+        return self.objects.get(MANIFEST)
 
-    def write(self, data: bytes) -> None:
-        with FileSystems.create(
-            self.path, compression_type=CompressionTypes.UNCOMPRESSED
-        ) as stream:
-            stream.write(data)
+    def write(self, data: bytes, *, over: Stored | None) -> None:
+        self.objects.put(MANIFEST, data, over=None if over is None else over.version)
+
+
+def _manifest(store: Store) -> _Manifest:
+    if isinstance(store, ObjectStore):
+        return _ObjectManifest(store.objects)
+    if isinstance(store, DiskStore):
+        return _DiskManifest(store.root / MANIFEST)
+    raise TypeError(f"no manifest is kept for {type(store).__name__}")
 
 
 def _agree(
-    manifest: _DiskManifest | _ObjectManifest, store: Store, root: str, block_size: int
+    store: Store,
+    root: str,
+    block_size: int,
+    sources: Mapping[str, str],
 ) -> None:
-    """Check the output's manifest against this run's settings; write it where there is none."""
+    """Check the output's manifest against this run's settings; write what is new in it."""
+    manifest = _manifest(store)
     expected = {"format_version": FORMAT_VERSION, "block_size": block_size}
     try:
-        data = manifest.read()
-        if data is None:
+        before = manifest.read()
+        if before is None:
             if any(store.names(kind) for kind in KINDS):
                 raise OutputError(
                     f"{root!r} holds files in {', '.join(KINDS)} but no {MANIFEST}: it is no "
                     "output of pubner; choose another --output"
                 )
-            manifest.write((json.dumps(expected, indent=2) + "\n").encode())
-            return
+            found: Mapping[str, Any] = expected
+        else:
+            found = _parse(before.data, root)
+            _compare(found, expected, root)
+        known = _sources(found, root)
+        _compare_sources(known, sources, root)
+        if before is None or not sources.keys() <= known.keys():
+            manifest.write(_to_json({**found, "sources": {**known, **sources}}), over=before)
     except OSError as error:
         raise OutputError(
             f"cannot write to the output folder {root!r}: {error.strerror or error}; make room or "
             "choose another --output"
         ) from error
-    _compare(_parse(data, root), expected, root)
+
+
+def _to_json(values: Mapping[str, Any]) -> bytes:
+    kept = {name: value for name, value in values.items() if name != "sources" or value}
+    return (json.dumps(kept, indent=2) + "\n").encode()
+
+
+def _sources(found: Mapping[str, Any], root: str) -> Mapping[str, str]:
+    sources = found.get("sources", {})
+    if not isinstance(sources, dict):
+        raise OutputError(f"{MANIFEST} in {root!r} is damaged; choose another --output")
+    return sources
+
+
+def _compare_sources(known: Mapping[str, str], sources: Mapping[str, str], root: str) -> None:
+    for name, value in sources.items():
+        if known.get(name, value) != value:
+            raise OutputError(
+                f"the output in {root!r} was made from another topic {name!r} ({known[name]}, and "
+                f"now {value}: another cluster, or the topic was made anew); choose another "
+                "--output"
+            )
 
 
 def _parse(data: bytes, root: str) -> Mapping[str, Any]:

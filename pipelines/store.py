@@ -1,47 +1,57 @@
-"""Where output files lie, and how one comes into place: by rename on a disk, by PUT elsewhere.
+"""Where output files lie, and how a block's three come into place.
 
-This is the only place that knows the difference. A disk gets a temporary file in the same folder,
-synced, then renamed. An object store (anything else that Beam opens) has no rename worth the name:
-an object appears whole when its upload ends, so it is put where it belongs at once.
+This module and `object_store` alone know the difference between a disk and an object store. On a
+disk the three are staged as temporary files in the folders where they will lie, synced, then
+renamed, while a lock keeps other writers of the partition out. A replacement that was cut short is
+finished or undone by whoever opens the block next: it is finished where some renames were made
+(then all three had been staged, and what is not in place yet still lies there), else undone.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
+from pipelines.blocks import BlockKey, encode_source, file_name, parse_name
+from pipelines.locks import WAIT_SECONDS, LockedError, exclusive
+from pipelines.tables import revision_in
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
 
 TEMPORARY_SUFFIX = ".tmp"
+LOCKS = ".locks"
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A file that is ready to be put in place: `data` in memory, or on disk as `temporary`."""
+class ConflictError(OutputError):
+    """Another writer replaced the block in between: look again, merge, and try again."""
 
-    kind: str
-    name: str
-    data: bytes
-    temporary: Path | None = None
+
+class Replacement(Protocol):
+    """One block of the output, held to be replaced. Its files agree, unless they were damaged."""
+
+    def open(self, kind: str) -> BinaryIO | None:
+        """Open a file in place, to be closed by the caller; None where there is none."""
+
+    def check(self) -> None:
+        """Make sure that what was read so far was read between two replacements.
+
+        :raises ConflictError: if another writer began one.
+        """
+
+    def replace(self, files: Mapping[str, bytes]) -> None:
+        """Put the three files in place: all of them, sooner or later, or none.
+
+        :raises ConflictError: if the block was replaced since it was read.
+        """
 
 
 class Store(Protocol):
     """The output folder: one folder a kind, files by name. Every failure is an `OutputError`."""
 
-    def stage(self, kind: str, name: str, data: bytes) -> Staged:
-        """Make `data` ready to become the file `name` of `kind`; nothing is visible yet."""
-
-    def commit(self, staged: Staged) -> None:
-        """Put a staged file in place, replacing what was there, in one step."""
-
-    def discard(self, staged: Staged) -> None:
-        """Give up a staged file."""
+    def replacing(self, key: BlockKey) -> AbstractContextManager[Replacement]:
+        """Hold the block `key`; what another writer left half done is finished or undone first."""
 
     def names(self, kind: str) -> list[str]:
         """Return the names of the files of `kind` that are in place, sorted."""
@@ -54,10 +64,15 @@ class Store(Protocol):
 
 
 def open_store(root: str) -> Store:
-    """Return the store at `root`: a folder, or a URL of any file system that Beam opens."""
+    """Return the store at `root`: a folder, or a URL of any file system that Beam opens.
+
+    :raises OutputError: if what opens such URLs is not installed.
+    """
     if is_local(root):
         return DiskStore(local_path(root))
-    return ObjectStore(root)
+    from pipelines.object_store import open_object_store
+
+    return open_object_store(root)
 
 
 def is_local(path: str) -> bool:
@@ -71,7 +86,7 @@ def local_path(path: str) -> Path:
 
 
 @contextmanager
-def _reporting(action: str, place: object) -> Iterator[None]:
+def reporting(action: str, place: object) -> Iterator[None]:
     """Turn an operating system's or a store's failure into an `OutputError`."""
     try:
         yield
@@ -89,42 +104,105 @@ class DiskStore:
 
     root: Path
 
-    def stage(self, kind: str, name: str, data: bytes) -> Staged:
+    @contextmanager
+    def replacing(self, key: BlockKey) -> Iterator["_DiskReplacement"]:
+        """Hold the lock of the block's partition.
+
+        :raises LockedError: if another process keeps it for minutes.
+        """
+        with self._locked(key):
+            name = file_name(key)
+            self.settle(name)
+            yield _DiskReplacement(self, name)
+
+    @contextmanager
+    def _locked(self, key: BlockKey, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+        place = self.root / LOCKS / f"{encode_source(key.source)}-{key.partition}.lock"
+        with reporting("lock", place), exclusive(place, wait_seconds=wait_seconds):
+            yield
+
+    def put(self, name: str, files: Mapping[str, bytes]) -> None:
+        """Replace a block's files. Only who holds its partition may call this."""
+        first, *others = KINDS
+        try:
+            for kind in KINDS:
+                self.stage(kind, name, files[kind])
+            self._sync_folders()
+            self.commit(first, name)
+        except BaseException:
+            self.undo(name)
+            raise
+        for kind in others:
+            self.commit(kind, name)
+        self._sync_folders()
+
+    def stage(self, kind: str, name: str, data: bytes) -> None:
         """Write and sync a temporary file in the folder where the file will lie."""
-        temporary = self.root / kind / f".{name}{TEMPORARY_SUFFIX}"
-        with _reporting("write", temporary.parent / name):
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("wb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            except OSError:
+        temporary = self._temporary(kind, name)
+        with reporting("write", self.root / kind / name):
+            if not temporary.parent.is_dir():
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                _sync_folder(self.root)
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def commit(self, kind: str, name: str) -> None:
+        """Rename the temporary file to the file's own name."""
+        place = self.root / kind / name
+        with reporting("write", place):
+            self._temporary(kind, name).replace(place)
+
+    def settle(self, name: str) -> None:
+        """Finish or undo a replacement that was cut short. Only who holds the partition may."""
+        staged = [kind for kind in KINDS if self._temporary(kind, name).exists()]
+        if not staged:
+            return
+        revision = self._half_placed(name)
+        for kind in staged:
+            if revision is not None and _revision(self._temporary(kind, name)) == revision:
+                self.commit(kind, name)
+        self._sync_folders()
+        self.undo(name)
+
+    def _half_placed(self, name: str) -> str | None:
+        """Return the revision of which every file is there, but not every one in place."""
+        placed = [_revision(self.root / kind / name) for kind in KINDS]
+        if len(set(placed)) == 1:
+            return None
+        staged = [_revision(self._temporary(kind, name)) for kind in KINDS]
+        whole = [
+            revision
+            for revision in placed
+            if revision is not None
+            and all(revision in files for files in zip(placed, staged, strict=True))
+        ]
+        return whole[0] if whole else None
+
+    def undo(self, name: str) -> None:
+        """Remove the temporary files of a block. Only who holds its partition may call this."""
+        for kind in KINDS:
+            temporary = self._temporary(kind, name)
+            with reporting("remove", temporary):
                 temporary.unlink(missing_ok=True)
-                raise
-        return Staged(kind, name, b"", temporary)
 
-    def commit(self, staged: Staged) -> None:
-        """Rename the temporary file and sync its folder."""
-        if staged.temporary is None:
-            raise OutputError(f"{staged.name!r} was staged for another store")
-        place = self.root / staged.kind / staged.name
-        with _reporting("write", place):
-            staged.temporary.replace(place)
-            _sync_folder(place.parent)
+    def _temporary(self, kind: str, name: str) -> Path:
+        return self.root / kind / f".{name}{TEMPORARY_SUFFIX}"
 
-    def discard(self, staged: Staged) -> None:
-        """Remove the temporary file."""
-        if staged.temporary is not None:
-            with _reporting("remove", staged.temporary):
-                staged.temporary.unlink(missing_ok=True)
+    def _sync_folders(self) -> None:
+        for kind in KINDS:
+            folder = self.root / kind
+            with reporting("write", folder):
+                if folder.is_dir():
+                    _sync_folder(folder)
 
     def names(self, kind: str) -> list[str]:
         """List the folder of `kind`; temporary files are left out."""
         folder = self.root / kind
         if not folder.is_dir():
             return []
-        with _reporting("list", folder):
+        with reporting("list", folder):
             return sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
@@ -140,21 +218,57 @@ class DiskStore:
     def remove(self, kind: str, name: str) -> None:
         """Remove a file in place."""
         place = self.root / kind / name
-        with _reporting("remove", place):
+        with reporting("remove", place):
             place.unlink(missing_ok=True)
 
-    def remove_leftovers(self) -> int:
-        """Remove the temporary files of a run that was killed; return how many there were.
+    def settle_leftovers(self) -> None:
+        """Finish or undo every replacement that was cut short.
 
-        Only who holds the folder's lock may call this.
+        What a writer still holds (one that was stopped, say) is left to it, or to the next one.
         """
-        count = 0
-        for kind in KINDS:
-            for path in (self.root / kind).glob(f".*{TEMPORARY_SUFFIX}"):
-                with _reporting("remove", path):
-                    path.unlink(missing_ok=True)
-                count += 1
-        return count
+        found = {
+            path.name.removeprefix(".").removesuffix(TEMPORARY_SUFFIX)
+            for kind in KINDS
+            for path in (self.root / kind).glob(f".*{TEMPORARY_SUFFIX}")
+        }
+        for name in sorted(found):
+            key = parse_name(name)
+            if key is None:
+                self.undo(name)
+                continue
+            try:
+                with self._locked(key, wait_seconds=0):
+                    self.settle(name)
+            except LockedError:
+                continue
+
+
+@dataclass(frozen=True, slots=True)
+class _DiskReplacement:
+    """A block on a disk while its partition is locked."""
+
+    store: DiskStore
+    name: str
+
+    def open(self, kind: str) -> BinaryIO | None:
+        return self.store.open(kind, self.name)
+
+    def check(self) -> None:
+        """Nobody else can write: the partition is locked."""
+
+    def replace(self, files: Mapping[str, bytes]) -> None:
+        self.store.put(self.name, files)
+
+
+def _revision(place: Path) -> str | None:
+    """Return the revision of a block's file; None where there is none, or half of one."""
+    try:
+        with place.open("rb") as stream:
+            return revision_in(stream)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot read {str(place)!r}: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -163,51 +277,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectStore:
-    """An output prefix in a store that Beam opens, without rename."""
-
-    root: str
-
-    def _place(self, kind: str, name: str) -> str:
-        return FileSystems.join(self.root, kind, name)
-
-    def stage(self, kind: str, name: str, data: bytes) -> Staged:
-        """Keep the data in memory: the upload is what puts them in place."""
-        return Staged(kind, name, data)
-
-    def commit(self, staged: Staged) -> None:
-        """Upload the object under its final name."""
-        place = self._place(staged.kind, staged.name)
-        with (
-            _reporting("write", place),
-            FileSystems.create(place, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
-        ):
-            stream.write(staged.data)
-
-    def discard(self, staged: Staged) -> None:
-        """Nothing was stored."""
-
-    def names(self, kind: str) -> list[str]:
-        """List the objects under the prefix of `kind`."""
-        prefix = self._place(kind, "")
-        with _reporting("list", prefix):
-            [result] = FileSystems.match([f"{prefix.rstrip('/')}/*"])
-        return sorted(entry.path.rpartition("/")[2] for entry in result.metadata_list)
-
-    def open(self, kind: str, name: str) -> BinaryIO | None:
-        """Open an object."""
-        place = self._place(kind, name)
-        with _reporting("read", place):
-            if not FileSystems.exists(place):
-                return None
-            return FileSystems.open(place, compression_type=CompressionTypes.UNCOMPRESSED)
-
-    def remove(self, kind: str, name: str) -> None:
-        """Remove an object."""
-        place = self._place(kind, name)
-        with _reporting("remove", place):
-            if FileSystems.exists(place):
-                FileSystems.delete([place])

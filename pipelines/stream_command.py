@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 PROG = "pubner stream"
 DESCRIPTION = (
     "Annotate citations as they arrive in Kafka topics and write three Parquet data sets: "
-    "mentions, citations and dead letters, one row of the last two for each message. The consumer group is "
-    "told of what is in place, so a run goes on where any run of the group ended. SIGTERM ends it "
-    "after what is in flight. Beam's own pipeline options may follow behind `--`."
+    "mentions, citations and dead letters, one row of the last two for each message. The consumer "
+    "group is told of what is in place, so a run goes on where any run of the group ended. SIGTERM "
+    "ends it after what is in flight. Beam's own pipeline options may follow behind `--`."
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import apache_beam as beam
-from apache_beam.io.iobase import Read
+from apache_beam.io.unbounded_source import ReadFromUnboundedSource
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import PCollection
 
@@ -27,6 +27,11 @@ from pipelines.monitor import Monitor
 from pipelines.records import AnnotatedBlock, ReadBlock, WrittenBlock
 from pipelines.writer import BlockWriter
 from schemas.records import Stage
+
+_POLL_SECONDS = 0.5
+"""How long a source without messages rests."""
+_BUNDLE_SECONDS = 3.0
+"""After how long a bundle ends, once the part in hand is written; checkpoints wait for it."""
 
 
 @beam.typehints.with_input_types(OffsetRange)
@@ -127,7 +132,10 @@ class WritePart(beam.DoFn):
 
 def read_stream(pipeline: beam.Pipeline, source: KafkaSource) -> PCollection[RawPart]:
     """Read without end."""
-    parts: PCollection[RawPart] = pipeline | "Read" >> Read(source)
+    reading = ReadFromUnboundedSource(
+        source, poll_interval=_POLL_SECONDS, max_read_time_seconds=_BUNDLE_SECONDS
+    )
+    parts: PCollection[RawPart] = pipeline | "Read" >> reading
     return parts
 
 

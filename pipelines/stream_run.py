@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines.drain import DrainSignal
 from pipelines.flink import FlinkCluster
@@ -247,7 +246,7 @@ class _Watch:
     """Looks after a running stream: says how far it is, and passes on the request to end."""
 
     jobs: StreamJobs
-    result: Any
+    result: PipelineResult
     asked: threading.Event
     drained: bool = field(default=False, init=False)
     """Whether all is committed and the runner's job, which reads no more, merely idles."""
@@ -346,7 +345,7 @@ def _ended(choice: RunnerChoice, state: object) -> PubnerError:
     return PubnerError(f"{choice.name} ended the stream in state {state}; its own log says why")
 
 
-def _counters(result: Any) -> dict[str, int]:
+def _counters(result: PipelineResult) -> dict[str, int]:
     """Return Beam's counters, summed over steps; none where the runner keeps none."""
     try:
         found = result.metrics().query()["counters"]

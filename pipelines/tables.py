@@ -3,22 +3,23 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.blocks import BlockKey
+from pipelines.intervals import Intervals, format_intervals, parse_intervals
 from pipelines.messages import to_message
-from pipelines.records import AnnotatedBlock, AnnotatedCitation
+from pipelines.records import AnnotatedBlock
+from pipelines.rows import CitationRow, MentionRow, citation_rows
 from schemas.arrow import KINDS
 from schemas.errors import RecordError
 from schemas.records import (
-    CitationStatus,
     DeadLetter,
     SourcePosition,
     Stage,
-    TextSection,
-    text_digest,
 )
 
 FORMAT_VERSION = 1
@@ -31,7 +32,8 @@ _SORT = {
 
 Tables = Mapping[str, pa.Table]
 """One table a kind, by the kind's name."""
-Row = dict[str, Any]
+Columns = dict[str, Any]
+"""Values or Arrow arrays by column, all of one length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Footer:
     `settings` are those that shape the rows. `records` counts positions: rows of citations and
     dead letters. `complete` and `last` are those of `ReadBlock`. `revision` is the digest of the
     three tables: files of one block that do not agree on it were not put in place together.
+    `covered` are the half-open intervals of offsets that a stream's rows come from, gaps in the
+    offsets included: sorted, apart from each other; none in batch.
     """
 
     key: BlockKey
@@ -52,6 +56,7 @@ class Footer:
     complete: bool
     last: bool
     revision: str = ""
+    covered: Intervals = ()
     format_version: int = FORMAT_VERSION
 
     def to_metadata(self) -> dict[bytes, bytes]:
@@ -69,6 +74,7 @@ class Footer:
             "complete": str(int(self.complete)),
             "last": str(int(self.last)),
             "revision": self.revision,
+            "covered": format_intervals(self.covered),
         }
         return {_PREFIX + name.encode(): value.encode() for name, value in values.items()}
 
@@ -93,10 +99,30 @@ class Footer:
                 complete=values["complete"] == "1",
                 last=values["last"] == "1",
                 revision=values["revision"],
+                covered=parse_intervals(values.get("covered", "")),
                 format_version=int(values["format_version"]),
             )
         except (KeyError, ValueError):
             return None
+
+
+def footer_in(stream: BinaryIO) -> Footer | None:
+    """Return the footer of a Parquet file; None where pubner did not write it.
+
+    :raises pa.ArrowException: if it is no whole Parquet file.
+    :raises OSError: likewise, or if it cannot be read.
+    """
+    metadata = pq.read_metadata(stream).metadata
+    return Footer.from_metadata(cast("Mapping[bytes, bytes] | None", metadata))
+
+
+def revision_in(stream: BinaryIO) -> str | None:
+    """Return the revision of a block's file; None where it is none, or half of one."""
+    try:
+        footer = footer_in(stream)
+    except (pa.ArrowException, OSError):
+        return None
+    return None if footer is None else footer.revision
 
 
 def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Table]:
@@ -105,17 +131,16 @@ def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Tab
     A citation that breaks the contract (a mention outside the text, a number out of range) gives a
     dead letter of stage `write`, and no row.
     """
-    mentions: list[Row] = []
-    citations: list[Row] = []
+    citations: list[CitationRow] = []
+    mentions: list[MentionRow] = []
     refused: list[DeadLetter] = []
     for item in block.citations:
         try:
-            citation, found = _citation_rows(block, item, store_text=store_text)
-            _check_row(citation, found)
-        except (RecordError, UnicodeError, OverflowError, pa.ArrowException) as error:
+            row, found = citation_rows(item, store_text=store_text)
+        except (RecordError, UnicodeError) as error:
             refused.append(
                 DeadLetter(
-                    position=_position(block.key, item.offset),
+                    position=SourcePosition(block.key.source, block.key.partition, item.offset),
                     stage=Stage.WRITE,
                     error_type=type(error).__name__,
                     error=str(error),
@@ -124,13 +149,56 @@ def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Tab
                 )
             )
         else:
-            citations.append(citation)
+            citations.append(row)
             mentions += found
     letters = [_dead_letter_row(letter) for letter in (*block.dead_letters, *refused)]
-    rows = {"mentions": mentions, "dead_letters": letters, "citations": citations}
-    return {
-        kind: sort_rows(kind, pa.Table.from_pylist(rows[kind], schema=KINDS[kind])) for kind in rows
+    tables = {
+        "mentions": _to_table("mentions", _mention_columns(block, citations, mentions)),
+        "dead_letters": pa.Table.from_pylist(letters, schema=KINDS["dead_letters"]),
+        "citations": _to_table("citations", _citation_columns(block, citations)),
     }
+    return {kind: sort_rows(kind, table) for kind, table in tables.items()}
+
+
+def _citation_columns(block: AnnotatedBlock, rows: Sequence[CitationRow]) -> Columns:
+    columns: Columns = dict(zip(CitationRow._fields, _turned(rows, CitationRow), strict=True))
+    return columns | {
+        "checkpoint_id": pa.repeat(block.checkpoint_id, len(rows)),
+        "annotated_at": pa.repeat(pa.scalar(block.annotated_at), len(rows)),
+        **_constant_place(block, len(rows)),
+    }
+
+
+def _mention_columns(
+    block: AnnotatedBlock, citations: Sequence[CitationRow], rows: Sequence[MentionRow]
+) -> Columns:
+    columns: Columns = dict(zip(MentionRow._fields, _turned(rows, MentionRow), strict=True))
+    counts = [row.mention_count for row in citations]
+    for name in ("pmid", "pmid_version", "offset"):
+        values = np.array([getattr(row, name) for row in citations], np.int64)
+        columns[name] = np.repeat(values, counts)
+    return columns | _constant_place(block, len(rows))
+
+
+def _constant_place(block: AnnotatedBlock, count: int) -> Columns:
+    return {
+        "source": pa.repeat(block.key.source, count),
+        "partition": pa.repeat(block.key.partition, count),
+    }
+
+
+def _turned(rows: Sequence[tuple[Any, ...]], kind: type[NamedTuple]) -> list[Sequence[Any]]:
+    """Return the columns of `rows`."""
+    return list(zip(*rows, strict=True)) or [()] * len(kind._fields)
+
+
+def _to_table(kind: str, columns: Columns) -> pa.Table:
+    schema = KINDS[kind]
+    arrays = [
+        values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type)
+        for field, values in ((field, columns[field.name]) for field in schema)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def sort_rows(kind: str, table: pa.Table) -> pa.Table:
@@ -149,86 +217,7 @@ def revision_of(tables: Tables) -> str:
     return digest.hexdigest()[:32]
 
 
-def offsets_of(tables: Tables) -> set[int]:
-    """Return the offsets that `tables` hold a citation or a dead letter of."""
-    return {
-        offset
-        for kind in ("citations", "dead_letters")
-        for offset in tables[kind]["offset"].to_pylist()
-    }
-
-
-def _position(key: BlockKey, offset: int) -> SourcePosition:
-    return SourcePosition(key.source, key.partition, offset)
-
-
-def _citation_rows(
-    block: AnnotatedBlock, item: AnnotatedCitation, *, store_text: bool
-) -> tuple[Row, list[Row]]:
-    citation = item.citation
-    text = citation.text
-    annotation = item.annotation
-    if citation.deleted:
-        status = CitationStatus.DELETED
-    elif annotation is None:
-        status = CitationStatus.NO_TEXT
-    else:
-        status = CitationStatus.ANNOTATED
-    place = {
-        "pmid": citation.pmid,
-        "pmid_version": citation.version,
-        "source": block.key.source,
-        "partition": block.key.partition,
-        "offset": item.offset,
-    }
-    found = [] if annotation is None else annotation.mentions
-    mentions = [
-        {
-            **place,
-            "task": mention.task,
-            "label": mention.label,
-            "entity_type": str(mention.entity_type),
-            "start": mention.start,
-            "end": mention.end,
-            "text": _covered(text or "", mention.start, mention.end),
-            "section": _section(citation.title, mention.start),
-            "score": mention.score,
-            "preferred": mention.preferred,
-            "checkpoint_id": mention.checkpoint_id,
-        }
-        for mention in found
-    ]
-    row = {
-        **place,
-        "status": str(status),
-        "text": text if store_text else None,
-        "text_sha256": None if text is None else text_digest(text),
-        "retracted": citation.retracted,
-        "date_revised": citation.date_revised,
-        "year": citation.year,
-        "mention_count": len(mentions),
-        "truncated": annotation is not None and annotation.truncated,
-        "checkpoint_id": block.checkpoint_id,
-        "annotated_at": block.annotated_at,
-    }
-    return row, mentions
-
-
-def _covered(text: str, start: int, end: int) -> str:
-    """Return the part of `text` that a mention covers."""
-    if not 0 <= start < end <= len(text):
-        raise RecordError(
-            f"a mention covers [{start}, {end}) of a text of {len(text)} code points; "
-            "expected a part of it that is not empty"
-        )
-    return text[start:end]
-
-
-def _section(title: str, start: int) -> str:
-    return str(TextSection.TITLE if start < len(title) else TextSection.ABSTRACT)
-
-
-def _dead_letter_row(letter: DeadLetter) -> Row:
+def _dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
     return {
         "source": letter.position.source,
         "partition": letter.position.partition,
@@ -246,21 +235,3 @@ def _dead_letter_row(letter: DeadLetter) -> Row:
 def _storable(text: str) -> str:
     """Return `text` with lone surrogates, which UTF-8 cannot hold, written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-_BOUNDS = {"pmid": 64, "pmid_version": 16, "year": 16}
-
-
-def _check_row(citation: Row, mentions: Sequence[Row]) -> None:
-    """Check what Arrow would refuse for the whole block: number ranges and lone surrogates.
-
-    :raises RecordError: on a number that its column cannot hold.
-    :raises UnicodeError: on a text that UTF-8 cannot hold.
-    """
-    for column, bits in _BOUNDS.items():
-        value = citation[column]
-        if value is not None and not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-            raise RecordError(f"{column} {value} does not fit the {bits} bits of its column")
-    for text in (citation["text"], *(mention["text"] for mention in mentions)):
-        if text is not None:
-            text.encode("utf-8")

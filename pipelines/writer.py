@@ -1,4 +1,4 @@
-"""The writer of a block: merges with what is in place and commits three files, citations last.
+"""The writer of a block: merges with what is in place and puts three files there, citations last.
 
 Batch and stream share it. A block's file names come from the block alone, so a replay overwrites;
 by offset the writer keeps what is in place and puts what is new over it, so a block never shrinks
@@ -6,28 +6,39 @@ while its source stays the same.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from itertools import chain
+from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.blocks import BlockKey, file_name, parse_name
+from pipelines.intervals import Intervals, contains, union
+from pipelines.merging import merge, only, record_count, without
 from pipelines.records import AnnotatedBlock, WrittenBlock
-from pipelines.store import Staged, Store
-from pipelines.tables import Footer, Tables, block_tables, offsets_of, revision_of, sort_rows
+from pipelines.store import ConflictError, Replacement, Store
+from pipelines.tables import Footer, Tables, block_tables, footer_in, revision_of
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
+
+ATTEMPTS = 100
+"""How often a block is merged anew where other writers of it are always faster."""
+Opener = Callable[[str], BinaryIO | None]
+"""Opens a block's file of a kind; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class InPlace:
-    """A block that lies in the output: its footer and its rows."""
+    """A block that lies in the output: its footer and its rows.
+
+    `whole` says that its three files were put in place together.
+    """
 
     footer: Footer
     tables: Tables
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,65 +46,117 @@ class BlockWriter:
     """Writes blocks of `block_size` offsets to a store.
 
     `settings` names the settings that shape the rows, for the footers. With `store_text` off, the
-    citations' texts are left out.
+    citations' texts are left out. With `merges` on, as a stream needs it, whatever is given is
+    merged with what is in place by offset, and nothing is ever replaced as a whole.
     """
 
     store: Store
     block_size: int
     settings: str
     store_text: bool = True
+    merges: bool = False
 
     def write(self, block: AnnotatedBlock) -> WrittenBlock:
         """Put `block` in place and return what its files then hold.
 
-        A complete block replaces one that was made from another content of its source or with
-        another checkpoint or settings. Any other is merged by offset: new rows go over those in
-        place, except that a dead letter never goes over a citation.
+        In batch a complete block replaces one that was made from another content of its source or
+        with another checkpoint or settings. Any other is merged by offset: new rows go over those
+        in place, except that a dead letter never goes over a citation.
 
         :raises OutputError: if the store fails, or a part of another content would be merged in.
         """
-        tables: Tables = block_tables(block, store_text=self.store_text)
+        tables = block_tables(block, store_text=self.store_text)
+        for _ in range(ATTEMPTS):
+            with self.store.replacing(block.key) as place:
+                try:
+                    return self._write(block, tables, place)
+                except ConflictError:
+                    continue
+        raise OutputError(
+            f"{file_name(block.key)}: other writers replaced the block {ATTEMPTS} times while it "
+            "was merged; let one run at a time write to this output"
+        )
+
+    def _write(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
+        in_place = read_files(place.open, block.key)
+        if in_place is not None and not in_place.whole:
+            place.check()
+        tables, footer = self._merged(block, new, in_place)
+        footer = replace(footer, revision=revision_of(tables))
+        if footer.last:
+            self._remove_behind(block.key)
+        if in_place is None or not in_place.whole or footer != in_place.footer:
+            place.replace({kind: _to_parquet(tables[kind], footer) for kind in KINDS})
+        return WrittenBlock(
+            key=block.key,
+            citations=tables["citations"].num_rows,
+            mentions=tables["mentions"].num_rows,
+            dead_letters=tables["dead_letters"].num_rows,
+            coverage=block.coverage,
+            base=block.base,
+            drained=block.drained,
+            refused=len(block.citations) - new["citations"].num_rows,
+        )
+
+    def _merged(
+        self, block: AnnotatedBlock, new: Tables, in_place: InPlace | None
+    ) -> tuple[Tables, Footer]:
+        """Return the rows of the block as it will be, and its footer without the revision."""
         footer = Footer(
             key=block.key,
             block_size=self.block_size,
             input_digest=block.input_digest,
             checkpoint_id=block.checkpoint_id,
             settings=self.settings,
-            records=len(offsets_of(tables)),
+            records=record_count(new),
             complete=block.complete,
             last=block.last,
+            covered=_coverage(block, new) if self.merges else (),
         )
-        in_place = read_block(self.store, block.key)
-        if in_place is not None and not _replaces(footer, in_place.footer):
-            self._check_mergeable(footer, in_place.footer)
-            tables = merge(in_place.tables, tables)
-            footer = replace(
-                footer,
-                records=len(offsets_of(tables)),
-                complete=footer.complete or in_place.footer.complete,
-                last=footer.last or in_place.footer.last,
-            )
-        if footer.last:
-            self._remove_behind(block.key)
-        self._commit(tables, replace(footer, revision=revision_of(tables)))
-        return WrittenBlock(
-            key=block.key,
-            citations=tables["citations"].num_rows,
-            mentions=tables["mentions"].num_rows,
-            dead_letters=tables["dead_letters"].num_rows,
+        if in_place is not None and (self.merges or not _replaces(footer, in_place.footer)):
+            self._check_mergeable(footer, in_place)
+            new = merge(in_place.tables, new)
+            footer = self._merged_footer(footer, in_place.footer, new)
+        elif in_place is not None:
+            _check_replaceable(in_place.footer)
+        grid = (block.key.start, block.key.start + self.block_size)
+        return new, replace(footer, complete=footer.complete or contains(footer.covered, grid))
+
+    def _merged_footer(self, new: Footer, old: Footer, tables: Tables) -> Footer:
+        footer = replace(
+            new,
+            records=record_count(tables),
+            complete=new.complete or old.complete,
+            last=new.last or old.last,
+            covered=union((*new.covered, *old.covered)),
+        )
+        if not self.merges:
+            return footer
+        checkpoints = set(tables["citations"]["checkpoint_id"].unique().to_pylist())
+        return replace(
+            footer,
+            checkpoint_id=SEVERAL if checkpoints - {new.checkpoint_id} else new.checkpoint_id,
+            settings=SEVERAL if new.settings != old.settings else new.settings,
         )
 
-    def _check_mergeable(self, new: Footer, old: Footer) -> None:
+    def _check_mergeable(self, new: Footer, in_place: InPlace) -> None:
+        old = in_place.footer
         if new.input_digest != old.input_digest:
             raise OutputError(
                 f"{file_name(new.key)}: the output was made from another content of "
-                f"{new.key.source!r} ({old.input_digest[:12]}…, now {new.input_digest[:12]}…), and "
-                "only a part of the block is here to replace it; use another output folder"
+                f"{new.key.source!r} ({_short(old.input_digest)}, now {_short(new.input_digest)}), "
+                "and only a part of the block is here to replace it; use another output folder"
             )
         if new.block_size != old.block_size:
             raise OutputError(
                 f"{file_name(new.key)} has blocks of {old.block_size} offsets, expected "
                 f"{new.block_size}; use another output folder"
+            )
+        if self.merges and not in_place.whole:
+            raise OutputError(
+                f"{file_name(new.key)}: the block's files in {', '.join(KINDS)} do not belong "
+                "together (one was removed or changed by hand); put back what was there, or remove "
+                "all three and read the block's positions again"
             )
 
     def _remove_behind(self, key: BlockKey) -> None:
@@ -106,24 +169,19 @@ class BlockWriter:
                     and (other.source, other.partition) == (key.source, key.partition)
                     and other.start > key.start
                 ):
+                    footer = read_footer(self.store, kind, name)
+                    if footer is not None:
+                        _check_replaceable(footer)
                     self.store.remove(kind, name)
 
-    def _commit(self, tables: Tables, footer: Footer) -> None:
-        """Stage all three files, then put them in place in the order of `KINDS`."""
-        name = file_name(footer.key)
-        staged: list[Staged] = []
-        committed = 0
-        try:
-            staged.extend(
-                self.store.stage(kind, name, _to_parquet(kind, tables, footer)) for kind in KINDS
-            )
-            for file in staged:
-                self.store.commit(file)
-                committed += 1
-        except BaseException:
-            for file in staged[committed:]:
-                self.store.discard(file)
-            raise
+
+SEVERAL = "several"
+"""Stands for the checkpoint, or the settings, of rows that were not all made by the same."""
+
+
+def _short(digest: str) -> str:
+    """Return a SHA-256 cut to what tells it from others; a topic's id, which is short, whole."""
+    return f"{digest[:12]}…" if len(digest) == 64 else digest
 
 
 def _replaces(new: Footer, old: Footer) -> bool:
@@ -134,33 +192,25 @@ def _replaces(new: Footer, old: Footer) -> bool:
     )
 
 
-def merge(old: Tables, new: Tables) -> dict[str, pa.Table]:
-    """Return the union of two versions of a block by offset; `new` wins, citations over letters."""
-    kept_letters = set(new["dead_letters"]["offset"].to_pylist()) - set(
-        old["citations"]["offset"].to_pylist()
-    )
-    arriving = dict(new)
-    arriving["dead_letters"] = _only(new["dead_letters"], kept_letters)
-    replaced = offsets_of(arriving)
-    return {
-        kind: sort_rows(kind, pa.concat_tables([_without(old[kind], replaced), arriving[kind]]))
-        for kind in KINDS
-    }
+def _check_replaceable(old: Footer) -> None:
+    if old.covered:
+        raise OutputError(
+            f"{file_name(old.key)} holds rows of a topic named {old.key.source!r}, and this run "
+            "would replace them by those of a file of that name; choose another --output"
+        )
 
 
-def _only(table: pa.Table, offsets: set[int]) -> pa.Table:
-    return table.filter(pc.is_in(table["offset"], pa.array(sorted(offsets), pa.int64())))
+def _coverage(block: AnnotatedBlock, tables: Tables) -> Intervals:
+    """Return the offsets that were read for `block`; where it does not say, those of its rows."""
+    if block.coverage is not None:
+        return union([block.coverage])
+    columns = [tables[kind]["offset"].to_pylist() for kind in ("citations", "dead_letters")]
+    return union((offset, offset + 1) for offset in chain(*columns))
 
 
-def _without(table: pa.Table, offsets: set[int]) -> pa.Table:
-    known = pc.is_in(table["offset"], pa.array(sorted(offsets), pa.int64()))
-    return table.filter(pc.invert(known))
-
-
-def _to_parquet(kind: str, tables: Tables, footer: Footer) -> bytes:
+def _to_parquet(table: pa.Table, footer: Footer) -> bytes:
     sink = io.BytesIO()
-    table = tables[kind].replace_schema_metadata(footer.to_metadata())
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(footer.to_metadata()), sink, compression="zstd")
     return sink.getvalue()
 
 
@@ -170,14 +220,15 @@ def read_footer(store: Store, kind: str, name: str) -> Footer | None:
     :raises OutputError: if the file is damaged.
     """
     stream = store.open(kind, name)
-    if stream is None:
-        return None
+    return None if stream is None else _footer(stream, kind, name)
+
+
+def _footer(stream: BinaryIO, kind: str, name: str) -> Footer | None:
     with stream:
         try:
-            metadata = pq.read_metadata(stream).metadata
+            return footer_in(stream)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(kind, name, error) from error
-    return Footer.from_metadata(cast("Mapping[bytes, bytes] | None", metadata))
 
 
 def committed_blocks(store: Store, source: str, partition: int = 0) -> dict[int, Footer]:
@@ -199,29 +250,45 @@ def committed_blocks(store: Store, source: str, partition: int = 0) -> dict[int,
 def read_block(store: Store, key: BlockKey) -> InPlace | None:
     """Return a block that is in place; None where its commit record, the citations, is not.
 
-    Where a writer was killed between two of the files, the rows of the commit record count.
+    Where its files were not put in place together, the rows of the commit record count.
     """
     name = file_name(key)
-    footer = read_footer(store, "citations", name)
+    return read_files(lambda kind: store.open(kind, name), key)
+
+
+def read_files(open_file: Opener, key: BlockKey) -> InPlace | None:
+    """Return the block whose files `open_file` opens, as `read_block` does."""
+    name = file_name(key)
+    footers: dict[str, Footer | None] = {}
+    tables: dict[str, pa.Table] = {}
+    for kind in reversed(KINDS):
+        stream = open_file(kind)
+        footers[kind] = None
+        tables[kind] = KINDS[kind].empty_table()
+        if stream is not None:
+            with stream:
+                footers[kind], tables[kind] = _read(stream, kind, name)
+        if footers["citations"] is None:
+            return None
+    footer = footers["citations"]
     if footer is None:
         return None
-    tables = {kind: _read_table(store, kind, name) for kind in KINDS}
-    committed = set(tables["citations"]["offset"].to_pylist())
-    tables["mentions"] = _only(tables["mentions"], committed)
-    tables["dead_letters"] = _without(tables["dead_letters"], committed)
-    return InPlace(footer, tables)
+    whole = all(x is not None and x.revision == footer.revision for x in footers.values())
+    if not whole:
+        committed = tables["citations"]["offset"]
+        tables["mentions"] = only(tables["mentions"], committed)
+        tables["dead_letters"] = without(tables["dead_letters"], committed)
+    return InPlace(footer, tables, whole)
 
 
-def _read_table(store: Store, kind: str, name: str) -> pa.Table:
-    stream = store.open(kind, name)
-    if stream is None:
-        return KINDS[kind].empty_table()
-    with stream:
-        try:
-            table: Any = pq.read_table(stream, schema=KINDS[kind])
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(kind, name, error) from error
-    return table.replace_schema_metadata(None)
+def _read(stream: BinaryIO, kind: str, name: str) -> tuple[Footer | None, pa.Table]:
+    try:
+        file = pq.ParquetFile(stream)
+        table: Any = file.read()
+        footer = Footer.from_metadata(file.metadata.metadata)
+        return footer, table.replace_schema_metadata(None).cast(KINDS[kind])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(kind, name, error) from error
 
 
 def _damaged(kind: str, name: str, error: Exception) -> OutputError:

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kafka import KafkaProducer
+from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from pipelines.kafka.access import KafkaAccess, producer
+from pipelines.kafka.access import KafkaAccess, close_producer, producer
 from pipelines.kafka.failures import reporting
 from schemas.records import DeadLetter
 
 _SEND_SECONDS = 60.0
+_CLOSE_SECONDS = 5.0
+_TRUNCATED = ("pubner-letter-truncated", b"over the broker's limit; the output holds the bytes")
 
 
 @dataclass(slots=True)
@@ -30,26 +33,33 @@ class DeadLetterTopic:
 
         :raises PubnerError: if it does not take them.
         """
-        if self._producer is None:
-            self._producer = producer(self.access)
         with reporting(self.access, f"send dead letters to topic {self.topic!r}"):
-            waiting = [
-                self._producer.send(
-                    self.topic,
-                    key=letter.key,
-                    value=letter.payload,
-                    headers=[*letter.headers, *letter_headers(letter)],
-                )
-                for letter in letters
-            ]
-            for future in waiting:
-                future.get(timeout=_SEND_SECONDS)
+            for letter in letters:
+                self._send(letter)
 
     def close(self) -> None:
         """Close the producer."""
         if self._producer is not None:
-            self._producer.close()
+            close_producer(self._producer, seconds=_CLOSE_SECONDS)
             self._producer = None
+
+    def _send(self, letter: DeadLetter) -> None:
+        """Send one letter; of one over the broker's limit the output alone holds the bytes."""
+        try:
+            self._deliver(letter, letter.payload)
+        except MessageSizeTooLargeError:
+            self._deliver(letter, b"", _TRUNCATED)
+
+    def _deliver(self, letter: DeadLetter, value: bytes, *more: tuple[str, bytes]) -> None:
+        if self._producer is None:
+            self._producer = producer(self.access)
+        headers = [*letter.headers, *letter_headers(letter), *more]
+        try:
+            sent = self._producer.send(self.topic, key=letter.key, value=value, headers=headers)
+            sent.get(timeout=_SEND_SECONDS)
+        except KafkaError:
+            self.close()  # an idempotent producer that was refused once refuses all that follows
+            raise
 
     def __getstate__(self) -> tuple[KafkaAccess, str]:
         return self.access, self.topic

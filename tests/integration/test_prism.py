@@ -7,6 +7,7 @@ import pytest
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows
 
+
 def test_prism_and_the_direct_runner_agree(tmp_path: Path, checkpoint: Path, prism: str) -> None:
     source = pubmed_xml(tmp_path / "a.xml", [*articles(12), "<PubmedArticle/>"])
     other = pubmed_xml(tmp_path / "b.xml", articles(4, first=50))

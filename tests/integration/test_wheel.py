@@ -29,6 +29,8 @@ def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(whee
         "worker/default_checkpoint/model.safetensors",
         "worker/default_checkpoint/MODEL_CARD.md",
         "pipelines/sample/pubner-sample.xml",
+        "schemas/citation-message.schema.json",
+        "schemas/newest.sql",
     ):
         assert needed in names
     tops = {name.split("/")[0] for name in names}

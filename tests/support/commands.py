@@ -3,6 +3,7 @@
 A fork server imports the heavy libraries once, so that a process costs little.
 """
 
+import atexit
 import multiprocessing
 import os
 import resource
@@ -118,6 +119,7 @@ def _child(
 
     code = pubner.main(words)
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    atexit._run_exitfuncs()  # which ends Prism; multiprocessing leaves them out
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)

@@ -15,8 +15,17 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 Headers = tuple[tuple[str, bytes], ...]
 _TIMEOUT_SECONDS = 120
-_IN_FLIGHT = 5000
-_NAMES = ("TP53", "α-synuclein", "𝛽-catenin", "IL-2", "naïve", "🧬 BRCA1", "H₂O₂", "中文", "e\u0301x")
+_NAMES = (
+    "TP53",
+    "α-synuclein",
+    "𝛽-catenin",
+    "IL-2",
+    "naïve",
+    "🧬 BRCA1",
+    "H₂O₂",
+    "中文",
+    "e\u0301x",
+)
 _WORDS = "the of and in with was for disease cancer gene protein cell receptor kinase asthma"
 
 
@@ -155,7 +164,7 @@ class Sender:
         found = [(message, future.get(_TIMEOUT_SECONDS)) for message, future in futures]
         return [Sent(topic, at.partition, at.offset, message) for message, at in found]
 
-    def _producer(self, **arguments: Any) -> KafkaProducer:  # noqa: ANN401 - kafka-python's own
+    def _producer(self, **arguments: Any) -> KafkaProducer:
         return KafkaProducer(
             bootstrap_servers=self.bootstrap,
             acks="all",
@@ -185,8 +194,8 @@ def any_message(number: int, rng: random.Random) -> Message:
         value = {"schema_version": 1, "pmid": number, "pmid_version": 2, "deleted": True}
         return Message(b"%d" % number, _json(value), "deleted", pmid=number, version=2)
     if lot < 0.13:
-        value = {"pmid": number, "title": "", "abstract": rng.choice(["", []])}
-        return Message(b"%d" % number, _json(value), "no_text", pmid=number)
+        nothing = {"pmid": number, "title": "", "abstract": rng.choice(["", []])}
+        return Message(b"%d" % number, _json(nothing), "no_text", pmid=number)
     return citation_message(number, rng)
 
 
@@ -292,7 +301,7 @@ def _partitions(client: KafkaConsumer, topics: Iterable[str]) -> list[TopicParti
     return [TopicPartition(x, n) for x in topics for n in sorted(client.partitions_for_topic(x))]
 
 
-def _consumer(bootstrap: str, **arguments: Any) -> KafkaConsumer:  # noqa: ANN401 - kafka-python's own
+def _consumer(bootstrap: str, **arguments: Any) -> KafkaConsumer:
     return KafkaConsumer(
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",

@@ -41,6 +41,38 @@ def test_settings_are_recorded_and_a_mismatch_is_refused(tmp_path: Path, url: bo
     assert open_existing(root).names("mentions") == []
 
 
+@pytest.mark.parametrize("url", [False, True])
+def test_topics_are_recorded_and_another_one_of_that_name_is_refused(
+    tmp_path: Path, url: bool
+) -> None:
+    root = f"{SCHEME}://bucket/out" if url else str(tmp_path)
+
+    def open_with(sources: dict[str, str]) -> None:
+        with open_output(root, block_size=10, sources=sources):
+            pass
+
+    try_open(root)
+    open_with({"a": "kafka:c:1"})
+    open_with({"b": "kafka:c:2"})
+    open_with({"a": "kafka:c:1", "b": "kafka:c:2"})
+    for other in ({"a": "kafka:c:3"}, {"c": "kafka:c:4", "b": "kafka:d:2"}):
+        with pytest.raises(OutputError, match=r"another topic '[ab]' \(kafka:c:[12], and now"):
+            open_with(other)
+    try_open(root)
+    data = MemoryFiles.objects[f"{root}/pubner.json"] if url else None
+    manifest = json.loads(data or (tmp_path / "pubner.json").read_bytes())
+    assert manifest["sources"] == {"a": "kafka:c:1", "b": "kafka:c:2"}
+    with pytest.raises(OutputError, match="block size 10, and this run 20"):
+        try_open(root, 20)
+
+
+def test_a_manifest_whose_topics_are_no_table_is_refused(tmp_path: Path) -> None:
+    values = {"format_version": 1, "block_size": 10, "sources": ["a"]}
+    (tmp_path / "pubner.json").write_text(json.dumps(values))
+    with pytest.raises(OutputError, match="damaged"):
+        try_open(str(tmp_path))
+
+
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pubner.json").write_text(json.dumps({"format_version": 99, "block_size": 10}))
     with pytest.raises(OutputError, match="format version 99"):
@@ -75,6 +107,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 
 def _hold(root: str, ready: Connection) -> None:
     with open_output(root, block_size=10) as store:
+        assert isinstance(store, DiskStore)
         store.stage("mentions", "a.parquet", b"half")
         ready.send(True)
         ready.recv()

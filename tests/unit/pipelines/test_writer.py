@@ -1,9 +1,8 @@
 """The block writer: what is in place after any writes, interruptions and failures."""
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.blocks import BlockKey
-from pipelines.store import DiskStore, Staged, Store
+from pipelines.records import AnnotatedCitation
+from pipelines.store import DiskStore, Store
 from pipelines.tables import Footer
 from pipelines.writer import BlockWriter, committed_blocks, read_block
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
-from tests.support.blocks import all_rows, block, hidden_files, rows
+from schemas.records import Annotation
+from tests.support.blocks import all_rows, block, citation, hidden_files, mention, rows
+from tests.support.stepped import CrashAt, FailAt, SteppedDisk
 
 NAME = "s.xml-0-000000000000.parquet"
 
@@ -25,48 +27,16 @@ def writer_to(store: Store, *, size: int = 10, settings: str = "") -> BlockWrite
     return BlockWriter(store=store, block_size=size, settings=settings)
 
 
-@dataclass
-class FailingStore:
-    """A store on a disk that fails at its n-th step, counting stages and commits."""
-
-    inner: DiskStore
-    fail_at: int
-    steps: int = 0
-    committed: list[str] = field(default_factory=list)
-
-    def _step(self) -> None:
-        self.steps += 1
-        if self.steps == self.fail_at:
-            raise OutputError("the disk is gone")
-
-    def stage(self, kind: str, name: str, data: bytes) -> Staged:
-        self._step()
-        return self.inner.stage(kind, name, data)
-
-    def commit(self, staged: Staged) -> None:
-        self._step()
-        self.inner.commit(staged)
-        self.committed.append(staged.kind)
-
-    def discard(self, staged: Staged) -> None:
-        self.inner.discard(staged)
-
-    def names(self, kind: str) -> list[str]:
-        return self.inner.names(kind)
-
-    def open(self, kind: str, name: str) -> BinaryIO | None:
-        return self.inner.open(kind, name)
-
-    def remove(self, kind: str, name: str) -> None:
-        self.inner.remove(kind, name)
-
-
 def test_a_block_is_three_files_and_its_commit_record_comes_last(tmp_path: Path) -> None:
-    store = FailingStore(DiskStore(tmp_path), fail_at=0)
-    done = writer_to(store).write(block([0, 1], letters=[2]))
+    hook = CrashAt(None)
+    done = writer_to(SteppedDisk(tmp_path, hook)).write(block([0, 1], letters=[2]))
     assert (done.citations, done.mentions, done.dead_letters) == (2, 4, 1)
-    assert store.committed == ["mentions", "dead_letters", "citations"]
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
+    assert hook.done == [
+        f"{step} {kind}"
+        for step in ("stage", "commit")
+        for kind in ("mentions", "dead_letters", "citations")
+    ]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.parquet")) == [
         f"{kind}/{NAME}" for kind in ("citations", "dead_letters", "mentions")
     ]
 
@@ -158,12 +128,12 @@ def test_an_interruption_at_any_step_is_made_good_by_the_next_write(
             writer_to(store).write(block([1], letters=[3], complete=False, last=False))
     writer_to(expected).write(whole)
     with pytest.raises(OutputError, match="disk is gone"):
-        writer_to(FailingStore(disk, fail_at=step)).write(whole)
-    assert hidden_files(disk.root) == []
-    if step >= 4:
-        footer = committed_blocks(disk, "s.xml").get(0)
-        assert footer is None or (step == 4 and footer.checkpoint_id == "c1")
+        writer_to(SteppedDisk(disk.root, FailAt(step, OutputError("disk is gone")))).write(whole)
+    assert bool(hidden_files(disk.root)) == (step > 4)
+    footer = committed_blocks(disk, "s.xml").get(0)
+    assert (footer is None) == (before is None or step > 4)
     writer_to(disk).write(whole)
+    assert hidden_files(disk.root) == []
     assert all_rows(disk.root) == all_rows(expected.root)
     assert committed_blocks(disk, "s.xml")[0].checkpoint_id == "c2"
 
@@ -171,8 +141,9 @@ def test_an_interruption_at_any_step_is_made_good_by_the_next_write(
 def test_files_that_were_not_put_in_place_together_are_no_block(tmp_path: Path) -> None:
     disk = DiskStore(tmp_path)
     writer_to(disk).write(block([0, 1]))
+    failing = SteppedDisk(tmp_path, FailAt(5, OutputError("disk is gone")))
     with pytest.raises(OutputError):
-        writer_to(FailingStore(disk, fail_at=5)).write(block([0, 1, 2], checkpoint_id="c2"))
+        writer_to(failing).write(block([0, 1, 2], checkpoint_id="c2"))
     assert committed_blocks(disk, "s.xml") == {}
     in_place = read_block(disk, BlockKey("s.xml", 0, 0))
     assert in_place is not None
@@ -229,3 +200,11 @@ def test_a_file_that_is_not_ours_is_no_block(tmp_path: Path) -> None:
     place = tmp_path / "citations" / NAME
     pq.write_table(pq.read_table(place).replace_schema_metadata(None), place)
     assert committed_blocks(disk, "s.xml") == {}
+
+
+def test_citations_that_break_the_contract_are_counted(tmp_path: Path) -> None:
+    good = block([0, 1, 2], letters=[3])
+    bad = AnnotatedCitation(4, citation(4), Annotation((mention(0, 10_000),)))
+    done = writer_to(DiskStore(tmp_path)).write(replace(good, citations=(*good.citations, bad)))
+    assert (done.refused, done.citations, done.dead_letters) == (1, 3, 2)
+    assert writer_to(DiskStore(tmp_path)).write(good).refused == 0

@@ -142,3 +142,15 @@ def test_causes_are_heard_whatever_the_level_of_the_log() -> None:
         logger.error("gave up: %s", errors.KafkaTimeoutError("late"))
     assert causes == [cause]
     assert logger.level == before
+
+
+def test_who_silenced_the_log_does_not_hear_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logger = logging.getLogger("kafka.net.manager")
+    caplog.set_level(logging.CRITICAL + 1)
+    with overheard() as causes:
+        logger.warning("failed: %s", errors.SaslAuthenticationFailedError("no"))
+    assert len(causes) == 1
+    assert caplog.records == []
+    assert logger.propagate

@@ -51,7 +51,7 @@ def test_a_full_block_is_given_back_at_once() -> None:
 
 def test_a_part_may_begin_within_a_block() -> None:
     cut = cutter(4, base=1)
-    assert list(cut.add([Message(4), Message(9)], 10, now=0.0))[0].begin == 4
+    assert [x.begin for x in cut.add([Message(4), Message(9)], 10, now=0.0)] == [4]
     assert cut.begin == 10
     [part] = cutter(4, base=1).add([Message(9)], 10, now=0.0)
     assert (part.begin, part.end, part.base, part.key.start) == (4, 10, 1, 0)

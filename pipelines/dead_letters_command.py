@@ -1,0 +1,267 @@
+"""`pubner dead-letters list`, `show` and `replay`: what a user sees of them."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import InputError
+from worker.command import human_console, parse_settings, print_table, write_json
+
+if TYPE_CHECKING:
+    from pipelines.dead_letters_settings import ListSettings, ReplaySettings
+    from pipelines.letters.showing import LetterList
+
+_PROG = "pubner dead-letters"
+_LONGEST_ERROR = 90
+_MOST_REFUSED = 10
+
+
+def list_letters(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner dead-letters list`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.dead_letters_settings import ListSettings
+
+    settings = parse_settings(
+        ListSettings,
+        argv,
+        prog=f"{_PROG} list",
+        description="List the dead letters of an output, newest first: what could not be used, "
+        "where it stands, and why.",
+        positional="output",
+    )
+    from pipelines.letters import showing
+    from pipelines.letters.ledger import Ledger
+    from pipelines.output import open_existing
+
+    with _quiet():
+        store = open_existing(settings.output)
+        found = showing.list_letters(
+            store,
+            settings.selection,
+            limit=settings.limit,
+            replayed=Ledger(store).sent(None),
+        )
+    if settings.json_file is not None:
+        write_json(found.to_json(), settings.json_file)
+    _print_list(settings, found)
+    return 0
+
+
+def show(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner dead-letters show`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.dead_letters_settings import ShowSettings
+
+    settings = parse_settings(
+        ShowSettings,
+        argv,
+        prog=f"{_PROG} show",
+        description="Show all of one dead letter, named by two words, OUTPUT and "
+        "SOURCE/PARTITION/OFFSET: the reason, and the key, headers and bytes as they came.",
+        positional="letter",
+    )
+    from pipelines.letters.ledger import Ledger
+    from pipelines.letters.reading import find_letter, letter_digest
+    from pipelines.letters.selection import format_position
+    from pipelines.letters.showing import describe_letter
+    from pipelines.output import open_existing
+
+    with _quiet():
+        store = open_existing(settings.output)
+        letter = find_letter(store, settings.position)
+        if letter is None:
+            raise InputError(
+                f"{settings.output!r} holds no dead letter at "
+                f"{format_position(settings.position)}; `{_PROG} list` shows those that there are"
+            )
+        letter_id = (letter.position, letter_digest(letter))
+        replays = {x.topic for x in Ledger(store).replays() if letter_id in x.letters}
+    if settings.raw:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(letter.payload)
+        sys.stdout.buffer.flush()
+        return 0
+    for line in describe_letter(letter, replays=replays):
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def replay(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner dead-letters replay`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.dead_letters_settings import ReplaySettings
+
+    settings = parse_settings(
+        ReplaySettings,
+        argv,
+        prog=f"{_PROG} replay",
+        description="Give dead letters again, each once: to a topic, as the messages they were, or "
+        "after a fix through the pipeline, where the citation takes the letter's place. A record "
+        "of a file goes to a topic as `pubner feed` would send it.",
+        positional="output",
+    )
+    with _quiet():
+        summary = _annotate(settings) if settings.pipeline else _send(settings)
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(settings, summary)
+    return 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' logs off standard error, where a user expects one clear line."""
+    root = logging.getLogger()
+    level, silent = root.level, logging.NullHandler()
+    root.addHandler(silent)
+    root.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(silent)
+
+
+def _send(settings: "ReplaySettings") -> dict[str, Any]:
+    from pipelines.letters.sending import SendPlan, send_letters
+    from pipelines.output import open_existing
+    from pipelines.run import utc_now
+
+    report = send_letters(
+        SendPlan(
+            store=open_existing(settings.output),
+            access=settings.access(),
+            topic=settings.topic or "",
+            selection=settings.selection,
+            limit=settings.limit,
+            again=settings.again,
+            clock=utc_now,
+        )
+    )
+    return {
+        "output": settings.output,
+        "topic": settings.topic,
+        "letters": report.selected,
+        "sent": report.sent,
+        "sent_before": report.sent_before,
+        "recovered": report.recovered,
+        "no_message": report.no_message,
+        "refused": dict(sorted(report.refused.items())),
+    }
+
+
+def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
+    from pipelines.annotate_command import check_checkpoints
+    from pipelines.letters.annotating import AnnotatePlan, AnnotateReport, annotate_letters
+    from pipelines.letters.ledger import Ledger
+    from pipelines.letters.reading import choose, read_letters
+    from pipelines.output import open_existing, open_output
+    from pipelines.run import utc_now
+
+    checkpoints, checkpoint_id = check_checkpoints(settings.checkpoint)
+    known = open_existing(settings.output)
+    first = next(iter(read_letters(known, settings.selection)), None)
+    selected, before, report = 0, 0, AnnotateReport()
+    if first is not None:
+        with open_output(settings.output, block_size=first.footer.block_size) as store:
+            letters = choose(store, settings.selection, settings.limit)
+            selected = len(letters)
+            if not settings.again:
+                letters -= Ledger(store).sent(None)
+            before = selected - len(letters)
+            if letters:
+                report = annotate_letters(
+                    AnnotatePlan(
+                        store=store,
+                        selection=settings.selection,
+                        letters=letters,
+                        checkpoints=checkpoints,
+                        checkpoint_id=checkpoint_id,
+                        device=settings.device,
+                        threads=settings.threads,
+                        clock=utc_now,
+                    )
+                )
+    return {
+        "output": settings.output,
+        "checkpoint_id": checkpoint_id,
+        "letters": selected,
+        "annotated": report.annotated,
+        "sent_before": before,
+        "failing": report.failing.total(),
+        "failing_by_stage": dict(sorted(report.failing.items())),
+        "blocks_written": report.blocks,
+    }
+
+
+def _print_list(settings: "ListSettings", found: "LetterList") -> None:
+    from pipelines.letters.showing import time_text, visible
+
+    console = human_console(settings.json_file)
+    total = found.counts.total()
+    if not total:
+        console.print("No dead letters.")
+        return
+    columns = ["source", "partition", "offset", "stage", "error type", "error", "bytes", "seen at"]
+    print_table(
+        console,
+        [
+            (
+                visible(line.source),
+                line.partition,
+                line.offset,
+                line.stage,
+                visible(line.error_type),
+                _shortened(visible(line.error)),
+                f"{line.size:,}",
+                time_text(line.seen_at) + (" (replayed)" if line.replayed else ""),
+            )
+            for line in found.lines
+        ],
+        columns=columns,
+        right=[1, 2, 6],
+    )
+    kinds = sorted(found.counts.items(), key=lambda item: (-item[1], item[0]))
+    print_table(
+        console,
+        [(stage, visible(kind), f"{count:,}") for (stage, kind), count in kinds],
+        columns=["stage", "error type", "dead letters"],
+        right=[2],
+    )
+    console.print(f"{len(found.lines):,} of {total:,} shown.")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
+
+
+def _print_summary(settings: "ReplaySettings", summary: dict[str, Any]) -> None:
+    console = human_console(settings.json_file)
+    before = f"{summary['sent_before']:,}"
+    rows: list[tuple[object, object, object]] = [("dead letters", f"{summary['letters']:,}", "")]
+    if settings.pipeline:
+        stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["failing_by_stage"].items())
+        rows += [
+            ("annotated", f"{summary['annotated']:,}", f"in place in {settings.output}"),
+            ("failing still", f"{summary['failing']:,}", stages),
+            ("sent before", before, "to a topic, so passed over (--again)"),
+        ]
+    else:
+        rows += [
+            ("sent", f"{summary['sent']:,}", f"to topic {settings.topic}"),
+            ("sent before", before, "so passed over (--again)"),
+            ("no message", f"{summary['no_message']:,}", "records that still give no citation"),
+            ("refused", f"{len(summary['refused']):,}", "by the broker"),
+        ]
+        for position, reason in list(summary["refused"].items())[:_MOST_REFUSED]:
+            rows.append(("", "", f"{position}: {reason}"))
+    print_table(console, rows, right=[1])

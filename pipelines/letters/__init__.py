@@ -1,0 +1,1 @@
+"""Dead letters: found in an output, shown, and given again to a topic or to the pipeline."""

@@ -1,0 +1,106 @@
+"""What a dead letter's bytes are, when they are given again: a message, or a citation.
+
+Letters of a topic hold a message's key, headers and value as they came. Letters of a file hold a
+record's bytes as they stood in it, or, at the stages `annotate` and `write`, the citation as a JSON
+message. Letters of the stage `read` hold no whole record, so nothing can be made of them.
+
+**Null or empty.** The data set writes a null value as empty bytes. A message that is null under a
+valid key is a tombstone, and never a dead letter at the stage `parse`; so at that stage empty bytes
+under a valid PMID as key were an empty value, and under any other key, or none, are taken for null.
+At later stages a value that is not null is never empty.
+"""
+
+import io
+
+from pipelines.kafka.decoding import decode_record
+from pipelines.messages import to_message
+from schemas.errors import InputError, RecordError
+from schemas.records import Citation, DeadLetter, Stage
+from worker.readers.fields import checked_pmid
+from worker.readers.jsonl import parse_message
+from worker.readers.records import Format, ReadRecord, detect_format, read_records
+
+_JSON_STAGES = (Stage.ANNOTATE, Stage.WRITE)
+
+
+class RefusedRecordError(RecordError):
+    """A file's record that its reader still refuses; `error_type` is what the reader calls it."""
+
+    def __init__(self, error_type: str, error: str) -> None:
+        super().__init__(error)
+        self.error_type = error_type
+
+
+def citation_of(letter: DeadLetter, *, from_topic: bool, format: Format | None = None) -> Citation:
+    """Return the citation, or tombstone, that a letter's bytes give now.
+
+    `format` is that of the letter's file; None goes by its name.
+
+    :raises RecordError: if they still give none, and why.
+    """
+    if letter.stage == Stage.READ:
+        raise RecordError(
+            "the letter of a file that could not be read holds no whole record; see to the file, "
+            "and give it again as an input"
+        )
+    if from_topic or letter.stage in _JSON_STAGES:
+        return decode_record(letter.key, original_value(letter))
+    return _record_of_file(letter, format)
+
+
+def message_of(letter: DeadLetter, *, from_topic: bool) -> tuple[bytes | None, bytes | None]:
+    """Return the key and value of the message that a letter is, or makes.
+
+    A topic's letter is the message it was, whether or not it can be parsed now; where its key is
+    not kept (stages `annotate` and `write`), the PMID is the key. A file's becomes the message that
+    `pubner feed` would make of the record.
+
+    :raises RecordError: if a file's letter still gives no citation.
+    """
+    if not from_topic:
+        citation = citation_of(letter, from_topic=False)
+        null = citation.deleted and citation.version == 1
+        return b"%d" % citation.pmid, None if null else to_message(citation)
+    value = original_value(letter)
+    if letter.key is None and letter.stage in _JSON_STAGES and value is not None:
+        try:
+            return b"%d" % parse_message(value).pmid, value
+        except RecordError:
+            return None, value
+    return letter.key, value
+
+
+def original_value(letter: DeadLetter) -> bytes | None:
+    """Return a message's value as it was; null is told from empty as the module says."""
+    if letter.payload or (letter.stage == Stage.PARSE and _is_pmid(letter.key)):
+        return letter.payload
+    return None
+
+
+def _is_pmid(key: bytes | None) -> bool:
+    try:
+        checked_pmid((key or b"").decode("ascii"))
+    except (UnicodeDecodeError, RecordError):
+        return False
+    return True
+
+
+def _record_of_file(letter: DeadLetter, format: Format | None) -> Citation:
+    try:
+        format = format or detect_format(letter.position.source)
+    except InputError as error:
+        raise RecordError(str(error)) from error
+    data = letter.payload
+    if format == Format.PUBMED_XML and data.lstrip().startswith(b"<PMID"):
+        # One item of a deletion list, which is no record outside of one.
+        data = b"<DeleteCitation>" + data + b"</DeleteCitation>"
+    items = list(read_records(io.BytesIO(data), format))
+    if len(items) != 1:
+        raise RecordError(
+            f"the letter's bytes hold {len(items)} records, and one was expected at its position; "
+            "annotate the file again"
+        )
+    [item] = items
+    if not isinstance(item, ReadRecord):
+        raise RefusedRecordError(item.error_type, item.error)
+    return item.citation

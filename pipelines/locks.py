@@ -1,0 +1,75 @@
+"""Locks between processes and threads of one machine; the system frees them when a holder dies."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import OutputError
+
+WAIT_SECONDS = 120.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+
+
+class LockedError(OutputError):
+    """A lock that someone else holds; `holder` is the process that took it last, as text."""
+
+    def __init__(self, place: Path, holder: str) -> None:
+        super().__init__(
+            f"process {holder} holds the lock {str(place)!r}; end that process (it may be "
+            "stopped), and give the command again"
+        )
+        self.holder = holder
+
+
+@contextmanager
+def exclusive(
+    place: Path,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Hold the lock file `place`, alone among all processes and threads; it is made if need be.
+
+    Waits up to `wait_seconds` for another holder.
+
+    :raises LockedError: if the other one does not end in that time.
+    :raises OSError: if the file cannot be made or locked.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        end = clock() + wait_seconds
+        pause = _SHORTEST_PAUSE
+        while not _try_lock(descriptor):
+            if clock() >= end:
+                raise LockedError(place, _holder(descriptor))
+            sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        _sign(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(descriptor: int) -> None:
+    """Write this process's number into the lock file, for messages alone."""
+    mine = f"{os.getpid()}\n".encode()
+    if os.pread(descriptor, 32, 0) != mine:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, mine, 0)
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"

@@ -1,0 +1,475 @@
+"""`pubner dead-letters replay`, to a topic of the real broker and through the pipeline."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+import pubner
+from pipelines import dead_letters_command
+from pipelines.kafka import decoding
+from pipelines.kafka.access import KafkaAccess
+from pipelines.kafka.topics import create_topic
+from pipelines.letters.ledger import FOLDER, Ledger
+from pipelines.messages import to_message
+from pipelines.output import open_existing, open_output
+from pipelines.writer import committed_blocks
+from schemas.errors import OutputError, RecordError, SettingsError
+from schemas.records import Citation, Section, Stage
+from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
+from tests.support.blocks import all_rows, hidden_files, rows
+from tests.support.feeding import Sent, feed, read_topic
+from tests.support.letters import dead_letters, letter, put_letters
+from tests.support.services import ROOT, Kafka
+from worker.readers import pubmed_xml as xml_reader
+from worker.readers.jsonl import parse_message
+from worker.tagger import Tagger
+
+MENDED = b'{"pmid": 7, "title": "BRCA1 and breast cancer", "abstract": ""}'
+
+
+def good(pmid: int) -> bytes:
+    return to_message(Citation(pmid, title=f"Gene {pmid}", abstract=(Section("of asthma"),)))
+
+
+def send(kafka: Kafka, topic: str, messages: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
+    for key, value in messages:
+        producer.send(topic, key=key, value=value, headers=[("trace", b"\x01")], partition=0)
+    producer.close()
+
+
+def stream(kafka: Kafka, topic: str, output: Path, checkpoint: Path) -> dict[str, Any]:
+    file = output.parent / "stream.json"
+    words = [f"--brokers={kafka.bootstrap}", f"--topic={topic}", f"--group=g-{topic}"]
+    words += [f"--output={output}", f"--checkpoint={checkpoint}", "--threads=1"]
+    words += ["--block-size=5", "--until-caught-up", f"--json={file}"]
+    assert pubner.main(["stream", *words]) == 0
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def replayed_from(sent: Sequence[Sent]) -> list[str]:
+    return sorted(
+        x.headers["pubner-replayed-from"].decode()
+        for x in sent
+        if "pubner-replayed-from" in x.headers
+    )
+
+
+def replay(kafka: Kafka, output: Path, topic: str, *words: str) -> dict[str, Any]:
+    return dead_letters(
+        "replay", output, f"--topic={topic}", f"--brokers={kafka.bootstrap}", *words
+    )
+
+
+def fresh(kafka: Kafka, topic: str, partitions: int = 1) -> str:
+    create_topic(KafkaAccess((kafka.bootstrap,)), topic, partitions=partitions)
+    return topic
+
+
+# To a topic
+
+
+def test_from_poison_to_a_citation(
+    tmp_path: Path, kafka: Kafka, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a parser could not read is sent again after the fix, once, and annotated."""
+    topic, out = fresh(kafka, "letters-poison"), tmp_path / "out"
+    others = [(b"%d" % x, good(x)) for x in (3, 4)]
+    send(kafka, topic, [(b"1", good(1)), (b"7", MENDED), (b"2", good(2)), (None, b"{"), *others])
+    with monkeypatch.context() as broken:
+        break_json(broken, 7)
+        stream(kafka, topic, out, checkpoint)
+    listed = dead_letters("list", out)
+    assert [(x["offset"], x["replayed"]) for x in listed["letters"]] == [(3, False), (1, False)]
+
+    found = replay(kafka, out, topic, f"--position={topic}/0/1")
+    assert (found["letters"], found["sent"], found["sent_before"]) == (1, 1, 0)
+    again = replay(kafka, out, topic, f"--position={topic}/0/1")
+    assert (again["letters"], again["sent"], again["sent_before"]) == (1, 0, 1)
+    sent = read_topic(kafka.bootstrap, topic)
+    assert replayed_from(sent) == [f"{topic}/0/1"]
+    assert (sent[-1].key, sent[-1].value, sent[-1].headers["trace"]) == (b"7", MENDED, b"\x01")
+    marks = {x["offset"]: x["replayed"] for x in dead_letters("list", out)["letters"]}
+    assert marks == {1: True, 3: False}
+
+    stream(kafka, topic, out, checkpoint)
+    check_output(out)
+    pmids = {x["offset"]: x["pmid"] for x in rows(out, "citations")}
+    assert pmids == {0: 1, 2: 2, 4: 3, 5: 4, 6: 7}
+    assert [x["offset"] for x in rows(out, "dead_letters")] == [1, 3]
+
+
+def test_messages_go_as_they_were(tmp_path: Path, kafka: Kafka) -> None:
+    topic = fresh(kafka, "letters-as-they-were", partitions=3)
+    own = ("pubner-replayed-from", b"t/0/0")
+    put_letters(
+        tmp_path / "out",
+        [
+            letter(1, b"{", key=b"1", headers=(("h", b"x"), own)),
+            letter(2, b"", key=b"abc"),
+            letter(3, b"", key=b"12"),
+            letter(8, good(8), stage=Stage.ANNOTATE),
+        ],
+    )
+    put_letters(tmp_path / "out", [letter(4, b"{", source="u")], digest="kafka:c:u")
+    found = replay(kafka, tmp_path / "out", topic, "--source=t")
+    assert (found["letters"], found["sent"], found["no_message"]) == (4, 4, 0)
+    sent = {
+        x.headers["pubner-replayed-from"].decode(): (x.key, x.value)
+        for x in read_topic(kafka.bootstrap, topic)
+    }
+    assert sent == {
+        "t/0/1": (b"1", b"{"),
+        "t/0/2": (b"abc", None),
+        "t/0/3": (b"12", b""),
+        "t/0/8": (b"8", good(8)),
+    }
+    assert replay(kafka, tmp_path / "out", topic)["sent"] == 1  # that of the other source
+    assert replay(kafka, tmp_path / "out", topic, "--limit=2", "--again")["sent"] == 2
+    other = fresh(kafka, "letters-another-topic")
+    assert replay(kafka, tmp_path / "out", other)["sent"] == 5
+
+
+def test_what_a_feed_could_not_send_is_sent_once_the_limit_is_raised(
+    tmp_path: Path, kafka: Kafka
+) -> None:
+    access = KafkaAccess((kafka.bootstrap,))
+    create_topic(access, "letters-fed", configs={"max.message.bytes": "2000"})
+    noise = Citation(5, title=os.urandom(5000).hex())
+    (tmp_path / "a.jsonl").write_bytes(good(4) + b"\n" + to_message(noise) + b"\n{\n")
+    feed(tmp_path, kafka.bootstrap, "letters-fed", tmp_path / "a.jsonl")
+    letters = tmp_path / "letters-fed"
+    assert list(replay(kafka, letters, "letters-fed")["refused"]) == ["a.jsonl/0/1"]
+    large = fresh(kafka, "letters-fed-large")
+    found = replay(kafka, letters, large)
+    assert (found["sent"], found["no_message"]) == (1, 1)
+    [sent] = read_topic(kafka.bootstrap, large)
+    assert (sent.key, sent.value) == (b"5", to_message(noise))
+    with pytest.raises(OutputError, match="those of a feed"):
+        dead_letters_command.replay([str(letters), "--pipeline", "--again"])
+
+
+def test_another_letter_at_the_same_place_is_another(tmp_path: Path, kafka: Kafka) -> None:
+    topic = fresh(kafka, "letters-another")
+    put_letters(tmp_path / "out", [letter(1, b"{"), letter(2, b"{")])
+    assert replay(kafka, tmp_path / "out", topic)["sent"] == 2
+    put_letters(tmp_path / "out", [letter(1, b"{", error="another"), letter(2, b"[")])
+    assert replay(kafka, tmp_path / "out", topic)["sent"] == 1
+
+
+def test_records_of_files_go_as_a_feed_would_send_them(tmp_path: Path, kafka: Kafka) -> None:
+    topic = fresh(kafka, "letters-files")
+    found = [
+        letter(1, article(5, "Mended").encode(), source="a.xml"),
+        letter(2, b'<PMID Version="1">6</PMID>', source="a.xml"),
+        letter(3, b"<PubmedArticle/>", source="a.xml"),
+        letter(4, article(5, "Cut").encode(), source="a.xml", stage=Stage.READ),
+    ]
+    put_letters(tmp_path / "out", found, digest="0" * 64)
+    summary = replay(kafka, tmp_path / "out", topic)
+    assert (summary["sent"], summary["no_message"]) == (2, 2)
+    sent = [(x.key, x.value) for x in read_topic(kafka.bootstrap, topic)]
+    assert sent == [(b"5", to_message(Citation(5, title="Mended"))), (b"6", None)]
+    assert replay(kafka, tmp_path / "out", topic)["sent_before"] == 2
+
+
+def test_what_the_broker_does_not_take_is_told_and_not_marked(tmp_path: Path, kafka: Kafka) -> None:
+    access = KafkaAccess((kafka.bootstrap,))
+    create_topic(access, "letters-small", configs={"max.message.bytes": "2000"})
+    create_topic(access, "letters-compact", configs={"cleanup.policy": "compact"})
+    noise = os.urandom(5000)
+    put_letters(tmp_path / "out", [letter(1, b"{"), letter(2, noise, key=b"2"), letter(3, b"[")])
+    for _ in range(2):
+        found = replay(kafka, tmp_path / "out", "letters-small")
+        assert list(found["refused"]) == ["t/0/2"]
+    assert found["sent_before"] == 2
+    assert "takes 2,000, compressed" in found["refused"]["t/0/2"]
+    found = replay(kafka, tmp_path / "out", "letters-compact")
+    assert list(found["refused"]) == ["t/0/1", "t/0/3"]
+    assert "no key" in found["refused"]["t/0/1"]
+    assert found["sent"] == 1
+    assert replayed_from(read_topic(kafka.bootstrap, "letters-small")) == ["t/0/1", "t/0/3"]
+    assert replayed_from(read_topic(kafka.bootstrap, "letters-compact")) == ["t/0/2"]
+
+
+KILLED = """
+import os, signal, sys
+from pipelines import dead_letters_command
+from pipelines.letters import sending
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+count = int(sys.argv[1])
+if count < 0:
+    sending.record = kill
+else:
+    original = sending._Sender.send
+    def send(self, *args):
+        original(self, *args)
+        self.wait()
+        if len(self.sent) == count:
+            kill()
+    sending._Sender.send = send
+dead_letters_command.replay(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("after", [-1, 1, 3])
+def test_killed_between_sending_and_recording_each_is_sent_once(
+    tmp_path: Path, kafka: Kafka, after: int
+) -> None:
+    topic, out = fresh(kafka, f"letters-killed{after}", partitions=2), tmp_path / "out"
+    send(kafka, topic, [(b"9", good(9))])
+    put_letters(out, [letter(x, b"{", key=b"%d" % x) for x in range(1, 9)])
+    words = [str(out), f"--topic={topic}", f"--brokers={kafka.bootstrap}"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(after), *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    sent = 8 if after < 0 else after
+    assert len(replayed_from(read_topic(kafka.bootstrap, topic))) == sent
+    fresh_letter = letter(11, b"{")
+    put_letters(out, [fresh_letter])
+    found = replay(kafka, out, topic)
+    assert (found["recovered"], found["sent_before"], found["sent"]) == (sent, sent, 9 - sent)
+    expected = sorted([f"t/0/{x}" for x in range(1, 9)] + ["t/0/11"])
+    assert replayed_from(read_topic(kafka.bootstrap, topic)) == expected
+    found = replay(kafka, out, topic)
+    assert (found["recovered"], found["sent_before"], found["sent"]) == (0, 9, 0)
+    assert all(x.finished for x in Ledger(open_existing(str(out))).replays())
+
+
+def test_two_outputs_of_one_topic_do_not_take_each_others_replays_for_theirs(
+    tmp_path: Path, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = fresh(kafka, "letters-two-outputs")
+    for name in ("one", "two"):
+        put_letters(tmp_path / name, [letter(1, b"{")])
+    with monkeypatch.context() as cut:
+        cut.setattr("pipelines.letters.sending._send", fail)
+        with pytest.raises(OutputError):
+            replay(kafka, tmp_path / "one", topic)
+    assert replay(kafka, tmp_path / "two", topic)["sent"] == 1
+    found = replay(kafka, tmp_path / "one", topic)
+    assert (found["recovered"], found["sent"]) == (0, 1)
+
+
+def fail(*_: object) -> None:
+    raise OutputError("cut short")
+
+
+def test_two_replays_at_once_are_refused(tmp_path: Path, kafka: Kafka) -> None:
+    topic = fresh(kafka, "letters-at-once")
+    put_letters(tmp_path / "out", [letter(1, b"{")])
+    with (
+        Ledger(open_existing(str(tmp_path / "out"))).locked(),
+        pytest.raises(OutputError, match=r"another replay .* is running"),
+    ):
+        replay(kafka, tmp_path / "out", topic)
+    with open_output(str(tmp_path / "out"), block_size=5):  # a stream does not hinder it
+        assert replay(kafka, tmp_path / "out", topic)["sent"] == 1
+
+
+def test_a_ledger_that_is_damaged_is_one_line(tmp_path: Path, kafka: Kafka) -> None:
+    topic = fresh(kafka, "letters-damaged")
+    put_letters(tmp_path / "out", [letter(1, b"{")])
+    replay(kafka, tmp_path / "out", topic)
+    [path] = (tmp_path / "out" / FOLDER).iterdir()
+    whole = path.read_text()
+    for text in ("{", "[]", whole.replace('"format_version": 1', '"format_version": 2')):
+        path.write_text(text)
+        with pytest.raises(OutputError, match=re.escape(path.name)):
+            replay(kafka, tmp_path / "out", topic)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["out"], "give --topic NAME or --pipeline"),
+        (["out", "--topic=t", "--pipeline"], "give --topic NAME or --pipeline"),
+        (["out", "--topic=t"], "--topic needs --brokers"),
+        (["out", "--topic=t", "--brokers=x"], "HOST:PORT"),
+        (["out", "--pipeline", "--limit=0"], "--limit"),
+    ],
+)
+def test_a_wrong_option_is_one_line(words: list[str], part: str) -> None:
+    with pytest.raises(SettingsError, match="see `pubner dead-letters replay --help`") as raised:
+        dead_letters_command.replay(words)
+    assert part in str(raised.value)
+
+
+# Through the pipeline
+
+
+def break_json(patch: pytest.MonkeyPatch, pmid: int) -> None:
+    """Make the parser of messages refuse one PMID."""
+    parse = parse_message
+
+    def broken(data: bytes) -> Citation:
+        citation = parse(data)
+        if citation.pmid == pmid:
+            raise RecordError("a bug of ours")
+        return citation
+
+    patch.setattr(decoding, "parse_message", broken)
+
+
+def break_xml(patch: pytest.MonkeyPatch) -> None:
+    """Make the parser of PubMed XML refuse one in three."""
+    identity = xml_reader._identity
+
+    def broken(element: Any) -> tuple[int, int]:
+        pmid, version = identity(element)
+        if pmid % 3 == 0:
+            raise RecordError("a bug of ours")
+        return pmid, version
+
+    patch.setattr(xml_reader, "_identity", broken)
+
+
+def break_tagger(patch: pytest.MonkeyPatch) -> None:
+    """Make the tagger fail on some texts."""
+    tag = Tagger.annotate
+
+    def broken(self: Tagger, texts: Sequence[str]) -> Any:
+        if any(re.search(r"patient \d*4\b", text) for text in texts):
+            raise ValueError("a bug of ours")
+        return tag(self, texts)
+
+    patch.setattr(Tagger, "annotate", broken)
+
+
+def test_letters_of_a_file_become_citations_in_their_place(
+    tmp_path: Path, checkpoint: Path, other_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", [*articles(12), article("none"), *articles(3, 13)])
+    out, clean = tmp_path / "out", tmp_path / "clean"
+    with monkeypatch.context() as broken:
+        break_xml(broken)
+        break_tagger(broken)
+        summary = annotate([source], out, checkpoint, "--max-text-chars=60")
+    assert summary["dead_letters_by_stage"] == {"annotate": 2, "parse": 6}
+    words = ["--pipeline", f"--checkpoint={checkpoint}", "--threads=1"]
+    first = dead_letters("replay", out, *words, "--position=a.xml/0/3,a.xml/0/2")
+    assert (first["letters"], first["annotated"], first["failing"]) == (2, 2, 0)
+    found = dead_letters("replay", out, *words)
+    assert (found["letters"], found["annotated"], found["failing"]) == (6, 5, 1)
+    assert found["failing_by_stage"] == {"parse": 1}
+    check_output(out)
+    annotate([source], clean, checkpoint, "--max-text-chars=60")
+    assert all_rows(out) == all_rows(clean)
+
+    before = footers(out)
+    again = dead_letters("replay", out, *words)
+    assert (again["letters"], again["annotated"], again["blocks_written"]) == (1, 0, 0)
+    resumed = annotate([source], out, checkpoint, "--max-text-chars=60")
+    assert resumed["blocks_written_now"] == 0
+    assert footers(out) == before
+    assert footers(clean) == before
+    annotate([source], out, other_checkpoint)
+    annotate([source], clean, other_checkpoint)
+    assert all_rows(out) == all_rows(clean)
+
+
+def footers(root: Path) -> dict[int, Any]:
+    """Return the blocks' footers without revisions, into which the time of annotation goes."""
+    found = committed_blocks(open_existing(str(root)), "a.xml")
+    return {
+        start: (x.settings, x.checkpoint_id, x.records, x.last, x.complete, x.covered)
+        for start, x in found.items()
+    }
+
+
+def test_letters_of_a_topic_become_citations_in_their_place(
+    tmp_path: Path, kafka: Kafka, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, out = fresh(kafka, "letters-pipeline"), tmp_path / "out"
+    bad = (b"8", b"{")
+    send(kafka, topic, [(b"%d" % x, good(x)) for x in range(1, 8)] + [bad, (b"9", None)])
+    with monkeypatch.context() as broken:
+        break_json(broken, 7)
+        stream(kafka, topic, out, checkpoint)
+    before = rows(out, "citations", ignore=())
+    assert [x["offset"] for x in rows(out, "dead_letters")] == [6, 7]
+    words = ["--pipeline", f"--checkpoint={checkpoint}", "--threads=1"]
+    with monkeypatch.context() as broken:
+        break_json(broken, 7)
+        break_tagger(broken)
+        assert dead_letters("replay", out, *words)["blocks_written"] == 0
+    with monkeypatch.context() as broken:
+        broken.setattr(Tagger, "annotate", lambda self, texts: 1 / 0)
+        found = dead_letters("replay", out, *words)
+        assert found["failing_by_stage"] == {"annotate": 1, "parse": 1}
+    [still, _] = rows(out, "dead_letters")
+    assert (still["stage"], still["error_type"]) == ("annotate", "ZeroDivisionError")
+    assert (still["key"], still["payload"]) == (b"7", good(7))
+    assert still["headers"] == [("trace", b"\x01")]
+
+    found = dead_letters("replay", out, *words)
+    assert (found["annotated"], found["failing_by_stage"]) == (1, {"parse": 1})
+    check_output(out)
+    after = rows(out, "citations", ignore=())
+    assert [x for x in after if x["offset"] != 6] == before
+    assert [(x["offset"], x["pmid"]) for x in after][6] == (6, 7)
+    assert stream(kafka, topic, out, checkpoint)["blocks_written"] == 0
+
+
+def test_what_was_sent_to_a_topic_is_not_annotated_as_well(
+    tmp_path: Path, kafka: Kafka, checkpoint: Path
+) -> None:
+    topic = fresh(kafka, "letters-both")
+    put_letters(tmp_path / "out", [letter(1, MENDED)])
+    replay(kafka, tmp_path / "out", topic)
+    words = ["--pipeline", f"--checkpoint={checkpoint}", "--threads=1"]
+    found = dead_letters("replay", tmp_path / "out", *words)
+    assert (found["letters"], found["sent_before"], found["annotated"]) == (1, 1, 0)
+    assert dead_letters("replay", tmp_path / "out", *words, "--again")["annotated"] == 1
+
+
+def test_what_the_pipeline_refuses_before_it_writes(
+    tmp_path: Path,
+    checkpoint: Path,
+    other_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", articles(6))
+    out = tmp_path / "out"
+    with monkeypatch.context() as broken:
+        break_xml(broken)
+        annotate([source], out, checkpoint)
+    before = all_rows(out)
+
+    def refused(*words: str) -> str:
+        with pytest.raises(OutputError) as raised:
+            dead_letters_command.replay([str(out), "--pipeline", "--threads=1", *words])
+        return str(raised.value)
+
+    assert "was annotated with checkpoint" in refused(f"--checkpoint={other_checkpoint}")
+    with open_output(str(out), block_size=5):
+        assert "another run is writing" in refused(f"--checkpoint={checkpoint}")
+    assert all_rows(out) == before
+    assert hidden_files(out) == []
+
+
+def test_an_output_without_letters(tmp_path: Path, checkpoint: Path) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", articles(2))
+    annotate([source], tmp_path / "out", checkpoint)
+    assert dead_letters("list", tmp_path / "out")["total"] == 0
+    words = ["--pipeline", f"--checkpoint={checkpoint}"]
+    assert dead_letters("replay", tmp_path / "out", *words)["letters"] == 0

@@ -1,0 +1,184 @@
+"""The view of what counts now, against a plain reading of its rules."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.arrow import CITATIONS
+from schemas.newest import newest_sql
+from worker.readers.records import _SUFFIXES, detect_format
+
+Row = dict[str, Any]
+OLD, NEW = date(2020, 1, 1), date(2026, 1, 1)
+
+
+def row(
+    source: str,
+    offset: int,
+    *,
+    pmid: int = 1,
+    partition: int = 0,
+    version: int = 1,
+    revised: date | None = None,
+    deleted: bool = False,
+) -> Row:
+    return {
+        "pmid": pmid,
+        "pmid_version": version,
+        "status": "deleted" if deleted else "annotated",
+        "text": None if deleted else "A\nB",
+        "text_sha256": None if deleted else "x",
+        "retracted": False,
+        "date_revised": revised,
+        "year": None,
+        "mention_count": 0,
+        "truncated": False,
+        "checkpoint_id": "c",
+        "annotated_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "source": source,
+        "partition": partition,
+        "offset": offset,
+    }
+
+
+def place(found: Row) -> tuple[str, int, int]:
+    return (found["source"], found["partition"], found["offset"])
+
+
+def newest(rows: Sequence[Row]) -> list[Row]:
+    """Return what the view says of `rows`, by PMID."""
+    with duckdb.connect() as connection:
+        table = pa.Table.from_pylist(list(rows), schema=CITATIONS)
+        connection.register("citations", table)
+        # As a relation of Arrow's cannot stand in a view that is kept, make it a table.
+        connection.execute("CREATE TABLE kept AS SELECT * FROM citations")
+        connection.unregister("citations")
+        connection.execute("ALTER TABLE kept RENAME TO citations")
+        connection.execute(newest_sql())
+        cursor = connection.execute("SELECT * FROM newest_citations ORDER BY pmid")
+        assert [column[0] for column in cursor.description or ()] == CITATIONS.names
+        return [dict(zip(CITATIONS.names, values, strict=True)) for values in cursor.fetchall()]
+
+
+def expected(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
+    """Return the places of the rows that count, by PMID, as the rules read."""
+    found = []
+    for pmid in sorted({x["pmid"] for x in rows}):
+        logs: dict[object, list[Row]] = {}
+        for one in sorted((x for x in rows if x["pmid"] == pmid), key=place):
+            is_file = one["source"].endswith((".xml", ".jsonl.gz")) and one["partition"] == 0
+            logs.setdefault("files" if is_file else place(one)[:2], []).append(one)
+        alive: list[Row] = []
+        deletions: list[Row] = []
+        for log in logs.values():
+            last = max((i for i, x in enumerate(log) if x["status"] == "deleted"), default=-1)
+            if last == len(log) - 1:
+                deletions.append(log[-1])
+            alive += log[last + 1 :]
+        candidates = deletions or alive
+        best = max(
+            candidates,
+            key=lambda x: (x["date_revised"] or date.min, x["pmid_version"], *place(x)),
+        )
+        found.append(place(best))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rows", "winner"),
+    [
+        ([row("t", 0, revised=NEW), row("t", 1, revised=OLD)], ("t", 0, 0)),
+        ([row("t", 0), row("t", 1, revised=OLD)], ("t", 0, 1)),
+        ([row("t", 1), row("t", 0, revised=OLD)], ("t", 0, 0)),
+        ([row("t", 0, version=2), row("t", 1, version=1)], ("t", 0, 0)),
+        ([row("t", 0), row("t", 1)], ("t", 0, 1)),
+        # a deletion voids what was before it, however new, and not what comes behind it
+        ([row("t", 0, revised=NEW), row("t", 1, deleted=True)], ("t", 0, 1)),
+        (
+            [row("t", 0, revised=NEW), row("t", 1, deleted=True), row("t", 2, revised=OLD)],
+            ("t", 0, 2),
+        ),
+        # a later update file deletes, and a still later one makes anew
+        ([row("p1.xml", 5, revised=NEW), row("p2.xml", 0, deleted=True)], ("p2.xml", 0, 0)),
+        (
+            [row("p1.xml", 5, revised=NEW), row("p2.xml", 9, deleted=True), row("p3.xml", 0)],
+            ("p3.xml", 0, 0),
+        ),
+        # a deletion in one log holds whatever another log has
+        ([row("p1.xml", 0, revised=NEW), row("t", 7, deleted=True)], ("t", 0, 7)),
+        ([row("a", 0, deleted=True), row("b", 0, revised=NEW)], ("a", 0, 0)),
+        # a partition is a log of its own
+        ([row("t", 9, partition=1), row("t", 3, partition=0)], ("t", 1, 9)),
+    ],
+)
+def test_cases(rows: list[Row], winner: tuple[str, int, int]) -> None:
+    [found] = newest(rows)
+    assert place(found) == winner
+    assert expected(rows) == [winner]
+
+
+PLACES = st.tuples(
+    st.sampled_from(["p1.xml", "p2.xml", "q.jsonl.gz", "topic", "other"]),
+    st.integers(0, 1),
+    st.integers(0, 5),
+)
+ROWS = st.lists(
+    st.builds(
+        lambda at, pmid, version, revised, deleted: row(
+            at[0],
+            at[2],
+            pmid=pmid,
+            partition=at[1],
+            version=version,
+            revised=revised,
+            deleted=deleted,
+        ),
+        PLACES,
+        st.integers(1, 2),
+        st.integers(1, 2),
+        st.sampled_from([None, OLD, NEW]),
+        st.sampled_from([False, False, True]),
+    ),
+    unique_by=place,
+    max_size=14,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ROWS)
+def test_any_history(rows: list[Row]) -> None:
+    assert [place(x) for x in newest(rows)] == expected(rows)
+
+
+def test_over_the_files_of_an_output_with_the_mentions_joined(tmp_path: Path) -> None:
+    (tmp_path / "citations").mkdir()
+    rows = [row("t", 0), row("t", 1), row("t", 2, pmid=2), row("t", 3, pmid=2, deleted=True)]
+    for number, part in enumerate((rows[:2], rows[2:])):
+        table = pa.Table.from_pylist(part, schema=CITATIONS)
+        pq.write_table(table, tmp_path / "citations" / f"{number}.parquet")
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"CREATE VIEW citations AS SELECT * FROM read_parquet('{tmp_path}/citations/*.parquet')"
+        )
+        for _ in range(2):  # it may be made again
+            connection.execute(newest_sql())
+        found = connection.execute(
+            'SELECT pmid, status, "offset" FROM newest_citations ORDER BY pmid'
+        ).fetchall()
+    assert found == [(1, "annotated", 1), (2, "deleted", 3)]
+
+
+def test_every_format_of_files_is_known() -> None:
+    for suffix in _SUFFIXES:
+        for name in (f"p1{suffix}", f"P1{suffix.upper()}.GZ"):
+            detect_format(name)
+            rows = [row(name, 5), row(f"z{name}", 0, deleted=True), row(f"zz{name}", 0)]
+            assert [place(x) for x in newest(rows)] == [(f"zz{name}", 0, 0)]

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,7 +133,7 @@ def _name(words: Sequence[str]) -> str | None:
 def _publish(
     brokers: str,
     topic: str,
-    texts: Sequence[Mapping[str, object]] | object,
+    texts: Iterable[Mapping[str, object]],
     *,
     partitions: int = 1,
 ) -> None:
@@ -141,7 +141,7 @@ def _publish(
     admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1}})
     admin.close()
     producer = KafkaProducer(bootstrap_servers=brokers, compression_type="lz4", linger_ms=50)
-    for number, text in enumerate(texts):  # type: ignore[arg-type]
+    for number, text in enumerate(texts):
         message = {"schema_version": 1, **text}
         producer.send(topic, key=str(text["pmid"]).encode(), value=json.dumps(message).encode())
         if number % 20_000 == 19_999:
@@ -160,4 +160,4 @@ def _rate(output: str) -> float:
     table = ds.dataset(f"{output}/citations").to_table(columns=["annotated_at"])
     times = sorted(value.timestamp() for value in table["annotated_at"].to_pylist())
     after_first = sum(1 for value in times if value > times[0])
-    return after_first / (times[-1] - times[0])
+    return float(after_first / (times[-1] - times[0]))

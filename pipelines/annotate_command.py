@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.logs import quiet
 from schemas.errors import CheckpointError
 from worker.command import human_console, parse_settings, print_table, write_json
 
@@ -64,15 +65,8 @@ def _logging(*, verbose: bool) -> Iterator[None]:
         return
     # Beam's own logger stays silent to the process's end, when Beam says what it stops.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
-    root = logging.getLogger()
-    level, silent = root.level, logging.NullHandler()
-    root.addHandler(silent)
-    root.setLevel(logging.CRITICAL + 1)
-    try:
+    with quiet():
         yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(silent)
 
 
 def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> int:

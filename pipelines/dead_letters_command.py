@@ -1,11 +1,10 @@
 """`pubner dead-letters list`, `show` and `replay`: what a user sees of them."""
 
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.logs import quiet
 from schemas.errors import InputError
 from worker.command import human_console, parse_settings, print_table, write_json
 
@@ -37,7 +36,7 @@ def list_letters(argv: Sequence[str]) -> int:
     from pipelines.letters.ledger import Ledger
     from pipelines.output import open_existing
 
-    with _quiet():
+    with quiet():
         store = open_existing(settings.output)
         found = showing.list_letters(
             store,
@@ -72,7 +71,7 @@ def show(argv: Sequence[str]) -> int:
     from pipelines.letters.showing import describe_letter
     from pipelines.output import open_existing
 
-    with _quiet():
+    with quiet():
         store = open_existing(settings.output)
         letter = find_letter(store, settings.position)
         if letter is None:
@@ -109,26 +108,12 @@ def replay(argv: Sequence[str]) -> int:
         "of a file goes to a topic as `pubner feed` would send it.",
         positional="output",
     )
-    with _quiet():
+    with quiet():
         summary = _annotate(settings) if settings.pipeline else _send(settings)
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
     _print_summary(settings, summary)
     return 0
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' logs off standard error, where a user expects one clear line."""
-    root = logging.getLogger()
-    level, silent = root.level, logging.NullHandler()
-    root.addHandler(silent)
-    root.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(silent)
 
 
 def _send(settings: "ReplaySettings") -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """`pubner feed`: what a user sees of a run."""
 
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.logs import quiet
 from worker.command import human_console, parse_settings, print_table, write_json
 
 if TYPE_CHECKING:
@@ -33,22 +32,8 @@ def run(argv: Sequence[str]) -> int:
     settings = parse_settings(
         FeedSettings, argv, prog=PROG, description=DESCRIPTION, positional="inputs"
     )
-    with _quiet():
+    with quiet():
         return _feed(settings)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' logs off standard error, where a user expects one clear line."""
-    root = logging.getLogger()
-    level, silent = root.level, logging.NullHandler()
-    root.addHandler(silent)
-    root.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(silent)
 
 
 def _feed(settings: "FeedSettings") -> int:

@@ -72,6 +72,20 @@ def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterat
             logger.setLevel(level)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' logs off standard error, where a user expects one clear line."""
+    root = logging.getLogger()
+    level, silent = root.level, logging.NullHandler()
+    root.addHandler(silent)
+    root.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(silent)
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")
 

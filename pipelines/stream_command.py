@@ -1,5 +1,6 @@
 """`pubner stream`: annotate Kafka topics, up to their ends or without end."""
 
+import logging
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ def run(argv: Sequence[str]) -> int:
     from pipelines.stream_settings import StreamSettings
 
     settings = parse_settings(StreamSettings, words[:split], prog=PROG, description=DESCRIPTION)
+    if not settings.verbose:
+        # Beam's own logger stays silent to the process's end, when Beam says what it stops.
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     with logging_to(verbose=settings.verbose):
         return _stream(settings, words[split + 1 :], words)
 

@@ -92,8 +92,9 @@ class RangeReader:
             elif self._clock() - waiting_since > self._timeout_seconds:
                 raise InputError(
                     f"topic {wanted.topic!r}, partition {wanted.partition}: the broker gave "
-                    f"nothing at offset {cutter.position} for {self._timeout_seconds:g} s, and messages up "
-                    f"to {wanted.end} were expected; see to it, then give the command again"
+                    f"nothing at offset {cutter.position} for {self._timeout_seconds:g} s, and "
+                    f"messages up to {wanted.end} were expected; see to it, then give the command "
+                    "again"
                 )
             yield from cutter.add(records, position, waiting_since)
         yield from cutter.flush()

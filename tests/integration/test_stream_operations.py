@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -32,11 +33,11 @@ def stream(folder: Path, bootstrap: str, topic: str, *words: object) -> int:
     )
 
 
-def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
-    found: list[tuple[object, ...]] = duckdb.sql(
-        query.replace("OUT", str(folder / "out"))
-    ).fetchall()
-    return found
+def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    found = duckdb.sql(query.replace("OUT", str(folder / "out")))
+    assert found is not None
+    rows: list[tuple[Any, ...]] = found.fetchall()
+    return rows
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 150) -> None:

@@ -1,13 +1,14 @@
 """The request to end a running stream, through the place that all its workers reach: the output.
 
-Signals and pipes reach one process; the workers of a cluster are others. The command writes the
-run's name into a file of the output, and every reader looks at it now and then.
+Signals and pipes reach one process; the workers of a cluster are others. The command writes a
+request into a file of the output, and every reader looks at it now and then.
 """
 
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.store import is_local, local_path
+from pipelines.store import is_local, local_path, reporting
 from schemas.errors import OutputError
 
 if TYPE_CHECKING:
@@ -19,56 +20,65 @@ _LOOK_SECONDS = 2.0
 
 @dataclass(slots=True)
 class DrainSignal:
-    """Whether the run `run_id`, which writes to `output`, is asked to end.
+    """Whether the runs called `name`, which write to `output`, are asked to end.
 
-    Once it is, it stays so. A marker that names another run means nothing.
+    Once they are, it stays so, and `token` tells this request from others. A marker that calls
+    another name means nothing.
     """
 
     output: str
-    run_id: str
+    name: str
+    token: str = field(default="", init=False, compare=False)
     _looked: float = field(default=-_LOOK_SECONDS, init=False, compare=False)
-    _requested: bool = field(default=False, init=False, compare=False)
 
     def requested(self, now: float) -> bool:
-        """Return whether the run is to end; look at most every two seconds of the clock `now`."""
-        if not self._requested and now - self._looked >= _LOOK_SECONDS:
+        """Return whether to end; look at most every two seconds of the clock `now`."""
+        if not self.token and now - self._looked >= _LOOK_SECONDS:
             self._looked = now
-            self._requested = self._read() == self.run_id.encode()
-        return self._requested
+            name, _, token = self._read().decode("utf-8", "replace").partition("\n")
+            self.token = token if name == self.name else ""
+        return bool(self.token)
 
-    def request(self) -> None:
-        """Ask the run to end.
+    def request(self) -> str:
+        """Ask to end; return the token of this request.
 
         :raises OutputError: if the output cannot be written.
         """
         self.clear()
+        token = uuid.uuid4().hex
+        data = f"{self.name}\n{token}".encode()
         if is_local(self.output):
-            temporary = local_path(self.output) / f"{MARKER}.{self.run_id}"
-            temporary.write_bytes(self.run_id.encode())
-            temporary.replace(local_path(self.output) / MARKER)
+            marker = local_path(self.output) / MARKER
+            temporary = marker.with_name(f"{MARKER}.{token}")
+            with reporting("write", marker):
+                temporary.write_bytes(data)
+                temporary.replace(marker)
         else:
-            _objects(self.output).put(MARKER, self.run_id.encode(), over=None)
+            _objects(self.output).put(MARKER, data, over=None)
+        return token
 
     def clear(self) -> None:
         """Remove the marker, whomever it names."""
         if is_local(self.output):
-            (local_path(self.output) / MARKER).unlink(missing_ok=True)
+            marker = local_path(self.output) / MARKER
+            with reporting("remove", marker):
+                marker.unlink(missing_ok=True)
         else:
             _objects(self.output).remove(MARKER)
 
     def __getstate__(self) -> tuple[str, str]:
-        return self.output, self.run_id
+        return self.output, self.name
 
     def __setstate__(self, state: tuple[str, str]) -> None:
-        self.output, self.run_id = state
-        self._looked, self._requested = -_LOOK_SECONDS, False
+        self.output, self.name = state
+        self.token, self._looked = "", -_LOOK_SECONDS
 
     def _read(self) -> bytes:
         try:
             if is_local(self.output):
                 return (local_path(self.output) / MARKER).read_bytes()
             stored = _objects(self.output).get(MARKER)
-        except (FileNotFoundError, OutputError):
+        except (OSError, OutputError):
             return b""  # a store that is away now is asked again two seconds later
         return b"" if stored is None else stored.data
 

@@ -46,7 +46,11 @@ class FlinkCluster:
             sleep(_LOOK_SECONDS)
         trigger = self._call(f"/jobs/{job}/stop", {"drain": False})["request-id"]
         while clock() < until:
-            answer = self._call(f"/jobs/{job}/savepoints/{trigger}")
+            try:
+                answer = self._call(f"/jobs/{job}/savepoints/{trigger}")
+            except PubnerError:  # it may be under way all the same
+                sleep(_LOOK_SECONDS)
+                continue
             if answer["status"]["id"] == "COMPLETED":
                 operation = answer["operation"]
                 if "location" in operation:

@@ -61,6 +61,8 @@ def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterat
     # By a filter, not by levels: the code that connects to Kafka sets these for itself.
     handler.addFilter(lambda record: verbose or record.name.split(".")[0] not in _LOUD)
     levels = {logger: logger.level for logger in (root, ours)}
+    for name in _LOUD if verbose else ():
+        logging.getLogger(name).setLevel(logging.NOTSET)
     root.addHandler(handler)
     root.setLevel(logging.INFO if verbose else logging.ERROR)
     ours.setLevel(logging.INFO)

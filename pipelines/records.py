@@ -34,7 +34,8 @@ class ReadBlock:
 
     In a stream the element is a part of a block: `coverage` is the half-open interval of offsets
     that were read for it, gaps included, and `base` the offset where this run began to read the
-    partition. `drained` names the run that reads no more of the partition. In batch `coverage` is
+    partition. `drained` is the token of the
+    request that ended the reading of the partition. In batch `coverage` is
     None.
     """
 

@@ -77,7 +77,7 @@ class RunnerChoice:
     @property
     def ends_unbounded(self) -> bool:
         """Whether the runner can run a stream without end, and end it on request."""
-        return self.name != DIRECT
+        return self.name in (PRISM, FLINK, DATAFLOW)
 
     @property
     def ends_drained(self) -> bool:

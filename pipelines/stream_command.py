@@ -49,8 +49,8 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
     from pipelines.stream_plan import find_topics
     from pipelines.stream_run import StreamJobs, run_unbounded, run_until_caught_up
 
-    run_id = uuid.uuid4().hex
-    job = StreamJob(f"pubner-stream-{settings.group}-{run_id[:8]}", settings.until_caught_up)
+    name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
+    job = StreamJob(name, settings.until_caught_up)
     choice = choose_runner(settings.runner, beam_arguments, prog=PROG, stream=job)
     if not settings.until_caught_up and not choice.ends_unbounded:
         raise SettingsError(
@@ -60,10 +60,13 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
     checkpoints, checkpoint_id = check_checkpoints(settings.checkpoint)
     access = settings.access(remote=not choice.in_process)
     topics = find_topics(access, settings.topic)
+    if settings.dead_letter_topic is not None:
+        find_topics(access, [settings.dead_letter_topic])
     with open_output(
         settings.output, block_size=settings.block_size, sources=topics.digests
     ) as store:
-        drain = DrainSignal(settings.output, run_id)
+        # By the group: what a savepoint holds must still know the request of the run after it.
+        drain = DrainSignal(settings.output, settings.group)
         drain.clear()
         jobs = StreamJobs(
             settings, access, topics, checkpoints, checkpoint_id, store, choice, drain
@@ -100,17 +103,18 @@ def _summary(
     settings: "StreamSettings", report: "StreamReport", checkpoint_id: str
 ) -> dict[str, Any]:
     counters = report.counters
+    known = bool(counters) or report.caught_up
     return {
         "topics": list(settings.topic),
         "group": settings.group,
         "output": settings.output,
         "checkpoint_id": checkpoint_id,
         "caught_up": report.caught_up,
-        "records": counters.get("records", 0),
+        "records": counters.get("records", 0) if known else None,
         "citations": counters.get("citations", 0),
         "mentions": counters.get("mentions", 0),
         "dead_letters": sum(n for x, n in counters.items() if x.startswith("dead_letters_")),
-        "blocks_written": counters.get("blocks", 0),
+        "parts_written": counters.get("blocks", 0),
         "seconds": round(report.seconds, 3),
         "savepoint": report.savepoint,
         "counters": dict(sorted(counters.items())),
@@ -124,7 +128,7 @@ def _print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
         ("citations", f"{summary['citations']:,}", "annotated, deleted or without text"),
         ("mentions", f"{summary['mentions']:,}", ""),
         ("dead letters", f"{summary['dead_letters']:,}", ""),
-        ("blocks written", f"{summary['blocks_written']:,}", ""),
+        ("parts written", f"{summary['parts_written']:,}", "of blocks"),
         ("seconds", f"{summary['seconds']:,.1f}", "in all"),
         ("output", "", settings.output),
     ]

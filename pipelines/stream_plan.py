@@ -1,7 +1,7 @@
 """What a stream has to do: which topics, from where, up to where, and what is in place already."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from kafka import TopicPartition
 
@@ -51,6 +51,8 @@ def find_topics(access: KafkaAccess, names: Iterable[str]) -> Topics:
     :raises PubnerError: if the broker does not answer or a topic is not there.
     """
     cluster: Cluster = describe(access, list(names))
+    for name in cluster.topics:
+        file_name(BlockKey(name, 0, 0))
     return Topics(
         digests={name: cluster.input_digest(name) for name in cluster.topics},
         partitions=tuple(
@@ -87,6 +89,15 @@ def find_positions(
 def plan_ranges(positions: Positions, topics: Topics, *, block_size: int) -> list[OffsetRange]:
     """Return what is to be read, block by block."""
     return ranges_to_read(positions.places, positions.ends, topics.digests, block_size=block_size)
+
+
+def with_bases(ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
+    """Return ranges that one pipeline reads, each with where it begins to read the partition."""
+    bases: dict[tuple[str, int], int] = {}
+    for wanted in ranges:
+        place = (wanted.topic, wanted.partition)
+        bases[place] = min(bases.get(place, wanted.begin), wanted.begin)
+    return [replace(x, base=bases[(x.topic, x.partition)]) for x in ranges]
 
 
 def find_in_place(

@@ -14,6 +14,7 @@ from types import FrameType
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.runner import PipelineResult, PipelineState
+from kafka import TopicPartition
 
 from pipelines.drain import DrainSignal
 from pipelines.flink import FlinkCluster
@@ -43,11 +44,13 @@ from pipelines.stream_plan import (
     Topics,
     find_in_place,
     find_positions,
+    find_topics,
     plan_ranges,
+    with_bases,
 )
 from pipelines.stream_settings import StreamSettings
 from pipelines.writer import BlockWriter
-from schemas.errors import PubnerError
+from schemas.errors import BrokerError, PubnerError
 
 _LOOK_SECONDS = 0.5
 _REPORT_SECONDS = 10.0
@@ -86,7 +89,8 @@ class StreamJobs:
     def unbounded(self, monitor: Monitor) -> beam.Pipeline:
         """Return the pipeline that reads without end."""
         pipeline = make_pipeline(self.choice)
-        source = KafkaSource(self._reading(), self.drain, shares=len(self.topics.partitions))
+        shares = len(self.topics.partitions)
+        source = KafkaSource(self._reading(), self.drain, shares, monitor)
         self._annotate(read_stream(pipeline, source), (), monitor)
         return pipeline
 
@@ -107,7 +111,13 @@ class StreamJobs:
         return pipeline
 
     def in_place(self, wanted: OffsetRange) -> WrittenBlock | None:
-        """Return the note of a range that is in place already."""
+        """Return the note of a range that is in place already.
+
+        None, so that it is done again, where dead letters also go to a topic: whether they did is
+        not known.
+        """
+        if self.settings.dead_letter_topic is not None:
+            return None
         return find_in_place(
             self.store,
             wanted,
@@ -185,7 +195,7 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
         for start in range(0, len(ranges), size):
             if stop.is_set():
                 break
-            found = [(wanted, jobs.in_place(wanted)) for wanted in ranges[start : start + size]]
+            found = [(x, jobs.in_place(x)) for x in with_bases(ranges[start : start + size])]
             missing = [wanted for wanted, note in found if note is None]
             in_place = [note for _, note in found if note is not None]
             with open_desk(time.monotonic) as desk:
@@ -269,32 +279,46 @@ class _Watch:
         address = self.jobs.choice.flink_rest
         if address is not None:
             cluster = FlinkCluster(address)
-            name = str(self.jobs.choice.options.get_all_options().get("job_name"))
-            job = cluster.find_job(name)
-            if job is not None:
-                log("stopping with a savepoint", flink_job=job)
-                return cluster.stop_with_savepoint(job, timeout_seconds=_SAVEPOINT_SECONDS)
+            job = self._find_job(cluster)
+            if job is None:
+                return None
+            log("stopping with a savepoint", flink_job=job)
+            return cluster.stop_with_savepoint(job, timeout_seconds=_SAVEPOINT_SECONDS)
         log("draining: what was read is finished, nothing more is read")
-        self.jobs.drain.request()
+        token = self.jobs.drain.request()
         if not self.jobs.choice.ends_drained:
-            self._wait_until_drained()
+            self._wait_until_drained(drained_note(token))
         return None
 
-    def _wait_until_drained(self) -> None:
-        """Return when the last commits of every partition are made; then end the idle job."""
-        note = drained_note(self.jobs.drain.run_id)
-        access, partitions = self.jobs.access, self.jobs.topics.partitions
-        while not PipelineState.is_terminal(self.result.state):
-            client = consumer(access, group=self.jobs.settings.group)
-            try:
-                with reporting(access, f"read the offsets of group {self.jobs.settings.group!r}"):
-                    notes = committed_notes(client, partitions)
-            finally:
-                client.close()
-            if all(found == note for found in notes.values()):
-                self.drained = True
-                return
+    def _find_job(self, cluster: FlinkCluster) -> str | None:
+        """Return the id of our job, once the cluster knows it; None if the job ended before."""
+        name = str(self.jobs.choice.options.get_all_options().get("job_name"))
+        while (job := cluster.find_job(name)) is None:
+            if PipelineState.is_terminal(self.result.state):
+                return None
             time.sleep(_LOOK_SECONDS)
+        return job
+
+    def _wait_until_drained(self, note: str) -> None:
+        """Return when the last commits of every partition are made; then end the idle job."""
+        while not PipelineState.is_terminal(self.result.state):
+            try:
+                if all(found == note for found in self._notes().values()):
+                    self.drained = True
+                    return
+            except BrokerError as error:
+                log("the broker does not answer, trying again", error=str(error))
+            time.sleep(_LOOK_SECONDS)
+
+    def _notes(self) -> Mapping[TopicPartition, str]:
+        access, group = self.jobs.access, self.jobs.settings.group
+        partitions = find_topics(access, self.jobs.settings.topic).partitions
+        client = consumer(access, group=group)
+        try:
+            with reporting(access, f"read the offsets of group {group!r}"):
+                return committed_notes(client, partitions)
+        finally:
+            client.close()
 
     def _report(self) -> None:
         now = time.monotonic()
@@ -306,18 +330,18 @@ class _Watch:
             positions = find_positions(
                 self.jobs.access,
                 settings.group,
-                self.jobs.topics,
+                find_topics(self.jobs.access, settings.topic),
                 block_size=1,
                 read_committed=settings.read_committed,
             )
         except PubnerError as error:
             log("the broker does not answer", error=str(error))
             return
-        log("progress", lag=positions.lag, committed=sum(positions.places.values()))
+        log("progress", lag=positions.lag, partitions=len(positions.places))
 
 
 @contextmanager
-def stopping(request: Callable[[], None]) -> Iterator[threading.Event]:
+def stopping(request: Callable[[], object]) -> Iterator[threading.Event]:
     """Turn SIGINT and SIGTERM into `request`; a second one ends the process at once.
 
     The event that is given is set by the first.
@@ -330,7 +354,14 @@ def stopping(request: Callable[[], None]) -> Iterator[threading.Event]:
             os._exit(128 + number)
         seen.set()
         # Not in the handler: a request may write a file, and what it interrupts may hold a lock.
-        threading.Thread(target=request, name="pubner-stop", daemon=True).start()
+        threading.Thread(target=ask, name="pubner-stop", daemon=True).start()
+
+    def ask() -> None:
+        try:
+            request()
+        except PubnerError as error:
+            seen.clear()
+            log("cannot ask the run to end, ask again", error=str(error))
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, on_signal) for number in numbers}

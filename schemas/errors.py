@@ -20,7 +20,14 @@ class RecordError(PubnerError):
 
 
 class BrokerError(PubnerError):
-    """A Kafka broker that cannot be reached, refuses what is asked, or does not answer."""
+    """A Kafka broker that cannot be reached, refuses what is asked, or does not answer.
+
+    `permanent` says that trying again cannot help.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
 
 
 class CheckpointError(PubnerError):

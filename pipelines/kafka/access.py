@@ -245,7 +245,7 @@ def _connect(make: Callable[..., T], access: KafkaAccess, arguments: dict[str, A
                     failure = gravest([explain(x, access) for x in causes or [error]])
         patience *= 2
         if failure.permanent or time.monotonic() >= deadline:
-            raise BrokerError(f"{access}: {failure.reason}")
+            raise BrokerError(f"{access}: {failure.reason}", permanent=failure.permanent)
         time.sleep(_PAUSE_SECONDS)
 
 

@@ -4,9 +4,8 @@ Everything else reads; only this step, which sees one partition at a time and ke
 Beam's state, tells the group how far it is.
 """
 
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -20,14 +19,10 @@ from kafka import KafkaConsumer, TopicPartition
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.failures import reporting
 from pipelines.kafka.progress import Progress
-from pipelines.kafka.topics import commit
+from pipelines.kafka.retrying import retry
+from pipelines.kafka.topics import commit, committed_offsets
 from pipelines.metrics import count, gauge
 from pipelines.records import WrittenBlock
-from schemas.errors import PubnerError
-
-_LOGGER = logging.getLogger(__name__)
-_TRIES_SECONDS = 120.0
-_PAUSE_SECONDS = 2.0
 
 _PROGRESS_PARAMETER: Any = beam.DoFn.StateParam(
     ReadModifyWriteStateSpec("progress", StrUtf8Coder())
@@ -40,14 +35,14 @@ Place = tuple[str, int]
 class CommitOffsets(beam.DoFn):
     """Commits the contiguous prefix of what was put in place, by topic and partition.
 
-    A broker that is away is tried again for two minutes; then the bundle fails, and the runner
-    repeats it.
+    A broker that is away is waited for. The group's offset never goes back.
     """
 
     def __init__(self, access: KafkaAccess, group: str) -> None:
         self.access = access
         self.group = group
         self._consumer: KafkaConsumer | None = None
+        self._known: dict[TopicPartition, int] = {}
 
     def process(
         self,
@@ -61,18 +56,34 @@ class CommitOffsets(beam.DoFn):
         known = state.read()
         before = Progress.from_json(known) if known else Progress(written.base)
         after = before.cover(*written.coverage)
+        partition = TopicPartition(topic, number)
+        done = max(after.committed, self._committed(partition))
         gauge(f"in_place.{topic}.{number}", after.prefix)
         ends = bool(written.drained) and not after.pending
-        if after.prefix > after.committed or ends:
-            note = drained_note(written.drained) if ends else ""
-            self._commit(TopicPartition(topic, number), after.prefix, note)
-            after = Progress(after.prefix, after.pending, after.prefix)
-            yield topic, number, after.prefix
+        if after.prefix > max(done, written.base) or ends:
+            # Never back: what lies before the group's offset is in place already.
+            offset = max(after.prefix, done)
+            self._commit(partition, offset, drained_note(written.drained) if ends else "")
+            after = Progress(after.prefix, after.pending, offset)
+            yield topic, number, offset
         state.write(after.to_json())
 
     def teardown(self) -> None:
         """Close the consumer."""
         self._close()
+
+    def _committed(self, partition: TopicPartition) -> int:
+        """Return what the group has committed, as this process knows it; -1 for nothing."""
+
+        def ask() -> None:
+            client = self._client()
+            with reporting(self.access, f"read the offsets of group {self.group!r}"):
+                found = committed_offsets(client, [partition])
+            self._known[partition] = found.get(partition, -1)
+
+        if partition not in self._known:
+            retry(ask, before_again=self._close, sleep=time.sleep)
+        return self._known[partition]
 
     def _commit(self, partition: TopicPartition, offset: int, note: str) -> None:
         def action() -> None:
@@ -80,12 +91,8 @@ class CommitOffsets(beam.DoFn):
             with reporting(self.access, f"commit offsets of group {self.group!r}"):
                 commit(client, {partition: offset}, note=note)
 
-        retry(
-            action,
-            before_again=self._close,
-            clock=time.monotonic,
-            sleep=time.sleep,
-        )
+        retry(action, before_again=self._close, sleep=time.sleep)
+        self._known[partition] = offset
         count("commits")
 
     def _client(self) -> KafkaConsumer:
@@ -99,30 +106,6 @@ class CommitOffsets(beam.DoFn):
             self._consumer = None
 
 
-def drained_note(run_id: str) -> str:
-    """Return the note of the last commit of a run that was drained."""
-    return f"pubner drained {run_id}"
-
-
-def retry(
-    action: Callable[[], None],
-    *,
-    before_again: Callable[[], None],
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> None:
-    """Do `action`, again and again for two minutes where the broker fails it.
-
-    :raises PubnerError: the last failure.
-    """
-    until = clock() + _TRIES_SECONDS
-    while True:
-        try:
-            action()
-            return
-        except PubnerError as error:
-            if clock() >= until:
-                raise
-            _LOGGER.warning("offsets are not committed yet, trying again: %s", error)
-        before_again()
-        sleep(_PAUSE_SECONDS)
+def drained_note(token: str) -> str:
+    """Return the note of the last commit of a partition that was drained."""
+    return f"pubner drained {token}"

@@ -1,18 +1,24 @@
 """The topic that dead letters also go to, where the user names one."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from pipelines.kafka.access import KafkaAccess, close_producer, producer
 from pipelines.kafka.failures import reporting
+from pipelines.kafka.retrying import retry
 from schemas.records import DeadLetter
 
 _SEND_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
-_TRUNCATED = ("pubner-letter-truncated", b"over the broker's limit; the output holds the bytes")
+_TRUNCATED = (
+    "pubner-letter-truncated",
+    b"over the broker's limit; the output holds the bytes and headers",
+)
 
 
 @dataclass(slots=True)
@@ -33,9 +39,8 @@ class DeadLetterTopic:
 
         :raises PubnerError: if it does not take them.
         """
-        with reporting(self.access, f"send dead letters to topic {self.topic!r}"):
-            for letter in letters:
-                self._send(letter)
+        for letter in letters:
+            retry(partial(self._report, letter), before_again=self.close, sleep=time.sleep)
 
     def close(self) -> None:
         """Close the producer."""
@@ -43,19 +48,23 @@ class DeadLetterTopic:
             close_producer(self._producer, seconds=_CLOSE_SECONDS)
             self._producer = None
 
+    def _report(self, letter: DeadLetter) -> None:
+        with reporting(self.access, f"send dead letters to topic {self.topic!r}"):
+            self._send(letter)
+
     def _send(self, letter: DeadLetter) -> None:
         """Send one letter; of one over the broker's limit the output alone holds the bytes."""
+        ours = letter_headers(letter)
         try:
-            self._deliver(letter, letter.payload)
+            self._deliver(letter.key, letter.payload, [*letter.headers, *ours])
         except MessageSizeTooLargeError:
-            self._deliver(letter, b"", _TRUNCATED)
+            self._deliver(letter.key, b"", [*ours, _TRUNCATED])
 
-    def _deliver(self, letter: DeadLetter, value: bytes, *more: tuple[str, bytes]) -> None:
+    def _deliver(self, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         if self._producer is None:
             self._producer = producer(self.access)
-        headers = [*letter.headers, *letter_headers(letter), *more]
         try:
-            sent = self._producer.send(self.topic, key=letter.key, value=value, headers=headers)
+            sent = self._producer.send(self.topic, key=key, value=value, headers=headers)
             sent.get(timeout=_SEND_SECONDS)
         except KafkaError:
             self.close()  # an idempotent producer that was refused once refuses all that follows

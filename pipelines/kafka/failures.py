@@ -39,7 +39,8 @@ def reporting(access: "KafkaAccess", action: str) -> Iterator[None]:
         yield
     except errors.KafkaError as error:
         failure = explain(error, access)
-        raise BrokerError(f"{access}: cannot {action}: {failure.reason}") from error
+        message = f"{access}: cannot {action}: {failure.reason}"
+        raise BrokerError(message, permanent=failure.permanent) from error
 
 
 def explain(error: BaseException, access: "KafkaAccess") -> Failure:

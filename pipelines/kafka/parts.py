@@ -34,7 +34,7 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...  # noqa: D102
 
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RawPart:
     With records, the stretch lies in the block `key`. Without any it is a gap, and may be longer.
     `base` is the offset at which this run began to read the partition; `input_digest` names the
     topic as the footers do; `timestamp` is that of the oldest record, in milliseconds, or -1.
-    `drained` names the run that ends here: the last part of a partition, empty, when it is drained.
+    `drained`, in a partition's last and empty part, is the token of the request that ends it.
     """
 
     key: BlockKey
@@ -83,8 +83,8 @@ class PartCutter:
     input_digest: str
     base: int
     begin: int
+    opened_at: float | None = None
     position: int = field(init=False)
-    opened_at: float | None = field(default=None, init=False)
     _records: list[RawRecord] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
 
@@ -103,7 +103,9 @@ class PartCutter:
                 yield from self._close_through(record.offset)
             value = record.value
             self._records.append(
-                RawRecord(record.offset, record.timestamp, record.key, value, tuple(record.headers))
+                RawRecord(
+                    record.offset, record.timestamp, record.key, value, _headers(record.headers)
+                )
             )
             self.position = record.offset + 1
             self._bytes += len(value) if value is not None else 0
@@ -120,9 +122,9 @@ class PartCutter:
         if self.position > self.begin:
             yield self._close(self.position)
 
-    def last(self, run_id: str) -> RawPart:
-        """Return the part that says that the run `run_id` reads no more, behind all others."""
-        return replace(self._close(self.position), drained=run_id)
+    def last(self, token: str) -> RawPart:
+        """Return the part that says, behind all others, that the drain `token` is done here."""
+        return replace(self._close(self.position), drained=token)
 
     @property
     def oldest(self) -> int | None:
@@ -157,3 +159,8 @@ class PartCutter:
         self.opened_at = None
         self._records, self._bytes = [], 0
         return part
+
+
+def _headers(headers: Sequence[tuple[str, bytes | None]]) -> tuple[tuple[str, bytes], ...]:
+    """Return a message's headers; a null value is kept as no bytes."""
+    return tuple((name, value or b"") for name, value in headers)

@@ -4,10 +4,15 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.errors import (
+    CorruptRecordError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 
 from pipelines.kafka.parts import Record
 from pipelines.metrics import count
+from schemas.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -19,12 +24,20 @@ def poll(
 
     Where retention has removed the offset to read next, the reading goes on at the log's start,
     and the offsets between, which nobody can read any more, are counted as `offsets_removed`.
+
+    :raises InputError: if a batch is corrupt, or an offset lies behind the end of its partition.
     """
     try:
         return dict(client.poll(timeout_ms=timeout_ms, max_records=max_records))
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
         _go_on_at_the_start(client, error)
         return {}
+    except CorruptRecordError as error:
+        places = ", ".join(f"{x.topic}/{x.partition}" for x in sorted(client.assignment()))
+        raise InputError(
+            f"a message batch among {places} is corrupt or breaks Kafka's protocol ({error}); "
+            "move the group's offset past it with Kafka's own tools, or have it sent anew"
+        ) from error
 
 
 def _go_on_at_the_start(client: KafkaConsumer, error: Exception) -> None:
@@ -46,4 +59,7 @@ def _go_on_at_the_start(client: KafkaConsumer, error: Exception) -> None:
             client.seek(partition, first[partition])
             moved += 1
     if not moved:
-        raise error
+        raise InputError(
+            f"an offset to read next lies behind the end of its partition ({error}); was the topic "
+            "cut off or made anew? Set the group's offsets with Kafka's own tools"
+        ) from error

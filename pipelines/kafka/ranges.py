@@ -7,6 +7,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from pipelines.blocks import block_start
 from pipelines.kafka.access import KafkaAccess, consumer
+from pipelines.kafka.failures import reporting
 from pipelines.kafka.parts import PartCutter, RawPart
 from pipelines.kafka.polling import poll
 from schemas.errors import InputError
@@ -71,6 +72,10 @@ class RangeReader:
 
         :raises InputError: if the broker gives nothing for the set time.
         """
+        with reporting(self._access, f"read topic {wanted.topic!r}"):
+            yield from self._read(wanted)
+
+    def _read(self, wanted: OffsetRange) -> Iterator[RawPart]:
         partition = TopicPartition(wanted.topic, wanted.partition)
         client = self._open(partition, wanted.begin)
         cutter = PartCutter(

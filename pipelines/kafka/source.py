@@ -19,19 +19,26 @@ from kafka import KafkaConsumer, TopicPartition
 from pipelines.blocks import block_start
 from pipelines.drain import DrainSignal
 from pipelines.kafka.access import KafkaAccess, consumer
+from pipelines.kafka.failures import reporting
 from pipelines.kafka.parts import PartCutter, RawPart
 from pipelines.kafka.polling import poll
+from pipelines.kafka.retrying import retry
 from pipelines.kafka.topics import begin_offsets, committed_offsets
 from pipelines.metrics import gauge
+from pipelines.monitor import Monitor
 
-_WAIT_MS = 250
+_WAIT_MS = 100
 """How long one poll waits for messages before the reader says that there are none now."""
+_READ_SECONDS = 1.0
+"""How long the reader reads on at most before it says so where no part is complete."""
 _DISCOVERY_SECONDS = 20.0
 _LAG_SECONDS = 1.0
-_MOST_SPLITS = 64
+_MOST_SHARES = 8
+"""Readers of a run, at most: each takes its turn, and one reads several partitions."""
 
-Place = tuple[int, int]
-"""Of a partition: where its next part begins, and where this run began to read it."""
+Place = tuple[int, int, float]
+"""Of a partition: where its next part begins, where this run began to read it, and when that part
+began to hold something, in seconds since 1970; 0 while it holds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,10 @@ class KafkaMarkCoder(Coder):
     def decode(self, encoded: bytes) -> KafkaMark:
         """Return the mark of some bytes."""
         return KafkaMark(
-            {TopicPartition(row[0], row[1]): (row[2], row[3]) for row in json.loads(encoded)}
+            {
+                TopicPartition(topic, number): (begin, base, opened)
+                for topic, number, begin, base, opened in json.loads(encoded)
+            }
         )
 
     def is_deterministic(self) -> bool:
@@ -87,12 +97,13 @@ class KafkaSource(UnboundedSource):
     reading: Reading
     drain: DrainSignal
     shares: int
+    monitor: Monitor = Monitor()  # noqa: RUF009 - a frozen record that nobody listens to
     index: int = 0
     count: int = 1
 
     def split(self, desired_num_splits: int, options: object = None) -> list["KafkaSource"]:  # noqa: ARG002
         """Return one source for each share of the partitions."""
-        count = max(1, min(self.shares, _MOST_SPLITS))
+        count = max(1, min(self.shares, _MOST_SHARES))
         return [replace(self, index=index, count=count) for index in range(count)]
 
     def create_reader(
@@ -102,7 +113,7 @@ class KafkaSource(UnboundedSource):
     ) -> "KafkaReader":
         """Return a reader that begins at the mark, or without one at the group's offsets."""
         places = checkpoint_mark.places if isinstance(checkpoint_mark, KafkaMark) else {}
-        return KafkaReader(self, places, clock=time.monotonic)
+        return KafkaReader(self, places, clock=time.time)
 
     def get_checkpoint_mark_coder(self) -> Coder:
         """Return the coder of marks."""
@@ -118,7 +129,7 @@ class KafkaReader(UnboundedReader):
     """Reads one share of the partitions with one consumer.
 
     Memory is bounded by the consumer's fetch buffers and one open part a partition. `clock` gives
-    seconds from any origin.
+    seconds since 1970: when a part is due must hold for whoever reads on in our place.
     """
 
     def __init__(
@@ -143,22 +154,34 @@ class KafkaReader(UnboundedReader):
 
     def start(self) -> bool:
         """Connect, take the partitions' places, and read the first part if there is one."""
+        with self._source.monitor.watching():
+            retry(self._connect, before_again=self.close, sleep=time.sleep)
+        return self.advance()
+
+    def _connect(self) -> None:
         self._consumer = consumer(
             self._reading.access,
             group=self._reading.group,
             read_committed=self._reading.read_committed,
         )
-        return self.advance()
 
     def advance(self) -> bool:
         """Read on until a part is complete or due; False where there is none now."""
-        if not self._ready and not self._drained:
-            self._discover()
-            self._poll()
-            self._flush()
-            self._report_lag()
+        with self._source.monitor.watching():
+            self._read_on()
         self._current = self._ready.popleft() if self._ready else None
         return self._current is not None
+
+    def _read_on(self) -> None:
+        until = self._clock() + _READ_SECONDS
+        while not self._ready and not self._drained:
+            with reporting(self._reading.access, "read the topics"):
+                self._discover()
+                self._poll()
+            self._flush()
+            self._report_lag()
+            if self._caught_up or self._clock() >= until:
+                return
 
     def get_current(self) -> RawPart:
         """Return the part that was read last."""
@@ -192,9 +215,10 @@ class KafkaReader(UnboundedReader):
         """Return where the first part that was not given out begins, for each partition."""
         places = dict(self._places)
         for partition, cutter in self._cutters.items():
-            places[partition] = (cutter.begin, cutter.base)
+            places[partition] = (cutter.begin, cutter.base, cutter.opened_at or 0.0)
         for part in reversed(self._ready):
-            places[TopicPartition(part.key.source, part.key.partition)] = (part.begin, part.base)
+            partition = TopicPartition(part.key.source, part.key.partition)
+            places[partition] = (part.begin, part.base, places[partition][2])
         return KafkaMark(places)
 
     def close(self) -> None:
@@ -222,7 +246,7 @@ class KafkaReader(UnboundedReader):
             client, [x for x in new if x not in self._places], self._reading.block_size
         )
         for partition in new:
-            begin, base = places[partition]
+            begin, base, opened = places[partition]
             self._cutters[partition] = PartCutter(
                 topic=partition.topic,
                 partition=partition.partition,
@@ -230,6 +254,7 @@ class KafkaReader(UnboundedReader):
                 input_digest=self._reading.topics[partition.topic],
                 base=base,
                 begin=begin,
+                opened_at=opened or None,
             )
         client.assign(sorted(self._cutters))
         for partition in new:
@@ -255,7 +280,7 @@ class KafkaReader(UnboundedReader):
             if opened is not None and (drain or now - opened >= self._reading.flush_seconds):
                 self._ready.extend(cutter.flush())
         if drain and not self._drained:
-            self._ready.extend(x.last(self._source.drain.run_id) for x in self._cutters.values())
+            self._ready.extend(x.last(self._source.drain.token) for x in self._cutters.values())
         self._drained = drain
 
     def _report_lag(self) -> None:
@@ -300,8 +325,10 @@ def first_place(committed: int | None, log_start: int, block_size: int) -> int:
 
 def _place(committed: int | None, log_start: int, block_size: int) -> Place:
     begin = first_place(committed, log_start, block_size)
-    return begin, begin
+    return begin, begin, 0.0
 
 
 def _timestamp(milliseconds: int) -> Timestamp:
-    return Timestamp(micros=milliseconds * 1000)
+    """Return a message's time; one in the future, which would end the source, is now."""
+    now = Timestamp.now()
+    return Timestamp(micros=min(milliseconds * 1000, now.micros))

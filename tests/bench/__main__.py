@@ -14,10 +14,10 @@ from pathlib import Path
 from tests.bench.flink import measure_backlog, measure_side_by_side
 from tests.bench.parsing import measure_parsing
 from tests.bench.scores import measure_scores
-from tests.bench.stream import fill_topic, measure_graph, measure_source
+from tests.bench.stream import fill_topic, measure_graph, measure_source, measure_unbounded
 from tests.bench.throughput import load_texts, measure_pipeline, measure_tagger
 from tests.support.checkpoints import tiny_checkpoint
-from tests.support.services import Flink, Kafka
+from tests.support.services import Flink, Kafka, local
 
 
 def main() -> int:
@@ -53,6 +53,11 @@ def main() -> int:
         fill_topic(kafka.bootstrap, "bench", options.messages)
         measure("source", lambda: measure_source(kafka.bootstrap, "bench", options.messages))
         measure("stream without a model", lambda: measure_graph(kafka.bootstrap, "bench"))
+        prism = local("prism").splitlines()[-1]
+        measure(
+            "stream without a model or end, Prism",
+            lambda: measure_unbounded(kafka.bootstrap, "bench", prism),
+        )
         on_flink = ("--runner=FlinkRunner", "--", *flink.options)
         if data:
             measure(

@@ -8,18 +8,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import apache_beam as beam
+from apache_beam.pvalue import PCollection
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from pipelines.drain import DrainSignal
 from pipelines.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.commits import CommitOffsets
+from pipelines.kafka.parts import RawPart
 from pipelines.kafka.ranges import cut_ranges
 from pipelines.kafka.source import KafkaReader, KafkaSource, Reading
 from pipelines.monitor import Monitor
 from pipelines.output import open_output
-from pipelines.runners import choose_runner, make_runner
-from pipelines.stream_graph import ReadRanges, WritePart, annotate_parts, read_ranges
+from pipelines.runners import StreamJob, choose_runner, make_runner
+from pipelines.store import Store
+from pipelines.stream_graph import (
+    ReadRanges,
+    WritePart,
+    annotate_parts,
+    read_ranges,
+    read_stream,
+)
 from pipelines.stream_plan import find_topics
 from pipelines.writer import BlockWriter
 from schemas.records import Annotation
@@ -125,25 +134,8 @@ def measure_graph(brokers: str, topic: str) -> dict[str, float]:
                 read_committed=True,
                 timeout_seconds=30,
             )
-            annotate_parts(
-                read_ranges(pipeline, ranges, reader),
-                clock=_now,
-                handler=NothingHandler(
-                    [],
-                    device="cpu",
-                    threads=1,
-                    chunk_size=250,
-                    max_text_chars=None,
-                    clock=_now,
-                    monitor=Monitor(),
-                ),
-                writer=WritePart(
-                    BlockWriter(store=store, block_size=1000, settings="bench", merges=True),
-                    None,
-                    Monitor(),
-                ),
-                committer=CommitOffsets(access, f"bench-{time.time_ns()}"),
-            )
+            parts = read_ranges(pipeline, ranges, reader)
+            _annotate(parts, access, f"bench-{time.time_ns()}", store)
             begun, cpu = time.perf_counter(), time.process_time()
             pipeline.run().wait_until_finish()
             seconds, used = time.perf_counter() - begun, time.process_time() - cpu
@@ -152,6 +144,58 @@ def measure_graph(brokers: str, topic: str) -> dict[str, float]:
         "messages/s": count / seconds,
         "messages/s of CPU": count / used,
     }
+
+
+def measure_unbounded(brokers: str, topic: str, prism: str) -> dict[str, float]:
+    """Return messages a second through the graph without end, on Prism, from the first block on."""
+    access = KafkaAccess((brokers,))
+    topics = find_topics(access, [topic])
+    ends = {partition: _end(access, partition) for partition in topics.partitions}
+    blocks = sum(end // 1000 for end in ends.values())
+    with tempfile.TemporaryDirectory() as folder:
+        output = str(Path(folder) / "out")
+        group = f"bench-{time.time_ns()}"
+        with open_output(output, block_size=1000, sources=topics.digests) as store:
+            words = [f"--prism_location={prism}"]
+            job = StreamJob("bench", bounded=False)
+            choice = choose_runner("PrismRunner", words, stream=job)
+            pipeline = beam.Pipeline(runner=make_runner(choice), options=choice.options)
+            drain = DrainSignal(output, group)
+            reading = Reading(access, topics.digests, group, 1000, 30.0)
+            source = KafkaSource(reading, drain, shares=len(topics.partitions))
+            _annotate(read_stream(pipeline, source), access, group, store)
+            result = pipeline.run()
+            while not store.names("citations"):
+                time.sleep(0.05)
+            begun, first = time.perf_counter(), len(store.names("citations"))
+            while len(store.names("citations")) < blocks:
+                time.sleep(0.05)
+            seconds = time.perf_counter() - begun
+            drain.request()
+            result.wait_until_finish()
+    return {"messages": 1000.0 * blocks, "messages/s": 1000 * (blocks - first) / seconds}
+
+
+def _annotate(parts: PCollection[RawPart], access: KafkaAccess, group: str, store: Store) -> None:
+    annotate_parts(
+        parts,
+        clock=_now,
+        handler=NothingHandler(
+            [],
+            device="cpu",
+            threads=1,
+            chunk_size=250,
+            max_text_chars=None,
+            clock=_now,
+            monitor=Monitor(),
+        ),
+        writer=WritePart(
+            BlockWriter(store=store, block_size=1000, settings="bench", merges=True),
+            None,
+            Monitor(),
+        ),
+        committer=CommitOffsets(access, group),
+    )
 
 
 def _end(access: KafkaAccess, partition: TopicPartition) -> int:

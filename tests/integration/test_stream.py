@@ -1,6 +1,7 @@
 """`pubner stream` on every runner, a real broker: all of a topic in Parquet, each offset once."""
 
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.support.stream_check import (
     check_committed,
     check_stream,
     file_times,
+    rows_in_place,
+    whole_blocks,
 )
 from tests.support.stream_runs import (
     BLOCK_SIZE,
@@ -92,7 +95,7 @@ def direct_rows(
     before = file_times(stream.output)
     again = stream.catch_up(DIRECT)
     assert file_times(stream.output) == before
-    assert (again["caught_up"], again["records"], again["blocks_written"]) == (True, 0, 0)
+    assert (again["caught_up"], again["records"], again["parts_written"]) == (True, 0, 0)
     return found
 
 
@@ -111,6 +114,26 @@ def test_the_direct_runner_never_runs_without_end(
     assert done.code == 2
     assert "--until-caught-up" in done.one_line
     assert not stream.output.exists()
+
+
+def test_killed_while_it_catches_up(kafka: Kafka, checkpoint: Path, tmp_path: Path) -> None:
+    """The next run commits the blocks that are in place, and writes only the others."""
+    topic, sender = "killed", Sender(kafka.bootstrap)
+    make_topic(kafka.bootstrap, topic, PARTITIONS)
+    sender.send(topic, 1500, partitions=range(PARTITIONS))
+    stream = Stream(tmp_path, kafka.bootstrap, (topic,), checkpoint, block_size=50, group=topic)
+    running = stream.start(DIRECT, "--until-caught-up")
+    stream.wait_for_rows(300, running)
+    running.send(signal.SIGKILL)
+    assert running.finish().code == -signal.SIGKILL
+    before = whole_blocks(stream.output)
+    assert before
+    assert rows_in_place(stream.output) < 1500
+    stream.catch_up(DIRECT)
+    after = file_times(stream.output)
+    assert {name: after[name] for name in before} == before
+    check_stream(stream.output, sender.ledger, block_size=50)
+    check_committed(kafka.bootstrap, topic, [topic])
 
 
 def test_prism_catches_up(
@@ -152,7 +175,8 @@ def test_prism_without_end(
     """Backlog, single messages, new partitions, a request to end, and another run after it."""
     topic, sender = "endless-prism", Sender(kafka.bootstrap)
     stream = Stream(tmp_path, kafka.bootstrap, (topic,), checkpoint, group=topic)
-    _run_without_end(stream, sender, prism_runner)
+    _run_without_end(stream, sender, prism_runner, partitions=4)
+    _check_drained(stream, sender)
     running = stream.start(prism_runner)
     sender.send(topic, 200, partitions=range(4))
     stream.wait_for_rows(len(sender.ledger), running)
@@ -166,9 +190,9 @@ def test_flink_without_end(kafka: Kafka, checkpoint: Path, tmp_path: Path, flink
     """The same, with the command that it names to go on from the savepoint."""
     topic, sender = "endless-flink", Sender(kafka.bootstrap)
     stream = Stream(tmp_path, kafka.bootstrap, (topic,), checkpoint, group=topic)
-    resume = _run_without_end(stream, sender, flink_runner(flink))
+    resume = _run_without_end(stream, sender, flink_runner(flink), partitions=2)
     running = start_pubner(tmp_path / "log", *resume)
-    sender.send(topic, 200, partitions=range(4))
+    sender.send(topic, 200, partitions=range(2))
     stream.wait_for_rows(len(sender.ledger), running)
     assert len(stream.drain(running)["resume"]) == len(" ".join(["pubner", *resume]))
     found = check_stream(stream.output, sender.ledger, block_size=BLOCK_SIZE)
@@ -185,11 +209,9 @@ def test_embedded_flink_drains(
     stream = Stream(tmp_path, kafka.bootstrap, (topic,), checkpoint, group=topic)
     running = stream.start(embedded)
     stream.wait_for_rows(600, running)
-    sender.send(topic, 300, partitions=range(2))
+    sender.send(topic, 1000, partitions=range(2))
     assert stream.drain(running)["savepoint"] is None
-    assert stream.catch_up(embedded)["caught_up"]
-    check_stream(stream.output, sender.ledger, block_size=BLOCK_SIZE)
-    check_committed(kafka.bootstrap, topic, [topic])
+    _check_drained(stream, sender)
 
 
 def test_retention_takes_half_a_block_that_is_in_place(
@@ -241,8 +263,23 @@ def test_an_open_transaction_ends_what_is_read(
     check_committed(kafka.bootstrap, topic, [topic])
 
 
-def _run_without_end(stream: Stream, sender: Sender, runner: Runner) -> list[str]:
-    """Start a stream, send it one thing after another, and end it; return how to resume it."""
+def _check_drained(stream: Stream, sender: Sender) -> None:
+    """Check that what was read is in place and committed, and nothing more is in place."""
+    [topic] = stream.topics
+    committed = committed_offsets(stream.bootstrap, stream.group, [topic])
+    places = {number: committed[TopicPartition(topic, number)] or 0 for _, number in committed}
+    read = [x for x in sender.ledger if x.offset < places[x.partition]]
+    assert len(read) > len(sender.ledger) / 3
+    check_stream(stream.output, read, block_size=BLOCK_SIZE)
+
+
+def _run_without_end(
+    stream: Stream, sender: Sender, runner: Runner, *, partitions: int
+) -> list[str]:
+    """Start a stream, send it one thing after another, and end it; return how to resume it.
+
+    While it runs, the topic, of two partitions, gets as many as `partitions`.
+    """
     [topic] = stream.topics
     make_topic(stream.bootstrap, topic, 2)
     sender.send(topic, 1000, partitions=range(2))
@@ -250,10 +287,12 @@ def _run_without_end(stream: Stream, sender: Sender, runner: Runner) -> list[str
     stream.wait_for_rows(len(sender.ledger), running)
     waited = _send_single_messages(stream, sender, running)
     assert max(waited) < LATENCY_SECONDS, waited
-    add_partitions(stream.bootstrap, topic, 4)
-    sender.send(topic, 400, partitions=range(4))
-    stream.wait_for_rows(len(sender.ledger), running)
-    sender.send(topic, 600, partitions=range(4))  # some of it is in flight, some is not read
+    if partitions > 2:
+        add_partitions(stream.bootstrap, topic, partitions)
+        sender.send(topic, 400, partitions=range(partitions))
+        stream.wait_for_rows(len(sender.ledger), running)
+    # Of these, some are in flight at the end, and some are not read.
+    sender.send(topic, 1000, partitions=range(partitions))
     summary = stream.drain(running)
     assert not summary["caught_up"]
     return list(resume_words(summary)) if "resume" in summary else []

@@ -93,13 +93,12 @@ def administrating(bootstrap: str) -> Iterator[KafkaAdminClient]:
 class Sender:
     """Sends messages to partitions and keeps the ledger of those that count.
 
-    A tenth of them goes through transactions, and for each one that is committed another one is
+    A quarter of them goes through transactions, and for each one that is committed another one is
     aborted: its messages take offsets and must never be seen.
     """
 
     bootstrap: str
     seed: int = 0
-    partitions: Mapping[str, int] = field(default_factory=dict)
     ledger: list[Sent] = field(default_factory=list)
     _number: int = 0
     _transactions: int = 0
@@ -112,12 +111,14 @@ class Sender:
         self._transactions += 1
         bound.init_transactions()
         rng = random.Random(f"{self.seed}-{topic}-{self._number}")
+        chunks = 0
         left = count
         try:
             while left:
-                size = min(left, rng.randrange(20, 400))
+                size = min(left, rng.randrange(20, 200))
                 whole = self._messages(size, rng)
-                if rng.random() < 0.2:
+                chunks += 1
+                if chunks % 4 == 1:
                     bound.begin_transaction()
                     self._send(bound, topic, self._messages(rng.randrange(1, 40), rng), partitions)
                     bound.abort_transaction()

@@ -1,6 +1,6 @@
 """The unbounded source, on a log in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from pipelines.kafka.source import (
     Reading,
     first_place,
 )
-from tests.support.kafka_log import Log, LogConsumer
+from tests.support.kafka_log import Log, LogConsumer, Message
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -92,10 +92,10 @@ def test_a_mark_names_where_the_first_part_not_given_out_begins(
     consumer.logs[P0].append(37)
     reader = make_reader(tmp_path, clock)
     assert reader.start()
-    assert reader.get_checkpoint_mark().places == {P0: (10, 0), P1: (0, 0)}
+    assert reader.get_checkpoint_mark().places == {P0: (10, 0, 0.0), P1: (0, 0, 0.0)}
     assert reader.advance()
     mark = KafkaMarkCoder().decode(KafkaMarkCoder().encode(reader.get_checkpoint_mark()))
-    assert mark.places == {P0: (20, 0), P1: (0, 0)}
+    assert {x: y[:2] for x, y in mark.places.items()} == {P0: (20, 0), P1: (0, 0)}
     again = make_reader(tmp_path, clock, mark.places)
     clock.now = 50.0
     found = read_all(again, started=False)
@@ -103,6 +103,54 @@ def test_a_mark_names_where_the_first_part_not_given_out_begins(
     found += read_all(again, started=True)
     assert spans(found) == [(0, 20, 30), (0, 30, 37)]
     assert {part.base for part in found} == {0}
+
+
+def test_a_part_is_due_for_whoever_reads_on(
+    tmp_path: Path, consumer: LogConsumer, clock: Clock
+) -> None:
+    consumer.logs[P0].append(3)
+    clock.now = 100.0
+    reader = make_reader(tmp_path, clock)
+    assert read_all(reader, started=False) == []
+    mark = reader.get_checkpoint_mark()
+    assert mark.places[P0] == (0, 0, 100.0)
+    clock.now = 105.0
+    again = make_reader(tmp_path, clock, mark.places)
+    assert spans(read_all(again, started=False)) == [(0, 0, 3)]
+
+
+def test_it_reads_on_while_there_are_messages(
+    tmp_path: Path, consumer: LogConsumer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for partition in (P0, P1):
+        consumer.logs[partition].append(9)
+    reader = make_reader(tmp_path, clock)
+    reader.start()
+    polls = []
+    poll = consumer.poll
+
+    def few(**words: int) -> Mapping[TopicPartition, Sequence[Message]]:
+        polls.append(words)
+        return poll(max_records=3)
+
+    monkeypatch.setattr(consumer, "poll", few)
+    consumer.logs[P0].append(11)
+    assert reader.advance()
+    assert len(polls) == 1
+    assert reader.advance()
+    assert len(polls) > 2, "no complete part yet, and more to read"
+
+
+def test_a_message_from_the_future_does_not_end_the_source(
+    tmp_path: Path, consumer: LogConsumer, clock: Clock
+) -> None:
+    consumer.logs[P0].append(10, timestamp=1_700_000_000_000_000_000)
+    consumer.logs[P0].append(1, timestamp=1_700_000_000_000_000_000)
+    reader = make_reader(tmp_path, clock)
+    assert reader.start()
+    assert reader.get_current_timestamp() <= Timestamp.now()
+    assert not reader.advance()
+    assert reader.get_watermark() <= Timestamp.now()
 
 
 def test_a_run_without_state_begins_at_the_group_s_block(
@@ -195,16 +243,16 @@ def test_a_drain_gives_out_what_is_open_and_ends(
     DrainSignal(str(tmp_path), "somebody else").request()
     clock.now = 2.5
     assert read_all(reader, started=True) == []
-    DrainSignal(str(tmp_path), "me").request()
+    token = DrainSignal(str(tmp_path), "me").request()
     clock.now = 4.9
     assert reader.advance()
     assert spans([reader.get_current()]) == [(0, 0, 3)]
     consumer.logs[P0].append(50)
     last = read_all(reader, started=True)
     assert spans(last) == [(0, 3, 3), (1, 0, 0)]
-    assert {(x.drained, x.records) for x in last} == {("me", ())}
+    assert {(x.drained, x.records) for x in last} == {(token, ())}
     assert reader.get_watermark() == MAX_TIMESTAMP
-    assert reader.get_checkpoint_mark().places[P0] == (3, 0)
+    assert reader.get_checkpoint_mark().places[P0] == (3, 0, 0.0)
 
 
 def test_every_partition_has_one_share() -> None:
@@ -216,8 +264,8 @@ def test_every_partition_has_one_share() -> None:
 
 
 def test_equal_marks_have_equal_bytes() -> None:
-    one = KafkaMark({P0: (1, 0), P1: (2, 1)})
-    other = KafkaMark({P1: (2, 1), P0: (1, 0)})
+    one = KafkaMark({P0: (1, 0, 0.5), P1: (2, 1, 0.0)})
+    other = KafkaMark({P1: (2, 1, 0.0), P0: (1, 0, 0.5)})
     assert KafkaMarkCoder().encode(one) == KafkaMarkCoder().encode(other)
 
 

@@ -75,7 +75,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
             report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
         finally:
             drain.clear()
-    summary = _summary(settings, report, checkpoint_id)
+    summary = summary_of(settings, report, checkpoint_id)
     if report.savepoint is not None:
         again = [*without_savepoint(words), *(() if "--" in words else ("--",))]
         resume = shlex.join(["pubner", "stream", *again, f"--savepoint_path={report.savepoint}"])
@@ -83,7 +83,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
         log("stopped with a savepoint", savepoint=report.savepoint, resume=resume)
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
-    _print_summary(settings, summary)
+    print_summary(settings, summary)
     return 0
 
 
@@ -99,37 +99,48 @@ def without_savepoint(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def _summary(
+def summary_of(
     settings: "StreamSettings", report: "StreamReport", checkpoint_id: str
 ) -> dict[str, Any]:
-    counters = report.counters
-    known = bool(counters) or report.caught_up
+    """Return what the summary says, for programs."""
     return {
         "topics": list(settings.topic),
         "group": settings.group,
         "output": settings.output,
         "checkpoint_id": checkpoint_id,
         "caught_up": report.caught_up,
-        "records": counters.get("records", 0) if known else None,
-        "citations": counters.get("citations", 0),
-        "mentions": counters.get("mentions", 0),
-        "dead_letters": sum(n for x, n in counters.items() if x.startswith("dead_letters_")),
-        "parts_written": counters.get("blocks", 0),
+        **_figures(report),
         "seconds": round(report.seconds, 3),
         "savepoint": report.savepoint,
-        "counters": dict(sorted(counters.items())),
+        "counters": dict(sorted(report.counters.items())),
     }
 
 
-def _print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
+def _figures(report: "StreamReport") -> dict[str, int | None]:
+    """Return what Beam counted; None throughout where the runner keeps no counters of the job."""
+    counters = report.counters
+    names = ("records", "citations", "mentions", "dead_letters", "parts_written")
+    if not counters and not report.caught_up:
+        return dict.fromkeys(names)
+    letters = sum(number for name, number in counters.items() if name.startswith("dead_letters_"))
+    counted = {**counters, "dead_letters": letters, "parts_written": counters.get("blocks", 0)}
+    return {name: counted.get(name, 0) for name in names}
+
+
+def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
+    """Print the summary for people."""
     console = human_console(settings.json_file)
     rows: list[tuple[object, object, object]] = [
-        ("messages", f"{summary['records']:,}", ", ".join(settings.topic)),
-        ("citations", f"{summary['citations']:,}", "annotated, deleted or without text"),
-        ("mentions", f"{summary['mentions']:,}", ""),
-        ("dead letters", f"{summary['dead_letters']:,}", ""),
-        ("parts written", f"{summary['parts_written']:,}", "of blocks"),
+        ("messages", _shown(summary["records"]), ", ".join(settings.topic)),
+        ("citations", _shown(summary["citations"]), "annotated, deleted or without text"),
+        ("mentions", _shown(summary["mentions"]), ""),
+        ("dead letters", _shown(summary["dead_letters"]), ""),
+        ("parts written", _shown(summary["parts_written"]), "of blocks"),
         ("seconds", f"{summary['seconds']:,.1f}", "in all"),
         ("output", "", settings.output),
     ]
     print_table(console, rows, right=[1])
+
+
+def _shown(figure: int | None) -> str:
+    return "not counted" if figure is None else f"{figure:,}"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import pubner
-from pipelines.stream_command import without_savepoint
+from pipelines.stream_command import print_summary, summary_of, without_savepoint
+from pipelines.stream_run import StreamReport
 from pipelines.stream_settings import StreamSettings
 
 WORDS = ("stream", "--brokers=127.0.0.1:9", "--topic=t", "--group=g", "--kafka-timeout-seconds=1")
@@ -60,3 +61,17 @@ def test_the_rows_settings_are_those_of_batch_without_a_format() -> None:
 )
 def test_the_line_to_resume_by_names_one_savepoint(words: list[str]) -> None:
     assert without_savepoint(words) == ["a", "--", "--b"]
+
+
+def test_a_run_without_counters_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = StreamSettings(brokers=("a:1",), topic=("t",), group="g")
+    stopped = summary_of(settings, StreamReport(1.0, False, "file:/s", {}), "c1")
+    assert stopped["records"] is None
+    print_summary(settings, stopped)
+    assert "not counted" in capsys.readouterr().out
+    done = summary_of(
+        settings, StreamReport(1.0, True, None, {"records": 1234, "dead_letters_parse": 2}), "c1"
+    )
+    assert (done["records"], done["dead_letters"], done["mentions"]) == (1234, 2, 0)
+    print_summary(settings, done)
+    assert "1,234" in capsys.readouterr().out

@@ -426,7 +426,7 @@ def test_letters_of_a_topic_become_citations_in_their_place(
     after = rows(out, "citations", ignore=())
     assert [x for x in after if x["offset"] != 6] == before
     assert [(x["offset"], x["pmid"]) for x in after][6] == (6, 7)
-    assert stream(kafka, topic, out, checkpoint)["blocks_written"] == 0
+    assert stream(kafka, topic, out, checkpoint)["parts_written"] == 0
 
 
 def test_what_was_sent_to_a_topic_is_not_annotated_as_well(

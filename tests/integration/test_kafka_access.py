@@ -136,8 +136,8 @@ def test_a_certificate_of_our_own(tmp_path: Path, kafka: Kafka, secure_kafka: Se
 
 def token() -> str:
     """Return an unsecured JSON web token, as a test broker takes it."""
-    now = time.time()
-    parts = [{"alg": "none"}, {"sub": "pubner", "iat": now, "exp": now + 300}]
+    now = int(time.time())
+    parts = [{"alg": "none"}, {"sub": "pubner", "iat": now - 60, "exp": now + 300}]
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts]
     return ".".join(part.rstrip("=") for part in encoded) + "."
 
@@ -155,7 +155,7 @@ def test_a_token(
     create_topic(KafkaAccess((kafka.bootstrap,)), "token")
     path = write_messages(tmp_path / "a.jsonl", 3)
     words = [
-        *feed_words(tmp_path, secure_kafka.bootstrap, "token", path, "--kafka-timeout-seconds=4"),
+        *feed_words(tmp_path, secure_kafka.bootstrap, "token", path, "--kafka-timeout-seconds=15"),
         "--security-protocol=SASL_SSL",
         "--sasl-mechanism=OAUTHBEARER",
         f"--tls-ca-file={secure_kafka.ca_file}",

@@ -118,9 +118,9 @@ def test_the_direct_runner_never_runs_without_end(
 
 def test_killed_while_it_catches_up(kafka: Kafka, checkpoint: Path, tmp_path: Path) -> None:
     """The next run commits the blocks that are in place, and writes only the others."""
-    topic, sender = "killed", Sender(kafka.bootstrap)
+    topic, sender = "killed-stream", Sender(kafka.bootstrap)
     make_topic(kafka.bootstrap, topic, PARTITIONS)
-    sender.send(topic, 1500, partitions=range(PARTITIONS))
+    sender.send(topic, 6000, partitions=range(PARTITIONS))
     stream = Stream(tmp_path, kafka.bootstrap, (topic,), checkpoint, block_size=50, group=topic)
     running = stream.start(DIRECT, "--until-caught-up")
     stream.wait_for_rows(300, running)
@@ -128,7 +128,7 @@ def test_killed_while_it_catches_up(kafka: Kafka, checkpoint: Path, tmp_path: Pa
     assert running.finish().code == -signal.SIGKILL
     before = whole_blocks(stream.output)
     assert before
-    assert rows_in_place(stream.output) < 1500
+    assert rows_in_place(stream.output) < 6000
     stream.catch_up(DIRECT)
     after = file_times(stream.output)
     assert {name: after[name] for name in before} == before

@@ -31,7 +31,9 @@ _PAUSES = (2.0, 10.0)
 def main() -> int:
     """Run the soak, print a line for each kill, and write `out/soak.json`."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("--kills", type=int, default=10, help="at least so many")
+    parser.add_argument(
+        "--kills", type=int, default=12, help="at least so many, stops with savepoint among them"
+    )
     parser.add_argument("--minutes", type=float, default=0.0, help="at least so long")
     parser.add_argument("--seed", type=int, default=0, help="of kinds, moments and messages")
     parser.add_argument("--messages", type=int, default=20_000, help="at least so many, in all")

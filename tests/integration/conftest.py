@@ -12,6 +12,13 @@ from tests.support.checkpoints import tiny_checkpoint
 from tests.support.services import ROOT, Flink, Kafka, Security
 
 
+def need(*programs: str) -> None:
+    """Skip where a program is missing, except in CI."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing and not os.environ.get("CI"):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real, tiny, random checkpoint with the heads ncbi-disease and bc2gm."""
@@ -28,6 +35,7 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """The one broker of all tests; each takes topics and groups of its own."""
+    need("java", "mvn")
     broker = Kafka(tmp_path_factory.mktemp("kafka"))
     try:
         broker.up("--secure")
@@ -48,6 +56,7 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
 
     Its workers can import the tests.
     """
+    need("java", "mvn")
     cluster = Flink(tmp_path_factory.mktemp("flink"))
     try:
         cluster.up(environment={"PYTHONPATH": str(ROOT)})
@@ -59,8 +68,7 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
 @pytest.fixture(scope="session")
 def prism() -> str:
     """The Prism program, built where that was not done before."""
-    if shutil.which("go") is None and not os.environ.get("CI"):
-        pytest.skip("go is not installed: it is needed to build Prism")
+    need("go")
     done = subprocess.run(
         [ROOT / "deploy" / "local" / "prism"],
         capture_output=True,

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from machine import java
 from trouble import LocalError
 
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
@@ -17,11 +18,12 @@ def fetch_jars(pom: Path, folder: Path) -> Path:
 
     The list beside the POM (`.sha256`, in `sha256sum`'s format) names every file.
 
-    :raises LocalError: Maven is missing or fails, or a file is not the pinned one.
+    :raises LocalError: Java or Maven is missing, Maven fails, or a file is not the pinned one.
     """
     pins = read_pins(pom.with_suffix(".sha256"))
     if folder.is_dir() and {path.name for path in folder.iterdir()} >= pins.keys():
         return folder
+    java()  # Maven needs it too, and says in twenty lines what this says in one.
     if shutil.which("mvn") is None:
         raise LocalError(
             "Maven is not found, to fetch the jars; install it (e.g. apt install maven)"

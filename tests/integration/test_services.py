@@ -189,6 +189,16 @@ def test_without_java_there_is_one_line(tmp_path: Path) -> None:
         assert processes_of(folder) == []
 
 
+def test_without_java_no_jar_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(LOCAL))
+    jars = importlib.import_module("jars")
+    trouble = importlib.import_module("trouble")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(trouble.LocalError, match="Java is not found"):
+        jars.fetch_jars(LOCAL / "flink.xml", tmp_path / "jars")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_jar_that_is_not_the_pinned_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

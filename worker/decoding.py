@@ -3,22 +3,35 @@
 Every head is read as a linear chain whose transitions are 1 where IOBES allows them and 0 where it
 does not. The mentions are those of the most probable legal sequence (Viterbi 1967); a mention's
 score is its marginal: the share of the probability of all legal sequences that contain exactly it
-(forward-backward, Rabiner 1989). All heads of a batch of texts are decoded in one pass.
+(forward-backward, Rabiner 1989). All heads of many texts are decoded in one pass, and only the
+stretches that may hold a mention.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas.tags import OUTSIDE, iobes_tags, may_follow, split_tag
+from schemas.tags import OUTSIDE, POSITIONS, iobes_tags, may_follow
 from schemas.tasks import Task
+from worker.chain import (
+    Floats,
+    Heads,
+    Ints,
+    States,
+    Steps,
+    Weights,
+    best_states,
+    lay_out_steps,
+    outside_share,
+)
+from worker.stretches import Flags, Singles, sure_places
 
-Floats = npt.NDArray[np.float64]
+LOWEST = -69.0
+"""No tag's log weight is further below that of its head's most probable tag; e^-69 is 1e-30."""
 
-_FLOOR = 1e-30
-_IMPOSSIBLE = -1e9
+_GROUP_PRETOKENS = 1 << 14  # so that the arrays of a group stay in the cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +39,8 @@ class HeadLayout:
     """Where each head's tags stand in the concatenated tag axis, and which may follow which.
 
     `tags` names all tags, shape (tags,); `slices` are one a head; `allowed` is (tags, tags),
-    true where the column's tag may follow the row's; `outside` marks each head's `O`.
+    true where the column's tag may follow the row's; `outside` marks each head's `O`. `labels`
+    names the labels of all heads in order, and `heads` says which is whose.
     """
 
     tasks: tuple[Task, ...]
@@ -34,11 +48,25 @@ class HeadLayout:
     slices: tuple[slice, ...]
     allowed: npt.NDArray[np.bool_]
     outside: npt.NDArray[np.bool_]
+    labels: tuple[str, ...]
+    heads: Heads
 
     @property
     def width(self) -> int:
         """The number of tags of all heads together."""
         return len(self.tags)
+
+    @property
+    def outside_tags(self) -> Ints:
+        """The place of each head's `O`, shape (heads,)."""
+        return np.array([part.start for part in self.slices])
+
+    def label_tags(self, position: str) -> Ints:
+        """Return the place of each label's tag for `position`, one of B, I, E, S; (labels,)."""
+        heads = self.heads.of_label
+        label = np.arange(len(heads)) - self.heads.first_label[heads]
+        places: Ints = self.outside_tags[heads] + 1 + len(POSITIONS) * label
+        return places + POSITIONS.index(position)
 
 
 def head_layout(tasks: Sequence[Task]) -> HeadLayout:
@@ -55,7 +83,13 @@ def head_layout(tasks: Sequence[Task]) -> HeadLayout:
             for after in range(part.start, part.stop):
                 allowed[before, after] = may_follow(tags[before], tags[after])
     outside = np.array([tag == OUTSIDE for tag in tags])
-    return HeadLayout(tuple(tasks), tuple(tags), tuple(slices), allowed, outside)
+    counts = [len(task.labels) for task in tasks]
+    heads = Heads(
+        of_label=np.repeat(np.arange(len(counts)), counts),
+        first_label=np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64),
+    )
+    labels = tuple(name for task in tasks for name in task.label_names)
+    return HeadLayout(tuple(tasks), tuple(tags), tuple(slices), allowed, outside, labels, heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,107 +103,160 @@ class DecodedRun:
     score: float
 
 
-def head_probabilities(layout: HeadLayout, logits: npt.NDArray[np.float32]) -> Floats:
-    """Softmax within each head along the last axis; float64, same shape as `logits`."""
-    out = np.empty(logits.shape, dtype=np.float64)
-    for part in layout.slices:
-        scores = logits[..., part].astype(np.float64)
-        scores -= scores.max(axis=-1, keepdims=True)
-        np.exp(scores, out=scores)
-        out[..., part] = scores / scores.sum(axis=-1, keepdims=True)
-    return np.maximum(out, _FLOOR)
-
-
-def decode(layout: HeadLayout, logits: Sequence[npt.NDArray[np.float32]]) -> list[list[DecodedRun]]:
+def decode(layout: HeadLayout, logits: Sequence[Singles]) -> list[list[DecodedRun]]:
     """Decode texts together: each item of `logits` has shape (pre-tokens, tags).
 
-    Returns the mentions of each text, in order of head and position. Shorter texts are padded with
-    certain `O`, which is also what stands before and after each text: it adds nothing to any
-    sequence but the rule that a mention is complete within its text.
+    Returns the mentions of each text, in order of head and position.
     """
-    lengths = [len(scores) for scores in logits]
-    if not lengths or max(lengths) == 0:
-        return [[] for _ in lengths]
-    steps = max(lengths) + 1
-    certain = np.where(layout.outside, 1.0, _FLOOR)
-    p = np.tile(certain, (steps, len(lengths), 1))
-    for number, scores in enumerate(logits):
-        if len(scores):
-            p[: len(scores), number] = head_probabilities(layout, scores)
-    path = _viterbi(layout, np.log(p))
-    begins = np.array([split_tag(tag)[0] in ("B", "S") for tag in layout.tags])
-    forward, backward, scale = _forward_backward(layout, p)
-    out: list[list[DecodedRun]] = [[] for _ in lengths]
-    for head in range(len(layout.slices)):
-        columns = path[:, :, head]
-        for first, text in zip(*(x.tolist() for x in np.nonzero(begins[columns])), strict=True):
-            begin = int(columns[first, text])
-            label = split_tag(layout.tags[begin])[1]
-            last = first
-            if layout.tags[begin].startswith("B"):
-                end = begin + 2  # B, I, E, S stand in this order
-                last = first + 1
-                while columns[last, text] != end:
-                    last += 1
-            run = columns[first : last + 1, text]
-            between = np.log(p[np.arange(first + 1, last + 1), text, run[1:]])
-            between -= np.log(scale[first + 1 : last + 1, text, head])
-            log_score = (
-                np.log(forward[first, text, run[0]])
-                + between.sum()
-                + np.log(backward[last, text, run[-1]])
-            )
-            score = float(min(1.0, np.exp(log_score)))
-            out[text].append(DecodedRun(head, label, int(first), int(last), score))
-    for runs in out:
-        runs.sort(key=lambda run: (run.head, run.first))
+    out: list[list[DecodedRun]] = []
+    for group in _groups(logits):
+        out += _decode_group(layout, group)
     return out
 
 
-def _viterbi(layout: HeadLayout, log_p: Floats) -> npt.NDArray[np.int64]:
-    """Return the best legal tags, shape (steps, texts, heads), of `log_p` (steps, texts, tags)."""
-    steps, texts, width = log_p.shape
-    penalty = np.where(layout.allowed, 0.0, _IMPOSSIBLE)
-    best = np.where(layout.allowed[layout.outside].any(axis=0), 0.0, _IMPOSSIBLE) + log_p[0]
-    back = np.empty((steps, texts, width), dtype=np.int16)
-    for step in range(1, steps):
-        candidates = best[:, :, None] + penalty
-        choice = candidates.argmax(axis=1)
-        back[step] = choice
-        best = np.take_along_axis(candidates, choice[:, None, :], axis=1)[:, 0] + log_p[step]
-    path = np.empty((steps, texts, len(layout.slices)), dtype=np.int64)
-    rows = np.arange(texts)
-    for head, part in enumerate(layout.slices):
-        current = np.full(texts, part.start)  # the padding behind every text is O
-        path[steps - 1, :, head] = current
-        for step in range(steps - 1, 0, -1):
-            current = back[step, rows, current]
-            path[step - 1, :, head] = current
-    return path
+def _groups(logits: Sequence[Singles]) -> Iterator[list[Singles]]:
+    """Cut texts into groups of bounded size, in order; a longer text is a group of its own."""
+    group: list[Singles] = []
+    size = 0
+    for scores in logits:
+        if group and size + len(scores) > _GROUP_PRETOKENS:
+            yield group
+            group, size = [], 0
+        group.append(scores)
+        size += len(scores)
+    if group:
+        yield group
 
 
-def _forward_backward(layout: HeadLayout, p: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return scaled forward and backward (steps, texts, tags) and the scales (steps, texts, heads).
+def _decode_group(layout: HeadLayout, logits: Sequence[Singles]) -> list[list[DecodedRun]]:
+    bounds = np.cumsum([0, *(len(scores) for scores in logits)])
+    if not bounds[-1] or not layout.tasks:
+        return [[] for _ in logits]
+    logs = _log_weights(layout, logits, bounds)
+    starts = np.zeros(bounds[-1] + 1, dtype=np.bool_)
+    starts[bounds] = True
+    first, length = _stretches(layout, logs, starts[:-1])
+    if not len(first):
+        return [[] for _ in logits]
+    steps = lay_out_steps(first, length)
+    laid_out = logs.take(steps.place, axis=1).astype(np.float64)
+    states = np.zeros((len(layout.tasks), bounds[-1]), dtype=np.uint8)
+    states[:, steps.place] = best_states(
+        _chain_weights(layout, laid_out, np.maximum), steps, layout.heads
+    )
+    found = _mentions(layout, logs, states)
+    scores = _scores(layout, np.exp(laid_out, out=laid_out), steps, found)
+    return runs_by_text(layout, replace(found, score=scores), bounds)
 
-    forward x backward is the marginal of each tag at each step.
+
+def _log_weights(layout: HeadLayout, logits: Sequence[Singles], bounds: Ints) -> Singles:
+    """Return every tag's log weight less that of its head's best tag; (tags, pre-tokens)."""
+    logs = np.empty((layout.width, int(bounds[-1])), dtype=np.float32)
+    for number, scores in enumerate(logits):
+        logs[:, bounds[number] : bounds[number + 1]] = scores.T
+    for part in layout.slices:
+        logs[part] -= logs[part].max(axis=0)
+    return np.maximum(logs, np.float32(LOWEST), out=logs)
+
+
+def _stretches(layout: HeadLayout, logs: Singles, starts: Flags) -> tuple[Ints, Ints]:
+    """Return the first pre-token and the length of each stretch that may hold a mention."""
+    begin, inside, end, single = (logs[layout.label_tags(position)] for position in POSITIONS)
+    outside = logs[layout.outside_tags]
+    stay = np.maximum(outside, np.maximum.reduceat(single, layout.heads.first_label, axis=0))
+    sure = sure_places(begin, inside, end, stay[layout.heads.of_label], starts)
+    first = np.flatnonzero(sure)
+    # Where O is the best tag of all pre-tokens, the best sequence has no mention.
+    unsure = np.logical_or.reduceat((outside < 0.0).any(axis=0), first)
+    length = np.diff(first, append=len(starts))
+    return first[unsure], length[unsure]
+
+
+def _chain_weights(layout: HeadLayout, laid_out: Floats, join: np.ufunc) -> Weights:
+    """Return the weights of the laid-out tags; `join` puts `O` and every `S` together."""
+    begin, inside, end, single = (laid_out[layout.label_tags(position)] for position in POSITIONS)
+    staying = join.reduceat(single, layout.heads.first_label, axis=0)
+    return Weights(begin, inside, end, join(laid_out[layout.outside_tags], staying))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundMentions:
+    """Mentions by head, then position; labels are counted within their heads.
+
+    All arrays have shape (mentions,); `first` and `last`, inclusive, count the pre-tokens of all
+    texts one behind the other.
     """
-    steps, texts, width = p.shape
-    allowed = layout.allowed.astype(np.float64)
-    member = np.zeros((width, len(layout.slices)))
+
+    head: Ints
+    label: Ints
+    first: Ints
+    last: Ints
+    score: Floats
+
+
+def _mentions(layout: HeadLayout, logs: Singles, states: States) -> FoundMentions:
+    """Read the mentions off the states behind every pre-token, (heads, pre-tokens)."""
+    before = np.zeros_like(states)
+    before[:, 1:] = states[:, :-1]
+    single = np.zeros_like(states)
     for head, part in enumerate(layout.slices):
-        member[part, head] = 1.0
-    forward = np.empty_like(p)
-    backward = np.empty_like(p)
-    scale = np.empty((steps, texts, len(layout.slices)))
-    reach = np.tile(layout.outside.astype(np.float64) @ allowed, (texts, 1))
-    for step in range(steps):
-        here = reach * p[step]
-        scale[step] = here @ member
-        forward[step] = here / (scale[step] @ member.T)
-        reach = forward[step] @ allowed
-    # Every text ends in certain O: only tags from which the end can be reached count.
-    backward[steps - 1] = layout.outside / (forward[steps - 1] * layout.outside @ member @ member.T)
-    for step in range(steps - 2, -1, -1):
-        ahead = backward[step + 1] * p[step + 1] / (scale[step + 1] @ member.T)
-        backward[step] = ahead @ allowed.T
-    return forward, backward, scale
+        best = logs[part.start].copy()
+        for number, tag in enumerate(range(part.start + len(POSITIONS), part.stop, len(POSITIONS))):
+            better = logs[tag] > best
+            np.copyto(best, logs[tag], where=better)
+            np.copyto(single[head], number + 1, where=better, casting="unsafe")
+    single[(states | before) > 0] = 0
+    head_of, first = np.nonzero(((before == 0) & (states > 0)) | (single > 0))
+    _, last = np.nonzero(((before > 0) & (states == 0)) | (single > 0))
+    label = np.maximum(states, single)[head_of, first].astype(np.int64) - 1
+    return FoundMentions(head_of, label, first, last, np.zeros(len(first)))
+
+
+def _scores(layout: HeadLayout, weights: Floats, steps: Steps, found: FoundMentions) -> Floats:
+    """Return the marginal probability of each mention, shape (mentions,).
+
+    :param weights: of the laid-out tags, (tags, columns)
+    """
+    share, scale = outside_share(_chain_weights(layout, weights, np.add), steps, layout.heads)
+    column = np.full(int(steps.place.max()) + 1, -1)
+    column[steps.place] = np.arange(len(steps.place))
+    # In front of a stretch, and only there, no column stands or another stretch ends: surely O.
+    before = np.where(
+        np.isin(found.first, steps.place[: steps.bounds[1]]),
+        1.0,
+        share[found.head, column[found.first - 1]],
+    )
+    length = found.last - found.first + 1
+    ends = np.cumsum(length)
+    mention = np.repeat(np.arange(len(length)), length)
+    place = (
+        np.arange(ends[-1] if len(ends) else 0) - (ends - length)[mention] + found.first[mention]
+    )
+    head = found.head[mention]
+    tag = np.ones(len(place), dtype=np.int64)  # I, but where a mention begins or ends
+    tag[ends - length] = 0
+    tag[ends - 1] = np.where(length == 1, 3, 2)
+    tag += layout.outside_tags[head] + 1 + len(POSITIONS) * found.label[mention]
+    along = weights[tag, column[place]] / scale[head, column[place]]
+    if not len(along):
+        return before
+    product: Floats = before * np.multiply.reduceat(along, ends - length)
+    return np.minimum(product, 1.0)
+
+
+def runs_by_text(layout: HeadLayout, found: FoundMentions, bounds: Ints) -> list[list[DecodedRun]]:
+    """Deal mentions out to texts; text k has the pre-tokens `bounds[k]` to `bounds[k + 1]`."""
+    text = np.searchsorted(bounds, found.first, side="right") - 1
+    names = np.array(layout.labels, dtype=object)
+    out: list[list[DecodedRun]] = [[] for _ in range(len(bounds) - 1)]
+    for number, *fields in zip(
+        text.tolist(),
+        found.head.tolist(),
+        names[layout.heads.first_label[found.head] + found.label].tolist(),
+        (found.first - bounds[text]).tolist(),
+        (found.last - bounds[text]).tolist(),
+        found.score.tolist(),
+        strict=True,
+    ):
+        out[number].append(DecodedRun(*fields))
+    return out

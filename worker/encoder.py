@@ -1,24 +1,26 @@
-"""A checkpoint's encoder and heads, loaded onto a device: padded batches in, logits out."""
+"""A checkpoint's encoder and heads, loaded onto a device: packed batches in, tag scores out."""
 
 import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
+from transformers import PretrainedConfig
 
 from schemas.errors import CheckpointError, SettingsError
 from schemas.manifest import CheckpointManifest
 from schemas.tasks import Task
+from worker.bert import BertNetwork, is_plain_bert
 from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, read_manifest
 from worker.decoding import head_layout
 from worker.model import MultiHeadModel, build_model, load_config
+from worker.packing import PackedBatch, RowGrid
+from worker.padded import PaddedNetwork
 from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
-from worker.windows import PaddedBatch
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -44,22 +46,38 @@ class Encoder:
         self.max_pieces = max_pieces
         self.device = device
         self.precision = precision
-        self._letter_case = letter_case
-        self._model = model.eval().to(device=device, dtype=precision)
+        self._network = _network(model, tokeniser, letter_case, device, precision)
         self._lock = threading.Lock()
 
-    def logits(self, batch: PaddedBatch) -> npt.NDArray[np.float32]:
-        """Score the selected pieces of a padded batch; shape (selected pieces, tags), float32."""
+    @property
+    def grid(self) -> RowGrid:
+        """How batches for it are padded."""
+        return self._network.grid
+
+    def scores(self, batch: PackedBatch) -> Tensor:
+        """Score the selected pieces of a batch; shape (selected, tags), float32, on the device.
+
+        On a GPU this returns before the scores are there.
+        """
         with self._lock, torch.inference_mode():
-            case = torch.from_numpy(batch.case).to(self.device) if self._letter_case else None
-            scores = self._model(
-                torch.from_numpy(batch.ids).to(self.device),
-                torch.from_numpy(batch.mask).to(self.device),
-                case,
-                torch.from_numpy(batch.select).to(self.device),
-            )
-            out: npt.NDArray[np.float32] = scores.float().cpu().numpy()
-        return out
+            return self._network(batch)
+
+
+def _network(
+    model: MultiHeadModel,
+    tokeniser: WordPieceTokeniser,
+    letter_case: bool,
+    device: torch.device,
+    precision: torch.dtype,
+) -> BertNetwork | PaddedNetwork:
+    config = model.encoder.config
+    if isinstance(config, PretrainedConfig) and is_plain_bert(config):
+        return BertNetwork(
+            model.state_dict(), config, letter_case=letter_case, device=device, dtype=precision
+        )
+    return PaddedNetwork(
+        model, pad_id=tokeniser.pad_id, letter_case=letter_case, device=device, dtype=precision
+    )
 
 
 def choose_device(name: str) -> torch.device:

@@ -6,37 +6,75 @@ Mentions of different entity types never compete.
 """
 
 from bisect import bisect_left, insort
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from schemas.records import Mention
-from schemas.tasks import EntityType
+
+_place = attrgetter("entity_type", "start")
 
 
 def mark_preferred(mentions: Sequence[Mention]) -> tuple[Mention, ...]:
     """Return the same mentions, in the same order, with `preferred` set by the policy."""
-    ranked = sorted(
-        range(len(mentions)),
-        key=lambda number: (
-            -mentions[number].score,
-            mentions[number].start - mentions[number].end,
-            mentions[number].start,
-            mentions[number].task,
-            mentions[number].label,
-        ),
-    )
-    taken: dict[EntityType, list[tuple[int, int]]] = defaultdict(list)
-    preferred = set()
-    for number in ranked:
-        mention = mentions[number]
-        spans = taken[mention.entity_type]
-        place = bisect_left(spans, (mention.start, mention.end))
-        clear_before = place == 0 or spans[place - 1][1] <= mention.start
-        clear_after = place == len(spans) or spans[place][0] >= mention.end
-        if clear_before and clear_after:
-            insort(spans, (mention.start, mention.end))
-            preferred.add(number)
+    rejected = {number for rivals in _rivals(mentions) for number in _rejected(mentions, rivals)}
     return tuple(
-        replace(mention, preferred=number in preferred) for number, mention in enumerate(mentions)
+        mention
+        if mention.preferred is (number not in rejected)
+        else _with_preferred(mention, number not in rejected)
+        for number, mention in enumerate(mentions)
+    )
+
+
+def _rivals(mentions: Sequence[Mention]) -> Iterator[list[int]]:
+    """Yield the mentions that may compete: of one entity type, each overlapping one before it."""
+    rivals: list[int] = []
+    kind, reach = None, 0
+    for number in sorted(range(len(mentions)), key=[_place(m) for m in mentions].__getitem__):
+        mention = mentions[number]
+        if mention.entity_type is kind and mention.start < reach:
+            rivals.append(number)
+            reach = max(reach, mention.end)
+            continue
+        if len(rivals) > 1:
+            yield rivals
+        rivals, kind, reach = [number], mention.entity_type, mention.end
+    if len(rivals) > 1:
+        yield rivals
+
+
+def _rejected(mentions: Sequence[Mention], rivals: list[int]) -> Iterator[int]:
+    """Yield those of `rivals` that overlap a better one that is taken."""
+    taken: list[tuple[int, int]] = []
+    for number in sorted(rivals, key=lambda number: _rank(mentions[number])):
+        span = (mentions[number].start, mentions[number].end)
+        place = bisect_left(taken, span)
+        clear_before = place == 0 or taken[place - 1][1] <= span[0]
+        clear_after = place == len(taken) or taken[place][0] >= span[1]
+        if clear_before and clear_after:
+            insort(taken, span)
+        else:
+            yield number
+
+
+def _with_preferred(mention: Mention, preferred: bool) -> Mention:
+    # Several times cheaper than dataclasses.replace.
+    return Mention(
+        mention.task,
+        mention.label,
+        mention.entity_type,
+        mention.start,
+        mention.end,
+        mention.score,
+        preferred,
+        mention.checkpoint_id,
+    )
+
+
+def _rank(mention: Mention) -> tuple[float, int, int, str, str]:
+    return (
+        -mention.score,
+        mention.start - mention.end,
+        mention.start,
+        mention.task,
+        mention.label,
     )

@@ -5,30 +5,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from schemas.errors import CheckpointError
 from schemas.manifest import ID_LENGTH
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
-from worker.decoding import HeadLayout, decode, head_layout
+from worker.decoding import DecodedRun, decode, head_layout
+from worker.device_decoding import decode_on_device, device_layout
 from worker.encoder import Encoder, load_encoder
 from worker.overlap import mark_preferred
+from worker.packing import pack_batch, to_device
 from worker.tokenisation import WordPieces
-from worker.windows import cut_windows, fill_batches, pad_batch
+from worker.windows import cut_windows, fill_batches
 
-_DECODE_TEXTS = 32
-_DECODE_STEPS = 1024
-_SEARCH = 256
+_CPU_BATCH: Final = 4096
+_GPU_BATCH: Final = 32768
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How work is cut: word pieces a batch (padding included) and the windows' overlap."""
+    """How work is cut: rows of word pieces a batch, padding in, and the windows' overlap.
 
-    max_batch_pieces: int = 4096
+    Without a limit a batch has 4,096 rows on a CPU, which fit its caches, and 32,768 on a GPU.
+    """
+
+    max_batch_pieces: int | None = None
     overlap_pieces: int = 128
 
 
@@ -39,8 +46,16 @@ class CheckpointTagger:
         self.encoder = encoder
         self.id = encoder.checkpoint_id
         self.tasks = encoder.tasks
+        on_gpu = encoder.device.type == "cuda"
+        self._batch_rows = limits.max_batch_pieces or (_GPU_BATCH if on_gpu else _CPU_BATCH)
+        self._overlap = min(limits.overlap_pieces, (encoder.max_pieces - 2) // 4)
         self._layout = head_layout(encoder.tasks)
-        self._limits = limits
+        self._tables = device_layout(self._layout, encoder.device) if on_gpu else None
+        self._kinds = {
+            (head, label): (task.name, task.entity_type(label))
+            for head, task in enumerate(encoder.tasks)
+            for label in task.label_names
+        }
 
     def read(self, texts: Sequence[str]) -> list[tuple[list[Mention], int]]:
         """Return each text's mentions, and how many word pieces it has.
@@ -48,56 +63,72 @@ class CheckpointTagger:
         Mentions come by head and position, before the overlap policy.
         """
         pieces = self.encoder.tokeniser.encode(texts)
-        scores = self._scores(pieces)
+        if not pieces:
+            return []
+        scores, bounds = self._scores(pieces)
+        if self._tables is None:
+            table = scores.numpy()
+            found = decode(self._layout, [table[a:b] for a, b in pairwise(bounds.tolist())])
+        else:
+            found = decode_on_device(self._tables, scores, np.diff(bounds))
         return [
             (self._mentions(text, runs), len(text))
-            for text, runs in zip(pieces, _decode_all(self._layout, scores), strict=True)
+            for text, runs in zip(pieces, found, strict=True)
         ]
 
-    def _scores(self, texts: Sequence[WordPieces]) -> list[npt.NDArray[np.float32]]:
-        """Score the tags of every pre-token; one array of shape (pre-tokens, tags) a text."""
-        limits, tokeniser = self._limits, self.encoder.tokeniser
-        overlap = min(limits.overlap_pieces, (self.encoder.max_pieces - 2) // 4)
+    def _scores(self, texts: Sequence[WordPieces]) -> tuple[Tensor, npt.NDArray[np.int64]]:
+        """Score the tags of every pre-token of all texts, shape (pre-tokens, tags), on the device.
+
+        The second value says where each text's begin, and where the last's end.
+        """
+        encoder, tokeniser = self.encoder, self.encoder.tokeniser
         windows = [
             window
             for number, pieces in enumerate(texts)
-            for window in cut_windows(number, len(pieces), self.encoder.max_pieces, overlap)
+            for window in cut_windows(number, len(pieces), encoder.max_pieces, self._overlap)
         ]
-        before = [np.concatenate(([0], np.cumsum(pieces.first))) for pieces in texts]
-        out = [
-            np.empty((int(firsts[-1]), self._layout.width), dtype=np.float32) for firsts in before
-        ]
-        for batch in fill_batches(windows, limits.max_batch_pieces):
-            padded = pad_batch(
+        # How many pre-tokens begin before each piece, all texts in turn.
+        before = np.cumsum(np.concatenate([[False], *(pieces.first for pieces in texts)]))
+        begins = np.cumsum([0, *(len(pieces) for pieces in texts)])
+        parts, places = [], []
+        for batch in fill_batches(windows, self._batch_rows, encoder.grid.window):
+            packed = pack_batch(
                 batch,
                 texts,
                 start_id=tokeniser.start_id,
                 end_id=tokeniser.end_id,
                 pad_id=tokeniser.pad_id,
+                grid=encoder.grid,
             )
-            logits = self.encoder.logits(padded)
-            row = 0
-            for window, count in zip(batch, padded.counts.tolist(), strict=True):
-                place = int(before[window.text][window.keep_start])
-                out[window.text][place : place + count] = logits[row : row + count]
-                row += count
-        return out
+            parts.append(encoder.scores(packed))
+            firsts = np.array([before[begins[w.text] + w.keep_start] for w in batch])
+            in_batch = np.cumsum(packed.counts) - packed.counts
+            places.append(
+                np.arange(len(packed.select)) + np.repeat(firsts - in_batch, packed.counts)
+            )
+        out = torch.empty((int(before[-1]), self._layout.width), device=encoder.device)
+        if parts:
+            out[to_device(np.concatenate(places), encoder.device)] = torch.cat(parts)
+        return out, before[begins]
 
-    def _mentions(self, pieces: WordPieces, runs: Sequence["TextRun"]) -> list[Mention]:
-        starts, ends = pieces.pretoken_starts, pieces.pretoken_ends
-        return [
-            Mention(
-                task=self.tasks[run.head].name,
-                label=run.label,
-                entity_type=self.tasks[run.head].entity_type(run.label),
-                start=int(starts[run.first]),
-                end=int(ends[run.last]),
-                score=run.score,
-                preferred=True,
-                checkpoint_id=self.id,
+    def _mentions(self, pieces: WordPieces, runs: Sequence[DecodedRun]) -> list[Mention]:
+        starts, ends = pieces.pretoken_starts.tolist(), pieces.pretoken_ends.tolist()
+        mentions = []
+        for run in runs:
+            task, entity_type = self._kinds[run.head, run.label]
+            mentions.append(
+                Mention(
+                    task=task,
+                    label=run.label,
+                    entity_type=entity_type,
+                    start=starts[run.first],
+                    end=ends[run.last],
+                    score=run.score,
+                    preferred=True,
+                    checkpoint_id=self.id,
+                )
             )
-            for run in runs
-        ]
+        return mentions
 
 
 class Tagger:
@@ -138,17 +169,6 @@ class Tagger:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class TextRun:
-    """A decoded mention as pre-token numbers of its whole text, `first` to `last` inclusive."""
-
-    head: int
-    label: str
-    first: int
-    last: int
-    score: float
-
-
 def set_id(checkpoint_ids: Sequence[str]) -> str:
     """Return one checkpoint's id, or of a set the digest of its sorted ids."""
     if len(checkpoint_ids) == 1:
@@ -181,49 +201,3 @@ def load_tagger(
             for path in paths
         ]
     )
-
-
-def _decode_all(
-    layout: HeadLayout, scores: Sequence[npt.NDArray[np.float32]]
-) -> list[list[TextRun]]:
-    """Decode texts in groups of like length; very long ones in parts.
-
-    A long text is cut where every head is surest of `O`, within reach of every thousandth
-    pre-token, since a mention never crosses such a place.
-    """
-    parts = []
-    for number, logits in enumerate(scores):
-        bounds = _cut_places(layout, logits)
-        parts += [(number, start, logits[start:stop]) for start, stop in pairwise(bounds)]
-    order = sorted(range(len(parts)), key=lambda number: len(parts[number][2]))
-    out: list[list[TextRun]] = [[] for _ in scores]
-    for begin in range(0, len(order), _DECODE_TEXTS):
-        group = [parts[number] for number in order[begin : begin + _DECODE_TEXTS]]
-        for (text, start, _), runs in zip(
-            group, decode(layout, [part[2] for part in group]), strict=True
-        ):
-            out[text] += [
-                TextRun(run.head, run.label, start + run.first, start + run.last, run.score)
-                for run in runs
-            ]
-    for found in out:
-        found.sort(key=lambda run: (run.head, run.first))
-    return out
-
-
-def _cut_places(layout: HeadLayout, logits: npt.NDArray[np.float32]) -> list[int]:
-    """Return the bounds of the parts in which `logits`, (pre-tokens, tags), is decoded."""
-    total = len(logits)
-    bounds = [0]
-    while total - bounds[-1] > _DECODE_STEPS + _SEARCH:
-        low = bounds[-1] + _DECODE_STEPS
-        near = logits[low : low + _SEARCH]
-        sure = np.min(
-            [
-                near[:, part.start] - near[:, part.start + 1 : part.stop].max(axis=1)
-                for part in layout.slices
-            ],
-            axis=0,
-        )
-        bounds.append(low + int(sure.argmax()))
-    return [*bounds, total]

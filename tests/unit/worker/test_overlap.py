@@ -1,5 +1,7 @@
 """Which mentions the overlap policy prefers."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +68,37 @@ def test_preferred_ones_never_overlap_and_every_other_one_clashes_with_a_better(
             for better in chosen
         )
     assert [(m.start, m.end, m.task) for m in marked] == [(m.start, m.end, m.task) for m in found]
+
+
+def greedy(found: list[Mention]) -> list[bool]:
+    """Say of each mention whether it is preferred: take the best, then the best that fits."""
+    order = sorted(
+        range(len(found)),
+        key=lambda n: (
+            -found[n].score,
+            found[n].start - found[n].end,
+            found[n].start,
+            found[n].task,
+            found[n].label,
+        ),
+    )
+    taken: list[int] = []
+    for number in order:
+        one = found[number]
+        if not any(
+            other.entity_type == one.entity_type and other.start < one.end and one.start < other.end
+            for other in (found[n] for n in taken)
+        ):
+            taken.append(number)
+    return [number in taken for number in range(len(found))]
+
+
+@given(mentions)
+def test_the_same_as_taking_the_best_of_all_again_and_again(found: list[Mention]) -> None:
+    assert [m.preferred for m in mark_preferred(found)] == greedy(found)
+
+
+@given(mentions)
+def test_what_was_marked_before_makes_no_difference(found: list[Mention]) -> None:
+    marked = mark_preferred(found)
+    assert mark_preferred([replace(m, preferred=not m.preferred) for m in marked]) == marked

@@ -9,11 +9,12 @@ import torch
 
 from schemas.errors import CheckpointError, RecordError, SettingsError
 from schemas.records import Mention
-from schemas.tasks import TASKS
 from tests.support.checkpoints import tiny_checkpoint
-from worker.decoding import decode, head_layout
+from worker.decoding import head_layout
+from worker.device_decoding import device_layout
 from worker.encoder import choose_device, choose_precision, load_encoder
-from worker.tagger import BatchLimits, CheckpointTagger, Tagger, _decode_all, load_tagger, set_id
+from worker.packing import PackedBatch
+from worker.tagger import BatchLimits, CheckpointTagger, Tagger, load_tagger, set_id
 
 WORDS = ["BRCA1", "IL-2", "mutations", "cause", "breast", "cancer", "with", "HeLa", "β-catenin"]
 
@@ -78,29 +79,38 @@ def test_a_text_longer_than_the_encoder_reads_is_read_to_its_end(checkpoint: Pat
         assert all(a[1] <= b[0] for a, b in pairwise(spans)), "seams resolved"
 
 
-def test_the_batch_budget_bounds_what_the_encoder_is_given(checkpoint: Path) -> None:
+def test_the_batch_budget_bounds_what_the_encoder_is_given(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
     sizes: list[int] = []
-    encoder._model.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].numel()))
+    score = encoder.scores
+
+    def scores(batch: PackedBatch) -> torch.Tensor:
+        sizes.append(batch.rows)
+        return score(batch)
+
+    monkeypatch.setattr(encoder, "scores", scores)
     CheckpointTagger(encoder, BatchLimits(max_batch_pieces=256)).read(
         [text(n, n) for n in range(1, 60)]
     )
-    assert sizes
+    assert len(sizes) > 10
     assert max(sizes) <= 256
 
 
-def test_very_long_texts_decode_in_parts_to_the_same_mentions() -> None:
-    layout = head_layout([TASKS["bc5cdr"], TASKS["bc2gm"]])
-    rng = np.random.default_rng(2)
-    logits = rng.normal(size=(4000, layout.width)).astype(np.float32) * 3
-    logits[rng.random(4000) < 0.2] += np.where(layout.outside, 25, 0).astype(np.float32)
-    (whole,) = decode(layout, [logits])
-    (parts,) = _decode_all(layout, [logits])
-    assert len(whole) > 500
-    assert [(r.head, r.first, r.last, r.label) for r in parts] == [
-        (r.head, r.first, r.last, r.label) for r in whole
-    ]
-    assert [r.score for r in parts] == pytest.approx([r.score for r in whole], abs=1e-6)
+def test_scores_decoded_on_the_device_give_the_same_mentions(checkpoint: Path) -> None:
+    """What a GPU does after its encoder, here with a CPU for the device."""
+    encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
+    on_host = CheckpointTagger(encoder, BatchLimits())
+    on_device = CheckpointTagger(encoder, BatchLimits())
+    on_device._tables = device_layout(head_layout(encoder.tasks), encoder.device)
+    texts = [text(n, n) for n in (3, 250, 40, 0, 1, 90)]
+    pairs = list(zip(on_host.read(texts), on_device.read(texts), strict=True))
+    assert sum(len(mentions) for (mentions, _), _ in pairs) > 20
+    for (mentions, pieces), (others, other_pieces) in pairs:
+        assert pieces == other_pieces
+        assert placed(tuple(mentions)) == placed(tuple(others))
+        assert [m.score for m in mentions] == pytest.approx([m.score for m in others], abs=1e-5)
 
 
 def test_a_set_of_checkpoints_annotates_with_every_head(checkpoint: Path, tmp_path: Path) -> None:

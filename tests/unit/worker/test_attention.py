@@ -1,0 +1,83 @@
+"""Attention over packed rows: each window attends to itself, whatever stands beside it."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from tests.unit.worker.test_packing import pack, pieces_of
+from worker.attention import grouped_attention, plan_bounds, plan_groups
+from worker.packing import CPU_GRID, FREE, PackedBatch, RowGrid
+from worker.windows import PieceWindow
+
+CPU = torch.device("cpu")
+HEADS, WIDTH = 2, 8
+
+
+def batch_of(lengths: list[int], grid: RowGrid = CPU_GRID) -> PackedBatch:
+    texts = [pieces_of(*[1] * length) for length in lengths]
+    return pack([PieceWindow(n, 0, x, 0, x) for n, x in enumerate(lengths)], texts, grid)
+
+
+def one_by_one(qkv: Tensor, batch: PackedBatch) -> Tensor:
+    """The definition: every window alone, without padding."""
+    out = torch.zeros(len(qkv), HEADS * WIDTH)
+    for start, length in zip(batch.starts.tolist(), batch.lengths.tolist(), strict=True):
+        rows = qkv[start : start + length].view(length, 3, HEADS, WIDTH)
+        queries, keys, values = rows.permute(1, 2, 0, 3)
+        found = scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        out[start : start + length] = found.transpose(0, 1).reshape(length, -1)
+    return out
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=40),
+    ordered=st.booleans(),
+    grid=st.sampled_from([CPU_GRID, FREE]),
+)
+def test_each_window_attends_to_itself_alone(
+    lengths: list[int], ordered: bool, grid: RowGrid
+) -> None:
+    batch = batch_of(sorted(lengths, reverse=True) if ordered else lengths, grid)
+    qkv = torch.randn(batch.rows, 3 * HEADS * WIDTH, generator=torch.Generator().manual_seed(1))
+    found = grouped_attention(qkv, HEADS, plan_groups(batch, CPU, torch.float32))
+    expected = one_by_one(qkv, batch)
+    real = np.concatenate(
+        [np.arange(a, a + n) for a, n in zip(batch.starts, batch.lengths, strict=True)]
+    )
+    torch.testing.assert_close(found[real], expected[real])
+    assert found.isfinite().all(), "padding does no harm to what is computed from it"
+
+
+def test_groups_are_powers_of_two_and_bounded() -> None:
+    groups = plan_groups(batch_of([500] * 3 + [200] * 9 + [14] * 7), CPU, torch.float32)
+    assert [(g.span, g.windows) for g in groups] == [
+        *[(512, 1)] * 3,
+        *[(208, 4), (208, 4), (208, 1)],
+        *[(16, 4), (16, 2), (16, 1)],
+    ]
+    assert [g.mask is None for g in groups if g.span == 16] == [True] * 3
+    assert [g.mask is None for g in groups if g.span == 208] == [False, False, True]
+
+
+def test_bounds_name_every_window_and_the_end() -> None:
+    bounds = plan_bounds(batch_of([3, 1, 5], FREE), CPU, 512)
+    assert bounds.rows.tolist() == [0, 5, 8, 15]
+    assert bounds.rows.dtype is torch.int32
+    assert bounds.longest == 512
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="variable-length attention needs a GPU")
+def test_the_kernel_of_a_gpu_gives_the_same() -> None:
+    from worker.attention import varlen_attention
+
+    batch = batch_of([30, 1, 200, 77], FREE)
+    qkv = torch.randn(batch.rows, 3 * HEADS * 32, dtype=torch.bfloat16, device="cuda")
+    found = varlen_attention(qkv, HEADS, plan_bounds(batch, qkv.device, 512))
+    groups = plan_groups(batch, qkv.device, torch.float32)
+    expected = grouped_attention(qkv.float(), HEADS, groups)
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.05)

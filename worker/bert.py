@@ -1,0 +1,192 @@
+"""BERT for inference over packed rows: no padding, one pass, every head.
+
+The network is Devlin et al. 2019's, with the weights as transformers names them; the layers around
+the products are fused where the device can, and attention is given from outside.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, layer_norm
+from transformers import PretrainedConfig
+
+from worker.attention import (
+    Bounds,
+    Group,
+    grouped_attention,
+    plan_bounds,
+    plan_groups,
+    varlen_attention,
+)
+from worker.linear import Activation, Linear
+from worker.packing import CPU_GRID, CUDA_GRID, PackedBatch, RowGrid, to_device
+
+_ACTIVATIONS: Final[Mapping[object, Activation]] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu-tanh",
+    "gelu_pytorch_tanh": "gelu-tanh",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    weight: Tensor
+    bias: Tensor
+    epsilon: float
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return layer_norm(rows, self.weight.shape, self.weight, self.bias, self.epsilon)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    attention_in: Linear
+    attention_out: Linear
+    attention_norm: _Norm
+    widening: Linear
+    narrowing: Linear
+    output_norm: _Norm
+
+
+def is_plain_bert(config: PretrainedConfig) -> bool:
+    """Whether `BertNetwork` computes what an encoder of this configuration does."""
+    return (
+        config.model_type == "bert"
+        and getattr(config, "hidden_act", None) in _ACTIVATIONS
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and not getattr(config, "is_decoder", False)
+    )
+
+
+class BertNetwork:
+    """A BERT encoder with all heads, on its device.
+
+    :param weights: of a `MultiHeadModel` around a BERT, by its names
+    :param letter_case: whether the encoder reads letter-case classes as token types
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        config: PretrainedConfig,
+        *,
+        letter_case: bool,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._device, self._dtype, self._letter_case = device, dtype, letter_case
+        self._heads = int(config.num_attention_heads)
+        self._longest = int(config.max_position_embeddings)
+        self._varlen = device.type == "cuda" and dtype is torch.bfloat16
+        self.grid: RowGrid = CUDA_GRID if self._varlen else CPU_GRID
+        read = _Reader(weights, config, device, dtype)
+        self._words = read.table("embeddings.word_embeddings")
+        self._places = read.table("embeddings.position_embeddings")
+        self._types = read.table("embeddings.token_type_embeddings")
+        self._norm = read.norm("embeddings.LayerNorm")
+        self._layers = [read.layer(number) for number in range(int(config.num_hidden_layers))]
+        self._tags = read.linear(weights["heads.weight"], weights["heads.bias"])
+        self._rows: Any = self.forward
+        if self._varlen:
+            self._rows = torch.compile(self.forward, dynamic=True)
+
+    def __call__(self, batch: PackedBatch) -> Tensor:
+        """Return the tag scores of the selected rows, shape (selected, tags), on the device."""
+        case = batch.case if self._letter_case else np.zeros_like(batch.case)
+        plan: Bounds | list[Group]
+        if self._varlen:
+            plan = plan_bounds(batch, self._device, self._longest)
+        else:
+            plan = plan_groups(batch, self._device, self._dtype)
+        out: Tensor = self._rows(
+            to_device(batch.ids, self._device),
+            to_device(batch.positions, self._device),
+            to_device(case, self._device),
+            to_device(batch.select, self._device),
+            plan,
+        )
+        return out
+
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        case: Tensor,
+        select: Tensor,
+        plan: Bounds | Sequence[Group],
+    ) -> Tensor:
+        """Score rows; `ids`, `positions` and `case` (token types) have shape (rows,)."""
+        rows = embedding(ids, self._words)
+        rows = self._norm(rows + embedding(case, self._types) + embedding(positions, self._places))
+        for layer in self._layers:
+            qkv = layer.attention_in(rows)
+            if isinstance(plan, Bounds):
+                read = varlen_attention(qkv, self._heads, plan)
+            else:
+                read = grouped_attention(qkv, self._heads, plan)
+            rows = layer.attention_norm(layer.attention_out(read, residual=rows))
+            wide = layer.widening(rows)
+            rows = layer.output_norm(layer.narrowing(wide, residual=rows))
+        return self._tags(rows[select]).float()
+
+
+class _Reader:
+    """Takes tensors by the names that transformers gives them."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        config: PretrainedConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._weights, self._config = weights, config
+        self._device, self._dtype = device, dtype
+        self._scale = (int(config.hidden_size) // int(config.num_attention_heads)) ** -0.5
+
+    def table(self, name: str) -> Tensor:
+        return self._get(f"{name}.weight").to(device=self._device, dtype=self._dtype)
+
+    def norm(self, name: str) -> _Norm:
+        weight, bias = self.table(name), self._get(f"{name}.bias")
+        bias = bias.to(device=self._device, dtype=self._dtype)
+        return _Norm(weight, bias, float(self._config.layer_norm_eps))
+
+    def linear(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> Linear:
+        return Linear(
+            weight.float(),
+            bias.float(),
+            device=self._device,
+            dtype=self._dtype,
+            activation=activation,
+        )
+
+    def layer(self, number: int) -> _Layer:
+        here = f"encoder.layer.{number}"
+        own = f"{here}.attention.self"
+        # Queries are scaled here, once, instead of at every product with the keys.
+        scales = {"query": self._scale, "key": 1.0, "value": 1.0}
+        weight, bias = (
+            torch.cat([self._get(f"{own}.{part}.{kind}") * by for part, by in scales.items()])
+            for kind in ("weight", "bias")
+        )
+        return _Layer(
+            attention_in=self.linear(weight, bias),
+            attention_out=self._named(f"{here}.attention.output.dense"),
+            attention_norm=self.norm(f"{here}.attention.output.LayerNorm"),
+            widening=self._named(
+                f"{here}.intermediate.dense", _ACTIVATIONS[self._config.hidden_act]
+            ),
+            narrowing=self._named(f"{here}.output.dense"),
+            output_norm=self.norm(f"{here}.output.LayerNorm"),
+        )
+
+    def _named(self, name: str, activation: Activation = "none") -> Linear:
+        return self.linear(self._get(f"{name}.weight"), self._get(f"{name}.bias"), activation)
+
+    def _get(self, name: str) -> Tensor:
+        return self._weights[f"encoder.{name}"].float()

@@ -1,0 +1,213 @@
+"""Constrained decoding where the logits are: the same chain as `worker.decoding`, as scans.
+
+A pre-token is a small matrix of weights from the state in front of it to the state behind it, so
+messages are prefix products, the best path a composition of maps, and no loop runs over
+pre-tokens. A text's last pre-token cannot enter or stay in a mention; so nothing flows from one
+text into the next, and all texts of a batch are one sequence.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from schemas.tags import POSITIONS
+from worker.decoding import LOWEST, DecodedRun, FoundMentions, HeadLayout, runs_by_text
+from worker.scans import join_best, join_maps, join_sums, scan
+
+_LABEL_CODES = 256
+_GROUP_PRETOKENS = 1 << 16
+"""How many are decoded at once; with five heads one takes some 10 kB for the time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceLayout:
+    """A head layout's tables on a device; heads with fewer labels than others are filled up.
+
+    `outside` has shape (heads,): the place of `O`. `tags` has shape (4, heads, labels): the places
+    of B, I, E, S; those of a label that is not there are one past the last tag.
+    """
+
+    layout: HeadLayout
+    outside: Tensor
+    tags: Tensor
+
+
+def device_layout(layout: HeadLayout, device: torch.device) -> DeviceLayout:
+    """Put the tables of `layout` on `device`, once for all batches."""
+    labels = max((len(task.labels) for task in layout.tasks), default=0)
+    tags = np.full((len(POSITIONS), len(layout.tasks), labels), layout.width)
+    for head, part in enumerate(layout.slices):
+        own = np.arange(part.start + 1, part.stop).reshape(-1, len(POSITIONS))
+        tags[:, head, : len(own)] = own.T
+    outside = torch.from_numpy(layout.outside_tags).to(device)
+    return DeviceLayout(layout, outside, torch.from_numpy(tags).to(device))
+
+
+def decode_on_device(
+    tables: DeviceLayout, logits: Tensor, counts: npt.NDArray[np.int64] | Sequence[int]
+) -> list[list[DecodedRun]]:
+    """Decode the texts of a batch with one transfer to the host.
+
+    :param logits: the pre-tokens of all texts one behind the other, shape (pre-tokens, tags)
+    :param counts: how many pre-tokens each text has, shape (texts,)
+    :return: the mentions of each text, in order of head and position
+    """
+    counts = np.asarray(counts, dtype=np.int64)
+    if not logits.numel():
+        return [[] for _ in counts]
+    on_device = torch.from_numpy(counts).to(logits.device, non_blocking=True)
+    parts, row = [], 0
+    for texts in _groups(counts):
+        rows = int(counts[texts].sum())
+        parts.append(decode_tensors(tables, logits[row : row + rows], on_device[texts]))
+        row += rows
+    return read_mentions(tables.layout, torch.cat(parts, dim=-1).cpu().numpy(), counts)
+
+
+def _groups(counts: npt.NDArray[np.int64]) -> Iterator[slice]:
+    """Yield texts in groups of bounded memory; a longer text is a group of its own."""
+    begin, size = 0, 0
+    for number, count in enumerate(counts.tolist()):
+        if size and size + count > _GROUP_PRETOKENS:
+            yield slice(begin, number)
+            begin, size = number, 0
+        size += count
+    if size:
+        yield slice(begin, len(counts))
+
+
+def read_mentions(
+    layout: HeadLayout, packed: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]
+) -> list[list[DecodedRun]]:
+    """Read the mentions off what `decode_tensors` gave, on the host."""
+    head, first = np.nonzero(packed[0])
+    code = packed[0, head, first].astype(np.int64)
+    scores = packed[1, head, first].view(np.float32).astype(np.float64)
+    found = FoundMentions(
+        head, code % _LABEL_CODES - 1, first, first + code // _LABEL_CODES, np.minimum(scores, 1.0)
+    )
+    return runs_by_text(layout, found, np.concatenate(([0], np.cumsum(counts))))
+
+
+def decode_tensors(tables: DeviceLayout, logits: Tensor, counts: Tensor) -> Tensor:
+    """Decode a batch on its device; nothing waits for the host.
+
+    :param logits: shape (pre-tokens, tags), at least one pre-token
+    :param counts: how many pre-tokens each text has, shape (texts,), on the same device
+    :return: shape (2, heads, pre-tokens), int32. Where a mention begins, the first row holds its
+        label's number from 1 plus 256 times its length less one, and the second the bits of its
+        float32 score; the first row is 0 elsewhere.
+    """
+    chain = _chain(tables, logits, counts)
+    front, behind = _best_states(chain)
+    share, scale = _outside_share(chain)
+    choice = torch.cat([chain.outside[:, None], chain.single], dim=1).argmax(dim=1)
+    single = torch.where((front == 0) & (behind == 0), choice, 0)
+    begins = ((front == 0) & (behind > 0)) | (single > 0)
+    ends = ((front > 0) & (behind == 0)) | (single > 0)
+    state = torch.maximum(torch.maximum(front, behind), single)
+    label = (state - 1).clamp(min=0)[:, None]
+    weight = torch.where(
+        single > 0,
+        chain.single.gather(1, label)[:, 0],
+        torch.where(
+            begins,
+            chain.begin.gather(1, label)[:, 0],
+            torch.where(
+                ends, chain.end.gather(1, label)[:, 0], chain.inside.gather(1, label)[:, 0]
+            ),
+        ),
+    )
+    along = torch.where(state > 0, weight - scale.log(), 0.0).cumsum(dim=-1)
+    along = pad(along, (1, 0))
+    place = torch.arange(logits.shape[0], device=logits.device).expand_as(ends)
+    last = torch.where(ends, place, logits.shape[0] - 1).flip(-1).cummin(dim=-1).values.flip(-1)
+    in_front = pad(share, (1, 0), value=1.0)[:, :-1]
+    score = in_front * (along.gather(1, last + 1) - along[:, :-1]).exp()
+    code = torch.where(begins, state + _LABEL_CODES * (last - place), 0)
+    return torch.stack([code.int(), score.float().view(torch.int32)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chain:
+    """Log weights less those of the head's best tag, float64; labels that are not there have -inf.
+
+    `outside` has shape (heads, pre-tokens); the others (heads, labels, pre-tokens); `last`, which
+    marks the last pre-token of each text, (pre-tokens,).
+    """
+
+    outside: Tensor
+    begin: Tensor
+    inside: Tensor
+    end: Tensor
+    single: Tensor
+    last: Tensor
+
+    def matrices(self, stay: Tensor) -> Tensor:
+        """Return the logs of every pre-token's matrix, (states, states, heads, pre-tokens)."""
+        heads, labels, length = self.begin.shape
+        out = stay.new_full((labels + 1, labels + 1, heads, length), -torch.inf)
+        out[0, 0] = stay
+        out[0, 1:] = self.begin.transpose(0, 1)
+        out[1:, 0] = self.end.transpose(0, 1)
+        out[1:, 1:].diagonal(dim1=0, dim2=1).copy_(self.inside.permute(0, 2, 1))
+        return out
+
+
+def _chain(tables: DeviceLayout, logits: Tensor, counts: Tensor) -> _Chain:
+    scores = logits.float()
+    heads = [
+        scores[:, part] - scores[:, part].amax(dim=1, keepdim=True) for part in tables.layout.slices
+    ]
+    logs = torch.cat(heads, dim=1).double().clamp(min=LOWEST).T
+    logs = pad(logs, (0, 0, 0, 1), value=-torch.inf)
+    marks = torch.zeros(logits.shape[0] + 1, dtype=torch.bool, device=logits.device)
+    last = marks.index_fill(0, counts.cumsum(0), True)[1:]
+    begin, inside, end, single = logs[tables.tags]
+    return _Chain(
+        outside=logs[tables.outside],
+        begin=begin.masked_fill(last, -torch.inf),
+        inside=inside.masked_fill(last, -torch.inf),
+        end=end,
+        single=single,
+        last=last,
+    )
+
+
+def _best_states(chain: _Chain) -> tuple[Tensor, Tensor]:
+    """Return where each head stands in front of and behind every pre-token on the best path.
+
+    Both have shape (heads, pre-tokens): 0 outside, k inside the head's label number k.
+    """
+    stay = torch.maximum(chain.outside, chain.single.amax(dim=1))
+    reach = scan(chain.matrices(stay), join_best)[0].transpose(0, 1)  # heads, states, pre-tokens
+    front = torch.full_like(reach, -torch.inf)
+    front[..., 1:] = reach[..., :-1]
+    front[:, 0, 0] = 0.0
+    inside = (front[:, 1:] + chain.inside) > (front[:, :1] + chain.begin)
+    labels = torch.arange(1, reach.shape[1], device=reach.device)[:, None]
+    leaving = torch.cat([(front[:, 0] + stay)[:, None], front[:, 1:] + chain.end], dim=1)
+    came_outside = leaving.argmax(dim=1, keepdim=True)
+    came = torch.cat([came_outside, torch.where(inside, labels, 0)], dim=1)
+    came = torch.where(chain.last, came_outside, came)  # behind a text every head stands outside
+    steps = came.transpose(0, 1).flip(-1)
+    in_front = scan(steps, join_maps)[0].flip(-1)
+    return in_front, pad(in_front, (0, 1))[:, 1:]
+
+
+def _outside_share(chain: _Chain) -> tuple[Tensor, Tensor]:
+    """Return what `worker.chain.outside_share` does; both of shape (heads, pre-tokens)."""
+    staying = torch.cat([chain.outside[:, None], chain.single], dim=1).exp().sum(dim=1)
+    forth = chain.matrices(staying.log()).exp()
+    both = torch.stack([forth, forth.transpose(0, 1).flip(-1)], dim=2)
+    messages = scan(both, join_sums)[0]
+    ratios = (messages[1:] / messages[0]).transpose(0, 2)  # heads, both ways, labels, pre-tokens
+    ahead = ratios[:, 0]
+    behind = pad(ratios[:, 1].flip(-1), (0, 1))[..., 1:]
+    share = 1.0 / (1.0 + (ahead * behind).sum(dim=1))
+    return share, staying + (chain.begin.exp() * behind).sum(dim=1)

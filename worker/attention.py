@@ -7,6 +7,7 @@ and no row is spent on padding beyond the grid; on a GPU one kernel takes window
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -104,6 +105,12 @@ def plan_bounds(batch: PackedBatch, device: torch.device, longest: int) -> Bound
     """Return where the windows of a batch without padding between them begin and end."""
     rows = np.append(batch.starts, batch.starts[-1:] + batch.spans[-1:])
     return Bounds(to_device(rows, device), longest)
+
+
+def has_varlen_attention(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `varlen_attention` runs there, in that precision."""
+    here = find_spec("torch.nn.attention.varlen") is not None
+    return here and device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
 
 
 def varlen_attention(qkv: Tensor, heads: int, bounds: Bounds) -> Tensor:

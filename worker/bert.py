@@ -4,6 +4,7 @@ The network is Devlin et al. 2019's, with the weights as transformers names them
 the products are fused where the device can, and attention is given from outside.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ from worker.attention import (
     Bounds,
     Group,
     grouped_attention,
+    has_varlen_attention,
     plan_bounds,
     plan_groups,
     varlen_attention,
@@ -25,6 +27,7 @@ from worker.attention import (
 from worker.linear import Activation, Linear
 from worker.packing import CPU_GRID, CUDA_GRID, PackedBatch, RowGrid, to_device
 
+_LOG: Final = logging.getLogger(__name__)
 _ACTIVATIONS: Final[Mapping[object, Activation]] = {
     "gelu": "gelu",
     "gelu_new": "gelu-tanh",
@@ -81,7 +84,7 @@ class BertNetwork:
         self._device, self._dtype, self._letter_case = device, dtype, letter_case
         self._heads = int(config.num_attention_heads)
         self._longest = int(config.max_position_embeddings)
-        self._varlen = device.type == "cuda" and dtype is torch.bfloat16
+        self._varlen = has_varlen_attention(device, dtype)
         self.grid: RowGrid = CUDA_GRID if self._varlen else CPU_GRID
         read = _Reader(weights, config, device, dtype)
         self._words = read.table("embeddings.word_embeddings")
@@ -102,13 +105,21 @@ class BertNetwork:
             plan = plan_bounds(batch, self._device, self._longest)
         else:
             plan = plan_groups(batch, self._device, self._dtype)
-        out: Tensor = self._rows(
+        given = (
             to_device(batch.ids, self._device),
             to_device(batch.positions, self._device),
             to_device(case, self._device),
             to_device(batch.select, self._device),
-            plan,
         )
+        try:
+            out: Tensor = self._rows(*given, plan)
+        except RuntimeError as error:
+            if self._rows == self.forward:
+                raise
+            # No compiler here, or one that fails: the same code runs as it stands, slower.
+            _LOG.warning("the encoder is not compiled: %s", str(error).partition("\n")[0])
+            self._rows = self.forward
+            out = self.forward(*given, plan)
         return out
 
     def forward(

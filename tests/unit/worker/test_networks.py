@@ -146,3 +146,43 @@ def test_the_compiled_path_of_a_gpu_is_one_graph(monkeypatch: pytest.MonkeyPatch
             found = compiled(ids, positions, case, select, plan_bounds(batch, CPU, 128))
         expected = as_transformers_reads(model, batch, case=True)
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_without_a_compiler_the_same_code_runs_as_it_stands(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = tiny_config()
+    model = model_of(config)
+    network = BertNetwork(
+        model.state_dict(), config, letter_case=True, device=CPU, dtype=torch.float32
+    )
+    batch = batch_of(LENGTHS, network.grid)
+
+    def no_compiler(*_: object) -> Tensor:
+        raise RuntimeError("cannot find a C compiler\nand much more")
+
+    network._rows = no_compiler
+    with torch.inference_mode():
+        found = network(batch)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the encoder is not compiled: cannot find a C compiler"
+    ]
+    torch.testing.assert_close(
+        found, as_transformers_reads(model, batch, case=True), atol=1e-4, rtol=1e-4
+    )
+    assert network._rows == network.forward
+
+
+def test_a_failure_of_the_code_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config()
+    network = BertNetwork(
+        model_of(config).state_dict(), config, letter_case=True, device=CPU, dtype=torch.float32
+    )
+
+    def out_of_memory(*_: object) -> Tensor:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(network, "forward", out_of_memory)
+    network._rows = network.forward
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="out of memory"):
+        network(batch_of(LENGTHS, network.grid))

@@ -96,9 +96,10 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
             choice=choice,
         )
         after = blocks_of(store, sources)
-        counts = count_rows(store, after)
         written = new_blocks(before, after)
-        now = sum(count_rows(store, written).citations.values())
+        new = count_rows(store, written)
+        now = sum(new.citations.values())
+        counts = new + count_rows(store, after.keys() - set(written))
         example = find_example(store, after)
     summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
     summary["checkpoint_id"] = checkpoint_id

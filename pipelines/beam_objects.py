@@ -55,11 +55,11 @@ class BeamObjects:
                 return None
             return FileSystems.open(place, compression_type=CompressionTypes.UNCOMPRESSED)
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the objects in a folder."""
-        prefix = self._place(folder)
-        with reporting("list", prefix):
-            [result] = FileSystems.match([f"{prefix.rstrip('/')}/*"])
+        place = self._place(folder)
+        with reporting("list", place):
+            [result] = FileSystems.match([f"{place.rstrip('/')}/{prefix}*"])
         return sorted(entry.path.rpartition("/")[2] for entry in result.metadata_list)
 
     def remove(self, path: str) -> None:

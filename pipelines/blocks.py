@@ -30,13 +30,21 @@ def file_name(key: BlockKey) -> str:
 
     :raises InputError: if the source's name is too long for a file name.
     """
-    name = f"{encode_source(key.source)}-{key.partition}-{key.start:0{_OFFSET_DIGITS}d}{SUFFIX}"
+    name = f"{name_prefix(key.source, key.partition)}{key.start:0{_OFFSET_DIGITS}d}{SUFFIX}"
     if len(name) > _LONGEST_NAME:
         raise InputError(
             f"the name {key.source!r} is too long to name output files by it "
             f"({len(name)} characters encoded, {_LONGEST_NAME} allowed); rename the input"
         )
     return name
+
+
+def name_prefix(source: str, partition: int) -> str:
+    """Return what the file names of all blocks of a source's partition begin with.
+
+    Those of a source called `NAME-0` begin with the prefix of `NAME`, too: `parse_name` tells.
+    """
+    return f"{encode_source(source)}-{partition}-"
 
 
 def parse_name(name: str) -> BlockKey | None:

@@ -43,7 +43,8 @@ def content_digest(path: str, *, check: Callable[[], None]) -> str:
             while chunk := stream.read(_READ_BYTES):
                 check()
                 sha256.update(chunk)
-                md5.update(chunk)
+                if sidecar:
+                    md5.update(chunk)
     except OSError as error:
         raise RefusedFileError(error, b"", UNREADABLE) from error
     if sidecar:

@@ -30,6 +30,7 @@ class DrainSignal:
     name: str
     token: str = field(default="", init=False, compare=False)
     _looked: float = field(default=-_LOOK_SECONDS, init=False, compare=False)
+    _objects: "Objects | None" = field(default=None, init=False, compare=False, repr=False)
 
     def requested(self, now: float) -> bool:
         """Return whether to end; look at most every two seconds of the clock `now`."""
@@ -54,7 +55,7 @@ class DrainSignal:
                 temporary.write_bytes(data)
                 temporary.replace(marker)
         else:
-            _objects(self.output).put(MARKER, data, over=None)
+            self._opened().put(MARKER, data, over=None)
         return token
 
     def clear(self) -> None:
@@ -64,26 +65,28 @@ class DrainSignal:
             with reporting("remove", marker):
                 marker.unlink(missing_ok=True)
         else:
-            _objects(self.output).remove(MARKER)
+            self._opened().remove(MARKER)
 
     def __getstate__(self) -> tuple[str, str]:
         return self.output, self.name
 
     def __setstate__(self, state: tuple[str, str]) -> None:
         self.output, self.name = state
-        self.token, self._looked = "", -_LOOK_SECONDS
+        self.token, self._looked, self._objects = "", -_LOOK_SECONDS, None
 
     def _read(self) -> bytes:
         try:
             if is_local(self.output):
                 return (local_path(self.output) / MARKER).read_bytes()
-            stored = _objects(self.output).get(MARKER)
+            stored = self._opened().get(MARKER)
         except (OSError, OutputError):
             return b""  # a store that is away now is asked again two seconds later
         return b"" if stored is None else stored.data
 
+    def _opened(self) -> "Objects":
+        """Return the output's objects, opened once: a look must not cost a new connection."""
+        if self._objects is None:
+            from pipelines.object_store import open_object_store
 
-def _objects(output: str) -> "Objects":
-    from pipelines.object_store import open_object_store
-
-    return open_object_store(output).objects
+            self._objects = open_object_store(self.output).objects
+        return self._objects

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipelines.blocks import BlockKey
+from pipelines.merging import only
 from pipelines.store import Store
 from pipelines.writer import read_block
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])|\n")
 _SHORTEST, _LONGEST = 40, 260
-_BLOCKS_SEARCHED = 3
+_BLOCKS_SEARCHED, _CITATIONS_SEARCHED = 3, 200
 
 
 class Mark(NamedTuple):
@@ -47,20 +48,23 @@ class Example(NamedTuple):
 def find_example(store: Store, blocks: Iterable[BlockKey]) -> Example | None:
     """Return the sentence that shows most: many entity types, then many mentions, then short.
 
-    Only the first few of `blocks` are searched; None where none holds a stored text with mentions.
+    Only the first citations of the first few `blocks` are searched; None where none holds a stored
+    text with mentions.
     """
     best: tuple[tuple[int, int, int], Example] | None = None
     for key in sorted(blocks)[:_BLOCKS_SEARCHED]:
         in_place = read_block(store, key)
         if in_place is None:
             continue
+        citations = in_place.tables["citations"].slice(0, _CITATIONS_SEARCHED)
         marks: dict[int, list[Mark]] = {}
         columns = ["offset", "start", "end", "entity_type", "preferred"]
-        for row in in_place.tables["mentions"].select(columns).to_pylist():
+        mentions = only(in_place.tables["mentions"].select(columns), citations["offset"])
+        for row in mentions.to_pylist():
             if row["preferred"]:
                 mark = Mark(row["start"], row["end"], row["entity_type"])
                 marks.setdefault(row["offset"], []).append(mark)
-        for row in in_place.tables["citations"].select(["offset", "pmid", "text"]).to_pylist():
+        for row in citations.select(["offset", "pmid", "text"]).to_pylist():
             if not row["text"] or row["offset"] not in marks:
                 continue
             for example in _sentences(row["pmid"], row["text"], marks[row["offset"]]):

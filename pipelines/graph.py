@@ -1,7 +1,7 @@
 """The graph: files, blocks of records, annotated blocks, blocks in place.
 
 Files are spread over the workers; from there on a block goes through in one go, so memory holds a
-block or two of each worker, and a block is in place before the next one is read.
+few blocks of each worker: one is annotated while the next is read and the one before is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,10 +9,14 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
+from pipelines.coders import register_coders
 from pipelines.handler import AnnotateHandler
 from pipelines.metrics import count
 from pipelines.monitor import Monitor
+from pipelines.overlap import WriteBehind, make_helper, read_ahead
 from pipelines.reading import BlockReader
 from pipelines.records import AnnotatedBlock, InputFile, ReadBlock, WrittenBlock
 from pipelines.store import Store
@@ -23,36 +27,68 @@ from schemas.records import Stage
 @beam.typehints.with_input_types(InputFile)
 @beam.typehints.with_output_types(ReadBlock)
 class ReadBlocks(beam.DoFn):
-    """Reads a file's blocks that are not in place yet."""
+    """Reads a file's blocks that are not in place yet, one ahead of the model."""
 
     def __init__(self, reader: BlockReader, store: Store) -> None:
         self.reader = reader
         self.store = store
 
+    def setup(self) -> None:
+        """Make the helper that reads ahead."""
+        self._helper = make_helper("pubner-read")
+
     def process(self, element: InputFile) -> Iterator[ReadBlock]:
         """Yield the blocks of one file."""
         with self.reader.monitor.watching():
-            yield from self.reader.read(element, self.store)
+            yield from read_ahead(self.reader.read(element, self.store), self._helper)
+
+    def teardown(self) -> None:
+        """Wait for the helper."""
+        self._helper.shutdown()
 
 
 @beam.typehints.with_input_types(AnnotatedBlock)
 @beam.typehints.with_output_types(WrittenBlock)
 class WriteBlock(beam.DoFn):
-    """Puts a block in place."""
+    """Puts a block in place, while the model already works on the next one."""
 
     def __init__(self, writer: BlockWriter, monitor: Monitor) -> None:
         self.writer = writer
         self.monitor = monitor
 
+    def setup(self) -> None:
+        """Make the helper that writes."""
+        self._helper = make_helper("pubner-write")
+
+    def start_bundle(self) -> None:
+        """Begin with nothing under way."""
+        self._writing = WriteBehind(self.writer.write, self._helper)
+
     def process(self, element: AnnotatedBlock) -> Iterator[WrittenBlock]:
-        """Write one block."""
+        """Begin to write one block; yield the one before."""
         with self.monitor.watching():
-            written = self.writer.write(element)
+            written = self._writing.put(element)
+        if written is not None:
+            yield self._counted(written)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Yield the last block once it is in place."""
+        with self.monitor.watching():
+            written = self._writing.settle()
+        if written is not None:
+            window = GlobalWindow()
+            yield WindowedValue(self._counted(written), window.max_timestamp(), (window,))
+
+    def teardown(self) -> None:
+        """Wait for the helper."""
+        self._helper.shutdown()
+
+    def _counted(self, written: WrittenBlock) -> WrittenBlock:
         count("blocks")
         if written.refused:
             count(f"dead_letters_{Stage.WRITE}", written.refused)
         self.monitor.report(blocks=1)
-        yield written
+        return written
 
 
 def annotate_files(
@@ -64,12 +100,13 @@ def annotate_files(
     writer: BlockWriter,
 ) -> PCollection[WrittenBlock]:
     """Build the graph that annotates `files` into the writer's store."""
+    register_coders()
     written: PCollection[WrittenBlock] = (
         pipeline
         | "Files" >> beam.Create(list(files))
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(ReadBlocks(reader, writer.store))
-        | "Annotate" >> RunInference(handler)
+        | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
         | "Write" >> beam.ParDo(WriteBlock(writer, reader.monitor))
     )
     return written

@@ -1,5 +1,7 @@
 """The model handler: blocks of citations in, annotated blocks out, through RunInference."""
 
+import atexit
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +18,17 @@ from pipelines.monitor import Monitor
 from pipelines.records import AnnotatedBlock, AnnotatedCitation, ReadBlock, ReadCitation
 from schemas.records import Annotation, DeadLetter, SourcePosition, Stage
 from worker.tagger import Tagger, load_tagger
+
+
+def keep_from_collector() -> None:
+    """Let the garbage collector pass over all that there is by now.
+
+    Beam and torch are some 100,000 objects that live as long as the process. A block makes as many
+    again, so the collector would look through them all several times a block.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # extensions complain of what is left when the process ends
 
 
 class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
@@ -50,6 +63,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
         """Load and verify the checkpoints."""
         with self.monitor.watching():
             tagger = load_tagger(self.checkpoints, device=self.device, threads=self.threads)
+        keep_from_collector()
         self.monitor.report(models=1)
         return tagger
 

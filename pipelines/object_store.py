@@ -51,8 +51,8 @@ class Objects(Protocol):
     def open(self, path: str) -> BinaryIO | None:
         """Open an object for reading parts of it; None where there is none."""
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the objects in a folder, sorted."""
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """Return the names of the objects in a folder that begin with `prefix`, sorted."""
 
     def remove(self, path: str) -> None:
         """Remove an object; nothing happens where there is none."""
@@ -110,9 +110,9 @@ class ObjectStore:
             if name.rpartition("-")[0] in known:
                 self._settle(f"{JOURNALS}/{name}")
 
-    def names(self, kind: str) -> list[str]:
+    def names(self, kind: str, prefix: str = "") -> list[str]:
         """List the objects of `kind`."""
-        return self.objects.names(kind)
+        return self.objects.names(kind, prefix)
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
         """Open an object."""

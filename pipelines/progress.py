@@ -5,20 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
+from pipelines.bar import LINE_SECONDS, REFRESH_SECONDS, line, make_bar
 from pipelines.monitor import Desk
-
-_REFRESH_SECONDS = 0.2
-_LINE_SECONDS = 15.0
 
 
 @contextmanager
@@ -39,30 +27,21 @@ def show_progress(desk: Desk, *, total_bytes: int) -> Iterator[None]:
 
 
 def _draw_bar(desk: Desk, total_bytes: int, ended: threading.Event) -> None:
-    columns = (
-        TextColumn("annotating"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with make_bar("annotating") as bar:
         task = bar.add_task("", total=max(1, total_bytes), note="")
-        while not ended.wait(_REFRESH_SECONDS):
+        while not ended.wait(REFRESH_SECONDS):
             done = min(desk.counts.get("input_bytes", 0), total_bytes)
             bar.update(task, completed=done, note=progress_line(desk))
 
 
 def _write_lines(desk: Desk, total_bytes: int, ended: threading.Event) -> None:
     waited = 0.0
-    while not ended.wait(_REFRESH_SECONDS):
-        waited += _REFRESH_SECONDS
-        if waited >= _LINE_SECONDS:
+    while not ended.wait(REFRESH_SECONDS):
+        waited += REFRESH_SECONDS
+        if waited >= LINE_SECONDS:
             waited = 0.0
-            share = min(1.0, desk.counts.get("input_bytes", 0) / max(1, total_bytes))
-            line = f"{progress_line(desk)}, {share:.0%} of the input read\n"
-            sys.stderr.write(line)
+            done = desk.counts.get("input_bytes", 0)
+            sys.stderr.write(line(progress_line(desk), done, total_bytes))
             sys.stderr.flush()
 
 

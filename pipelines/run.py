@@ -1,6 +1,7 @@
 """Runs the pipeline, from its settings to blocks in place: progress, stopping, errors."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import apache_beam as beam
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
@@ -21,7 +22,7 @@ from pipelines.progress import show_progress
 from pipelines.reading import BlockReader
 from pipelines.records import InputFile
 from pipelines.runners import RunnerChoice, make_runner
-from pipelines.settings import AnnotateSettings
+from pipelines.settings import AnnotateSettings, RunSettings
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
 from schemas.errors import PubnerError, SettingsError
@@ -87,27 +88,14 @@ def run_pipeline(
                 clock=utc_now,
                 monitor=monitor,
             ),
-            handler=AnnotateHandler(
-                checkpoints,
-                device=settings.device,
-                threads=settings.threads,
-                chunk_size=settings.chunk_size,
-                max_text_chars=settings.max_text_chars,
-                clock=utc_now,
-                monitor=monitor,
-            ),
-            writer=BlockWriter(
-                store=store,
-                block_size=settings.block_size,
-                settings=settings.row_settings,
-                store_text=settings.store_text,
-            ),
+            handler=make_handler(settings, checkpoints, monitor),
+            writer=make_writer(settings, store),
         )
         with (
             _stopping(desk, settings.output, in_process=choice.in_process),
             show_progress(desk, total_bytes=sum(file.size for file in files)),
         ):
-            counters = _run(pipeline, desk, choice)
+            counters = run_to_end(pipeline, desk, choice)
         return RunReport(
             seconds=time.monotonic() - begin,
             annotating_seconds=desk.annotating_seconds(),
@@ -123,24 +111,74 @@ def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
     """
     runner = make_runner(choice)
     try:
-        return beam.Pipeline(runner=runner, options=choice.options)
+        pipeline = beam.Pipeline(runner=runner, options=choice.options)
     except ValueError as error:
         raise SettingsError(f"{choice.name}, options behind `--`: {error}") from error
+    # Beam makes a folder for transforms of other languages, of which there are none here, and
+    # removes it at the end of a run: one that is killed, or never begins, would leave it.
+    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+    return pipeline
 
 
-def _run(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str, int]:
-    """Run to the end; return Beam's counters."""
+def make_handler(
+    settings: RunSettings, checkpoints: Sequence[Path], monitor: Monitor
+) -> AnnotateHandler:
+    """Return what runs the model in a run by `settings`."""
+    return AnnotateHandler(
+        checkpoints,
+        device=settings.device,
+        threads=settings.threads,
+        chunk_size=settings.chunk_size,
+        max_text_chars=settings.max_text_chars,
+        clock=utc_now,
+        monitor=monitor,
+    )
+
+
+def make_writer(settings: RunSettings, store: Store, *, merges: bool = False) -> BlockWriter:
+    """Return what puts blocks in place in a run by `settings`; a stream `merges`."""
+    return BlockWriter(
+        store=store,
+        block_size=settings.block_size,
+        settings=settings.row_settings,
+        store_text=settings.store_text,
+        merges=merges,
+    )
+
+
+def run_to_end(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str, int]:
+    """Run to the end; return Beam's counters.
+
+    :raises PubnerError: if a step of ours ended it, or the runner did.
+    """
     try:
         result = pipeline.run()
         state = result.wait_until_finish()
     except Exception as error:
         raise reason_of(desk, choice, error) from error
     if state not in (None, PipelineState.DONE):
-        raise desk.error() or PubnerError(
-            f"{choice.name} ended the pipeline in state {state}; its own log says why (--verbose)"
-        )
-    found = result.metrics().query()["counters"]
-    return {counter.key.metric.name: counter.result for counter in found}
+        raise desk.error() or ended(choice, state)
+    return counters_of(result)
+
+
+def ended(choice: RunnerChoice, state: object) -> PubnerError:
+    """Return the error of a pipeline that the runner ended in another state than done."""
+    return PubnerError(
+        f"{choice.name} ended the pipeline in state {state}; its own log says why (--verbose)"
+    )
+
+
+def counters_of(result: PipelineResult) -> dict[str, int]:
+    """Return Beam's counters, summed over steps; none where the runner keeps none."""
+    try:
+        found = result.metrics().query()["counters"]
+    except Exception:  # a job server that is gone, or has no metrics of a job that was stopped
+        return {}
+    sums: dict[str, int] = {}
+    for counter in found:
+        name = counter.key.metric.name
+        sums[name] = sums.get(name, 0) + int(counter.result or 0)
+    return sums
 
 
 def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:

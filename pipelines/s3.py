@@ -101,17 +101,17 @@ class S3Objects:
             data: bytes = found["Body"].read()
         return data
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the objects in a folder."""
-        prefix = f"{self._key(folder)}/"
+        place = f"{self._key(folder)}/"
         with self._reporting("list", folder):
             pages = (
                 self._s3()
                 .get_paginator("list_objects_v2")
-                .paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+                .paginate(Bucket=self.bucket, Prefix=place + prefix, Delimiter="/")
             )
             keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        return sorted(key.removeprefix(prefix) for key in keys if key != prefix)
+        return sorted(key.removeprefix(place) for key in keys if key != place)
 
     def remove(self, path: str) -> None:
         """Remove an object."""

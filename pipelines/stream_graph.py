@@ -13,6 +13,7 @@ from apache_beam.io.unbounded_source import ReadFromUnboundedSource
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import PCollection
 
+from pipelines.coders import register_coders
 from pipelines.drain import DrainSignal
 from pipelines.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
@@ -165,10 +166,11 @@ def annotate_parts(
 
     `in_place` is what an earlier run put in place and did not commit.
     """
+    register_coders()
     written: PCollection[WrittenBlock] = (
         parts
         | "Decode" >> beam.ParDo(DecodePart(clock))
-        | "Annotate" >> RunInference(handler)
+        | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
         | "Write" >> beam.ParDo(writer)
     )
     if in_place:

@@ -20,8 +20,7 @@ from pipelines.kafka.topics import (
 )
 from pipelines.records import WrittenBlock
 from pipelines.store import Store
-from pipelines.writer import read_footer
-from schemas.arrow import KINDS
+from pipelines.writer import committed_footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,8 @@ def find_in_place(
     None where it is not in place whole, or by another checkpoint or other settings.
     """
     key = BlockKey(wanted.topic, wanted.partition, block_start(wanted.begin, block_size))
-    footers = [read_footer(store, kind, file_name(key)) for kind in KINDS]
-    last = footers[-1]
-    if last is None or any(x is None or x.revision != last.revision for x in footers):
+    last = committed_footer(store, key)
+    if last is None:
         return None
     same = (last.input_digest, last.checkpoint_id, last.settings) == (
         wanted.input_digest,

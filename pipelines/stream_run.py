@@ -18,7 +18,6 @@ from kafka import TopicPartition
 
 from pipelines.drain import DrainSignal
 from pipelines.flink import FlinkCluster
-from pipelines.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.commits import CommitOffsets, drained_note
 from pipelines.kafka.dead_letter_topic import DeadLetterTopic
@@ -28,9 +27,18 @@ from pipelines.kafka.ranges import OffsetRange
 from pipelines.kafka.source import KafkaSource, Reading
 from pipelines.kafka.topics import committed_notes
 from pipelines.logs import log
-from pipelines.monitor import Desk, Monitor, open_desk
+from pipelines.monitor import Monitor, open_desk
 from pipelines.records import WrittenBlock
-from pipelines.run import make_pipeline, reason_of, utc_now
+from pipelines.run import (
+    counters_of,
+    ended,
+    make_handler,
+    make_pipeline,
+    make_writer,
+    reason_of,
+    run_to_end,
+    utc_now,
+)
 from pipelines.runners import RunnerChoice
 from pipelines.store import Store
 from pipelines.stream_graph import (
@@ -49,7 +57,6 @@ from pipelines.stream_plan import (
     with_bases,
 )
 from pipelines.stream_settings import StreamSettings
-from pipelines.writer import BlockWriter
 from schemas.errors import BrokerError, PubnerError
 
 _LOOK_SECONDS = 0.5
@@ -147,23 +154,9 @@ class StreamJobs:
             parts,
             in_place,
             clock=utc_now,
-            handler=AnnotateHandler(
-                self.checkpoints,
-                device=settings.device,
-                threads=settings.threads,
-                chunk_size=settings.chunk_size,
-                max_text_chars=settings.max_text_chars,
-                clock=utc_now,
-                monitor=monitor,
-            ),
+            handler=make_handler(settings, self.checkpoints, monitor),
             writer=WritePart(
-                BlockWriter(
-                    store=self.store,
-                    block_size=settings.block_size,
-                    settings=settings.row_settings,
-                    store_text=settings.store_text,
-                    merges=True,
-                ),
+                make_writer(settings, self.store, merges=True),
                 letters,
                 monitor,
             ),
@@ -201,22 +194,11 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
             with open_desk(time.monotonic) as desk:
                 monitor = desk.monitor if jobs.choice.in_process else Monitor()
                 pipeline = jobs.bounded(missing, in_place, monitor)
-                done = _run_to_end(pipeline, desk, jobs.choice)
+                done = run_to_end(pipeline, desk, jobs.choice)
             for name, count in done.items():
                 counters[name] = counters.get(name, 0) + count
             log("in place", blocks=min(start + size, len(ranges)), of=len(ranges))
     return StreamReport(time.monotonic() - begin, not stop.is_set(), None, counters)
-
-
-def _run_to_end(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str, int]:
-    try:
-        result = pipeline.run()
-        state = result.wait_until_finish()
-    except Exception as error:
-        raise reason_of(desk, choice, error) from error
-    if state not in (None, PipelineState.DONE):
-        raise desk.error() or _ended(choice, state)
-    return _counters(result)
 
 
 def run_unbounded(jobs: StreamJobs) -> StreamReport:
@@ -236,7 +218,7 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
         watch = _Watch(jobs, result, asked)
         try:
             savepoint = watch.until_ended()
-            counters = _counters(result) if watch.drained else {}
+            counters = counters_of(result) if watch.drained else {}
             if watch.drained:
                 result.cancel()
                 state = PipelineState.DONE
@@ -245,9 +227,9 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
         except Exception as error:
             raise reason_of(desk, jobs.choice, error) from error
         if state not in (None, PipelineState.DONE) and savepoint is None:
-            raise desk.error() or _ended(jobs.choice, state)
+            raise desk.error() or ended(jobs.choice, state)
         return StreamReport(
-            time.monotonic() - begin, False, savepoint, counters or _counters(result)
+            time.monotonic() - begin, False, savepoint, counters or counters_of(result)
         )
 
 
@@ -370,20 +352,3 @@ def stopping(request: Callable[[], object]) -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _ended(choice: RunnerChoice, state: object) -> PubnerError:
-    return PubnerError(f"{choice.name} ended the stream in state {state}; its own log says why")
-
-
-def _counters(result: PipelineResult) -> dict[str, int]:
-    """Return Beam's counters, summed over steps; none where the runner keeps none."""
-    try:
-        found = result.metrics().query()["counters"]
-    except Exception:  # a job server that is gone, or has no metrics of a job that was stopped
-        return {}
-    sums: dict[str, int] = {}
-    for counter in found:
-        name = counter.key.metric.name
-        sums[name] = sums.get(name, 0) + int(counter.result or 0)
-    return sums

@@ -1,9 +1,8 @@
 """What the output holds of some sources: counted from the files in place, never from the run."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -23,6 +22,13 @@ class Counts:
     citations: Counter[str] = field(default_factory=Counter)
     mentions: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.citations + other.citations,
+            self.mentions + other.mentions,
+            self.dead_letters + other.dead_letters,
+        )
 
     def mentions_by_head(self) -> dict[str, int]:
         """Return how many mentions each head found."""
@@ -46,15 +52,12 @@ def count_rows(store: Store, blocks: Iterable[BlockKey]) -> Counts:
     counts = Counts()
     for key in blocks:
         name = file_name(key)
-        counts.citations.update(_column(store, "citations", name, "status"))
-        counts.dead_letters.update(_column(store, "dead_letters", name, "stage"))
-        counts.mentions.update(
-            zip(
-                _column(store, "mentions", name, "task"),
-                _column(store, "mentions", name, "entity_type"),
-                strict=True,
-            )
-        )
+        for (status,), count in _count_values(store, "citations", name, ["status"]):
+            counts.citations[status] += count
+        for (stage,), count in _count_values(store, "dead_letters", name, ["stage"]):
+            counts.dead_letters[stage] += count
+        for (task, kind), count in _count_values(store, "mentions", name, ["task", "entity_type"]):
+            counts.mentions[task, kind] += count
     return counts
 
 
@@ -67,10 +70,14 @@ def new_blocks(before: Blocks, after: Blocks) -> list[BlockKey]:
     ]
 
 
-def _column(store: Store, kind: str, name: str, column: str) -> list[Any]:
+def _count_values(
+    store: Store, kind: str, name: str, columns: list[str]
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield each combination of values in some columns of a file, and how many rows have it."""
     stream = store.open(kind, name)
     if stream is None:
-        return []
+        return
     with stream:
-        values: list[Any] = pq.read_table(stream, columns=[column])[column].to_pylist()
-    return values
+        table = pq.read_table(stream, columns=columns)
+    for row in table.group_by(columns).aggregate([([], "count_all")]).to_pylist():
+        yield tuple(row[column] for column in columns), row["count_all"]

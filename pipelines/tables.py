@@ -1,26 +1,20 @@
 """Records as Arrow tables in the contract's schemas, and what a file's footer says of its block."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.blocks import BlockKey
 from pipelines.intervals import Intervals, format_intervals, parse_intervals
 from pipelines.messages import to_message
-from pipelines.records import AnnotatedBlock
-from pipelines.rows import CitationRow, MentionRow, citation_rows
+from pipelines.records import AnnotatedBlock, AnnotatedCitation
+from pipelines.rows import Columns, block_rows
 from schemas.arrow import KINDS
-from schemas.errors import RecordError
-from schemas.records import (
-    DeadLetter,
-    SourcePosition,
-    Stage,
-)
+from schemas.records import DeadLetter, SourcePosition, Stage
 
 FORMAT_VERSION = 1
 _PREFIX = b"pubner."
@@ -32,8 +26,6 @@ _SORT = {
 
 Tables = Mapping[str, pa.Table]
 """One table a kind, by the kind's name."""
-Columns = dict[str, Any]
-"""Values or Arrow arrays by column, all of one length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,69 +123,42 @@ def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Tab
     A citation that breaks the contract (a mention outside the text, a number out of range) gives a
     dead letter of stage `write`, and no row.
     """
-    citations: list[CitationRow] = []
-    mentions: list[MentionRow] = []
-    refused: list[DeadLetter] = []
-    for item in block.citations:
-        try:
-            row, found = citation_rows(item, store_text=store_text)
-        except (RecordError, UnicodeError) as error:
-            refused.append(
-                DeadLetter(
-                    position=SourcePosition(block.key.source, block.key.partition, item.offset),
-                    stage=Stage.WRITE,
-                    error_type=type(error).__name__,
-                    error=str(error),
-                    payload=to_message(item.citation),
-                    seen_at=block.annotated_at,
-                )
-            )
-        else:
-            citations.append(row)
-            mentions += found
+    rows = block_rows(block.citations, store_text=store_text)
+    refused = [_refused_letter(block, item, error) for item, error in rows.refused]
     letters = [_dead_letter_row(letter) for letter in (*block.dead_letters, *refused)]
+    citations = {
+        **rows.citations,
+        "checkpoint_id": pa.repeat(block.checkpoint_id, len(rows.citations["pmid"])),
+        "annotated_at": pa.repeat(pa.scalar(block.annotated_at), len(rows.citations["pmid"])),
+    }
     tables = {
-        "mentions": _to_table("mentions", _mention_columns(block, citations, mentions)),
+        "mentions": _to_table("mentions", rows.mentions, block.key),
         "dead_letters": pa.Table.from_pylist(letters, schema=KINDS["dead_letters"]),
-        "citations": _to_table("citations", _citation_columns(block, citations)),
+        "citations": _to_table("citations", citations, block.key),
     }
     return {kind: sort_rows(kind, table) for kind, table in tables.items()}
 
 
-def _citation_columns(block: AnnotatedBlock, rows: Sequence[CitationRow]) -> Columns:
-    columns: Columns = dict(zip(CitationRow._fields, _turned(rows, CitationRow), strict=True))
-    return columns | {
-        "checkpoint_id": pa.repeat(block.checkpoint_id, len(rows)),
-        "annotated_at": pa.repeat(pa.scalar(block.annotated_at), len(rows)),
-        **_constant_place(block, len(rows)),
-    }
+def _refused_letter(block: AnnotatedBlock, item: AnnotatedCitation, error: Exception) -> DeadLetter:
+    return DeadLetter(
+        position=SourcePosition(block.key.source, block.key.partition, item.offset),
+        stage=Stage.WRITE,
+        error_type=type(error).__name__,
+        error=str(error),
+        payload=to_message(item.citation),
+        seen_at=block.annotated_at,
+    )
 
 
-def _mention_columns(
-    block: AnnotatedBlock, citations: Sequence[CitationRow], rows: Sequence[MentionRow]
-) -> Columns:
-    columns: Columns = dict(zip(MentionRow._fields, _turned(rows, MentionRow), strict=True))
-    counts = [row.mention_count for row in citations]
-    for name in ("pmid", "pmid_version", "offset"):
-        values = np.array([getattr(row, name) for row in citations], np.int64)
-        columns[name] = np.repeat(values, counts)
-    return columns | _constant_place(block, len(rows))
-
-
-def _constant_place(block: AnnotatedBlock, count: int) -> Columns:
-    return {
-        "source": pa.repeat(block.key.source, count),
-        "partition": pa.repeat(block.key.partition, count),
-    }
-
-
-def _turned(rows: Sequence[tuple[Any, ...]], kind: type[NamedTuple]) -> list[Sequence[Any]]:
-    """Return the columns of `rows`."""
-    return list(zip(*rows, strict=True)) or [()] * len(kind._fields)
-
-
-def _to_table(kind: str, columns: Columns) -> pa.Table:
+def _to_table(kind: str, columns: Columns, key: BlockKey) -> pa.Table:
+    """Return a table of `kind`; the source and partition are those of `key` in every row."""
     schema = KINDS[kind]
+    count = len(columns["pmid"])
+    columns = {
+        **columns,
+        "source": pa.repeat(key.source, count),
+        "partition": pa.repeat(key.partition, count),
+    }
     arrays = [
         values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type)
         for field, values in ((field, columns[field.name]) for field in schema)

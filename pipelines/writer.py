@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.blocks import BlockKey, file_name, parse_name
+from pipelines.blocks import BlockKey, file_name, name_prefix, parse_name
 from pipelines.intervals import Intervals, contains, union
 from pipelines.merging import merge, only, record_count, without
 from pipelines.records import AnnotatedBlock, WrittenBlock
@@ -162,7 +162,7 @@ class BlockWriter:
     def _remove_behind(self, key: BlockKey) -> None:
         """Remove the blocks behind the last one of a source, citations first."""
         for kind in reversed(KINDS):
-            for name in self.store.names(kind):
+            for name in self.store.names(kind, name_prefix(key.source, key.partition)):
                 other = parse_name(name)
                 if (
                     other is not None
@@ -234,17 +234,24 @@ def _footer(stream: BinaryIO, kind: str, name: str) -> Footer | None:
 def committed_blocks(store: Store, source: str, partition: int = 0) -> dict[int, Footer]:
     """Return the footers of a source's blocks whose three files belong together, by block start."""
     found: dict[int, Footer] = {}
-    for name in store.names("citations"):
+    for name in store.names("citations", name_prefix(source, partition)):
         key = parse_name(name)
         if key is None or (key.source, key.partition) != (source, partition):
             continue
-        footers = [read_footer(store, kind, name) for kind in KINDS]
-        citations = footers[-1]
-        if citations is not None and all(
-            footer is not None and footer.revision == citations.revision for footer in footers
-        ):
-            found[key.start] = citations
+        footer = committed_footer(store, key)
+        if footer is not None:
+            found[key.start] = footer
     return found
+
+
+def committed_footer(store: Store, key: BlockKey) -> Footer | None:
+    """Return the footer of a block; None where its three files do not belong together."""
+    name = file_name(key)
+    *others, citations = [read_footer(store, kind, name) for kind in KINDS]
+    if citations is None:
+        return None
+    whole = all(other is not None and other.revision == citations.revision for other in others)
+    return citations if whole else None
 
 
 def read_block(store: Store, key: BlockKey) -> InPlace | None:

@@ -11,7 +11,7 @@ from training.corpora.spans import spans_of
 from training.corpora.tsv import Sentence
 from training.evaluation.predict import Context, predict
 from training.evaluation.strict import strict_score
-from worker.encoder import Encoder, choose_precision
+from worker.encoder import Encoder, choose_precision, network_of
 from worker.model import MultiHeadModel
 from worker.tagger import BatchLimits, CheckpointTagger, Tagger
 from worker.tokenisation import WordPieceTokeniser
@@ -36,15 +36,20 @@ def score_devel(
     device: torch.device,
 ) -> dict[str, float]:
     """Return the strict entity F1 of each head on its devel sentences, read one by one."""
-    encoder = Encoder(
+    network = network_of(
         copy.deepcopy(model),
+        pad_id=tokeniser.pad_id,
+        letter_case=letter_case,
+        device=device,
+        precision=choose_precision("auto", device),
+    )
+    encoder = Encoder(
+        network,
         tokeniser,
         checkpoint_id="in training",
         tasks=tasks,
-        letter_case=letter_case,
         max_pieces=max_pieces,
         device=device,
-        precision=choose_precision("auto", device),
     )
     tagger = Tagger([CheckpointTagger(encoder, BatchLimits())])
     return {part.task.name: _f1(tagger, part) for part in devel}

@@ -65,6 +65,36 @@ def is_plain_bert(config: PretrainedConfig) -> bool:
     )
 
 
+def bert_shapes(config: PretrainedConfig, tags: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight of a BERT with `tags` tags of all heads, by its name."""
+    hidden, wide = int(config.hidden_size), int(config.intermediate_size)
+    tables = {
+        "word": int(config.vocab_size),
+        "position": int(config.max_position_embeddings),
+        "token_type": int(config.type_vocab_size),
+    }
+    shapes: dict[str, tuple[int, ...]] = {"heads.weight": (tags, hidden), "heads.bias": (tags,)}
+    for name, rows in tables.items():
+        shapes[f"encoder.embeddings.{name}_embeddings.weight"] = (rows, hidden)
+    products = {
+        "attention.self.query": (hidden, hidden),
+        "attention.self.key": (hidden, hidden),
+        "attention.self.value": (hidden, hidden),
+        "attention.output.dense": (hidden, hidden),
+        "intermediate.dense": (wide, hidden),
+        "output.dense": (hidden, wide),
+    }
+    norms = ["encoder.embeddings.LayerNorm"]
+    for number in range(int(config.num_hidden_layers)):
+        layer = f"encoder.encoder.layer.{number}"
+        for name, shape in products.items():
+            shapes |= {f"{layer}.{name}.weight": shape, f"{layer}.{name}.bias": shape[:1]}
+        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+    for name in norms:
+        shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
+    return shapes
+
+
 class BertNetwork:
     """A BERT encoder with all heads, on its device.
 

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -14,15 +15,26 @@ from transformers import PretrainedConfig
 from schemas.errors import CheckpointError, SettingsError
 from schemas.manifest import CheckpointManifest
 from schemas.tasks import Task
-from worker.bert import BertNetwork, is_plain_bert
+from worker.bert import BertNetwork, bert_shapes, is_plain_bert
 from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, read_manifest
 from worker.decoding import head_layout
-from worker.model import MultiHeadModel, build_model, load_config
+from worker.model import load_config
 from worker.packing import PackedBatch, RowGrid
-from worker.padded import PaddedNetwork
 from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
 
+if TYPE_CHECKING:
+    from worker.model import MultiHeadModel
+
 PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Network(Protocol):
+    """A loaded encoder with all heads: packed batches in, tag scores out."""
+
+    grid: RowGrid
+
+    def __call__(self, batch: PackedBatch) -> Tensor:
+        """Return the tag scores of the selected rows, (selected, tags), float32, on the device."""
 
 
 class Encoder:
@@ -30,23 +42,20 @@ class Encoder:
 
     def __init__(
         self,
-        model: MultiHeadModel,
+        network: Network,
         tokeniser: WordPieceTokeniser,
         *,
         checkpoint_id: str,
         tasks: Sequence[Task],
-        letter_case: bool,
         max_pieces: int,
         device: torch.device,
-        precision: torch.dtype,
     ) -> None:
         self.tokeniser = tokeniser
         self.checkpoint_id = checkpoint_id
         self.tasks = tuple(tasks)
         self.max_pieces = max_pieces
         self.device = device
-        self.precision = precision
-        self._network = _network(model, tokeniser, letter_case, device, precision)
+        self._network = network
         self._lock = threading.Lock()
 
     @property
@@ -63,20 +72,24 @@ class Encoder:
             return self._network(batch)
 
 
-def _network(
-    model: MultiHeadModel,
-    tokeniser: WordPieceTokeniser,
+def network_of(
+    model: "MultiHeadModel",
+    *,
+    pad_id: int,
     letter_case: bool,
     device: torch.device,
     precision: torch.dtype,
-) -> BertNetwork | PaddedNetwork:
+) -> Network:
+    """Return a model in memory as inference runs it; the model itself may be changed by that."""
     config = model.encoder.config
     if isinstance(config, PretrainedConfig) and is_plain_bert(config):
         return BertNetwork(
             model.state_dict(), config, letter_case=letter_case, device=device, dtype=precision
         )
+    from worker.padded import PaddedNetwork
+
     return PaddedNetwork(
-        model, pad_id=tokeniser.pad_id, letter_case=letter_case, device=device, dtype=precision
+        model, pad_id=pad_id, letter_case=letter_case, device=device, dtype=precision
     )
 
 
@@ -144,7 +157,55 @@ def load_encoder(
             f"checkpoint {path}: the tokeniser has {tokeniser.vocabulary_size} word pieces, the "
             f"encoder {config.vocab_size}; they do not belong together"
         )
-    model = build_model(config, width)
+    network = _fitted(
+        path,
+        config,
+        weights,
+        width,
+        pad_id=tokeniser.pad_id,
+        letter_case=manifest.letter_case,
+        device=place,
+        precision=choose_precision(precision, place),
+    )
+    return Encoder(
+        network,
+        tokeniser,
+        checkpoint_id=manifest.id,
+        tasks=manifest.task_records(),
+        max_pieces=manifest.max_pieces,
+        device=place,
+    )
+
+
+def _fitted(
+    path: Path,
+    config: PretrainedConfig,
+    weights: dict[str, Tensor],
+    tags: int,
+    *,
+    pad_id: int,
+    letter_case: bool,
+    device: torch.device,
+    precision: torch.dtype,
+) -> Network:
+    """Build the network of `config` around `weights`, which must be exactly its own."""
+    if is_plain_bert(config):
+        expected = bert_shapes(config, tags)
+        found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        wrong = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
+        if wrong:
+            name = wrong[0]
+            raise CheckpointError(
+                f"checkpoint {path}: weights do not fit config.json: {name} has the shape "
+                f"{found.get(name, 'of nothing')}, expected {expected.get(name, 'no such weight')}"
+                + (f" (and {len(wrong) - 1} more)" if wrong[1:] else "")
+            )
+        return BertNetwork(weights, config, letter_case=letter_case, device=device, dtype=precision)
+    from worker.model import build_model
+
+    model = build_model(config, tags)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -152,15 +213,8 @@ def load_encoder(
         raise CheckpointError(f"checkpoint {path}: weights do not fit config.json: {reason}") from (
             error
         )
-    return Encoder(
-        model,
-        tokeniser,
-        checkpoint_id=manifest.id,
-        tasks=manifest.task_records(),
-        letter_case=manifest.letter_case,
-        max_pieces=manifest.max_pieces,
-        device=place,
-        precision=choose_precision(precision, place),
+    return network_of(
+        model, pad_id=pad_id, letter_case=letter_case, device=device, precision=precision
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from schemas.errors import CheckpointError
 from worker.tokenisation import CASE_CLASSES
@@ -57,6 +57,8 @@ def build_model(config: PretrainedConfig, tags: int, *, dropout: float = 0.0) ->
 
     :raises CheckpointError: if transformers knows no such encoder.
     """
+    from transformers import AutoModel  # takes seconds, and BERT for inference needs none of it
+
     try:
         encoder = AutoModel.from_config(config, add_pooling_layer=False, attn_implementation="sdpa")
     except TypeError:  # an encoder that never had a pooler

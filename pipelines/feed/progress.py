@@ -6,18 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-_REFRESH_SECONDS = 0.2
-_LINE_SECONDS = 15.0
+from pipelines.bar import LINE_SECONDS, REFRESH_SECONDS, line, make_bar
 
 
 @dataclass(slots=True)
@@ -54,24 +43,15 @@ def show_progress(total_bytes: int) -> Iterator[Meter]:
     if not sys.stderr.isatty():
 
         def write(done: int, text: str) -> None:
-            share = min(1.0, done / max(1, total_bytes))
-            sys.stderr.write(f"{text}, {share:.0%} of the input read\n")
+            sys.stderr.write(line(text, done, total_bytes))
             sys.stderr.flush()
 
-        yield Meter(write, _LINE_SECONDS, time.monotonic)
+        yield Meter(write, LINE_SECONDS, time.monotonic)
         return
-    columns = (
-        TextColumn("feeding"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with make_bar("feeding") as bar:
         task = bar.add_task("", total=max(1, total_bytes), note="")
 
         def draw(done: int, text: str) -> None:
             bar.update(task, completed=min(done, total_bytes), note=text)
 
-        yield Meter(draw, _REFRESH_SECONDS, time.monotonic)
+        yield Meter(draw, REFRESH_SECONDS, time.monotonic)

@@ -1,20 +1,26 @@
 """The graph itself, with a tagger that breaks the contract."""
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import apache_beam as beam
 import pyarrow.parquet as pq
+import pytest
 from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.runners.runner import PipelineResult
 
+from pipelines.coders import BlockCoder
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
 from pipelines.inputs import resolve_inputs
-from pipelines.monitor import Monitor
+from pipelines.monitor import Monitor, open_desk
 from pipelines.reading import BlockReader
 from pipelines.runners import choose_runner, make_runner
 from pipelines.store import DiskStore
 from pipelines.writer import BlockWriter
+from schemas.errors import OutputError
 from schemas.records import Annotation
 from tests.support.annotating import article, articles, check_output, pubmed_xml
 from tests.support.blocks import NOW, mention
@@ -39,15 +45,15 @@ class WildHandler(AnnotateHandler):
         return WildTagger()
 
 
-def test_a_mention_outside_its_text_is_a_dead_letter_and_is_counted(tmp_path: Path) -> None:
-    source = pubmed_xml(tmp_path / "a.xml", [*articles(4), article(9, "short"), article("x")])
-    store = DiskStore(tmp_path / "out")
+def run(source: Path, store: DiskStore, monitor: Monitor | None = None) -> PipelineResult:
+    """Annotate a file in blocks of four by the wild tagger."""
+    monitor = monitor or Monitor()
     choice = choose_runner("DirectRunner", [])
     pipeline = beam.Pipeline(runner=make_runner(choice), options=choice.options)
     annotate_files(
         pipeline,
         resolve_inputs([str(source)], None),
-        reader=BlockReader(4, "wild", "", None, lambda: NOW, Monitor()),
+        reader=BlockReader(4, "wild", "", None, lambda: NOW, monitor),
         handler=WildHandler(
             [],
             device="cpu",
@@ -55,12 +61,19 @@ def test_a_mention_outside_its_text_is_a_dead_letter_and_is_counted(tmp_path: Pa
             chunk_size=2,
             max_text_chars=None,
             clock=lambda: NOW,
-            monitor=Monitor(),
+            monitor=monitor,
         ),
         writer=BlockWriter(store, 4, ""),
     )
     result = pipeline.run()
     result.wait_until_finish()
+    return result
+
+
+def test_a_mention_outside_its_text_is_a_dead_letter_and_is_counted(tmp_path: Path) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", [*articles(4), article(9, "short"), article("x")])
+    store = DiskStore(tmp_path / "out")
+    result = run(source, store)
     found = check_output(store.root)
     assert [row["pmid"] for row in found["citations"]] == [1, 2, 3, 4]
     assert [(row["offset"], row["stage"]) for row in found["dead_letters"]] == [
@@ -81,3 +94,38 @@ def test_a_mention_outside_its_text_is_a_dead_letter_and_is_counted(tmp_path: Pa
     assert {name: counters.get(name) for name in expected} == expected
     name = "a.xml-0-000000000004.parquet"
     assert pq.read_metadata(store.root / "citations" / name).num_rows == 0
+
+
+def test_no_block_is_written_down_between_reading_and_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bytes:
+        raise AssertionError("a block left its stage, or was encoded to know its size")
+
+    monkeypatch.setattr(BlockCoder, "encode", refuse)
+    monkeypatch.setattr(BlockCoder, "decode", refuse)
+    source = pubmed_xml(tmp_path / "a.xml", articles(9))
+    run(source, DiskStore(tmp_path / "out"))
+    assert [row["pmid"] for row in check_output(tmp_path / "out")["citations"]] == [*range(1, 10)]
+
+
+class BrokenStore(DiskStore):
+    """A disk that is full once the second block comes."""
+
+    def put(self, name: str, files: Mapping[str, bytes]) -> None:
+        if "000000000000" not in name:
+            raise OutputError("no room")
+        super().put(name, files)
+
+
+@pytest.mark.parametrize("count", [8, 20])
+def test_a_block_that_cannot_be_written_ends_the_run_also_as_the_last(
+    tmp_path: Path, count: int
+) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", articles(count))
+    store = BrokenStore(tmp_path / "out")
+    with open_desk(time.monotonic) as desk, pytest.raises(Exception, match="no room"):
+        run(source, store, desk.monitor)
+    assert str(desk.error()) == "no room"
+    assert store.names("citations") == ["a.xml-0-000000000000.parquet"]
+    assert not [x for x in threading.enumerate() if x.name.startswith("pubner-")]

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig
+from transformers import BertConfig, PretrainedConfig
 
+from schemas.manifest import CheckpointManifest, content_id
 from schemas.tasks import TASKS
 from training.export import export_checkpoint, half_weights
 from training.recipe import Recipe
+from worker.checkpoint import file_digest, read_manifest, replace_manifest
 from worker.decoding import head_layout
 from worker.model import build_model
 from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser
@@ -82,13 +85,15 @@ def tiny_checkpoint(
     letter_case: bool = True,
     max_pieces: int = 128,
     sharpness: float = 8.0,
+    config: PretrainedConfig | None = None,
 ) -> Path:
     """Export a tiny random checkpoint into `folder` and return the folder.
 
-    `sharpness` scales the heads, so that a random model finds mentions now and then.
+    `sharpness` scales the heads, so that a random model finds mentions now and then; `config` is
+    that of another encoder than `tiny_config`'s.
     """
     records = [TASKS[name] for name in tasks]
-    config = tiny_config(max_pieces=max_pieces)
+    config = config or tiny_config(max_pieces=max_pieces)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_model(config, head_layout(records).width)
@@ -107,3 +112,25 @@ def tiny_checkpoint(
         metrics={},
     )
     return folder
+
+
+def sign_again(path: Path, **changes: Any) -> None:
+    """Give the folder a manifest that fits its files, with `changes`."""
+    old = read_manifest(path, verify=False)
+    manifest = old.model_copy(update=changes)
+    files = {name: file_digest(path / name) for name in manifest.files}
+    manifest = CheckpointManifest.model_validate(
+        manifest.model_copy(
+            update={
+                "files": files,
+                "id": content_id(
+                    files,
+                    manifest.tasks,
+                    letter_case=manifest.letter_case,
+                    max_pieces=manifest.max_pieces,
+                    calibration=manifest.calibration,
+                ),
+            }
+        ).model_dump()
+    )
+    replace_manifest(path, manifest)

@@ -108,9 +108,9 @@ class MemoryObjects:
         found = self.stored.get(path)
         return None if found is None else io.BytesIO(found.data)
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, prefix: str = "") -> list[str]:
         paths = [path.rpartition("/") for path in self.stored]
-        return sorted(name for above, _, name in paths if above == folder)
+        return sorted(x for above, _, x in paths if above == folder and x.startswith(prefix))
 
     def remove(self, path: str) -> None:
         self.stored.pop(path, None)
@@ -139,8 +139,8 @@ class SteppedObjects:
     def open(self, path: str) -> BinaryIO | None:
         return self.inner.open(path)
 
-    def names(self, folder: str) -> list[str]:
-        return self.inner.names(folder)
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        return self.inner.names(folder, prefix)
 
     def remove(self, path: str) -> None:
         self.inner.remove(path)

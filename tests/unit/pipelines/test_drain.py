@@ -3,7 +3,11 @@
 import pickle
 from pathlib import Path
 
+import pytest
+
 from pipelines.drain import MARKER, DrainSignal
+from pipelines.object_store import ObjectStore
+from tests.support.stepped import MemoryObjects
 
 
 def test_a_request_is_seen_by_its_run_alone(tmp_path: Path) -> None:
@@ -33,3 +37,21 @@ def test_it_travels_without_what_it_has_seen(tmp_path: Path) -> None:
     copy = pickle.loads(pickle.dumps(signal))
     assert copy == signal
     assert not copy.requested(0.0)
+
+
+def test_an_object_store_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def open_counted(root: str) -> ObjectStore:
+        opened.append(root)
+        return ObjectStore(MemoryObjects())
+
+    monkeypatch.setattr("pipelines.object_store.open_object_store", open_counted)
+    signal = DrainSignal("gs://bucket/out", "a")
+    assert not signal.requested(0.0)
+    assert not signal.requested(2.0)
+    signal.request()
+    assert signal.requested(4.0)
+    assert opened == ["gs://bucket/out"]
+    assert not pickle.loads(pickle.dumps(signal)).requested(0.0)
+    assert len(opened) == 2

@@ -1,5 +1,6 @@
 """The model handler: chunks by position, and one bad document among good ones."""
 
+import gc
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -130,3 +131,10 @@ def test_what_beam_asks(checkpoint: Path, tagger: RecordingTagger) -> None:
     assert asked.get_num_bytes([read_block(titled(10))]) == len("BRCA1 cell 10\n")
     assert asked.get_metrics_namespace() == "pubner"
     assert isinstance(asked.run_inference([], tagger), list)
+
+
+def test_what_is_loaded_is_kept_from_the_garbage_collector(checkpoint: Path) -> None:
+    gc.unfreeze()
+    handler(checkpoint).load_model()
+    assert gc.get_freeze_count() > 100_000
+    gc.unfreeze()

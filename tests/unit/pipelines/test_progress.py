@@ -35,7 +35,7 @@ def test_what_is_done_is_shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) 
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("pipelines.progress._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("pipelines.progress.LINE_SECONDS", 0.0)
     with open_desk(time.monotonic) as desk:
         show_until(screen, "loading the model", desk)
         desk.monitor.report(models=1, input_bytes=50)

@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PrismRunnerOptio
 from apache_beam.runners.portability.flink_runner import FlinkRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from pipelines.run import make_pipeline
 from pipelines.runners import choose_runner, find_prism, make_runner
 from schemas.errors import SettingsError
 
@@ -92,3 +93,12 @@ def test_a_runner_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("pipelines.runners.create_runner", missing)
     with pytest.raises(SettingsError, match="FlinkRunner is not available"):
         make_runner(choose_runner("flink", []))
+
+
+def test_a_pipeline_leaves_no_folder_behind_even_if_it_never_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    pipeline = make_pipeline(choose_runner("DirectRunner", []))
+    assert Path(pipeline.local_tempdir).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import pytest
 
-from pipelines.blocks import BlockKey, file_name
+from pipelines.blocks import BlockKey, file_name, name_prefix, parse_name
 from pipelines.object_store import ObjectStore
 from pipelines.store import DiskStore, is_local, open_store
 from pipelines.writer import BlockWriter, committed_blocks
@@ -106,3 +106,18 @@ def test_failures_name_the_place_and_the_way_on(tmp_path: Path) -> None:
         store.commit("citations", "a.parquet")
     with pytest.raises(OutputError, match=r"pubner-nowhere://a.*pip install"):
         open_store("pubner-nowhere://a")
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_names_by_what_they_begin_with(tmp_path: Path, url: bool) -> None:
+    store = open_store(ROOT if url else str(tmp_path))
+    sources = ("a", "a-0", "a[1]", "b")
+    for source in sources:
+        BlockWriter(store, 10, "").write(block([2], source=source))
+    for source in sources:
+        found = {parse_name(name) for name in store.names("citations", name_prefix(source, 0))}
+        expected = ("a", "a-0") if source == "a" else (source,)
+        assert found == {BlockKey(other, 0, 0) for other in expected}
+        [footer] = committed_blocks(store, source).values()
+        assert footer.key.source == source
+    assert len(store.names("citations")) == len(sources)

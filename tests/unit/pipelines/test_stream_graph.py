@@ -1,5 +1,6 @@
 """The graph of a stream as Beam translates it, for runners that cannot be started here."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def now() -> datetime:
 
 def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipeline:
     pipeline = beam.Pipeline(options=options)
+    shutil.rmtree(pipeline.local_tempdir)  # it is never run
     drain = DrainSignal(str(folder), "run")
     if bounded:
         reader = ReadRanges(

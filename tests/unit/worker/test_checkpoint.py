@@ -10,14 +10,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import CheckpointError
-from schemas.manifest import CheckpointManifest, content_id
-from tests.support.checkpoints import tiny_checkpoint
+from tests.support.checkpoints import sign_again, tiny_checkpoint
 from worker.checkpoint import (
     MANIFEST,
     WEIGHTS,
-    file_digest,
     read_manifest,
-    replace_manifest,
     resolve_checkpoint,
 )
 from worker.tagger import load_tagger
@@ -31,28 +28,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def checkpoint(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "checkpoint"))
-
-
-def sign_again(path: Path, **changes: Any) -> None:
-    """Give the folder a manifest that fits its files, with `changes`."""
-    old = read_manifest(path, verify=False)
-    manifest = old.model_copy(update=changes)
-    files = {name: file_digest(path / name) for name in manifest.files}
-    manifest = CheckpointManifest.model_validate(
-        manifest.model_copy(
-            update={
-                "files": files,
-                "id": content_id(
-                    files,
-                    manifest.tasks,
-                    letter_case=manifest.letter_case,
-                    max_pieces=manifest.max_pieces,
-                    calibration=manifest.calibration,
-                ),
-            }
-        ).model_dump()
-    )
-    replace_manifest(path, manifest)
 
 
 def test_an_export_verifies_and_equal_content_has_an_equal_id(made: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from transformers import BertConfig, DistilBertConfig, ElectraConfig, Pretrained
 
 from tests.support.checkpoints import tiny_config
 from tests.unit.worker.test_packing import pack, pieces_of
-from worker.bert import BertNetwork, is_plain_bert
+from worker.bert import BertNetwork, bert_shapes, is_plain_bert
 from worker.model import MultiHeadModel, build_model
 from worker.packing import FREE, PackedBatch, RowGrid
 from worker.padded import PaddedNetwork
@@ -104,6 +104,12 @@ def test_what_counts_as_a_plain_bert() -> None:
     assert not is_plain_bert(BertConfig(hidden_act="relu"))
     assert not is_plain_bert(BertConfig(is_decoder=True))
     assert not is_plain_bert(DistilBertConfig())
+
+
+def test_the_names_and_shapes_of_a_berts_weights() -> None:
+    model = model_of(tiny_config())
+    found = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert found == bert_shapes(tiny_config(), 9)
 
 
 def test_the_compiled_path_of_a_gpu_is_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:

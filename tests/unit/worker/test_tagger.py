@@ -1,15 +1,20 @@
 """The tagger: every head in one pass, nothing cut off, offsets into the text as given."""
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import ElectraConfig
 
 from schemas.errors import CheckpointError, RecordError, SettingsError
 from schemas.records import Mention
-from tests.support.checkpoints import tiny_checkpoint
+from tests.support.checkpoints import sign_again, tiny_checkpoint, tiny_config
+from worker.checkpoint import WEIGHTS
 from worker.decoding import head_layout
 from worker.device_decoding import device_layout
 from worker.encoder import choose_device, choose_precision, load_encoder
@@ -47,6 +52,40 @@ def test_mentions_stand_on_words_of_the_text(tagger: Tagger) -> None:
         assert found.strip() == found != ""
         assert 0.0 <= mention.score <= 1.0
         assert mention.checkpoint_id == tagger.id
+
+
+def test_a_bert_is_loaded_without_the_models_of_transformers(checkpoint: Path) -> None:
+    """They take seconds of every start."""
+    code = (
+        "import sys; from pathlib import Path; from worker.tagger import load_tagger; "
+        f"load_tagger([Path({str(checkpoint)!r})], device='cpu').annotate(['BRCA1']); "
+        "sys.exit('transformers.modeling_utils' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_encoder_that_is_no_bert_annotates_too(tmp_path: Path) -> None:
+    config = ElectraConfig(
+        **{name: getattr(tiny_config(), name) for name in ("vocab_size", "hidden_size")},
+        embedding_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        type_vocab_size=4,
+    )
+    folder = tiny_checkpoint(tmp_path, config=config)
+    electra = load_tagger([folder], device="cpu", threads=1, precision="fp32")
+    texts = [text(n, n) for n in (3, 250, 40)]
+    together = [placed(a.mentions) for a in electra.annotate(texts)]
+    assert all(together)
+    assert together == [placed(electra.annotate([t])[0].mentions) for t in texts]
+    weights = load_file(folder / WEIGHTS)
+    del weights["encoder.encoder.layer.1.output.dense.bias"]
+    save_file(weights, folder / WEIGHTS)
+    sign_again(folder)
+    with pytest.raises(CheckpointError, match=r"weights do not fit config\.json"):
+        load_tagger([folder])
 
 
 def test_texts_without_word_pieces_have_no_mentions(tagger: Tagger) -> None:

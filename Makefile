@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.pubner-installed
-LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt
+BENCH_STAMP := $(VENV)/.pubner-bench-installed
+LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt requirements/bench.txt
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -35,8 +36,12 @@ check: setup ## lint, format, types, import rule
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measure parsing, throughput and the end-to-end score
-	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m tests.bench
+bench: $(BENCH_STAMP) ## measure speed beside other libraries into out/bench.json (QUICK=1: three minutes)
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(BENCH)
+
+$(BENCH_STAMP): $(STAMP) requirements/bench.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
 
 soak: setup ## kill workers, Flink and Kafka at random under load, then compare every row
 	$(BIN)/python -m tests.soak
@@ -50,6 +55,7 @@ lock: $(STAMP) ## write the hashed lock files again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training -c requirements/runtime.txt -o requirements/training.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training --extra dev -c requirements/training.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training --extra dev --extra bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean: ## remove the environment and what the targets wrote
 	rm -rf $(VENV) .cache out dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,84 +1,271 @@
-"""`make bench`: parsing, the tagger, the pipeline, the stream, and the score that users get."""
+"""`make bench`: the machine's limit, other ways to run the checkpoint, and pubner, side by side."""
 
 import argparse
 import contextlib
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from tests.bench.flink import measure_backlog, measure_side_by_side
-from tests.bench.parsing import measure_parsing
-from tests.bench.scores import measure_scores
-from tests.bench.stream import fill_topic, measure_graph, measure_source, measure_unbounded
-from tests.bench.throughput import load_texts, measure_pipeline, measure_tagger
-from tests.support.checkpoints import tiny_checkpoint
-from tests.support.services import Flink, Kafka, local
+from tests.bench import growth, pipelines
+from tests.bench.citations import (
+    BenchCitation,
+    cut_citations,
+    mixed,
+    read_citations,
+    with_pieces,
+)
+from tests.bench.cluster import flink_cluster
+from tests.bench.machine import describe_machine
+from tests.bench.measuring import Collected, Ground, Measure, measure_pipelines, measure_rows, say
+from tests.bench.process import ROOT, RowProcess
+from tests.bench.results import EXTRA_ROWS, LEAST_SECONDS, ROWS, results_json
+from tests.bench.table import print_figures, print_results
+from tests.bench.weights import checkpoint_shape
+from worker.checkpoint import TOKENISER, resolve_checkpoint
+from worker.tokenisation import load_tokeniser
 
 
 def main() -> int:
-    """Run the benchmarks, print a table, and write `out/bench.json`."""
-    parser = argparse.ArgumentParser(prog="make bench", description=main.__doc__)
-    parser.add_argument("--citations", type=int, default=100, help="for tagger and pipeline")
-    parser.add_argument("--parse", type=int, default=30_000, help="generated citations to parse")
-    parser.add_argument("--messages", type=int, default=100_000, help="for the stream")
-    parser.add_argument(
-        "--backlog", type=int, default=0, help="messages of a backlog on Flink, for its memory"
+    """Measure, print a table, and write the results as JSON."""
+    options = _options()
+    data = os.environ.get("PUBNER_DATA")
+    if not data:
+        print("bench: PUBNER_DATA names no folder of real abstracts", file=sys.stderr)
+        return 2
+    begun = time.monotonic()
+    device = options.device if options.device != "auto" else _best_device()
+    folder = resolve_checkpoint(options.checkpoint)
+    shape = checkpoint_shape(folder)
+    machine = describe_machine(date=datetime.now(UTC).date().isoformat())
+    measure = _measure(options)
+    citations = _citations(Path(data), folder, options)
+    collected = Collected()
+    more: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        ground = Ground(
+            citations=citations,
+            checkpoint=folder.absolute(),
+            device=device,
+            threads=options.threads or len(os.sched_getaffinity(0)),
+            scratch=Path(scratch),
+            cache=ROOT / ".cache" / "bench" / folder_key(folder, machine["versions"]),
+        )
+        plans = [plan for name, plan in pipelines.PLANS.items() if name in measure.rows]
+        on_flink = any(plan.flink for plan in plans)
+        with flink_cluster(ground.scratch / "flink", wanted=on_flink) as flink:
+            measure_rows(ground, measure, collected)
+            if plans:
+                measure_pipelines(ground, measure, collected, flink)
+        if plans and not options.quick:
+            more["startup"] = pipelines.measure_startup(str(ground.checkpoint), citations[0])
+        more |= {"agreement": collected.agreement, "left_out": collected.left_out}
+        if options.growth:
+            rate = max(x.wordpieces_per_s for x in collected.samples["tagger"])
+            everything = replace(ground, citations=read_citations(Path(data)))
+            mean = sum(item.pieces for item in citations) / len(citations)
+            pieces = 0.8 * rate * 60 * options.growth_minutes / options.growth
+            more["growth"] = _growth(everything, options, min(1.0, pieces / mean))
+        more |= _others(options, Path(data), citations)
+    results = results_json(
+        machine=machine,
+        settings={
+            "quick": options.quick,
+            "citations": len(citations),
+            "mean_wordpieces": sum(item.pieces for item in citations) / len(citations),
+            "checkpoint": options.checkpoint,
+            "heads": [task.name for task in shape.tasks],
+            "device": device,
+            "threads": ground.threads,
+            "repetitions": measure.repetitions,
+            "seconds": measure.seconds,
+            "bench_seconds": round(time.monotonic() - begun),
+        },
+        limit=collected.limit,
+        rows=collected.rows(),
+        parameters=shape.parameters,
+        more=more,
     )
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    print_results(results)
+    print(f"\nwritten to {options.json} after {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+def folder_key(folder: Path, versions: dict[str, str]) -> str:
+    """Return the name under which a checkpoint's exported forms are kept."""
+    from worker.checkpoint import read_manifest
+
+    which = [read_manifest(folder).id]
+    which += [versions.get(name, "none") for name in ("torch", "onnxruntime", "openvino")]
+    return "-".join(which)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=main.__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="the short form: under three minutes")
+    parser.add_argument("--citations", type=int, help="how many abstracts (1000; quick: 100)")
+    parser.add_argument(
+        "--rows", help="which, by comma (all; quick: those without *):\n" + _row_list()
+    )
+    parser.add_argument("--repetitions", type=int, help="rounds (3; quick: 1)")
+    parser.add_argument("--seconds", type=float, help="of each row and round (10; quick: 3)")
+    parser.add_argument("--checkpoint", default="default", help="a folder, or default")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, help="CPU threads (all)")
+    parser.add_argument("--growth", type=int, default=0, help="citations to grow to, e.g. 100000")
+    parser.add_argument(
+        "--growth-minutes", type=float, default=15, help="about how long, by cutting texts"
+    )
+    parser.add_argument(
+        "--growth-of", default="pipeline", help="pipeline, tagger, or pipeline,tagger"
+    )
+    parser.add_argument("--scores", action="store_true", help="F1 on devel: as shipped and fp32")
+    parser.add_argument("--parsing", type=int, default=0, help="generated citations to parse")
+    parser.add_argument("--messages", type=int, default=0, help="messages through the stream")
+    parser.add_argument("--backlog", type=int, default=0, help="messages of a backlog on Flink")
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"))
     options = parser.parse_args()
-    data = os.environ.get("PUBNER_DATA")
-    results: dict[str, object] = {"machine": machine()}
-    report("machine", results["machine"])
+    if options.rows is None:
+        options.rows = ",".join(x for x in ROWS if not (options.quick and x in EXTRA_ROWS))
+    unknown = set(options.rows.split(",")) - set(ROWS)
+    if unknown:
+        parser.error(f"no row {', '.join(sorted(unknown))}; known are {', '.join(ROWS)}")
+    return options
 
-    def measure(name: str, run: Callable[[], object]) -> None:
-        begun = time.monotonic()
-        results[name] = run()
-        report(f"{name} ({time.monotonic() - begun:.0f} s)", results[name])
 
-    measure("parsing", lambda: measure_parsing(options.parse))
-    texts = []
-    if data:
-        texts = load_texts(Path(data), options.citations)
-        measure("scores", lambda: measure_scores(Path(data)))
-        measure("pipeline", lambda: measure_pipeline(texts))
-        measure("tagger", lambda: measure_tagger(texts))
-    else:
-        print("PUBNER_DATA is not set: throughput on real abstracts and scores are left out")
-    with services() as (kafka, flink):
-        fill_topic(kafka.bootstrap, "bench", options.messages)
-        measure("source", lambda: measure_source(kafka.bootstrap, "bench", options.messages))
-        measure("stream without a model", lambda: measure_graph(kafka.bootstrap, "bench"))
-        prism = local("prism").splitlines()[-1]
-        measure(
-            "stream without a model or end, Prism",
-            lambda: measure_unbounded(kafka.bootstrap, "bench", prism),
+def _row_list() -> str:
+    return "\n".join(f"  {name}{' *' if name in EXTRA_ROWS else ''}" for name in ROWS)
+
+
+def _measure(options: argparse.Namespace) -> Measure:
+    quick = options.quick
+    seconds = options.seconds or (3.0 if quick else LEAST_SECONDS)
+    rows = options.rows.split(",")
+    if options.growth or any(name in rows for name in pipelines.PLANS):
+        rows = [*dict.fromkeys([*rows, "tagger"])]  # whose rate says how much is enough
+    return Measure(
+        rows=rows,
+        repetitions=options.repetitions or (1 if quick else 3),
+        seconds=seconds,
+        block=25 if quick else pipelines.BLOCK,
+        quick=quick,
+    )
+
+
+def _citations(data: Path, checkpoint: Path, options: argparse.Namespace) -> list[BenchCitation]:
+    """Return the citations with their word pieces, in an order of like stretches."""
+    read = read_citations(data, options.citations or (100 if options.quick else 1000))
+    pieces = load_tokeniser(checkpoint / TOKENISER).encode([item.text for item in read])
+    return mixed(with_pieces(read, [len(item) for item in pieces]))
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _growth(ground: Ground, options: argparse.Namespace, share: float) -> dict[str, Any]:
+    """Grow to `options.growth` citations, cut to about `share` of their sentences."""
+    found: dict[str, Any] = {"citations": options.growth, "share_of_sentences": share}
+    wanted = options.growth_of.split(",")
+    if "tagger" in wanted:
+        say(f"growth of the tagger to {options.growth:,} citations")
+        process = RowProcess("tagger", ground.load(), log=ground.scratch / "growth.log")
+        try:
+            process.ready()
+            marks = process.growth(count=options.growth, share=share)
+        finally:
+            process.end()
+        found["tagger"] = growth.growth_entry(marks)
+    if "pipeline" in wanted:
+        say(f"growth of the pipeline to {options.growth:,} citations")
+        cut = list(cut_citations(ground.citations, options.growth, share=share))
+        marks, size = growth.grow_pipeline(
+            cut, checkpoint=ground.checkpoint, scratch=ground.scratch
         )
+        found["pipeline"] = growth.growth_entry(marks)
+        found["parquet_bytes_per_citation"] = size
+        found["mean_characters"] = sum(len(item.text) for item in cut) / len(cut)
+    return found
+
+
+def _others(
+    options: argparse.Namespace, data: Path, citations: list[BenchCitation]
+) -> dict[str, Any]:
+    """Measure what is asked for besides: scores, parsing, the stream."""
+    found: dict[str, Any] = {}
+
+    def add(name: str, run: Callable[[], object]) -> None:
+        found[name] = run()
+        print_figures(name, found[name])
+
+    if options.scores:
+        from tests.bench.scores import measure_scores
+
+        add("scores", lambda: measure_scores(data))
+        add("scores, fp32", lambda: measure_scores(data, precision="fp32"))
+    if options.parsing:
+        from tests.bench.parsing import measure_parsing
+
+        add("parsing", lambda: measure_parsing(options.parsing))
+    if options.messages or options.backlog:
+        _stream(options, citations, add)
+    return found
+
+
+def _stream(
+    options: argparse.Namespace,
+    citations: list[BenchCitation],
+    add: Callable[[str, Callable[[], object]], None],
+) -> None:
+    """Measure the source and the stream, with a real Kafka and a real Flink."""
+    from tests.bench.flink import measure_backlog, measure_side_by_side
+    from tests.bench.stream import fill_topic, measure_graph, measure_source, measure_unbounded
+    from tests.support.checkpoints import tiny_checkpoint
+    from tests.support.services import local
+
+    texts = [
+        {"pmid": item.pmid, "title": item.title, "abstract": item.abstract} for item in citations
+    ]
+    with _services() as (kafka, flink):
         on_flink = ("--runner=FlinkRunner", "--", *flink.options)
-        if data:
-            measure(
+        if options.messages:
+            fill_topic(kafka.bootstrap, "bench", options.messages)
+            prism = local("prism").splitlines()[-1]
+            add("source", lambda: measure_source(kafka.bootstrap, "bench", options.messages))
+            add("stream without a model", lambda: measure_graph(kafka.bootstrap, "bench"))
+            add(
+                "stream without a model or end, Prism",
+                lambda: measure_unbounded(kafka.bootstrap, "bench", prism),
+            )
+            add(
                 "stream beside batch",
                 lambda: measure_side_by_side(kafka.bootstrap, on_flink, texts),
             )
         if options.backlog:
             tiny = tiny_checkpoint(flink.folder / "tiny")
-            measure(
+            add(
                 "backlog on Flink",
                 lambda: measure_backlog(kafka.bootstrap, on_flink, tiny, messages=options.backlog),
             )
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"\nwritten to {options.json}")
-    return 0
 
 
 @contextlib.contextmanager
-def services() -> Iterator[tuple[Kafka, Flink]]:
+def _services() -> Iterator[tuple[Any, Any]]:
     """Start a real Kafka and a real Flink for the time of the benchmark."""
+    from tests.support.services import Flink, Kafka
+
     with tempfile.TemporaryDirectory() as folder:
         kafka, flink = Kafka(Path(folder) / "kafka"), Flink(Path(folder) / "flink")
         try:
@@ -90,36 +277,8 @@ def services() -> Iterator[tuple[Kafka, Flink]]:
             kafka.down()
 
 
-def machine() -> dict[str, object]:
-    """Describe the processor that the figures were measured on."""
-    import torch
-
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    capabilities = torch.cpu.get_capabilities()
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "avx512_bf16": bool(capabilities.get("avx512_bf16")),
-        "amx_bf16": bool(capabilities.get("amx_bf16")),
-    }
-
-
-def report(name: str, value: object) -> None:
-    """Print one result, a line a figure."""
-    print(f"\n{name}")
-    if isinstance(value, dict):
-        for key, figure in value.items():
-            shown = f"{figure:,.4g}" if isinstance(figure, float) else figure
-            print(f"  {key:<48} {shown}")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except RuntimeError as error:
+        sys.exit(f"bench: {error}")

@@ -16,9 +16,9 @@ DOCUMENTS = {
 }
 
 
-def measure_scores(data: Path) -> dict[str, float]:
+def measure_scores(data: Path, *, precision: str = "auto") -> dict[str, float]:
     """Return strict F1 on devel: of the corpus by sentence and by window, and of raw documents."""
-    tagger = load_tagger([default_checkpoint()])
+    tagger = load_tagger([default_checkpoint()], precision=precision)
     tasks = {task.name: task for task in tagger.tasks}
     out: dict[str, float] = {}
     for head, file in DOCUMENTS.items():

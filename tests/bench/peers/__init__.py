@@ -1,0 +1,1 @@
+"""Other ways to run the same checkpoint, a module a library."""

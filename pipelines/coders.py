@@ -27,7 +27,7 @@ class BlockCoder(beam.coders.Coder):
         return block
 
     def estimate_size(self, value: ReadBlock | AnnotatedBlock) -> int:
-        """Return about how many bytes `encode` would give."""
+        """Return about how many bytes `encode` gives, without mentions; Beam only shows it."""
         texts = sum(
             len(item.citation.title) + sum(len(part.text) for part in item.citation.abstract)
             for item in value.citations

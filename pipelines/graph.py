@@ -4,6 +4,7 @@ Files are spread over the workers; from there on a block goes through in one go,
 few blocks of each worker: one is annotated while the next is read and the one before is written.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -59,6 +60,7 @@ class WriteBlock(beam.DoFn):
     def setup(self) -> None:
         """Make the helper that writes."""
         self._helper = make_helper("pubner-write")
+        self._writing = WriteBehind(self.writer.write, self._helper)
 
     def start_bundle(self) -> None:
         """Begin with nothing under way."""
@@ -80,8 +82,10 @@ class WriteBlock(beam.DoFn):
             yield WindowedValue(self._counted(written), window.max_timestamp(), (window,))
 
     def teardown(self) -> None:
-        """Wait for the helper."""
+        """Wait for the helper; what a run that ended early did not ask for is asked for here."""
         self._helper.shutdown()
+        with contextlib.suppress(Exception), self.monitor.watching():
+            self._writing.settle()
 
     def _counted(self, written: WrittenBlock) -> WrittenBlock:
         count("blocks")

@@ -26,9 +26,11 @@ def keep_from_collector() -> None:
     Beam and torch are some 100,000 objects that live as long as the process. A block makes as many
     again, so the collector would look through them all several times a block.
     """
+    if not gc.get_freeze_count():
+        atexit.register(gc.unfreeze)  # extensions complain of what is left when the process ends
+    gc.unfreeze()  # what an earlier run in this process has left is let go
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # extensions complain of what is left when the process ends
 
 
 class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):

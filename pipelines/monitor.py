@@ -71,7 +71,9 @@ class Monitor:
 
 @dataclass
 class Desk:
-    """The command's end: counts so far, the first error reported, and the request to stop.
+    """The command's end: counts so far, the error that counts, and the request to stop.
+
+    The first error reported counts, but any counts more than that the run was asked to stop.
 
     `clock` gives seconds from any origin.
     """
@@ -96,7 +98,8 @@ class Desk:
         """Take one report."""
         message = json.loads(line)
         if "error" in message:
-            self.failure = self.failure or (message["error"], message["message"])
+            if self.failure is None or self.failure[0] == RunStoppedError.__name__:
+                self.failure = message["error"], message["message"]
             return
         self._latest = self.clock()
         if "models" in message and self._begin is None:

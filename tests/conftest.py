@@ -1,9 +1,18 @@
 """Fixtures that every test may use."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Give back to the garbage collector what a loaded model kept from it."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

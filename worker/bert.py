@@ -123,9 +123,11 @@ class BertNetwork:
         self._norm = read.norm("embeddings.LayerNorm")
         self._layers = [read.layer(number) for number in range(int(config.num_hidden_layers))]
         self._tags = read.linear(weights["heads.weight"], weights["heads.bias"])
-        self._rows: Any = self.forward
-        if self._varlen:
-            self._rows = torch.compile(self.forward, dynamic=True)
+        # The function, not the bound method: that would hold the network in a cycle.
+        self._compiled: Any = (
+            torch.compile(BertNetwork.forward, dynamic=True) if self._varlen else None
+        )
+        self._compiles = False
 
     def __call__(self, batch: PackedBatch) -> Tensor:
         """Return the tag scores of the selected rows, shape (selected, tags), on the device."""
@@ -141,16 +143,20 @@ class BertNetwork:
             to_device(case, self._device),
             to_device(batch.select, self._device),
         )
-        try:
-            out: Tensor = self._rows(*given, plan)
-        except RuntimeError as error:
-            if self._rows == self.forward:
+        if self._compiled is not None:
+            try:
+                out: Tensor = self._compiled(self, *given, plan)
+                self._compiles = True
+                return out
+            except torch.OutOfMemoryError:
                 raise
-            # No compiler here, or one that fails: the same code runs as it stands, slower.
-            _LOG.warning("the encoder is not compiled: %s", str(error).partition("\n")[0])
-            self._rows = self.forward
-            out = self.forward(*given, plan)
-        return out
+            except RuntimeError as error:
+                if self._compiles:
+                    raise
+                # No compiler here, or one that fails: the same code runs as it stands, slower.
+                _LOG.warning("the encoder is not compiled: %s", str(error).partition("\n")[0])
+                self._compiled = None
+        return self.forward(*given, plan)
 
     def forward(
         self,

@@ -7,13 +7,12 @@ score is its marginal: the share of the probability of all legal sequences that 
 stretches that may hold a mention.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from schemas.tags import OUTSIDE, POSITIONS, iobes_tags, may_follow
+from schemas.tags import POSITIONS, iobes_tags
 from schemas.tasks import Task
 from worker.chain import (
     Floats,
@@ -27,6 +26,7 @@ from worker.chain import (
     outside_share,
 )
 from worker.stretches import Flags, Singles, sure_places
+from worker.windows import split_runs
 
 LOWEST = -69.0
 """No tag's log weight is further below that of its head's most probable tag; e^-69 is 1e-30."""
@@ -36,18 +36,15 @@ _GROUP_PRETOKENS = 1 << 14  # so that the arrays of a group stay in the cache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadLayout:
-    """Where each head's tags stand in the concatenated tag axis, and which may follow which.
+    """Where each head's tags stand in the concatenated tag axis.
 
-    `tags` names all tags, shape (tags,); `slices` are one a head; `allowed` is (tags, tags),
-    true where the column's tag may follow the row's; `outside` marks each head's `O`. `labels`
-    names the labels of all heads in order, and `heads` says which is whose.
+    `tags` names all tags, shape (tags,); `slices` are one a head, each beginning with its `O`.
+    `labels` names the labels of all heads in order, and `heads` says which is whose.
     """
 
     tasks: tuple[Task, ...]
     tags: tuple[str, ...]
     slices: tuple[slice, ...]
-    allowed: npt.NDArray[np.bool_]
-    outside: npt.NDArray[np.bool_]
     labels: tuple[str, ...]
     heads: Heads
 
@@ -77,19 +74,13 @@ def head_layout(tasks: Sequence[Task]) -> HeadLayout:
         own = iobes_tags(task.label_names)
         slices.append(slice(len(tags), len(tags) + len(own)))
         tags.extend(own)
-    allowed = np.zeros((len(tags), len(tags)), dtype=np.bool_)
-    for part in slices:
-        for before in range(part.start, part.stop):
-            for after in range(part.start, part.stop):
-                allowed[before, after] = may_follow(tags[before], tags[after])
-    outside = np.array([tag == OUTSIDE for tag in tags])
     counts = [len(task.labels) for task in tasks]
     heads = Heads(
         of_label=np.repeat(np.arange(len(counts)), counts),
         first_label=np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64),
     )
     labels = tuple(name for task in tasks for name in task.label_names)
-    return HeadLayout(tuple(tasks), tuple(tags), tuple(slices), allowed, outside, labels, heads)
+    return HeadLayout(tuple(tasks), tuple(tags), tuple(slices), labels, heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +100,9 @@ def decode(layout: HeadLayout, logits: Sequence[Singles]) -> list[list[DecodedRu
     Returns the mentions of each text, in order of head and position.
     """
     out: list[list[DecodedRun]] = []
-    for group in _groups(logits):
-        out += _decode_group(layout, group)
+    for texts in split_runs([len(scores) for scores in logits], _GROUP_PRETOKENS):
+        out += _decode_group(layout, logits[texts])
     return out
-
-
-def _groups(logits: Sequence[Singles]) -> Iterator[list[Singles]]:
-    """Cut texts into groups of bounded size, in order; a longer text is a group of its own."""
-    group: list[Singles] = []
-    size = 0
-    for scores in logits:
-        if group and size + len(scores) > _GROUP_PRETOKENS:
-            yield group
-            group, size = [], 0
-        group.append(scores)
-        size += len(scores)
-    if group:
-        yield group
 
 
 def _decode_group(layout: HeadLayout, logits: Sequence[Singles]) -> list[list[DecodedRun]]:

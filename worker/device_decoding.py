@@ -6,7 +6,7 @@ pre-tokens. A text's last pre-token cannot enter or stay in a mention; so nothin
 text into the next, and all texts of a batch are one sequence.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from schemas.tags import POSITIONS
 from worker.decoding import LOWEST, DecodedRun, FoundMentions, HeadLayout, runs_by_text
 from worker.scans import join_best, join_maps, join_sums, scan
+from worker.windows import split_runs
 
 _LABEL_CODES = 256
 _GROUP_PRETOKENS = 1 << 16
@@ -62,23 +63,11 @@ def decode_on_device(
         return [[] for _ in counts]
     on_device = torch.from_numpy(counts).to(logits.device, non_blocking=True)
     parts, row = [], 0
-    for texts in _groups(counts):
+    for texts in split_runs(counts.tolist(), _GROUP_PRETOKENS):
         rows = int(counts[texts].sum())
         parts.append(decode_tensors(tables, logits[row : row + rows], on_device[texts]))
         row += rows
     return read_mentions(tables.layout, torch.cat(parts, dim=-1).cpu().numpy(), counts)
-
-
-def _groups(counts: npt.NDArray[np.int64]) -> Iterator[slice]:
-    """Yield texts in groups of bounded memory; a longer text is a group of its own."""
-    begin, size = 0, 0
-    for number, count in enumerate(counts.tolist()):
-        if size and size + count > _GROUP_PRETOKENS:
-            yield slice(begin, number)
-            begin, size = number, 0
-        size += count
-    if size:
-        yield slice(begin, len(counts))
 
 
 def read_mentions(

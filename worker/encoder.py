@@ -190,6 +190,12 @@ def _fitted(
 ) -> Network:
     """Build the network of `config` around `weights`, which must be exactly its own."""
     if is_plain_bert(config):
+        hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
+        if heads < 1 or hidden % heads:
+            raise CheckpointError(
+                f"checkpoint {path}: config.json gives {heads} attention heads for a width of "
+                f"{hidden}, expected a divisor of it; export the checkpoint again"
+            )
         expected = bert_shapes(config, tags)
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         wrong = sorted(

@@ -17,21 +17,28 @@ import torch
 from torch import Tensor
 
 from worker.tokenisation import WordPieces
-from worker.windows import PieceWindow
+from worker.windows import PieceWindow, round_up
 
 Rows = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class RowGrid:
-    """To what multiples of rows windows and whole batches are padded."""
+    """To what multiples of rows windows and whole batches are padded.
+
+    With `to_longest` a window costs as many rows as the longest of its batch.
+    """
 
     window: int
     batch: int
+    to_longest: bool = False
 
 
 FREE: Final = RowGrid(1, 1)
 """No padding at all."""
+
+PADDED: Final = RowGrid(1, 1, to_longest=True)
+"""For networks that pad every window of a batch to the longest one themselves."""
 
 CPU_GRID: Final = RowGrid(16, 64)
 """Few shapes for the kernels of a CPU; costs about 2 % of the rows of PubMed's abstracts."""
@@ -58,16 +65,6 @@ class PackedBatch:
     select: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
 
-    @property
-    def rows(self) -> int:
-        """How many rows it has, padding included."""
-        return len(self.ids)
-
-
-def round_up(value: int, multiple: int) -> int:
-    """Return the smallest multiple that is no less than `value`."""
-    return -(-value // multiple) * multiple
-
 
 def pack_batch(
     windows: Sequence[PieceWindow],
@@ -80,7 +77,7 @@ def pack_batch(
 ) -> PackedBatch:
     """Lay windows end to end, each framed by special pieces."""
     lengths = np.array([window.length for window in windows], dtype=np.int32)
-    spans = -(-lengths // grid.window) * grid.window
+    spans = np.array([round_up(window.length, grid.window) for window in windows], dtype=np.int32)
     stops = np.cumsum(spans, dtype=np.int32)
     starts = stops - spans
     rows = round_up(int(stops[-1]), grid.batch)

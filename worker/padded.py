@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worker.model import MultiHeadModel
-from worker.packing import FREE, PackedBatch, RowGrid, to_device
+from worker.packing import PADDED, PackedBatch, RowGrid, to_device
 
 
 class PaddedNetwork:
@@ -23,7 +23,7 @@ class PaddedNetwork:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.grid: RowGrid = FREE
+        self.grid: RowGrid = PADDED
         self._model = model.eval().to(device=device, dtype=dtype)
         self._pad_id, self._letter_case, self._device = pad_id, letter_case, device
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from schemas.errors import CheckpointError
+from schemas.errors import CheckpointError, RecordError
 from schemas.manifest import ID_LENGTH
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
@@ -24,7 +24,7 @@ from worker.packing import pack_batch, to_device
 from worker.tokenisation import WordPieces
 from worker.windows import cut_windows, fill_batches
 
-_CPU_BATCH: Final = 4096
+_CPU_BATCH: Final = 2048
 _GPU_BATCH: Final = 32768
 
 
@@ -32,7 +32,7 @@ _GPU_BATCH: Final = 32768
 class BatchLimits:
     """How work is cut: rows of word pieces a batch, padding in, and the windows' overlap.
 
-    Without a limit a batch has 4,096 rows on a CPU, which fit its caches, and 32,768 on a GPU.
+    Without a limit a batch has 2,048 rows on a CPU, which fit its caches, and 32,768 on a GPU.
     """
 
     max_batch_pieces: int | None = None
@@ -61,16 +61,24 @@ class CheckpointTagger:
         """Return each text's mentions, and how many word pieces it has.
 
         Mentions come by head and position, before the overlap policy.
+
+        :raises RecordError: if a text holds a lone surrogate, or its scores are not finite.
         """
         pieces = self.encoder.tokeniser.encode(texts)
         if not pieces:
             return []
         scores, bounds = self._scores(pieces)
+        finite = torch.isfinite(scores).all()
         if self._tables is None:
             table = scores.numpy()
             found = decode(self._layout, [table[a:b] for a, b in pairwise(bounds.tolist())])
         else:
             found = decode_on_device(self._tables, scores, np.diff(bounds))
+        if not finite:  # asked for last, so that a GPU is waited for once
+            raise RecordError(
+                f"checkpoint {self.id} gives scores that are no numbers for this text; if other "
+                "texts fail too, its weights overflow: train or export it again"
+            )
         return [
             (self._mentions(text, runs), len(text))
             for text, runs in zip(pieces, found, strict=True)
@@ -91,14 +99,17 @@ class CheckpointTagger:
         before = np.cumsum(np.concatenate([[False], *(pieces.first for pieces in texts)]))
         begins = np.cumsum([0, *(len(pieces) for pieces in texts)])
         parts, places = [], []
-        for batch in fill_batches(windows, self._batch_rows, encoder.grid.window):
+        grid = encoder.grid
+        for batch in fill_batches(
+            windows, self._batch_rows, step=grid.window, to_longest=grid.to_longest
+        ):
             packed = pack_batch(
                 batch,
                 texts,
                 start_id=tokeniser.start_id,
                 end_id=tokeniser.end_id,
                 pad_id=tokeniser.pad_id,
-                grid=encoder.grid,
+                grid=grid,
             )
             parts.append(encoder.scores(packed))
             firsts = np.array([before[begins[w.text] + w.keep_start] for w in batch])

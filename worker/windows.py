@@ -52,23 +52,42 @@ def cut_windows(text: int, pieces: int, max_pieces: int, overlap: int) -> list[P
     ]
 
 
+def round_up(value: int, multiple: int) -> int:
+    """Return the smallest multiple that is no less than `value`."""
+    return -(-value // multiple) * multiple
+
+
 def fill_batches(
-    windows: Sequence[PieceWindow], max_rows: int, step: int = 1
+    windows: Sequence[PieceWindow], max_rows: int, *, step: int = 1, to_longest: bool = False
 ) -> Iterator[list[PieceWindow]]:
     """Group windows of like length into batches of at most `max_rows` word pieces.
 
-    A window counts as its length rounded up to a multiple of `step`. The longest come first, so
-    that memory peaks at once. The grouping depends on the lengths and the order of `windows` alone.
+    A window counts as its length rounded up to a multiple of `step`, or with `to_longest` as the
+    longest of its batch. The longest come first, so that memory peaks at once. The grouping depends
+    on the lengths and the order of `windows` alone.
     """
     ordered = sorted(windows, key=lambda window: -window.length)
     batch: list[PieceWindow] = []
     rows = 0
     for window in ordered:
-        span = -(-window.length // step) * step
+        span = round_up((batch[0] if batch and to_longest else window).length, step)
         if batch and rows + span > max_rows:
             yield batch
             batch, rows = [], 0
+            span = round_up(window.length, step)
         batch.append(window)
         rows += span
     if batch:
         yield batch
+
+
+def split_runs(sizes: Sequence[int], most: int) -> Iterator[slice]:
+    """Cut neighbours into runs of at most `most` together; what is larger is a run of its own."""
+    begin, total = 0, 0
+    for number, size in enumerate(sizes):
+        if number > begin and total + size > most:
+            yield slice(begin, number)
+            begin, total = number, 0
+        total += size
+    if begin < len(sizes):
+        yield slice(begin, len(sizes))

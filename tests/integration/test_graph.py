@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import apache_beam as beam
 import pyarrow.parquet as pq
@@ -128,4 +129,35 @@ def test_a_block_that_cannot_be_written_ends_the_run_also_as_the_last(
         run(source, store, desk.monitor)
     assert str(desk.error()) == "no room"
     assert store.names("citations") == ["a.xml-0-000000000000.parquet"]
+    assert not [x for x in threading.enumerate() if x.name.startswith("pubner-")]
+
+
+class StoppingTagger(WildTagger):
+    """Asks for a stop while it works on the second block and the first is being written."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        super().__init__()
+        self.stop, self.calls = stop, 0
+
+    def annotate(self, texts: Sequence[str]) -> list[Annotation]:
+        self.calls += 1
+        if self.calls == 3:  # two chunks a block
+            self.stop()
+        return super().annotate(texts)
+
+
+def test_a_write_that_fails_after_a_stop_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(DiskStore):
+        def put(self, name: str, files: Mapping[str, bytes]) -> NoReturn:
+            time.sleep(0.5)
+            raise OutputError("no room")
+
+    with open_desk(time.monotonic) as desk:
+        monkeypatch.setattr(WildHandler, "load_model", lambda _: StoppingTagger(desk.stop))
+        source = pubmed_xml(tmp_path / "a.xml", articles(20))
+        with pytest.raises(Exception, match="stopped on request"):
+            run(source, Slow(tmp_path / "out"), desk.monitor)
+    assert str(desk.error()) == "no room"
     assert not [x for x in threading.enumerate() if x.name.startswith("pubner-")]

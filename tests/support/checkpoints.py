@@ -99,7 +99,7 @@ def tiny_checkpoint(
         model = build_model(config, head_layout(records).width)
         with torch.no_grad():
             model.heads.weight.mul_(sharpness)
-            model.heads.bias[torch.from_numpy(head_layout(records).outside)] = 1.0
+            model.heads.bias[torch.from_numpy(head_layout(records).outside_tags)] = 1.0
     export_checkpoint(
         folder,
         weights=half_weights(model),

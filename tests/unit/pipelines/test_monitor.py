@@ -60,6 +60,14 @@ def test_the_first_error_is_kept_if_it_is_ours(error: Exception, kind: type | No
     assert found is None if kind is None else (type(found), str(found)) == (kind, str(error))
 
 
+def test_a_failure_counts_more_than_the_stop_that_came_before_it() -> None:
+    with open_desk(ticks()) as desk:
+        for error in (RunStoppedError("asked"), OutputError("no room")):
+            with pytest.raises(type(error)), desk.monitor.watching():
+                raise error
+    assert str(desk.error()) == "no room"
+
+
 def test_a_monitor_elsewhere_does_nothing() -> None:
     with open_desk(ticks()) as desk:
         here = desk.monitor

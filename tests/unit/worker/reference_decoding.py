@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from schemas.tags import split_tag
+from schemas.tags import OUTSIDE, may_follow, split_tag
 from worker.decoding import DecodedRun, HeadLayout
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ def reference_decode(
     if not lengths or max(lengths) == 0:
         return [[] for _ in lengths]
     steps = max(lengths) + 1
-    certain = np.where(layout.outside, 1.0, _FLOOR)
+    certain = np.where(_outside(layout), 1.0, _FLOOR)
     p = np.tile(certain, (steps, len(lengths), 1))
     for number, scores in enumerate(logits):
         if len(scores):
@@ -71,8 +71,8 @@ def reference_decode(
 def _viterbi(layout: HeadLayout, log_p: Floats) -> npt.NDArray[np.int64]:
     """Return the best legal tags, shape (steps, texts, heads), of `log_p` (steps, texts, tags)."""
     steps, texts, width = log_p.shape
-    penalty = np.where(layout.allowed, 0.0, _IMPOSSIBLE)
-    best = np.where(layout.allowed[layout.outside].any(axis=0), 0.0, _IMPOSSIBLE) + log_p[0]
+    penalty = np.where(_allowed(layout), 0.0, _IMPOSSIBLE)
+    best = np.where(_allowed(layout)[_outside(layout)].any(axis=0), 0.0, _IMPOSSIBLE) + log_p[0]
     back = np.empty((steps, texts, width), dtype=np.int16)
     for step in range(1, steps):
         candidates = best[:, :, None] + penalty
@@ -96,22 +96,38 @@ def _forward_backward(layout: HeadLayout, p: Floats) -> tuple[Floats, Floats, Fl
     forward x backward is the marginal of each tag at each step.
     """
     steps, texts, width = p.shape
-    allowed = layout.allowed.astype(np.float64)
+    allowed = _allowed(layout).astype(np.float64)
     member = np.zeros((width, len(layout.slices)))
     for head, part in enumerate(layout.slices):
         member[part, head] = 1.0
     forward = np.empty_like(p)
     backward = np.empty_like(p)
     scale = np.empty((steps, texts, len(layout.slices)))
-    reach = np.tile(layout.outside.astype(np.float64) @ allowed, (texts, 1))
+    reach = np.tile(_outside(layout).astype(np.float64) @ allowed, (texts, 1))
     for step in range(steps):
         here = reach * p[step]
         scale[step] = here @ member
         forward[step] = here / (scale[step] @ member.T)
         reach = forward[step] @ allowed
     # Every text ends in certain O: only tags from which the end can be reached count.
-    backward[steps - 1] = layout.outside / (forward[steps - 1] * layout.outside @ member @ member.T)
+    outside = _outside(layout)
+    backward[steps - 1] = outside / (forward[steps - 1] * outside @ member @ member.T)
     for step in range(steps - 2, -1, -1):
         ahead = backward[step + 1] * p[step + 1] / (scale[step + 1] @ member.T)
         backward[step] = ahead @ allowed.T
     return forward, backward, scale
+
+
+def _outside(layout: HeadLayout) -> npt.NDArray[np.bool_]:
+    """Mark each head's `O`, shape (tags,)."""
+    return np.array([tag == OUTSIDE for tag in layout.tags])
+
+
+def _allowed(layout: HeadLayout) -> npt.NDArray[np.bool_]:
+    """Say which tag (column) may follow which (row) within its head, shape (tags, tags)."""
+    out = np.zeros((layout.width, layout.width), dtype=np.bool_)
+    for part in layout.slices:
+        for before in range(part.start, part.stop):
+            for after in range(part.start, part.stop):
+                out[before, after] = may_follow(layout.tags[before], layout.tags[after])
+    return out

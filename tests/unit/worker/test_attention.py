@@ -43,7 +43,7 @@ def test_each_window_attends_to_itself_alone(
     lengths: list[int], ordered: bool, grid: RowGrid
 ) -> None:
     batch = batch_of(sorted(lengths, reverse=True) if ordered else lengths, grid)
-    qkv = torch.randn(batch.rows, 3 * HEADS * WIDTH, generator=torch.Generator().manual_seed(1))
+    qkv = torch.randn(len(batch.ids), 3 * HEADS * WIDTH, generator=torch.Generator().manual_seed(1))
     found = grouped_attention(qkv, HEADS, plan_groups(batch, CPU, torch.float32))
     expected = one_by_one(qkv, batch)
     real = np.concatenate(
@@ -76,7 +76,7 @@ def test_the_kernel_of_a_gpu_gives_the_same() -> None:
     from worker.attention import varlen_attention
 
     batch = batch_of([30, 1, 200, 77], FREE)
-    qkv = torch.randn(batch.rows, 3 * HEADS * 32, dtype=torch.bfloat16, device="cuda")
+    qkv = torch.randn(len(batch.ids), 3 * HEADS * 32, dtype=torch.bfloat16, device="cuda")
     found = varlen_attention(qkv, HEADS, plan_bounds(batch, qkv.device, 512))
     groups = plan_groups(batch, qkv.device, torch.float32)
     expected = grouped_attention(qkv.float(), HEADS, groups)

@@ -113,6 +113,14 @@ def test_weights_that_do_not_fit_the_config_are_refused(checkpoint: Path) -> Non
         load_tagger([checkpoint])
 
 
+def test_attention_heads_that_do_not_divide_the_width_are_refused(checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "num_attention_heads": 5}))
+    sign_again(checkpoint)
+    with pytest.raises(CheckpointError, match="5 attention heads for a width of 32"):
+        load_tagger([checkpoint])
+
+
 def test_broken_formats_are_refused_with_one_clear_error(checkpoint: Path) -> None:
     (checkpoint / WEIGHTS).write_bytes(b"not weights")
     sign_again(checkpoint)

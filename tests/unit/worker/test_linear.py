@@ -34,6 +34,8 @@ def test_it_is_the_product_with_bias_activation_and_residual(
     if not prepacked:
         monkeypatch.setattr(module, "_prepack", lambda weight: None)
     weight, bias, rows, residual = parts()
+    if prepacked and dtype is torch.bfloat16 and module._prepack(weight.to(dtype)) is None:
+        pytest.skip("oneDNN has no bf16 products for this processor")
     layer = Linear(weight, bias, device=CPU, dtype=dtype, activation=activation)
     assert layer.prepacked is prepacked
     expected = linear(rows, weight, bias)

@@ -1,6 +1,9 @@
 """The networks over packed rows give what transformers gives over padded ones."""
 
+import gc
+import weakref
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +44,7 @@ def model_of(config: PretrainedConfig) -> MultiHeadModel:
 @torch.no_grad()
 def as_transformers_reads(model: MultiHeadModel, batch: PackedBatch, *, case: bool) -> Tensor:
     """Every window alone, without any padding, in fp32."""
-    chosen = np.zeros(batch.rows, dtype=np.bool_)
+    chosen = np.zeros(len(batch.ids), dtype=np.bool_)
     chosen[batch.select] = True
     out = []
     for start, length in zip(batch.starts.tolist(), batch.lengths.tolist(), strict=True):
@@ -154,41 +157,66 @@ def test_the_compiled_path_of_a_gpu_is_one_graph(monkeypatch: pytest.MonkeyPatch
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_without_a_compiler_the_same_code_runs_as_it_stands(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def bert() -> tuple[BertNetwork, PackedBatch, Tensor]:
     config = tiny_config()
     model = model_of(config)
     network = BertNetwork(
         model.state_dict(), config, letter_case=True, device=CPU, dtype=torch.float32
     )
     batch = batch_of(LENGTHS, network.grid)
+    return network, batch, as_transformers_reads(model, batch, case=True)
+
+
+@torch.inference_mode()
+def test_without_a_compiler_the_same_code_runs_as_it_stands(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network, batch, expected = bert()
 
     def no_compiler(*_: object) -> Tensor:
         raise RuntimeError("cannot find a C compiler\nand much more")
 
-    network._rows = no_compiler
-    with torch.inference_mode():
-        found = network(batch)
+    network._compiled = no_compiler
+    for _ in range(2):
+        torch.testing.assert_close(network(batch), expected, atol=1e-4, rtol=1e-4)
     assert [record.getMessage() for record in caplog.records] == [
         "the encoder is not compiled: cannot find a C compiler"
     ]
-    torch.testing.assert_close(
-        found, as_transformers_reads(model, batch, case=True), atol=1e-4, rtol=1e-4
-    )
-    assert network._rows == network.forward
 
 
-def test_a_failure_of_the_code_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config()
-    network = BertNetwork(
-        model_of(config).state_dict(), config, letter_case=True, device=CPU, dtype=torch.float32
-    )
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("error", "calls"),
+    [(torch.OutOfMemoryError("CUDA out of memory"), 1), (RuntimeError("an illegal access"), 2)],
+    ids=["memory", "a failure after a success"],
+)
+def test_what_fails_for_another_reason_stays_compiled(error: RuntimeError, calls: int) -> None:
+    network, batch, _ = bert()
+    done = 0
 
-    def out_of_memory(*_: object) -> Tensor:
-        raise RuntimeError("out of memory")
+    def compiled(*given: Any) -> Tensor:
+        nonlocal done
+        done += 1
+        if done == calls:
+            raise error
+        return BertNetwork.forward(*given)
 
-    monkeypatch.setattr(network, "forward", out_of_memory)
-    network._rows = network.forward
-    with torch.inference_mode(), pytest.raises(RuntimeError, match="out of memory"):
-        network(batch_of(LENGTHS, network.grid))
+    network._compiled = compiled
+    for _ in range(calls - 1):
+        network(batch)
+    with pytest.raises(RuntimeError, match=str(error)):
+        network(batch)
+    network(batch)
+    assert done == calls + 1
+
+
+def test_a_network_is_freed_without_the_collector() -> None:
+    """The pipeline keeps the collector from what is there after loading."""
+    network, _, _ = bert()
+    gone = weakref.ref(network)
+    gc.disable()
+    try:
+        del network
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -1,11 +1,10 @@
 """Packed batches: windows end to end, hardly any padding, nothing lost."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.packing import CPU_GRID, CUDA_GRID, FREE, PackedBatch, RowGrid, pack_batch, round_up
+from worker.packing import CPU_GRID, CUDA_GRID, FREE, PackedBatch, RowGrid, pack_batch
 from worker.tokenisation import WordPieces
 from worker.windows import PieceWindow
 
@@ -45,7 +44,7 @@ def test_windows_and_batch_are_padded_to_the_grid() -> None:
     batch = pack(windows, texts, RowGrid(4, 16))
     assert batch.spans.tolist() == [8, 4]
     assert batch.starts.tolist() == [0, 8]
-    assert batch.rows == 16
+    assert len(batch.ids) == 16
     assert batch.ids.tolist() == [1, 10, 11, 12, 2, 0, 0, 0, 1, 10, 2, 0, 0, 0, 0, 0]
     assert batch.select.tolist() == [1, 2, 9]
 
@@ -64,7 +63,7 @@ def test_every_piece_has_one_row(texts: list[list[int]], grid: RowGrid) -> None:
     pieces = [pieces_of(*words) for words in texts]
     windows = [PieceWindow(n, 0, len(p), 0, len(p)) for n, p in enumerate(pieces)]
     batch = pack(windows, pieces, grid)
-    assert batch.rows % grid.batch == 0
+    assert len(batch.ids) % grid.batch == 0
     assert all(span % grid.window == 0 for span in batch.spans.tolist())
     assert batch.counts.tolist() == [len(words) for words in texts]
     assert len(batch.select) == batch.counts.sum()
@@ -74,10 +73,3 @@ def test_every_piece_has_one_row(texts: list[list[int]], grid: RowGrid) -> None:
         assert batch.positions[rows].tolist() == list(range(length))
     # Padding has positions that exist, whatever the encoder's longest.
     assert batch.positions.max() == batch.lengths.max() - 1
-
-
-@pytest.mark.parametrize(
-    ("value", "multiple", "expected"), [(1, 16, 16), (16, 16, 16), (17, 16, 32)]
-)
-def test_rounding_up(value: int, multiple: int, expected: int) -> None:
-    assert round_up(value, multiple) == expected

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,11 @@ def test_an_encoder_that_is_no_bert_annotates_too(tmp_path: Path) -> None:
     together = [placed(a.mentions) for a in electra.annotate(texts)]
     assert all(together)
     assert together == [placed(electra.annotate([t])[0].mentions) for t in texts]
+    shapes: list[int] = []
+    network: Any = electra._members[0].encoder._network
+    network._model.register_forward_pre_hook(lambda _, given: shapes.append(given[0].numel()))
+    electra.annotate([text(120), *[text(2, n) for n in range(400)]])
+    assert max(shapes) <= 2048, "padding to the longest counts too"
     weights = load_file(folder / WEIGHTS)
     del weights["encoder.encoder.layer.1.output.dense.bias"]
     save_file(weights, folder / WEIGHTS)
@@ -126,7 +132,7 @@ def test_the_batch_budget_bounds_what_the_encoder_is_given(
     score = encoder.scores
 
     def scores(batch: PackedBatch) -> torch.Tensor:
-        sizes.append(batch.rows)
+        sizes.append(len(batch.ids))
         return score(batch)
 
     monkeypatch.setattr(encoder, "scores", scores)
@@ -150,6 +156,26 @@ def test_scores_decoded_on_the_device_give_the_same_mentions(checkpoint: Path) -
         assert pieces == other_pieces
         assert placed(tuple(mentions)) == placed(tuple(others))
         assert [m.score for m in mentions] == pytest.approx([m.score for m in others], abs=1e-5)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_scores_that_are_no_numbers_are_the_records_fault(
+    checkpoint: Path, on_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
+    single = CheckpointTagger(encoder, BatchLimits())
+    if on_device:
+        single._tables = device_layout(head_layout(encoder.tasks), encoder.device)
+    score = encoder.scores
+
+    def scores(batch: PackedBatch) -> torch.Tensor:
+        found = score(batch).clone()
+        found[3, 2] = torch.nan
+        return found
+
+    monkeypatch.setattr(encoder, "scores", scores)
+    with pytest.raises(RecordError, match="no numbers"):
+        single.read([text(30), text(20, 1)])
 
 
 def test_a_set_of_checkpoints_annotates_with_every_head(checkpoint: Path, tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.windows import SPECIAL_PIECES, PieceWindow, cut_windows, fill_batches
+from worker.windows import (
+    SPECIAL_PIECES,
+    PieceWindow,
+    cut_windows,
+    fill_batches,
+    round_up,
+    split_runs,
+)
 
 
 @given(pieces=st.integers(0, 5000), room=st.integers(8, 510), overlap=st.integers(0, 7))
@@ -44,7 +51,33 @@ def test_batches_hold_every_window_within_the_budget(
     lengths: list[int], budget: int, step: int
 ) -> None:
     windows = [PieceWindow(n, 0, length, 0, length) for n, length in enumerate(lengths)]
-    batches = list(fill_batches(windows, budget, step))
+    batches = list(fill_batches(windows, budget, step=step))
     assert sorted(w.text for batch in batches for w in batch) == list(range(len(lengths)))
     for batch in batches:
-        assert sum(-(-w.length // step) * step for w in batch) <= budget
+        assert sum(round_up(w.length, step) for w in batch) <= budget
+
+
+@given(lengths=st.lists(st.integers(1, 300), max_size=50), budget=st.integers(310, 2000))
+def test_batches_that_are_padded_to_the_longest_keep_to_the_budget_so(
+    lengths: list[int], budget: int
+) -> None:
+    windows = [PieceWindow(n, 0, length, 0, length) for n, length in enumerate(lengths)]
+    batches = list(fill_batches(windows, budget, to_longest=True))
+    assert sorted(w.text for batch in batches for w in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) * max(w.length for w in batch) <= budget
+
+
+@pytest.mark.parametrize(
+    ("value", "multiple", "expected"), [(1, 16, 16), (16, 16, 16), (17, 16, 32)]
+)
+def test_rounding_up(value: int, multiple: int, expected: int) -> None:
+    assert round_up(value, multiple) == expected
+
+
+@given(sizes=st.lists(st.integers(0, 30), max_size=40), most=st.integers(1, 50))
+def test_runs_hold_all_neighbours_within_the_bound(sizes: list[int], most: int) -> None:
+    runs = [sizes[run] for run in split_runs(sizes, most)]
+    assert [size for run in runs for size in run] == sizes
+    assert all(sum(run) <= most or len(run) == 1 for run in runs)
+    assert all(sum(a) + b[0] > most for a, b in pairwise(runs)), "none is shorter than it could be"

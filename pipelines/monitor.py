@@ -53,6 +53,8 @@ class Monitor:
         """Report an error that leaves the block."""
         try:
             yield
+        except GeneratorExit:  # Beam lets go of a step because of an error elsewhere
+            raise
         except BaseException as error:
             self.failed(error)
             raise

@@ -7,7 +7,7 @@ the products are fused where the device can, and attention is given from outside
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from worker.attention import (
 )
 from worker.linear import Activation, Linear
 from worker.packing import CPU_GRID, CUDA_GRID, PackedBatch, RowGrid, to_device
+from worker.windows import round_up
 
 _LOG: Final = logging.getLogger(__name__)
 _ACTIVATIONS: Final[Mapping[object, Activation]] = {
@@ -33,6 +34,9 @@ _ACTIVATIONS: Final[Mapping[object, Activation]] = {
     "gelu_new": "gelu-tanh",
     "gelu_pytorch_tanh": "gelu-tanh",
 }
+
+
+_Plan: TypeAlias = Bounds | Sequence[Group]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +136,24 @@ class BertNetwork:
     def __call__(self, batch: PackedBatch) -> Tensor:
         """Return the tag scores of the selected rows, shape (selected, tags), on the device."""
         case = batch.case if self._letter_case else np.zeros_like(batch.case)
-        plan: Bounds | list[Group]
+        plan: _Plan
         if self._varlen:
             plan = plan_bounds(batch, self._device, self._longest)
         else:
             plan = plan_groups(batch, self._device, self._dtype)
-        given = (
-            to_device(batch.ids, self._device),
-            to_device(batch.positions, self._device),
-            to_device(case, self._device),
-            to_device(batch.select, self._device),
-        )
+        # Filled up to the grid with row 0: each number of rows costs a kernel here, too.
+        select = np.zeros(round_up(max(1, len(batch.select)), self.grid.batch), dtype=np.int64)
+        select[: len(batch.select)] = batch.select
+        arrays = (batch.ids, batch.positions, case, select)
+        ids, positions, types, chosen = (to_device(array, self._device) for array in arrays)
+        return self._run(ids, positions, types, chosen, plan)[: len(batch.select)]
+
+    def _run(
+        self, ids: Tensor, positions: Tensor, case: Tensor, select: Tensor, plan: _Plan
+    ) -> Tensor:
         if self._compiled is not None:
             try:
-                out: Tensor = self._compiled(self, *given, plan)
+                out: Tensor = self._compiled(self, ids, positions, case, select, plan)
                 self._compiles = True
                 return out
             except torch.OutOfMemoryError:
@@ -156,7 +164,7 @@ class BertNetwork:
                 # No compiler here, or one that fails: the same code runs as it stands, slower.
                 _LOG.warning("the encoder is not compiled: %s", str(error).partition("\n")[0])
                 self._compiled = None
-        return self.forward(*given, plan)
+        return self.forward(ids, positions, case, select, plan)
 
     def forward(
         self,
@@ -164,21 +172,23 @@ class BertNetwork:
         positions: Tensor,
         case: Tensor,
         select: Tensor,
-        plan: Bounds | Sequence[Group],
+        plan: _Plan,
     ) -> Tensor:
-        """Score rows; `ids`, `positions` and `case` (token types) have shape (rows,)."""
+        """Score the rows `select`; `ids`, `positions` and `case` (token types) are (rows,)."""
         rows = embedding(ids, self._words)
         rows = self._norm(rows + embedding(case, self._types) + embedding(positions, self._places))
-        for layer in self._layers:
+        for number, layer in enumerate(self._layers):
             qkv = layer.attention_in(rows)
             if isinstance(plan, Bounds):
                 read = varlen_attention(qkv, self._heads, plan)
             else:
                 read = grouped_attention(qkv, self._heads, plan)
+            if number == len(self._layers) - 1:  # of the last layer only these are read
+                read, rows = read[select], rows[select]
             rows = layer.attention_norm(layer.attention_out(read, residual=rows))
             wide = layer.widening(rows)
             rows = layer.output_norm(layer.narrowing(wide, residual=rows))
-        return self._tags(rows[select]).float()
+        return self._tags(rows).float()
 
 
 class _Reader:

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 from schemas.tags import POSITIONS
 from worker.decoding import LOWEST, DecodedRun, FoundMentions, HeadLayout, runs_by_text
+from worker.packing import to_device
 from worker.scans import join_best, join_maps, join_sums, scan
 from worker.windows import split_runs
 
@@ -49,25 +50,59 @@ def device_layout(layout: HeadLayout, device: torch.device) -> DeviceLayout:
     return DeviceLayout(layout, outside, torch.from_numpy(tags).to(device))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodingUnderWay:
+    """What a device is decoding: the host's tensors that will hold it, and when they do."""
+
+    tables: DeviceLayout
+    counts: npt.NDArray[np.int64]
+    packed: Tensor
+    finite: Tensor
+    done: torch.cuda.Event | None
+
+    def result(self) -> list[list[DecodedRun]] | None:
+        """Wait, and return the mentions of each text, in order of head and position.
+
+        None where a score was no number: then no text's mentions can be relied on.
+        """
+        if self.done is not None:
+            self.done.synchronize()
+        if not self.finite:
+            return None
+        return read_mentions(self.tables.layout, self.packed.numpy(), self.counts)
+
+
 def decode_on_device(
     tables: DeviceLayout, logits: Tensor, counts: npt.NDArray[np.int64] | Sequence[int]
-) -> list[list[DecodedRun]]:
-    """Decode the texts of a batch with one transfer to the host.
+) -> DecodingUnderWay:
+    """Begin to decode the texts of a batch; a GPU is not waited for.
 
     :param logits: the pre-tokens of all texts one behind the other, shape (pre-tokens, tags)
     :param counts: how many pre-tokens each text has, shape (texts,)
-    :return: the mentions of each text, in order of head and position
     """
     counts = np.asarray(counts, dtype=np.int64)
+    on_device = to_device(counts, logits.device)
     if not logits.numel():
-        return [[] for _ in counts]
-    on_device = torch.from_numpy(counts).to(logits.device, non_blocking=True)
+        nothing = torch.zeros((2, len(tables.layout.tasks), 0), dtype=torch.int32)
+        return DecodingUnderWay(tables, counts, nothing, torch.tensor(True), None)
     parts, row = [], 0
     for texts in split_runs(counts.tolist(), _GROUP_PRETOKENS):
         rows = int(counts[texts].sum())
         parts.append(decode_tensors(tables, logits[row : row + rows], on_device[texts]))
         row += rows
-    return read_mentions(tables.layout, torch.cat(parts, dim=-1).cpu().numpy(), counts)
+    packed, finite = torch.cat(parts, dim=-1), torch.isfinite(logits).all()
+    if logits.device.type != "cuda":
+        return DecodingUnderWay(tables, counts, packed.cpu(), finite.cpu(), None)
+    on_host = _begin_copy(packed), _begin_copy(finite)
+    done = torch.cuda.Event()
+    done.record()
+    return DecodingUnderWay(tables, counts, *on_host, done)
+
+
+def _begin_copy(tensor: Tensor) -> Tensor:
+    """Begin to copy from the device; return the host's tensor, which is filled later."""
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
 
 
 def read_mentions(

@@ -17,15 +17,18 @@ from schemas.manifest import ID_LENGTH
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
 from worker.decoding import DecodedRun, decode, head_layout
-from worker.device_decoding import decode_on_device, device_layout
+from worker.device_decoding import DecodingUnderWay, decode_on_device, device_layout
 from worker.encoder import Encoder, load_encoder
 from worker.overlap import mark_preferred
+from worker.overlapping import overlapped
 from worker.packing import pack_batch, to_device
 from worker.tokenisation import WordPieces
 from worker.windows import cut_windows, fill_batches
 
 _CPU_BATCH: Final = 2048
 _GPU_BATCH: Final = 32768
+_GPU_PART: Final = 128
+"""Texts that go to a GPU at once: about a batch. The next are tokenised meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +67,29 @@ class CheckpointTagger:
 
         :raises RecordError: if a text holds a lone surrogate, or its scores are not finite.
         """
-        pieces = self.encoder.tokeniser.encode(texts)
-        if not pieces:
-            return []
-        scores, bounds = self._scores(pieces)
-        finite = torch.isfinite(scores).all()
         if self._tables is None:
-            table = scores.numpy()
-            found = decode(self._layout, [table[a:b] for a, b in pairwise(bounds.tolist())])
+            return self._finish(self._launch(self.encoder.tokeniser.encode(texts)))
+        parts = [texts[begin : begin + _GPU_PART] for begin in range(0, len(texts), _GPU_PART)]
+        done = overlapped(parts, self.encoder.tokeniser.encode, self._launch, self._finish)
+        return [found for part in done for found in part]
+
+    def _launch(self, pieces: Sequence[WordPieces]) -> "_UnderWay":
+        """Have texts scored, and on a device decoded, too; a GPU is not waited for."""
+        scores, bounds = self._scores(pieces)
+        if self._tables is None:
+            return _UnderWay(pieces, bounds, scores)
+        return _UnderWay(pieces, bounds, decode_on_device(self._tables, scores, np.diff(bounds)))
+
+    def _finish(self, under_way: "_UnderWay") -> list[tuple[list[Mention], int]]:
+        pieces, work = under_way.pieces, under_way.work
+        if isinstance(work, DecodingUnderWay):
+            found = work.result()
         else:
-            found = decode_on_device(self._tables, scores, np.diff(bounds))
-        if not finite:  # asked for last, so that a GPU is waited for once
+            parts = pairwise(under_way.bounds.tolist())
+            table = work.numpy()
+            finite = np.isfinite(table).all()
+            found = decode(self._layout, [table[a:b] for a, b in parts]) if finite else None
+        if found is None:
             raise RecordError(
                 f"checkpoint {self.id} gives scores that are no numbers for this text; if other "
                 "texts fail too, its weights overflow: train or export it again"
@@ -140,6 +155,15 @@ class CheckpointTagger:
                 )
             )
         return mentions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _UnderWay:
+    """Texts that are being read: their tag scores, or what a device makes of them."""
+
+    pieces: Sequence[WordPieces]
+    bounds: npt.NDArray[np.int64]
+    work: Tensor | DecodingUnderWay
 
 
 class Tagger:

@@ -25,6 +25,7 @@ from tests.bench.cluster import flink_cluster
 from tests.bench.machine import describe_machine
 from tests.bench.measuring import Collected, Ground, Measure, measure_pipelines, measure_rows, say
 from tests.bench.process import ROOT, RowProcess
+from tests.bench.profile import measure_profile
 from tests.bench.results import EXTRA_ROWS, LEAST_SECONDS, ROWS, results_json
 from tests.bench.table import print_figures, print_results
 from tests.bench.weights import checkpoint_shape
@@ -65,6 +66,9 @@ def main() -> int:
                 measure_pipelines(ground, measure, collected, flink)
         if plans and not options.quick:
             more["startup"] = pipelines.measure_startup(str(ground.checkpoint), citations[0])
+            more["profile"] = measure_profile(
+                citations, scratch=ground.scratch, checkpoint=ground.checkpoint
+            )
         more |= {"agreement": collected.agreement, "left_out": collected.left_out}
         if options.growth:
             rate = max(x.wordpieces_per_s for x in collected.samples["tagger"])

@@ -1,4 +1,4 @@
-"""Writes `docs/speed.md` and its plots from results.
+"""Writes `docs/speed.md` and its plots, and `docs/scale.md`, from results.
 
 `python -m tests.bench.page [RESULTS]` keeps a copy of the results beside the plots, in
 `docs/speed/results.json`; without an argument the page is written again from that copy.
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.results import PUBNER
+from tests.bench.scale import SCALE_ROWS, make_scale
 from tests.bench.svg import Bar, Curve, bar_plot, curve_plot
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -30,7 +31,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def write_page(results: Mapping[str, Any], docs: Path) -> None:
-    """Write `speed.md`, `speed/results.json` and the plots into the folder `docs`."""
+    """Write `speed.md`, `speed/results.json`, the plots and `scale.md` into the folder `docs`."""
     folder = docs / "speed"
     folder.mkdir(parents=True, exist_ok=True)
     plots = make_plots(results)
@@ -40,6 +41,8 @@ def write_page(results: Mapping[str, Any], docs: Path) -> None:
         (folder / name).write_text(drawing, "utf-8")
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     (docs / "speed.md").write_text(make_page(results, list(plots)), "utf-8")
+    if results["rates"].keys() >= SCALE_ROWS:
+        (docs / "scale.md").write_text(make_scale(results), "utf-8")
 
 
 def make_plots(results: Mapping[str, Any]) -> dict[str, str]:
@@ -124,6 +127,8 @@ def make_page(results: Mapping[str, Any], plots: Sequence[str]) -> str:
     scores = {x: results[x] for x in ("scores", "scores, fp32") if x in results}
     if len(scores) == 2:
         parts += ["## F1 on devel", _score_table(scores["scores"], scores["scores, fp32"])]
+    if "profile" in results:
+        parts += ["## Where the pipeline's time goes", _profile(results["profile"])]
     if "growth" in results:
         parts += ["## Growth", *_growth(results["growth"], plots)]
     if "startup" in results:
@@ -203,6 +208,19 @@ def _agreement(agreement: Mapping[str, Any]) -> str:
         f"{agreement['citations']:,} citations; a mention that only one of the two has counts, so "
         "another boundary counts twice.\n\n"
         + _table(["row", "mentions", "different"], rows, right=(1, 2))
+    )
+
+
+def _profile(profile: Mapping[str, Any]) -> str:
+    rows = [
+        [thread, stage, f"{100 * share:.1f} %"]
+        for thread, stages in profile["threads"].items()
+        for stage, share in stages.items()
+    ]
+    return (
+        "`pubner annotate` on the DirectRunner, one process, from the first batch on: what each "
+        "thread does, as a share of the time; the rest it waits.\n\n"
+        + _table(["thread", "does", "share"], rows, right=(2,))
     )
 
 

@@ -52,6 +52,7 @@ def test_the_page_says_what_was_measured_on_what() -> None:
     assert "| tagger | 990 | 1.23 % |" in page
     assert "| ncbi-disease | 85.12 | 85.13 |" in page
     assert "1,251 bytes a citation" in page
+    assert "| the model's thread | encoder | 91.0 % |" in page
     assert "short form" not in page
     short = results()
     short["settings"]["quick"] = True

@@ -19,7 +19,10 @@ CPU = torch.device("cpu")
 
 def on_device(layout: HeadLayout, logits: list[npt.NDArray[np.float32]]) -> list[list[DecodedRun]]:
     packed = torch.from_numpy(np.concatenate([np.zeros((0, layout.width), np.float32), *logits]))
-    return decode_on_device(device_layout(layout, CPU), packed, [len(text) for text in logits])
+    counts = [len(text) for text in logits]
+    found = decode_on_device(device_layout(layout, CPU), packed, counts).result()
+    assert found is not None
+    return found
 
 
 def assert_same(found: list[list[DecodedRun]], expected: list[list[DecodedRun]]) -> None:
@@ -88,7 +91,7 @@ def test_bf16_logits_decode_like_their_float32_values() -> None:
     logits = torch.randn((50, layout.width), generator=torch.Generator().manual_seed(0)).bfloat16()
     tables = device_layout(layout, CPU)
     assert_same(
-        decode_on_device(tables, logits, [20, 30]),
+        decode_on_device(tables, logits, [20, 30]).result(),
         decode(layout, [part.float().numpy() for part in logits.split([20, 30])]),
     )
 
@@ -102,3 +105,11 @@ def test_nothing_waits_for_a_value_on_the_device() -> None:
     packed = decode_tensors(tables, logits, counts)
     assert packed.shape == (2, 2, 37)
     assert packed.dtype is torch.int32
+
+
+def test_scores_that_are_no_numbers_give_nothing() -> None:
+    layout = head_layout([TASKS["bc2gm"]])
+    logits = torch.zeros(50, layout.width)
+    assert decode_on_device(device_layout(layout, CPU), logits, [20, 30]).result() == [[], []]
+    logits[3, 1] = torch.nan
+    assert decode_on_device(device_layout(layout, CPU), logits, [20, 30]).result() is None

@@ -81,6 +81,18 @@ def test_bert_over_packed_rows(
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_windows_without_a_first_piece_have_no_scores(dtype: torch.dtype) -> None:
+    config = tiny_config()
+    network = BertNetwork(
+        model_of(config).state_dict(), config, letter_case=True, device=CPU, dtype=dtype
+    )
+    batch = pack([PieceWindow(0, 1, 4, 1, 4)], [pieces_of(5)], network.grid)
+    assert len(batch.select) == 0
+    with torch.inference_mode():
+        assert network(batch).shape == (0, 9)
+
+
 @pytest.mark.parametrize("case", [True, False])
 def test_other_encoders_run_as_transformers_has_them(case: bool) -> None:
     config = ElectraConfig(

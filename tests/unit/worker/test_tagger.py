@@ -15,6 +15,7 @@ from transformers import ElectraConfig
 from schemas.errors import CheckpointError, RecordError, SettingsError
 from schemas.records import Mention
 from tests.support.checkpoints import sign_again, tiny_checkpoint, tiny_config
+from worker import tagger as tagger_module
 from worker.checkpoint import WEIGHTS
 from worker.decoding import head_layout
 from worker.device_decoding import device_layout
@@ -143,14 +144,19 @@ def test_the_batch_budget_bounds_what_the_encoder_is_given(
     assert max(sizes) <= 256
 
 
-def test_scores_decoded_on_the_device_give_the_same_mentions(checkpoint: Path) -> None:
+@pytest.mark.parametrize("part", [1, 4, 100])
+def test_scores_decoded_on_the_device_give_the_same_mentions(
+    checkpoint: Path, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a GPU does after its encoder, here with a CPU for the device."""
+    monkeypatch.setattr(tagger_module, "_GPU_PART", part)
     encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
     on_host = CheckpointTagger(encoder, BatchLimits())
     on_device = CheckpointTagger(encoder, BatchLimits())
     on_device._tables = device_layout(head_layout(encoder.tasks), encoder.device)
     texts = [text(n, n) for n in (3, 250, 40, 0, 1, 90)]
     pairs = list(zip(on_host.read(texts), on_device.read(texts), strict=True))
+    assert on_device.read([]) == []
     assert sum(len(mentions) for (mentions, _), _ in pairs) > 20
     for (mentions, pieces), (others, other_pieces) in pairs:
         assert pieces == other_pieces

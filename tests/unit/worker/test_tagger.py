@@ -85,8 +85,8 @@ def test_an_encoder_that_is_no_bert_annotates_too(tmp_path: Path) -> None:
     shapes: list[int] = []
     network: Any = electra._members[0].encoder._network
     network._model.register_forward_pre_hook(lambda _, given: shapes.append(given[0].numel()))
-    electra.annotate([text(120), *[text(2, n) for n in range(400)]])
-    assert max(shapes) <= 2048, "padding to the longest counts too"
+    electra.annotate([text(120), *[text(2, n) for n in range(800)]])
+    assert max(shapes) <= 4096, "padding to the longest counts too"
     weights = load_file(folder / WEIGHTS)
     del weights["encoder.encoder.layer.1.output.dense.bias"]
     save_file(weights, folder / WEIGHTS)

@@ -60,8 +60,8 @@ def main() -> int:
         )
         plans = [plan for name, plan in pipelines.PLANS.items() if name in measure.rows]
         on_flink = any(plan.flink for plan in plans)
+        measure_rows(ground, measure, collected)  # with nothing else on the machine
         with flink_cluster(ground.scratch / "flink", wanted=on_flink) as flink:
-            measure_rows(ground, measure, collected)
             if plans:
                 measure_pipelines(ground, measure, collected, flink)
         if plans and not options.quick:

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,24 @@ def test_a_text_longer_than_the_encoder_reads_is_read_to_its_end(checkpoint: Pat
         spans = [(m.start, m.end) for m in mentions if m.task == head]
         assert spans == sorted(spans)
         assert all(a[1] <= b[0] for a, b in pairwise(spans)), "seams resolved"
+
+
+def test_one_thread_computes_whoever_asks(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
+    score, threads = encoder._score, set()
+
+    def noting(batch: PackedBatch) -> torch.Tensor:
+        threads.add(threading.get_ident())
+        return score(batch)
+
+    monkeypatch.setattr(encoder, "_score", noting)
+    single = CheckpointTagger(encoder, BatchLimits())
+    with ThreadPoolExecutor(4) as several:
+        found = list(several.map(single.read, [[text(40, n)] for n in range(8)]))
+    assert len(threads) == 1
+    assert found == [single.read([text(40, n)]) for n in range(8)]
 
 
 def test_the_batch_budget_bounds_what_the_encoder_is_given(

@@ -1,7 +1,7 @@
 """A checkpoint's encoder and heads, loaded onto a device: packed batches in, tag scores out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,8 +18,10 @@ from schemas.tasks import Task
 from worker.bert import BertNetwork, bert_shapes, is_plain_bert
 from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, read_manifest
 from worker.decoding import head_layout
+from worker.memory import keep_freed_memory
 from worker.model import load_config
 from worker.packing import PackedBatch, RowGrid
+from worker.streams import make_streams
 from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Encoder:
         tasks: Sequence[Task],
         max_pieces: int,
         device: torch.device,
+        streams: int | None = None,
     ) -> None:
         self.tokeniser = tokeniser
         self.checkpoint_id = checkpoint_id
@@ -56,21 +59,30 @@ class Encoder:
         self.max_pieces = max_pieces
         self.device = device
         self._network = network
-        self._hand = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pubner-encoder")
+        self._streams = (
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="pubner-encoder")
+            if streams is None
+            else make_streams(streams)
+        )
 
     @property
     def grid(self) -> RowGrid:
         """How batches for it are padded."""
         return self._network.grid
 
-    def scores(self, batch: PackedBatch) -> Tensor:
-        """Score the selected pieces of a batch; shape (selected, tags), float32, on the device.
+    def scores(self, batches: Iterable[PackedBatch]) -> list[Tensor]:
+        """Score the selected pieces of batches; each (selected, tags), float32, on the device.
 
-        On a GPU this returns before the scores are there. Whoever asks, one thread does the work:
-        each thread that computes has helpers of its own in PyTorch, which go on to wait busily, so
-        that a runner that annotates several bundles at once was three times as slow.
+        On a GPU this returns before the scores are there. Whoever asks, the same threads do the
+        work: each thread that computes has helpers of its own in PyTorch, which go on to wait
+        busily, so that a runner that annotates several bundles at once was three times as slow.
         """
-        return self._hand.submit(self._score, batch).result()
+        scored = [self._streams.submit(self._score, batch) for batch in batches]
+        try:
+            return [one.result() for one in scored]
+        finally:
+            for one in scored:
+                one.cancel()  # where another failed
 
     def _score(self, batch: PackedBatch) -> Tensor:
         with torch.inference_mode():
@@ -147,8 +159,8 @@ def load_encoder(
             f"checkpoint {path} is of kind {manifest.kind!r}; this version reads 'encoder'"
         )
     place = choose_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if place.type == "cpu":
+        keep_freed_memory()
     try:
         config = load_config(json.loads((path / CONFIG).read_text("utf-8")))
         weights = load_file(path / WEIGHTS)
@@ -179,6 +191,7 @@ def load_encoder(
         tasks=manifest.task_records(),
         max_pieces=manifest.max_pieces,
         device=place,
+        streams=None if place.type == "cuda" else threads or torch.get_num_threads(),
     )
 
 

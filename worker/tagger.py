@@ -1,7 +1,7 @@
 """The tagger: loaded checkpoints that turn texts into mentions, all heads in one encoder pass."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,11 +21,11 @@ from worker.device_decoding import DecodingUnderWay, decode_on_device, device_la
 from worker.encoder import Encoder, load_encoder
 from worker.overlap import mark_preferred
 from worker.overlapping import overlapped
-from worker.packing import pack_batch, to_device
+from worker.packing import PackedBatch, pack_batch, to_device
 from worker.tokenisation import WordPieces
 from worker.windows import cut_windows, fill_batches
 
-_CPU_BATCH: Final = 4096
+_CPU_BATCH: Final = 2048
 _GPU_BATCH: Final = 32768
 _GPU_PART: Final = 128
 """Texts that go to a GPU at once: about a batch. The next are tokenised meanwhile."""
@@ -35,7 +35,7 @@ _GPU_PART: Final = 128
 class BatchLimits:
     """How work is cut: rows of word pieces a batch, padding in, and the windows' overlap.
 
-    Without a limit a batch has 4,096 rows on a CPU, which fit its caches, and 32,768 on a GPU.
+    Without a limit a batch has 2,048 rows on a CPU, which fit its caches, and 32,768 on a GPU.
     """
 
     max_batch_pieces: int | None = None
@@ -113,25 +113,27 @@ class CheckpointTagger:
         # How many pre-tokens begin before each piece, all texts in turn.
         before = np.cumsum(np.concatenate([[False], *(pieces.first for pieces in texts)]))
         begins = np.cumsum([0, *(len(pieces) for pieces in texts)])
-        parts, places = [], []
         grid = encoder.grid
-        for batch in fill_batches(
-            windows, self._batch_rows, step=grid.window, to_longest=grid.to_longest
-        ):
-            packed = pack_batch(
-                batch,
-                texts,
-                start_id=tokeniser.start_id,
-                end_id=tokeniser.end_id,
-                pad_id=tokeniser.pad_id,
-                grid=grid,
-            )
-            parts.append(encoder.scores(packed))
-            firsts = np.array([before[begins[w.text] + w.keep_start] for w in batch])
-            in_batch = np.cumsum(packed.counts) - packed.counts
-            places.append(
-                np.arange(len(packed.select)) + np.repeat(firsts - in_batch, packed.counts)
-            )
+        places: list[npt.NDArray[np.int64]] = []
+
+        def packed() -> Iterator[PackedBatch]:
+            for batch in fill_batches(
+                windows, self._batch_rows, step=grid.window, to_longest=grid.to_longest
+            ):
+                one = pack_batch(
+                    batch,
+                    texts,
+                    start_id=tokeniser.start_id,
+                    end_id=tokeniser.end_id,
+                    pad_id=tokeniser.pad_id,
+                    grid=grid,
+                )
+                firsts = np.array([before[begins[w.text] + w.keep_start] for w in batch])
+                shifts = firsts - (np.cumsum(one.counts) - one.counts)
+                places.append(np.arange(len(one.select)) + np.repeat(shifts, one.counts))
+                yield one
+
+        parts = encoder.scores(packed())
         out = torch.empty((int(before[-1]), self._layout.width), device=encoder.device)
         if parts:
             out[to_device(np.concatenate(places), encoder.device)] = torch.cat(parts)

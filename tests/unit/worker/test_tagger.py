@@ -88,7 +88,7 @@ def test_an_encoder_that_is_no_bert_annotates_too(tmp_path: Path) -> None:
     network: Any = electra._members[0].encoder._network
     network._model.register_forward_pre_hook(lambda _, given: shapes.append(given[0].numel()))
     electra.annotate([text(120), *[text(2, n) for n in range(800)]])
-    assert max(shapes) <= 4096, "padding to the longest counts too"
+    assert max(shapes) <= 2048, "padding to the longest counts too"
     weights = load_file(folder / WEIGHTS)
     del weights["encoder.encoder.layer.1.output.dense.bias"]
     save_file(weights, folder / WEIGHTS)
@@ -127,22 +127,26 @@ def test_a_text_longer_than_the_encoder_reads_is_read_to_its_end(checkpoint: Pat
         assert all(a[1] <= b[0] for a, b in pairwise(spans)), "seams resolved"
 
 
-def test_one_thread_computes_whoever_asks(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_threads_compute_whoever_asks(
+    checkpoint: Path, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
-    score, threads = encoder._score, set()
+    before = torch.get_num_threads()
+    encoder = load_encoder(checkpoint, device="cpu", threads=threads, precision="fp32")
+    assert torch.get_num_threads() == before
+    score, seen = encoder._score, set()
 
     def noting(batch: PackedBatch) -> torch.Tensor:
-        threads.add(threading.get_ident())
+        seen.add((threading.get_ident(), torch.get_num_threads()))
         return score(batch)
 
     monkeypatch.setattr(encoder, "_score", noting)
-    single = CheckpointTagger(encoder, BatchLimits())
+    single = CheckpointTagger(encoder, BatchLimits(max_batch_pieces=256))
     with ThreadPoolExecutor(4) as several:
-        found = list(several.map(single.read, [[text(40, n)] for n in range(8)]))
-    assert len(threads) == 1
-    assert found == [single.read([text(40, n)]) for n in range(8)]
+        found = list(several.map(single.read, [[text(90, n)] * 3 for n in range(8)]))
+    assert 1 <= len(seen) <= threads
+    assert {used for _, used in seen} == {1}
+    assert found == [single.read([text(90, n)] * 3) for n in range(8)]
 
 
 def test_the_batch_budget_bounds_what_the_encoder_is_given(
@@ -150,13 +154,13 @@ def test_the_batch_budget_bounds_what_the_encoder_is_given(
 ) -> None:
     encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
     sizes: list[int] = []
-    score = encoder.scores
+    score = encoder._score
 
-    def scores(batch: PackedBatch) -> torch.Tensor:
+    def noting(batch: PackedBatch) -> torch.Tensor:
         sizes.append(len(batch.ids))
         return score(batch)
 
-    monkeypatch.setattr(encoder, "scores", scores)
+    monkeypatch.setattr(encoder, "_score", noting)
     CheckpointTagger(encoder, BatchLimits(max_batch_pieces=256)).read(
         [text(n, n) for n in range(1, 60)]
     )
@@ -192,14 +196,14 @@ def test_scores_that_are_no_numbers_are_the_records_fault(
     single = CheckpointTagger(encoder, BatchLimits())
     if on_device:
         single._tables = device_layout(head_layout(encoder.tasks), encoder.device)
-    score = encoder.scores
+    score = encoder._score
 
-    def scores(batch: PackedBatch) -> torch.Tensor:
+    def spoiled(batch: PackedBatch) -> torch.Tensor:
         found = score(batch).clone()
         found[3, 2] = torch.nan
         return found
 
-    monkeypatch.setattr(encoder, "scores", scores)
+    monkeypatch.setattr(encoder, "_score", spoiled)
     with pytest.raises(RecordError, match="no numbers"):
         single.read([text(30), text(20, 1)])
 

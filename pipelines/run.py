@@ -45,7 +45,8 @@ class RunReport:
 
     `seconds` is its time in all, `annotating_seconds` that since the model was loaded (0 where no
     process of ours loaded one); `unreadable_inputs` counts files that could not be read although
-    they were annotated before; `counters` are Beam's.
+    they were annotated before; `counters` are Beam's,
+    none where the runner loses some.
     """
 
     seconds: float
@@ -100,7 +101,7 @@ def run_pipeline(
             seconds=time.monotonic() - begin,
             annotating_seconds=desk.annotating_seconds(),
             unreadable_inputs=desk.counts.get("unreadable_inputs", 0),
-            counters=counters,
+            counters=counters if choice.counts_all else {},
         )
 
 

@@ -85,6 +85,11 @@ class RunnerChoice:
         return self.name != FLINK
 
     @property
+    def counts_all(self) -> bool:
+        """Whether Beam's counters are whole; Prism loses those of bundles that end together."""
+        return self.name != PRISM
+
+    @property
     def flink_rest(self) -> str | None:
         """The address of a Flink cluster's REST API; None for other runners and embedded Flink."""
         master = self.options.view_as(FlinkRunnerOptions).flink_master

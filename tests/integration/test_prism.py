@@ -30,7 +30,7 @@ def test_prism_and_the_direct_runner_agree(tmp_path: Path, checkpoint: Path, pri
             if kind == "mentions":
                 assert one["score"] == pytest.approx(two["score"], abs=0.02)
     assert summary["citations_annotated_now"] == 16
-    assert summary["counters"]["records"] == 17
+    assert summary["counters"] == {}, "Prism's would miss bundles that end together"
     again = annotate(
         [source, other], portable, checkpoint, "--runner=prism", "--", f"--prism_location={prism}"
     )

@@ -16,9 +16,10 @@ from schemas.errors import CheckpointError, RecordError
 from schemas.manifest import ID_LENGTH
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
-from worker.decoding import DecodedRun, decode, head_layout
+from worker.decoding import decode, head_layout
 from worker.device_decoding import DecodingUnderWay, decode_on_device, device_layout
 from worker.encoder import Encoder, load_encoder
+from worker.mentions import mentions_of
 from worker.overlap import mark_preferred
 from worker.overlapping import overlapped
 from worker.packing import PackedBatch, pack_batch, to_device
@@ -54,11 +55,6 @@ class CheckpointTagger:
         self._overlap = min(limits.overlap_pieces, (encoder.max_pieces - 2) // 4)
         self._layout = head_layout(encoder.tasks)
         self._tables = device_layout(self._layout, encoder.device) if on_gpu else None
-        self._kinds = {
-            (head, label): (task.name, task.entity_type(label))
-            for head, task in enumerate(encoder.tasks)
-            for label in task.label_names
-        }
 
     def read(self, texts: Sequence[str]) -> list[tuple[list[Mention], int]]:
         """Return each text's mentions, and how many word pieces it has.
@@ -95,7 +91,7 @@ class CheckpointTagger:
                 "texts fail too, its weights overflow: train or export it again"
             )
         return [
-            (self._mentions(text, runs), len(text))
+            (mentions_of(self.tasks, text, runs, checkpoint_id=self.id), len(text))
             for text, runs in zip(pieces, found, strict=True)
         ]
 
@@ -138,25 +134,6 @@ class CheckpointTagger:
         if parts:
             out[to_device(np.concatenate(places), encoder.device)] = torch.cat(parts)
         return out, before[begins]
-
-    def _mentions(self, pieces: WordPieces, runs: Sequence[DecodedRun]) -> list[Mention]:
-        starts, ends = pieces.pretoken_starts.tolist(), pieces.pretoken_ends.tolist()
-        mentions = []
-        for run in runs:
-            task, entity_type = self._kinds[run.head, run.label]
-            mentions.append(
-                Mention(
-                    task=task,
-                    label=run.label,
-                    entity_type=entity_type,
-                    start=starts[run.first],
-                    end=ends[run.last],
-                    score=run.score,
-                    preferred=True,
-                    checkpoint_id=self.id,
-                )
-            )
-        return mentions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from schemas.records import Mention
 from tests.bench.weights import CheckpointShape
 from worker.checkpoint import TOKENISER
 from worker.decoding import decode
+from worker.mentions import mentions_of
 from worker.overlap import mark_preferred
 from worker.tokenisation import WordPieces, load_tokeniser
 from worker.windows import PieceWindow, cut_windows
@@ -44,37 +45,17 @@ class AllHeads:
         self._shape = shape
         self._run = run
         self._batch_pieces = batch_pieces
-        self._kinds = {
-            (head, label): (task.name, task.entity_type(label))
-            for head, task in enumerate(shape.tasks)
-            for label in task.label_names
-        }
         self._tokeniser = load_tokeniser(shape.folder / TOKENISER)
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[Mention, ...]]:
         """Return each text's mentions of all heads."""
         pieces = self._tokeniser.encode(texts)
         scores = self._scores(pieces)
-        found = []
-        for text, runs in zip(pieces, decode(self._shape.layout, scores), strict=True):
-            starts, ends = text.pretoken_starts.tolist(), text.pretoken_ends.tolist()
-            mentions = []
-            for run in runs:
-                task, entity_type = self._kinds[run.head, run.label]
-                mentions.append(
-                    Mention(
-                        task=task,
-                        label=run.label,
-                        entity_type=entity_type,
-                        start=starts[run.first],
-                        end=ends[run.last],
-                        score=run.score,
-                        preferred=True,
-                        checkpoint_id="",
-                    )
-                )
-            found.append(mark_preferred(mentions))
-        return found
+        decoded = decode(self._shape.layout, scores)
+        return [
+            mark_preferred(mentions_of(self._shape.tasks, text, runs, checkpoint_id=""))
+            for text, runs in zip(pieces, decoded, strict=True)
+        ]
 
     def _scores(self, texts: Sequence[WordPieces]) -> list[Floats]:
         """Return the tags' scores at the first piece of every pre-token of each text."""

@@ -17,12 +17,12 @@ from pipelines.coders import register_coders
 from pipelines.handler import AnnotateHandler
 from pipelines.metrics import count
 from pipelines.monitor import Monitor
-from pipelines.overlap import WriteBehind, make_helper, read_ahead
 from pipelines.reading import BlockReader
 from pipelines.records import AnnotatedBlock, InputFile, ReadBlock, WrittenBlock
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
 from schemas.records import Stage
+from worker.overlapping import WriteBehind, make_helper, read_ahead
 
 
 @beam.typehints.with_input_types(InputFile)

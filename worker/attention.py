@@ -1,8 +1,9 @@
 """Attention over packed rows: every window attends to itself alone.
 
-On a CPU windows of one padded length go together, so that all scores of a step stay in the cache
-and no row is spent on padding beyond the grid; on a GPU one kernel takes windows of any length
-(FlashAttention-2, Dao 2023, through `torch.nn.attention.varlen`).
+On a CPU a window is padded to a multiple of 16 rows, here alone, since libraries prepare a kernel
+for every shape that they meet and keep it; short windows of one padded length go together, and long
+ones some heads at a time, so that the scores of a step stay in the cache. On a GPU one kernel takes
+windows of any length (FlashAttention-2, Dao 2023, through `torch.nn.attention.varlen`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,32 +17,50 @@ import torch
 from torch import Tensor
 
 from worker.packing import PackedBatch, to_device
+from worker.softmax import Scratch
+from worker.windows import round_up
 
-_GROUP_SCORES: Final = 1 << 18
-"""Scores a head that a group of several windows has at most: 512 x 512."""
+_STEP: Final = 16
+"""To what multiple of rows a window is padded for its products."""
+
+_SCORES: Final = 1 << 20
+"""Scores that are computed at one time, unless one head has more: 2 MiB in bf16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Windows of `span` rows each that lie side by side from row `start`.
+    """Windows that are read together, each padded to `span` rows.
 
-    `mask` is added to the scores, shape (windows, 1, 1, span): 0, or minus infinity at padding;
-    None where there is none. A window alone has no mask: its scores end at `length`.
+    `starts` and `lengths` are rows of the batch. `mask` is added to the scores, shape (windows, 1,
+    1, span): 0, or minus infinity at padding; None where there is none, or one window alone.
+    `scratch` takes the scores of some heads of some windows, and may be that of another group, too.
     """
 
-    start: int
-    windows: int
+    starts: tuple[int, ...]
+    lengths: tuple[int, ...]
     span: int
-    length: int
     mask: Tensor | None
+    scratch: Scratch
 
 
-def plan_groups(batch: PackedBatch, device: torch.device, dtype: torch.dtype) -> list[Group]:
-    """Group neighbours of one padded length by powers of two, since each shape costs a kernel."""
+def plan_groups(
+    batch: PackedBatch,
+    heads: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    fused_softmax: bool = False,
+) -> list[Group]:
+    """Group neighbours of one padded length by powers of two, since each shape costs a kernel.
+
+    :param fused_softmax: what `has_fused_softmax` said
+    """
     groups = []
+    scratches: dict[tuple[int, int, int], Scratch] = {}
     first = 0
-    for span, alike in groupby(batch.spans.tolist()):
-        for count in _powers(sum(1 for _ in alike), max(1, _GROUP_SCORES // (span * span))):
+    spans = [round_up(length, _STEP) for length in batch.lengths.tolist()]
+    for span, alike in groupby(spans):
+        for count in _powers(sum(1 for _ in alike), max(1, _SCORES // (heads * span * span))):
             lengths = batch.lengths[first : first + count]
             mask = None
             if count > 1 and (lengths < span).any():
@@ -49,8 +68,13 @@ def plan_groups(batch: PackedBatch, device: torch.device, dtype: torch.dtype) ->
                 mask = torch.zeros(padding.shape, dtype=dtype)
                 mask.masked_fill_(torch.from_numpy(padding), -torch.inf)
                 mask = mask[:, None, None].to(device)
-            start = int(batch.starts[first])
-            groups.append(Group(start, count, span, int(lengths[0]), mask))
+            starts = batch.starts[first : first + count]
+            shape = (_heads_a_step(count * heads, span), span, span)
+            if shape not in scratches:
+                scratches[shape] = Scratch(shape, device, dtype, fused=fused_softmax)
+            groups.append(
+                Group(tuple(starts.tolist()), tuple(lengths.tolist()), span, mask, scratches[shape])
+            )
             first += count
     return groups
 
@@ -63,6 +87,12 @@ def _powers(count: int, most: int) -> Iterator[int]:
         count -= power
 
 
+def _heads_a_step(heads: int, span: int) -> int:
+    """Return how many of a group's heads are computed at one time, a divisor of their number."""
+    most = max(1, _SCORES // (span * span))
+    return next(size for size in range(min(heads, most), 0, -1) if heads % size == 0)
+
+
 def grouped_attention(qkv: Tensor, heads: int, groups: Sequence[Group]) -> Tensor:
     """Attend within each window.
 
@@ -71,22 +101,34 @@ def grouped_attention(qkv: Tensor, heads: int, groups: Sequence[Group]) -> Tenso
     """
     rows, hidden = qkv.shape[0], qkv.shape[1] // 3
     out = qkv.new_empty(rows, hidden)
+    width = hidden // heads
     stop = 0
     for group in groups:
-        shape = (group.windows, group.span, 3, heads, hidden // heads)
-        stop = group.start + group.windows * group.span
-        here = qkv[group.start : stop].view(shape).permute(2, 0, 3, 1, 4)
+        count, span, scratch = len(group.starts), group.span, group.scratch
         # Contiguous (3, windows x heads, span, head width): the products are a third faster.
-        queries, keys, values = here.contiguous().view(3, -1, group.span, shape[-1])
-        scores = torch.bmm(queries, keys.transpose(1, 2))
-        if group.mask is not None:
-            scores.view(group.windows, heads, group.span, group.span).add_(group.mask)
-        elif group.length < group.span:
-            scores[:, :, group.length :] = -torch.inf
-        torch.softmax(scores, dim=-1, out=scores)
-        found = torch.bmm(scores, values).view(group.windows, heads, group.span, shape[-1])
-        place = out[group.start : stop].view(group.windows, group.span, heads, shape[-1])
-        place.copy_(found.transpose(1, 2))
+        parts = qkv.new_empty(3, count, heads, span, width)
+        for number, start in enumerate(group.starts):
+            # Padding are the rows behind the window, whatever they hold: finite, and masked.
+            here = qkv[start : start + span].view(-1, 3, heads, width).permute(1, 2, 0, 3)
+            parts[:, number, :, : here.shape[2]].copy_(here)
+            parts[:, number, :, here.shape[2] :] = 0
+        queries, keys, values = parts.view(3, -1, span, width)
+        found = torch.empty_like(queries)
+        keys = keys.transpose(1, 2)
+        step = len(scratch.scores)
+        for begin in range(0, count * heads, step):
+            some = slice(begin, begin + step)
+            torch.bmm(queries[some], keys[some], out=scratch.scores)
+            if group.mask is not None:
+                scratch.scores.view(count, heads, span, span).add_(group.mask)
+            elif group.lengths[0] < span:
+                scratch.scores[:, :, group.lengths[0] :] = -torch.inf
+            scratch.weigh(values[some], found[some])
+        for start, length, one in zip(
+            group.starts, group.lengths, found.view(count, heads, span, width), strict=True
+        ):
+            stop = start + length
+            out[start:stop].view(length, heads, width).copy_(one[:, :length].transpose(0, 1))
     out[stop:] = 0
     return out
 
@@ -103,7 +145,7 @@ class Bounds(NamedTuple):
 
 def plan_bounds(batch: PackedBatch, device: torch.device, longest: int) -> Bounds:
     """Return where the windows of a batch without padding between them begin and end."""
-    rows = np.append(batch.starts, batch.starts[-1:] + batch.spans[-1:])
+    rows = np.append(batch.starts, batch.starts[-1:] + batch.lengths[-1:])
     return Bounds(to_device(rows, device), longest)
 
 

@@ -26,6 +26,7 @@ from worker.attention import (
 )
 from worker.linear import Activation, Linear
 from worker.packing import CPU_GRID, CUDA_GRID, PackedBatch, RowGrid, to_device
+from worker.softmax import has_fused_softmax
 from worker.windows import round_up
 
 _LOG: Final = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class BertNetwork:
         self._heads = int(config.num_attention_heads)
         self._longest = int(config.max_position_embeddings)
         self._varlen = has_varlen_attention(device, dtype)
+        self._fused_softmax = has_fused_softmax(device, dtype)
         self.grid: RowGrid = CUDA_GRID if self._varlen else CPU_GRID
         read = _Reader(weights, config, device, dtype)
         self._words = read.table("embeddings.word_embeddings")
@@ -140,7 +142,9 @@ class BertNetwork:
         if self._varlen:
             plan = plan_bounds(batch, self._device, self._longest)
         else:
-            plan = plan_groups(batch, self._device, self._dtype)
+            plan = plan_groups(
+                batch, self._heads, self._device, self._dtype, fused_softmax=self._fused_softmax
+            )
         # Filled up to the grid with row 0: each number of rows costs a kernel here, too.
         select = np.zeros(round_up(max(1, len(batch.select)), self.grid.batch), dtype=np.int64)
         select[: len(batch.select)] = batch.select

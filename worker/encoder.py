@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,7 +51,7 @@ class Encoder:
         tasks: Sequence[Task],
         max_pieces: int,
         device: torch.device,
-        streams: int | None = None,
+        streams: int,
     ) -> None:
         self.tokeniser = tokeniser
         self.checkpoint_id = checkpoint_id
@@ -59,30 +59,23 @@ class Encoder:
         self.max_pieces = max_pieces
         self.device = device
         self._network = network
-        self._streams = (
-            ThreadPoolExecutor(max_workers=1, thread_name_prefix="pubner-encoder")
-            if streams is None
-            else make_streams(streams)
-        )
+        self.streams = streams
+        self._streams = make_streams(streams)
 
     @property
     def grid(self) -> RowGrid:
         """How batches for it are padded."""
         return self._network.grid
 
-    def scores(self, batches: Iterable[PackedBatch]) -> list[Tensor]:
-        """Score the selected pieces of batches; each (selected, tags), float32, on the device.
+    def begin(self, batches: Iterable[PackedBatch]) -> list[Future[Tensor]]:
+        """Begin to score the selected pieces of batches; each (selected, tags), float32.
 
-        On a GPU this returns before the scores are there. Whoever asks, the same threads do the
-        work: each thread that computes has helpers of its own in PyTorch, which go on to wait
-        busily, so that a runner that annotates several bundles at once was three times as slow.
+        The scores are on the device; those of a GPU are promised before they are there. Whoever
+        asks, the same threads do the work: each thread that computes has helpers of its own in
+        PyTorch, which go on to wait busily, so that a runner that annotates several bundles at once
+        was three times as slow.
         """
-        scored = [self._streams.submit(self._score, batch) for batch in batches]
-        try:
-            return [one.result() for one in scored]
-        finally:
-            for one in scored:
-                one.cancel()  # where another failed
+        return [self._streams.submit(self._score, batch) for batch in batches]
 
     def _score(self, batch: PackedBatch) -> Tensor:
         with torch.inference_mode():
@@ -191,7 +184,7 @@ def load_encoder(
         tasks=manifest.task_records(),
         max_pieces=manifest.max_pieces,
         device=place,
-        streams=None if place.type == "cuda" else threads or torch.get_num_threads(),
+        streams=1 if place.type == "cuda" else threads or torch.get_num_threads(),
     )
 
 

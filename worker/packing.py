@@ -2,9 +2,9 @@
 
 A padded batch spends its time on pieces that are none. Here all windows of a batch lie end to end
 along one axis of rows (as in "Efficient Sequence Packing without Cross-contamination", Krell et al.
-2021); only attention must know where each begins. A window is padded to a multiple of a few rows,
-and so is the batch: libraries prepare a kernel for every shape they meet and keep it, which with
-free shapes takes gigabytes over a long run.
+2021); only attention must know where each begins. The batch alone is padded, to a multiple of a
+few rows: libraries prepare a kernel for every shape they meet and keep it, which with free shapes
+takes gigabytes over a long run.
 """
 
 from collections.abc import Sequence
@@ -24,36 +24,36 @@ Rows = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class RowGrid:
-    """To what multiples of rows windows and whole batches are padded.
+    """To what multiple of rows a batch is padded, and how batches are filled.
 
-    With `to_longest` a window costs as many rows as the longest of its batch.
+    `least_rows` and `to_longest` are those of `worker.windows.fill_batches`.
     """
 
-    window: int
     batch: int
+    least_rows: int | None = None
     to_longest: bool = False
 
 
-FREE: Final = RowGrid(1, 1)
+FREE: Final = RowGrid(1)
 """No padding at all."""
 
-PADDED: Final = RowGrid(1, 1, to_longest=True)
+PADDED: Final = RowGrid(1, to_longest=True)
 """For networks that pad every window of a batch to the longest one themselves."""
 
-CPU_GRID: Final = RowGrid(16, 64)
-"""Few shapes for the kernels of a CPU; costs about 2 % of the rows of PubMed's abstracts."""
+CPU_GRID: Final = RowGrid(32, least_rows=512)
+"""Few shapes for the kernels of a CPU; costs less than 1 % of the rows of full batches."""
 
-CUDA_GRID: Final = RowGrid(1, 1024)
-"""Variable-length attention needs no padded windows; matrix products like whole tiles."""
+CUDA_GRID: Final = RowGrid(1024)
+"""Matrix products like whole tiles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedBatch:
     """Windows end to end; `ids`, `positions` and `case` (token types) have shape (rows,).
 
-    `starts`, `lengths` (special pieces in, padding out) and `spans` (padding in) have shape
-    (windows,), in rows. `select` are the rows whose tags are read, shape (selected,): first pieces
-    of pre-tokens in the part of a window that is kept; `counts` says how many each window has.
+    `starts` and `lengths` (special pieces in) have shape (windows,), in rows. `select` are the rows
+    whose tags are read, shape (selected,): first pieces of pre-tokens in the part of a window that
+    is kept; `counts` says how many each window has.
     """
 
     ids: Rows
@@ -61,7 +61,6 @@ class PackedBatch:
     case: Rows
     starts: Rows
     lengths: Rows
-    spans: Rows
     select: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
 
@@ -77,16 +76,14 @@ def pack_batch(
 ) -> PackedBatch:
     """Lay windows end to end, each framed by special pieces."""
     lengths = np.array([window.length for window in windows], dtype=np.int32)
-    spans = np.array([round_up(window.length, grid.window) for window in windows], dtype=np.int32)
-    stops = np.cumsum(spans, dtype=np.int32)
-    starts = stops - spans
+    stops = np.cumsum(lengths, dtype=np.int32)
+    starts = stops - lengths
     rows = round_up(int(stops[-1]), grid.batch)
     ids = np.full(rows, pad_id, dtype=np.int32)
     case = np.zeros(rows, dtype=np.int32)
     chosen = np.zeros(rows, dtype=np.bool_)
     positions = np.zeros(rows, dtype=np.int32)
-    in_windows = np.arange(stops[-1], dtype=np.int32) - np.repeat(starts, spans)
-    positions[: stops[-1]] = np.minimum(in_windows, np.repeat(lengths, spans) - 1)
+    positions[: stops[-1]] = np.arange(stops[-1], dtype=np.int32) - np.repeat(starts, lengths)
     counts = np.empty(len(windows), dtype=np.int64)
     ids[starts] = start_id
     ids[starts + lengths - 1] = end_id
@@ -99,7 +96,7 @@ def pack_batch(
         begin = start + 1 + window.keep_start - window.start
         chosen[begin : begin + len(first)] = first
         counts[number] = np.count_nonzero(first)
-    return PackedBatch(ids, positions, case, starts, lengths, spans, np.flatnonzero(chosen), counts)
+    return PackedBatch(ids, positions, case, starts, lengths, np.flatnonzero(chosen), counts)
 
 
 def to_device(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:

@@ -31,8 +31,8 @@ class PaddedNetwork:
         """Return the tag scores of the selected rows, shape (selected, tags), on the device."""
         shape = (len(batch.lengths), int(batch.lengths.max()))
         # The place of each packed row in the padded ones.
-        window = np.repeat(np.arange(shape[0]), batch.spans)
-        place = window * shape[1] + np.arange(len(window)) - np.repeat(batch.starts, batch.spans)
+        window = np.repeat(np.arange(shape[0]), batch.lengths)
+        place = window * shape[1] + np.arange(len(window)) - np.repeat(batch.starts, batch.lengths)
 
         chosen = np.zeros(len(place), dtype=np.bool_)
         chosen[batch.select] = True

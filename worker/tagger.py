@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -63,43 +64,26 @@ class CheckpointTagger:
 
         :raises RecordError: if a text holds a lone surrogate, or its scores are not finite.
         """
-        if self._tables is None:
-            return self._finish(self._launch(self.encoder.tokeniser.encode(texts)))
-        parts = [texts[begin : begin + _GPU_PART] for begin in range(0, len(texts), _GPU_PART)]
-        done = overlapped(parts, self.encoder.tokeniser.encode, self._launch, self._finish)
-        return [found for part in done for found in part]
+        # On a CPU there is nothing to overlap: what prepares and decodes takes the encoder's cores.
+        size = _GPU_PART if self._tables is not None else max(1, len(texts))
+        parts = [texts[begin : begin + size] for begin in range(0, len(texts), size)]
+        launched: list[Future[Tensor]] = []
 
-    def _launch(self, pieces: Sequence[WordPieces]) -> "_UnderWay":
-        """Have texts scored, and on a device decoded, too; a GPU is not waited for."""
-        scores, bounds = self._scores(pieces)
-        if self._tables is None:
-            return _UnderWay(pieces, bounds, scores)
-        return _UnderWay(pieces, bounds, decode_on_device(self._tables, scores, np.diff(bounds)))
+        def launch(pieces: Sequence[WordPieces]) -> _UnderWay:
+            under_way = self._launch(pieces)
+            launched.extend(under_way.scores)
+            return under_way
 
-    def _finish(self, under_way: "_UnderWay") -> list[tuple[list[Mention], int]]:
-        pieces, work = under_way.pieces, under_way.work
-        if isinstance(work, DecodingUnderWay):
-            found = work.result()
-        else:
-            parts = pairwise(under_way.bounds.tolist())
-            table = work.numpy()
-            finite = np.isfinite(table).all()
-            found = decode(self._layout, [table[a:b] for a, b in parts]) if finite else None
-        if found is None:
-            raise RecordError(
-                f"checkpoint {self.id} gives scores that are no numbers for this text; if other "
-                "texts fail too, its weights overflow: train or export it again"
-            )
-        return [
-            (mentions_of(self.tasks, text, runs, checkpoint_id=self.id), len(text))
-            for text, runs in zip(pieces, found, strict=True)
-        ]
+        encode = self.encoder.tokeniser.encode
+        done = overlapped(parts, encode, launch, self._finish)
+        try:
+            return [found for part in done for found in part]
+        finally:
+            for scores in launched:
+                scores.cancel()  # where another failed
 
-    def _scores(self, texts: Sequence[WordPieces]) -> tuple[Tensor, npt.NDArray[np.int64]]:
-        """Score the tags of every pre-token of all texts, shape (pre-tokens, tags), on the device.
-
-        The second value says where each text's begin, and where the last's end.
-        """
+    def _launch(self, texts: Sequence[WordPieces]) -> "_UnderWay":
+        """Have texts scored, and on a GPU decoded, too; neither is waited for."""
         encoder, tokeniser = self.encoder, self.encoder.tokeniser
         windows = [
             window
@@ -109,12 +93,14 @@ class CheckpointTagger:
         # How many pre-tokens begin before each piece, all texts in turn.
         before = np.cumsum(np.concatenate([[False], *(pieces.first for pieces in texts)]))
         begins = np.cumsum([0, *(len(pieces) for pieces in texts)])
-        grid = encoder.grid
         places: list[npt.NDArray[np.int64]] = []
 
         def packed() -> Iterator[PackedBatch]:
             for batch in fill_batches(
-                windows, self._batch_rows, step=grid.window, to_longest=grid.to_longest
+                windows,
+                self._batch_rows,
+                least_rows=encoder.grid.least_rows,
+                to_longest=encoder.grid.to_longest,
             ):
                 one = pack_batch(
                     batch,
@@ -122,27 +108,59 @@ class CheckpointTagger:
                     start_id=tokeniser.start_id,
                     end_id=tokeniser.end_id,
                     pad_id=tokeniser.pad_id,
-                    grid=grid,
+                    grid=encoder.grid,
                 )
                 firsts = np.array([before[begins[w.text] + w.keep_start] for w in batch])
                 shifts = firsts - (np.cumsum(one.counts) - one.counts)
                 places.append(np.arange(len(one.select)) + np.repeat(shifts, one.counts))
                 yield one
 
-        parts = encoder.scores(packed())
-        out = torch.empty((int(before[-1]), self._layout.width), device=encoder.device)
-        if parts:
-            out[to_device(np.concatenate(places), encoder.device)] = torch.cat(parts)
-        return out, before[begins]
+        under_way = _UnderWay(texts, before[begins], encoder.begin(packed()), places)
+        if self._tables is not None:
+            scores = under_way.table(self._layout.width, encoder.device)
+            under_way.decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds))
+        return under_way
+
+    def _finish(self, under_way: "_UnderWay") -> list[tuple[list[Mention], int]]:
+        if under_way.decoding is not None:
+            found = under_way.decoding.result()
+        else:
+            table = under_way.table(self._layout.width, self.encoder.device).numpy()
+            parts = pairwise(under_way.bounds.tolist())
+            finite = np.isfinite(table).all()
+            found = decode(self._layout, [table[a:b] for a, b in parts]) if finite else None
+        if found is None:
+            raise RecordError(
+                f"checkpoint {self.id} gives scores that are no numbers for this text; if other "
+                "texts fail too, its weights overflow: train or export it again"
+            )
+        return [
+            (mentions_of(self.tasks, text, runs, checkpoint_id=self.id), len(text))
+            for text, runs in zip(under_way.texts, found, strict=True)
+        ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _UnderWay:
-    """Texts that are being read: their tag scores, or what a device makes of them."""
+    """Texts that are being read.
 
-    pieces: Sequence[WordPieces]
+    `bounds` says where the pre-tokens of each text begin among all of them, and where the last's
+    end; `scores` holds the batches' tag scores, and `places` the pre-tokens that they are of.
+    """
+
+    texts: Sequence[WordPieces]
     bounds: npt.NDArray[np.int64]
-    work: Tensor | DecodingUnderWay
+    scores: Sequence[Future[Tensor]]
+    places: Sequence[npt.NDArray[np.int64]]
+    decoding: DecodingUnderWay | None = None
+
+    def table(self, width: int, device: torch.device) -> Tensor:
+        """Return the tag scores of every pre-token, shape (pre-tokens, tags), on the device."""
+        parts = [scores.result() for scores in self.scores]
+        out = torch.empty((int(self.bounds[-1]), width), device=device)
+        if parts:
+            out[to_device(np.concatenate(self.places), device)] = torch.cat(parts)
+        return out
 
 
 class Tagger:

@@ -58,25 +58,37 @@ def round_up(value: int, multiple: int) -> int:
 
 
 def fill_batches(
-    windows: Sequence[PieceWindow], max_rows: int, *, step: int = 1, to_longest: bool = False
+    windows: Sequence[PieceWindow],
+    max_rows: int,
+    *,
+    least_rows: int | None = None,
+    to_longest: bool = False,
 ) -> Iterator[list[PieceWindow]]:
     """Group windows of like length into batches of at most `max_rows` word pieces.
 
-    A window counts as its length rounded up to a multiple of `step`, or with `to_longest` as the
-    longest of its batch. The longest come first, so that memory peaks at once. The grouping depends
-    on the lengths and the order of `windows` alone.
+    The longest come first, so that memory peaks at once. The grouping depends on the lengths and
+    the order of `windows` alone.
+
+    :param least_rows: let the last batches shrink to about this, a quarter of what is left each, so
+        that cores that compute a batch each end together whatever their number (guided
+        self-scheduling, Polychronopoulos & Kuck 1987)
+    :param to_longest: a window counts as many word pieces as the longest of its batch
     """
     ordered = sorted(windows, key=lambda window: -window.length)
+    left = sum(window.length for window in ordered)
     batch: list[PieceWindow] = []
-    rows = 0
+    rows, room = 0, max_rows
     for window in ordered:
-        span = round_up((batch[0] if batch and to_longest else window).length, step)
-        if batch and rows + span > max_rows:
+        span = (batch[0] if batch and to_longest else window).length
+        if batch and rows + span > room:
             yield batch
             batch, rows = [], 0
-            span = round_up(window.length, step)
+            span = window.length
+        if not batch and least_rows is not None:
+            room = min(max_rows, max(least_rows, left // 4))
         batch.append(window)
         rows += span
+        left -= window.length
     if batch:
         yield batch
 

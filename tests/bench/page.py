@@ -128,7 +128,10 @@ def make_page(results: Mapping[str, Any], plots: Sequence[str]) -> str:
     if len(scores) == 2:
         parts += ["## F1 on devel", _score_table(scores["scores"], scores["scores, fp32"])]
     if "profile" in results:
-        parts += ["## Where the pipeline's time goes", _profile(results["profile"])]
+        parts += [
+            "## Where the pipeline's time goes",
+            _profile(results["profile"], machine["cores"]),
+        ]
     if "growth" in results:
         parts += ["## Growth", *_growth(results["growth"], plots)]
     if "startup" in results:
@@ -211,16 +214,21 @@ def _agreement(agreement: Mapping[str, Any]) -> str:
     )
 
 
-def _profile(profile: Mapping[str, Any]) -> str:
+def _profile(profile: Mapping[str, Any], cores: int) -> str:
+    stages: Mapping[str, float] = profile["stages"]
+    encoder = stages.get("encoder", 0.0)
     rows = [
-        [thread, stage, f"{100 * share:.1f} %"]
-        for thread, stages in profile["threads"].items()
-        for stage, share in stages.items()
+        [stage, f"{seconds:.2f}", f"{100 * seconds / profile['cpu_s']:.1f} %"]
+        for stage, seconds in stages.items()
     ]
+    beside = profile["cpu_s"] - encoder
     return (
-        "`pubner annotate` on the DirectRunner, one process, from the first batch on: what each "
-        "thread does, as a share of the time; the rest it waits.\n\n"
-        + _table(["thread", "does", "share"], rows, right=(2,))
+        "`pubner annotate` from XML to Parquet on the DirectRunner, one process, from the first "
+        "batch to the end: processor time by what it was spent on. All that is not the encoder "
+        f"takes {100 * beside / encoder:.1f} % of the encoder's; the cores were busy for "
+        f"{100 * profile['cpu_s'] / (cores * profile['wall_s']):.0f} % of the "
+        f"{profile['wall_s']:.1f} s.\n\n"
+        + _table(["spent on", "seconds", "share"], rows, right=(1, 2))
     )
 
 

@@ -1,6 +1,8 @@
-"""Where the time of the pipeline goes: what each of its threads does, looked at again and again.
+"""Where the pipeline's processor time goes: what each of its threads spends it on.
 
-It runs in a process of its own, so that nothing else's threads are in the picture.
+Every few milliseconds each thread's processor time since the last look is put down to what its
+innermost frame of the project is for. A thread that waits spends none. The pipeline runs in a
+process of its own, so that nothing else's threads are in the picture.
 """
 
 import json
@@ -9,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,10 +21,22 @@ from tests.bench.citations import BenchCitation, write_xml
 from tests.support.services import ROOT
 
 SECONDS: Final = 0.005
-WAITING: Final = "waiting"
+OTHERS: Final = "threads of libraries"
 _BLOCK: Final = 250
+_THREAD_CLOCK: Final = 0b110
+"""Linux names the clock of any thread by its number: see clock_getcpuclockid(3)."""
+_REST: Final = "Beam and the rest"
 _STAGES: Final = (
-    ("encoder", ("worker/bert.py", "worker/attention.py", "worker/linear.py", "worker/encoder.py")),
+    (
+        "encoder",
+        (
+            "worker/bert.py",
+            "worker/attention.py",
+            "worker/softmax.py",
+            "worker/linear.py",
+            "worker/encoder.py",
+        ),
+    ),
     (
         "decoding",
         (
@@ -40,14 +54,7 @@ _STAGES: Final = (
         "writing",
         ("pipelines/rows.py", "pipelines/tables.py", "pipelines/writer.py", "pipelines/store.py"),
     ),
-    ("Beam and the rest", ("apache_beam/", "pipelines/")),
-)
-_IDLE: Final = (
-    "threading.py",
-    "queue.py",
-    "selectors.py",
-    "concurrent/futures/",
-    "socketserver.py",
+    (_REST, ("apache_beam/", "pipelines/")),
 )
 
 
@@ -56,8 +63,6 @@ def stage_of(files: Sequence[str]) -> str | None:
 
     None where it is nothing of the pipeline's.
     """
-    if any(part in files[0] for part in _IDLE):
-        return WAITING
     for file in files:
         for stage, parts in _STAGES:
             if any(part in file for part in parts):
@@ -66,14 +71,18 @@ def stage_of(files: Sequence[str]) -> str | None:
 
 
 class Looker:
-    """Looks at all threads every `SECONDS` and counts what each does."""
+    """Looks at all threads every `SECONDS` and adds up what each spends its processor time on.
+
+    It begins with the first batch: before, modules and the model are loaded.
+    """
 
     def __init__(self) -> None:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self._looks = 0
-        self._seen: dict[int, Counter[str]] = {}
-        self._names: dict[int, str] = {}
+        self._spent: dict[str, float] = {}
+        self._clocks: dict[int, float] = {}
+        self._begun: tuple[float, float] | None = None
+        self._wall = self._cpu = 0.0
 
     def __enter__(self) -> "Looker":
         self._thread.start()
@@ -86,38 +95,42 @@ class Looker:
     def _look(self) -> None:
         own = threading.get_ident()
         while not self._ended.wait(SECONDS):
-            found = {
-                ident: stage
+            threads = {x.ident: x.native_id for x in threading.enumerate()}
+            seen = {
+                ident: (stage_of([*_files(frame)]), _processor_time(threads.get(ident)))
                 for ident, frame in sys._current_frames().items()
-                if ident != own and (stage := stage_of([*_files(frame)])) is not None
+                if ident != own
             }
-            # From the first batch on: before, modules and the model are loaded.
-            if self._looks or "encoder" in found.values():
-                self._looks += 1
-                self._names |= {x.ident: x.name for x in threading.enumerate() if x.ident}
-                for ident, stage in found.items():
-                    self._seen.setdefault(ident, Counter())[stage] += 1
+            now = time.monotonic(), time.process_time()
+            if self._begun is None and "encoder" in (stage for stage, _ in seen.values()):
+                self._begun = now
+            for ident, (stage, clock) in seen.items():
+                spent = clock - self._clocks.get(ident, 0.0)
+                if self._begun not in (None, now) and spent > 0:
+                    stage = stage or _REST
+                    self._spent[stage] = self._spent.get(stage, 0.0) + spent
+            self._clocks = {ident: clock for ident, (_, clock) in seen.items()}
+            if self._begun is not None:
+                self._wall, self._cpu = (b - a for a, b in zip(self._begun, now, strict=True))
 
-    def shares(self) -> dict[str, dict[str, float]]:
-        """Return, by thread, the share of the time in which it did what; the most first."""
-        out: dict[str, Counter[str]] = {}
-        for ident, seen in self._seen.items():
-            name = self._names.get(ident, "")
-            if "encoder" in seen:
-                name = "the model's thread"
-            elif name.startswith("pubner-"):
-                name = f"the helper that {'reads' if 'read' in name else 'writes'}"
-            else:
-                continue
-            out.setdefault(name, Counter()).update(seen)
-        return {
-            name: {
-                stage: count / self._looks
-                for stage, count in seen.most_common()
-                if stage != WAITING and count
-            }
-            for name, seen in sorted(out.items(), reverse=True)
-        }
+    def spent(self) -> dict[str, Any]:
+        """Return `wall_s`, `cpu_s`, and `stages`: seconds of processor time, the most first.
+
+        What threads spent that run no Python is under `OTHERS`.
+        """
+        others = max(0.0, self._cpu - sum(self._spent.values()))
+        stages = sorted((self._spent | {OTHERS: others}).items(), key=lambda item: -item[1])
+        return {"wall_s": self._wall, "cpu_s": self._cpu, "stages": dict(stages)}
+
+
+def _processor_time(native_id: int | None) -> float:
+    """Return what a thread has spent so far in seconds; 0 where it has ended."""
+    if native_id is None:
+        return 0.0
+    try:
+        return time.clock_gettime((~native_id << 3) | _THREAD_CLOCK)
+    except OSError:
+        return 0.0
 
 
 def _files(frame: FrameType | None) -> Iterator[str]:
@@ -129,7 +142,7 @@ def _files(frame: FrameType | None) -> Iterator[str]:
 def measure_profile(
     citations: Sequence[BenchCitation], *, scratch: Path, checkpoint: Path
 ) -> dict[str, Any]:
-    """Annotate `citations` from XML to Parquet in one process; return each thread's shares."""
+    """Annotate `citations` from XML to Parquet in one process; return what `Looker.spent` does."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         source = Path(folder) / "citations.xml"
         write_xml(source, citations)
@@ -161,7 +174,7 @@ def _main(words: Sequence[str]) -> int:
             )
         finally:
             sys.stdout = out
-    print(json.dumps({"threads": looker.shares()}))
+    print(json.dumps(looker.spent()))
     return int(status)
 
 

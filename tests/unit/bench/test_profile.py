@@ -19,7 +19,7 @@ from tests.bench.profile import Looker, stage_of
         (["lxml/etree.py", "worker/readers/pubmed_xml.py", "pipelines/reading.py"], "reading"),
         (["pyarrow/parquet.py", "pipelines/tables.py", "pipelines/writer.py"], "writing"),
         (["apache_beam/runners/common.py"], "Beam and the rest"),
-        (["lib/threading.py", "pipelines/run.py"], "waiting"),
+        (["lib/threading.py", "pipelines/run.py"], "Beam and the rest"),
         (["somewhere/else.py"], None),
     ],
 )
@@ -29,17 +29,28 @@ def test_the_innermost_part_of_the_pipeline_says_what_a_thread_does(
     assert stage_of(files) == stage
 
 
-def test_shares_are_of_the_time_from_the_first_batch_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_work_spend_and_threads_that_wait_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(profile, "_STAGES", (("encoder", (__file__,)),))
+    ended = threading.Event()
 
     def work() -> None:
-        until = time.monotonic() + 0.2
-        while time.monotonic() < until:
+        until = time.thread_time() + 0.3
+        while time.thread_time() < until:
             pass
 
-    thread = threading.Thread(target=work, name="busy")
+    waiting = threading.Thread(target=ended.wait)
+    working = [threading.Thread(target=work) for _ in range(2)]
+    waiting.start()
     with Looker() as looker:
-        thread.start()
-        thread.join()
-    assert looker.shares()["the model's thread"]["encoder"] > 0
-    assert sum(looker.shares()["the model's thread"].values()) <= len(threading.enumerate()) + 1
+        for thread in working:
+            thread.start()
+        for thread in working:
+            thread.join()
+    ended.set()
+    waiting.join()
+    spent = looker.spent()
+    assert 0.3 < spent["stages"]["encoder"] <= 0.62, "both threads, less what came before a look"
+    assert sum(spent["stages"].values()) == pytest.approx(spent["cpu_s"], rel=0.2)
+    assert spent["wall_s"] > 0

@@ -159,7 +159,7 @@ def test_the_compiled_path_of_a_gpu_is_one_graph(monkeypatch: pytest.MonkeyPatch
     )
     compiled = torch.compile(network.forward, fullgraph=True, dynamic=True, backend="aot_eager")
     for lengths in (LENGTHS, [50, 20, 3], [8] * 30):
-        batch = batch_of(lengths, RowGrid(1, 64))
+        batch = batch_of(lengths, RowGrid(64))
         ids, positions, case, select = (
             torch.from_numpy(x) for x in (batch.ids, batch.positions, batch.case, batch.select)
         )

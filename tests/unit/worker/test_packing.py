@@ -33,20 +33,19 @@ def test_each_window_is_framed_and_its_first_pieces_are_selected() -> None:
     assert batch.positions.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
     assert batch.case.tolist() == [0, 0, 1, 2, 0, 0, 0, 0]
     assert batch.starts.tolist() == [0, 5]
-    assert batch.lengths.tolist() == batch.spans.tolist() == [5, 3]
+    assert batch.lengths.tolist() == [5, 3]
     assert batch.select.tolist() == [1, 2, 6]
     assert batch.counts.tolist() == [2, 1]
 
 
-def test_windows_and_batch_are_padded_to_the_grid() -> None:
+def test_the_batch_alone_is_padded() -> None:
     texts = [pieces_of(1, 2), pieces_of(1)]
     windows = [PieceWindow(0, 0, 3, 0, 3), PieceWindow(1, 0, 1, 0, 1)]
-    batch = pack(windows, texts, RowGrid(4, 16))
-    assert batch.spans.tolist() == [8, 4]
-    assert batch.starts.tolist() == [0, 8]
-    assert len(batch.ids) == 16
-    assert batch.ids.tolist() == [1, 10, 11, 12, 2, 0, 0, 0, 1, 10, 2, 0, 0, 0, 0, 0]
-    assert batch.select.tolist() == [1, 2, 9]
+    batch = pack(windows, texts, RowGrid(16))
+    assert batch.starts.tolist() == [0, 5]
+    assert batch.ids.tolist() == [1, 10, 11, 12, 2, 1, 10, 2, *[0] * 8]
+    assert batch.positions.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, *[0] * 8]
+    assert batch.select.tolist() == [1, 2, 6]
 
 
 def test_only_the_kept_part_of_a_window_is_selected() -> None:
@@ -64,7 +63,6 @@ def test_every_piece_has_one_row(texts: list[list[int]], grid: RowGrid) -> None:
     windows = [PieceWindow(n, 0, len(p), 0, len(p)) for n, p in enumerate(pieces)]
     batch = pack(windows, pieces, grid)
     assert len(batch.ids) % grid.batch == 0
-    assert all(span % grid.window == 0 for span in batch.spans.tolist())
     assert batch.counts.tolist() == [len(words) for words in texts]
     assert len(batch.select) == batch.counts.sum()
     for text, start, length in zip(pieces, batch.starts, batch.lengths, strict=True):

@@ -45,16 +45,22 @@ def test_an_overlap_without_room_is_refused() -> None:
 @given(
     lengths=st.lists(st.integers(1, 300), max_size=50),
     budget=st.integers(320, 2000),
-    step=st.sampled_from([1, 16]),
+    least=st.sampled_from([None, 64, 512]),
 )
 def test_batches_hold_every_window_within_the_budget(
-    lengths: list[int], budget: int, step: int
+    lengths: list[int], budget: int, least: int | None
 ) -> None:
     windows = [PieceWindow(n, 0, length, 0, length) for n, length in enumerate(lengths)]
-    batches = list(fill_batches(windows, budget, step=step))
+    batches = list(fill_batches(windows, budget, least_rows=least))
     assert sorted(w.text for batch in batches for w in batch) == list(range(len(lengths)))
     for batch in batches:
-        assert sum(round_up(w.length, step) for w in batch) <= budget
+        assert sum(w.length for w in batch) <= budget
+
+
+def test_the_last_batches_shrink_so_that_cores_end_together() -> None:
+    windows = [PieceWindow(n, 0, 62, 0, 62) for n in range(128)]  # 64 rows each
+    sizes = [64 * len(batch) for batch in fill_batches(windows, 2048, least_rows=256)]
+    assert sizes == [2048, 1536, 1152, 832, 640, 448, 384, *[256] * 4, 128]
 
 
 @given(lengths=st.lists(st.integers(1, 300), max_size=50), budget=st.integers(310, 2000))

@@ -6,7 +6,7 @@ the products are fused where the device can, and attention is given from outside
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -47,6 +47,7 @@ class _Norm:
     epsilon: float
 
     def __call__(self, rows: Tensor) -> Tensor:
+        rows = rows.to(self.weight.dtype)
         return layer_norm(rows, self.weight.shape, self.weight, self.bias, self.epsilon)
 
 
@@ -128,7 +129,11 @@ class BertNetwork:
         self._types = read.table("embeddings.token_type_embeddings")
         self._norm = read.norm("embeddings.LayerNorm")
         self._layers = [read.layer(number) for number in range(int(config.num_hidden_layers))]
-        self._tags = read.linear(weights["heads.weight"], weights["heads.bias"])
+        # What tags are chosen by is not rounded to bf16: that costs nothing, and changes less.
+        exact = _Reader(weights, config, device, torch.float32)
+        last = f"encoder.layer.{len(self._layers) - 1}.output.LayerNorm"
+        self._layers[-1] = replace(self._layers[-1], output_norm=exact.norm(last))
+        self._tags = exact.linear(weights["heads.weight"], weights["heads.bias"])
         # The function, not the bound method: that would hold the network in a cycle.
         self._compiled: Any = (
             torch.compile(BertNetwork.forward, dynamic=True) if self._varlen else None
@@ -192,7 +197,8 @@ class BertNetwork:
             rows = layer.attention_norm(layer.attention_out(read, residual=rows))
             wide = layer.widening(rows)
             rows = layer.output_norm(layer.narrowing(wide, residual=rows))
-        return self._tags(rows).float()
+        scores: Tensor = self._tags(rows)
+        return scores
 
 
 class _Reader:

@@ -15,7 +15,7 @@ from torch.nn import functional
 Activation = Literal["none", "gelu", "gelu-tanh"]
 
 _ALGORITHM: Final = {"none": ("none", ""), "gelu": ("gelu", "none"), "gelu-tanh": ("gelu", "tanh")}
-_EXPECTED_ROWS: Final = 2048
+_EXPECTED_ROWS: Final = 1536
 _TOLERANCE: Final = 0.05
 
 

@@ -27,7 +27,7 @@ from worker.packing import PackedBatch, pack_batch, to_device
 from worker.tokenisation import WordPieces
 from worker.windows import cut_windows, fill_batches
 
-_CPU_BATCH: Final = 2048
+_CPU_BATCH: Final = 1536
 _GPU_BATCH: Final = 32768
 _GPU_PART: Final = 128
 """Texts that go to a GPU at once: about a batch. The next are tokenised meanwhile."""
@@ -37,7 +37,7 @@ _GPU_PART: Final = 128
 class BatchLimits:
     """How work is cut: rows of word pieces a batch, padding in, and the windows' overlap.
 
-    Without a limit a batch has 2,048 rows on a CPU, which fit its caches, and 32,768 on a GPU.
+    Without a limit a batch has 1,536 rows on a CPU, which fit its caches, and 32,768 on a GPU.
     """
 
     max_batch_pieces: int | None = None

@@ -77,8 +77,8 @@ def make_scale(results: Mapping[str, Any]) -> str:
         "## Plain CPUs: measured, multiplied",
         _lines(
             f"{CITATIONS / 1e6:.0f} million ÷ {rate / cores:.1f} citations/s a core = "
-            f"**{core_hours:,.0f} core-hours**: {core_hours / 64 / 24:.1f} days on 64 cores, "
-            f"{core_hours / 512:.0f} hours on 512.",
+            f"**{core_hours:,.0f} core-hours**: {core_hours / 64:.1f} hours on 64 cores, "
+            f"{core_hours / 512:.1f} on 512.",
             "Cost: core-hours × price. At 0.04 USD a core-hour (an assumption; put your own) "
             f"{0.04 * core_hours:,.0f} USD.",
             f"Size: {CITATIONS / 1e6:.0f} million × {size['all']:,.0f} bytes = "
@@ -150,7 +150,7 @@ def _advice(accelerator: Accelerator, pieces: float, feeding: float) -> list[str
     return [
         f"Cost of BERT-base at {100 * share:.0f} %: {base:.1f} GPU-hours × your price.",
         f"Bottleneck: cores to feed it. At {100 * share:.0f} % one GPU takes what "
-        f"{needed[BASE.name]:.0f} cores make with BERT-base, and {needed[SHIPPED.name]:.0f} with "
+        f"{needed[BASE.name]:.1f} cores make with BERT-base, and {needed[SHIPPED.name]:.1f} with "
         "the shipped encoder: with fewer, the time is that of the feeding below.",
         _BUY[accelerator.name],
     ]

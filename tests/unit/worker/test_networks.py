@@ -79,6 +79,8 @@ def test_bert_over_packed_rows(
     expected = as_transformers_reads(model, batch, case=case)
     assert expected.std() > 0.5
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+    rounded = found.bfloat16().float()
+    assert not torch.equal(found, rounded), "what tags are chosen by is not rounded"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])

@@ -128,12 +128,12 @@ def _options() -> argparse.Namespace:
         prog="make bench", description=main.__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="the short form: under three minutes")
-    parser.add_argument("--citations", type=int, help="how many abstracts (1000; quick: 100)")
+    parser.add_argument("--citations", type=int, help="how many abstracts (1000; quick: 60)")
     parser.add_argument(
         "--rows", help="which, by comma (all; quick: those without *):\n" + _row_list()
     )
     parser.add_argument("--repetitions", type=int, help="rounds (3; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="of each row and round (10; quick: 3)")
+    parser.add_argument("--seconds", type=float, help="of each row and round (10; quick: 2)")
     parser.add_argument("--checkpoint", default="default", help="a folder, or default")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, help="CPU threads (all)")
@@ -164,7 +164,7 @@ def _row_list() -> str:
 
 def _measure(options: argparse.Namespace) -> Measure:
     quick = options.quick
-    seconds = options.seconds or (3.0 if quick else LEAST_SECONDS)
+    seconds = options.seconds or (2.0 if quick else LEAST_SECONDS)
     rows = options.rows.split(",")
     if options.growth or any(name in rows for name in pipelines.PLANS):
         rows = [*dict.fromkeys([*rows, "tagger"])]  # whose rate says how much is enough
@@ -179,7 +179,7 @@ def _measure(options: argparse.Namespace) -> Measure:
 
 def _citations(data: Path, checkpoint: Path, options: argparse.Namespace) -> list[BenchCitation]:
     """Return the citations with their word pieces, in an order of like stretches."""
-    read = read_citations(data, options.citations or (100 if options.quick else 1000))
+    read = read_citations(data, options.citations or (60 if options.quick else 1000))
     pieces = load_tokeniser(checkpoint / TOKENISER).encode([item.text for item in read])
     return mixed(with_pieces(read, [len(item) for item in pieces]))
 

@@ -45,8 +45,7 @@ class RunReport:
 
     `seconds` is its time in all, `annotating_seconds` that since the model was loaded (0 where no
     process of ours loaded one); `unreadable_inputs` counts files that could not be read although
-    they were annotated before; `counters` are Beam's,
-    none where the runner loses some.
+    they were annotated before; `counters` are Beam's, none where the runner loses some.
     """
 
     seconds: float

@@ -50,7 +50,6 @@ def score_devel(
         tasks=tasks,
         max_pieces=max_pieces,
         device=device,
-        streams=1 if device.type == "cuda" else torch.get_num_threads(),
     )
     tagger = Tagger([CheckpointTagger(encoder, BatchLimits())])
     return {part.task.name: _f1(tagger, part) for part in devel}

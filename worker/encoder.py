@@ -51,7 +51,7 @@ class Encoder:
         tasks: Sequence[Task],
         max_pieces: int,
         device: torch.device,
-        streams: int,
+        threads: int | None = None,
     ) -> None:
         self.tokeniser = tokeniser
         self.checkpoint_id = checkpoint_id
@@ -59,7 +59,8 @@ class Encoder:
         self.max_pieces = max_pieces
         self.device = device
         self._network = network
-        self.streams = streams
+        # On a GPU one thread gives it its work; on a CPU each core computes batches of its own.
+        streams = 1 if device.type == "cuda" else threads or torch.get_num_threads()
         self._streams = make_streams(streams)
 
     @property
@@ -184,7 +185,7 @@ def load_encoder(
         tasks=manifest.task_records(),
         max_pieces=manifest.max_pieces,
         device=place,
-        streams=1 if place.type == "cuda" else threads or torch.get_num_threads(),
+        threads=threads,
     )
 
 

@@ -41,7 +41,7 @@ PADDED: Final = RowGrid(1, to_longest=True)
 """For networks that pad every window of a batch to the longest one themselves."""
 
 CPU_GRID: Final = RowGrid(32, least_rows=512)
-"""Few shapes for the kernels of a CPU; costs less than 1 % of the rows of full batches."""
+"""Few shapes for the kernels of a CPU; costs about 1 % of the rows of full batches."""
 
 CUDA_GRID: Final = RowGrid(1024)
 """Matrix products like whole tiles."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -118,7 +118,8 @@ class CheckpointTagger:
         under_way = _UnderWay(texts, before[begins], encoder.begin(packed()), places)
         if self._tables is not None:
             scores = under_way.table(self._layout.width, encoder.device)
-            under_way.decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds))
+            decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds))
+            return replace(under_way, decoding=decoding)
         return under_way
 
     def _finish(self, under_way: "_UnderWay") -> list[tuple[list[Mention], int]]:
@@ -140,7 +141,7 @@ class CheckpointTagger:
         ]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _UnderWay:
     """Texts that are being read.
 

@@ -43,6 +43,7 @@ _STAGES: Final = (
             "worker/decoding.py",
             "worker/chain.py",
             "worker/stretches.py",
+            "worker/mentions.py",
             "worker/overlap.py",
             "schemas/records.py",
         ),

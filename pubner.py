@@ -86,6 +86,30 @@ COMMANDS = (
         "train a checkpoint with one head a corpus",
     ),
     Command(
+        ("train", "dictionary"),
+        "training.dictionary_command:run",
+        "train dictionary --corpus NAME,... --output DIR",
+        "learn a dictionary, the rule-based baseline",
+    ),
+    Command(
+        ("train", "mlm"),
+        "training.mlm_command:run",
+        "train mlm --texts FILE --output DIR",
+        "train an encoder on in-domain text, before it learns to tag",
+    ),
+    Command(
+        ("tune",),
+        "training.tune_command:run",
+        "tune --corpus NAME,... --output DIR",
+        "search for a recipe's best numbers on devel",
+    ),
+    Command(
+        ("calibrate",),
+        "training.calibrate_command:run",
+        "calibrate CHECKPOINT --output DIR",
+        "copy a checkpoint with scores calibrated on devel",
+    ),
+    Command(
         ("evaluate",),
         "training.evaluate_command:run",
         "evaluate CHECKPOINT --corpus NAME,...",

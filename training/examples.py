@@ -19,7 +19,13 @@ from worker.tokenisation import WordPieces, WordPieceTokeniser
 from worker.windows import SPECIAL_PIECES, cut_windows
 
 IGNORED = -100
-"""The tag of a piece that teaches nothing; `cross_entropy` passes it over."""
+"""The tag of a piece that is no first piece of a pre-token: it is not read at all."""
+
+UNLABELLED = -1
+"""The tag of a first piece without gold: it is read, and learns from soft tags alone."""
+
+NO_HEAD = -1
+"""The head number of a window that is of no corpus."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +33,14 @@ class LabelledPieces:
     """Word pieces with the tag of each, all of shape (pieces,).
 
     `tags` indexes the head's own tags at first pieces of pre-tokens, and is `IGNORED` elsewhere.
+    `soft`, where there is any, holds the probability of every head's tags that teachers give to
+    each first piece, shape (first pieces, tags of all heads); rows of NaN stand for none.
     """
 
     ids: npt.NDArray[np.int32]
     case: npt.NDArray[np.uint8]
     tags: npt.NDArray[np.int64]
+    soft: npt.NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,7 +70,10 @@ class HeadData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """One training example: consecutive sentences of the corpus of head number `head`."""
+    """One training example: consecutive sentences of the corpus of head number `head`.
+
+    A text without gold has the head `NO_HEAD`.
+    """
 
     head: int
     pieces: LabelledPieces
@@ -112,7 +124,7 @@ def draw_windows(
     def close() -> None:
         nonlocal length
         if begun:
-            windows.append(Window(head, _join(begun)))
+            windows.append(Window(head, join_pieces(begun)))
             begun.clear()
             length = 0
 
@@ -127,7 +139,7 @@ def draw_windows(
             size = int(rng.integers(recipe.min_sentences, recipe.max_sentences + 1))
             wanted = recipe.min_sentences if single else size
         if len(pieces) > room:
-            windows.extend(Window(head, part) for part in _split(pieces, recipe.max_pieces))
+            windows.extend(Window(head, part) for part in split_pieces(pieces, recipe.max_pieces))
             continue
         begun.append(pieces)
         length += len(pieces)
@@ -135,21 +147,43 @@ def draw_windows(
     return windows
 
 
-def _join(parts: Sequence[LabelledPieces]) -> LabelledPieces:
+def join_pieces(parts: Sequence[LabelledPieces]) -> LabelledPieces:
+    """Put pieces one behind the other; where some have soft tags, the others' are no numbers."""
     return LabelledPieces(
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.case for part in parts]),
         np.concatenate([part.tags for part in parts]),
+        join_soft(parts),
     )
 
 
-def _split(pieces: LabelledPieces, max_pieces: int) -> list[LabelledPieces]:
+def join_soft(parts: Sequence[LabelledPieces]) -> npt.NDArray[np.float16] | None:
+    """Return the soft tags of pieces one behind the other; None where none has any."""
+    width = max((part.soft.shape[1] for part in parts if part.soft is not None), default=0)
+    if not width:
+        return None
+    return np.concatenate(
+        [
+            part.soft
+            if part.soft is not None
+            else np.full((np.count_nonzero(part.tags != IGNORED), width), np.nan, np.float16)
+            for part in parts
+        ]
+    )
+
+
+def split_pieces(pieces: LabelledPieces, max_pieces: int) -> list[LabelledPieces]:
+    """Cut one text into windows that overlap; each piece is labelled in one of them."""
     out = []
+    before = np.cumsum(np.concatenate([[False], pieces.tags != IGNORED]))
     for window in cut_windows(0, len(pieces), max_pieces, max_pieces // 4):
         tags = np.full(window.stop - window.start, IGNORED, dtype=np.int64)
         kept = slice(window.keep_start, window.keep_stop)
         shifted = slice(window.keep_start - window.start, window.keep_stop - window.start)
         tags[shifted] = pieces.tags[kept]
         inside = slice(window.start, window.stop)
-        out.append(LabelledPieces(pieces.ids[inside], pieces.case[inside], tags))
+        soft = pieces.soft
+        if soft is not None:
+            soft = soft[before[window.keep_start] : before[window.keep_stop]]
+        out.append(LabelledPieces(pieces.ids[inside], pieces.case[inside], tags, soft))
     return out

@@ -3,24 +3,29 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
 
 from schemas.errors import TrainingError
-from training.examples import IGNORED, HeadData, Window
+from training.batches import Inputs, collate
+from training.examples import Window
+from training.losses import Targets, agreement_loss, head_loss
+from training.optimisation import make_optimiser, rate_factor, set_rates
 from training.recipe import Recipe
-from training.sampling import draw_epoch
+from training.regularisation import AveragedWeights, attacked, set_dropout
+from training.sampling import Material, draw_epoch
 from training.state import SavedState, load_state, optimiser_tensors, restore_optimiser, save_state
 from worker.decoding import HeadLayout
 from worker.model import MultiHeadModel
 from worker.tokenisation import WordPieceTokeniser
-from worker.windows import SPECIAL_PIECES
+
+_READ_EVERY = 25
+"""On a GPU the loss is read only so often: reading waits for all that was given to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Trainer:
         model: MultiHeadModel,
         tokeniser: WordPieceTokeniser,
         layout: HeadLayout,
-        corpora: Sequence[HeadData],
+        material: Material,
         recipe: Recipe,
         settings: LoopSettings,
         folder: Path,
@@ -66,13 +71,22 @@ class Trainer:
         self.model = model.to(settings.device)
         self._tokeniser = tokeniser
         self._layout = layout
-        self._corpora = tuple(corpora)
+        self._material = material
         self._recipe = recipe
         self._settings = settings
         self._folder = folder
         self._identity = identity
-        self._parameters = dict(model.named_parameters())
-        self._optimiser = _optimiser(model, recipe)
+        self._log_variances: nn.Parameter | None = None
+        self._parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
+        extra: tuple[nn.Parameter, ...] = ()
+        if recipe.uncertainty_weighting:
+            self._log_variances = nn.Parameter(
+                torch.zeros(len(layout.slices), device=settings.device)
+            )
+            extra = (self._log_variances,)
+            self._parameters["log_variances"] = self._log_variances
+        self._optimiser = make_optimiser(model, recipe, extra)
+        self._average = AveragedWeights(model, recipe.ema) if recipe.ema else None
         self._epoch = 0
         self._batch = 0
         self._step = 0
@@ -115,6 +129,16 @@ class Trainer:
             if name.startswith("model/")
         }
         self.model.load_state_dict(weights)
+        if self._log_variances is not None:
+            self._log_variances.data.copy_(state.tensors["log_variances"])
+        if self._average is not None:
+            self._average.load(
+                {
+                    name.removeprefix("average/"): tensor
+                    for name, tensor in state.tensors.items()
+                    if name.startswith("average/")
+                }
+            )
         restore_optimiser(self._optimiser, self._parameters, state.tensors)
         torch.set_rng_state(state.tensors["random/cpu"])
         if "random/device" in state.tensors:
@@ -131,6 +155,12 @@ class Trainer:
             f"model/{name}": tensor.detach().cpu().contiguous()
             for name, tensor in self.model.state_dict().items()
         }
+        if self._log_variances is not None:
+            tensors["log_variances"] = self._log_variances.detach().cpu()
+        if self._average is not None:
+            tensors |= {
+                f"average/{name}": tensor.cpu() for name, tensor in self._average.tensors.items()
+            }
         names = {id(parameter): name for name, parameter in self._parameters.items()}
         tensors |= optimiser_tensors(self._optimiser, names)
         tensors["random/cpu"] = torch.get_rng_state()
@@ -155,146 +185,130 @@ class Trainer:
     ) -> bool:
         """Train to the end of the recipe, or until `should_stop`; return whether it was the end.
 
-        `on_epoch` is called behind each epoch with its number and the model in evaluation mode; the
-        state is saved after it, every `save_seconds`, and when stopped.
+        `on_epoch` is called behind each epoch with its number and the model in evaluation mode,
+        with averaged weights where the recipe averages. The state is saved after it, every
+        `save_seconds`, and when stopped.
 
         :raises TrainingError: if the loss is no longer a number.
         """
         if self._step == 0:
             torch.manual_seed(self._recipe.seed)
         recipe = self._recipe
-        lengths = [len(draw_epoch(self._corpora, recipe, e)) for e in range(recipe.epochs)]
-        total = sum(lengths)
         saved = clock()
-        smooth = math.nan
-        rate = math.nan
+        meter = _Meter(1 if self._settings.device.type == "cpu" else _READ_EVERY)
         while self._epoch < recipe.epochs:
-            batches = draw_epoch(self._corpora, recipe, self._epoch)
+            batches = draw_epoch(self._material, recipe, self._epoch)
+            total = len(batches) * recipe.epochs
             self.model.train()
             while self._batch < len(batches):
                 begun = clock()
                 batch = batches[self._batch]
-                loss = self._train_step(batch, total)
-                if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"the loss is {loss} at step {self._step}: the run diverged; lower the "
-                        "learning rate (--learning-rate)"
-                    )
+                loss = self._train_step(batch, self._epoch * len(batches) + self._batch, total)
                 self._batch += 1
                 self._step += 1
+                meter.take(loss, self._step)
                 spent = clock() - begun
                 self._seconds += spent
-                now = sum(window.length for window in batch) / max(spent, 1e-9)
-                smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
-                rate = now if math.isnan(rate) else 0.95 * rate + 0.05 * now
-                on_progress(Progress(self._step, total, self._epoch, smooth, rate))
+                rate = meter.rate(sum(window.length for window in batch), spent)
+                left = len(batches) * (recipe.epochs - self._epoch) - self._batch
+                on_progress(Progress(self._step, self._step + left, self._epoch, meter.loss, rate))
                 stop = should_stop()
                 if stop or clock() - saved >= self._settings.save_seconds:
                     self.save()
                     saved = clock()
                 if stop:
                     return False
-            self.model.eval()
-            generator = torch.get_rng_state()
-            self._scores.append(on_epoch(self._epoch, self.model))
-            torch.set_rng_state(generator)
-            self._epoch, self._batch = self._epoch + 1, 0
-            self.save()
+            self._end_epoch(on_epoch)
             saved = clock()
         return True
 
-    def _train_step(self, batch: Sequence[Window], total: int) -> float:
-        recipe, settings = self._recipe, self._settings
-        factor = rate_factor(self._step, total, recipe.warmup)
-        for group in self._optimiser.param_groups:
-            group["lr"] = group["base_rate"] * factor
-        inputs = collate(batch, self._tokeniser, settings.device)
-        with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bf16):
-            logits = self.model(
-                inputs.ids, inputs.mask, inputs.case if recipe.letter_case else None, inputs.select
-            )
-        loss = head_loss(self._layout, logits.float(), inputs.tags, inputs.heads)
+    def _end_epoch(self, on_epoch: Callable[[int, MultiHeadModel], dict[str, float]]) -> None:
+        """Have the epoch scored, and save the state."""
+        self.model.eval()
+        generator = torch.get_rng_state()
+        with self._average.in_place() if self._average is not None else nullcontext():
+            scores = on_epoch(self._epoch, self.model)
+        torch.set_rng_state(generator)
+        self._scores.append(scores)
+        self._epoch, self._batch = self._epoch + 1, 0
+        self.save()
+
+    def _train_step(self, batch: Sequence[Window], done: int, total: int) -> Tensor:
+        recipe = self._recipe
+        set_rates(self._optimiser, rate_factor(done, total, recipe.warmup))
+        if recipe.dropout_end is not None:
+            way = done / max(1, total - 1)
+            set_dropout(self.model, recipe.dropout + way * (recipe.dropout_end - recipe.dropout))
+        inputs = collate(batch, self._tokeniser, self._settings.device)
+        loss = self._loss(inputs)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters.values(), recipe.clip_norm)
+        if recipe.fgm:
+            with attacked(self._word_table(), recipe.fgm):
+                self._loss(inputs).backward()
+        nn.utils.clip_grad_norm_(self._parameters.values(), recipe.clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        return float(loss.detach())
+        if self._average is not None:
+            self._average.update(self._step)
+        return loss.detach()
+
+    def _loss(self, inputs: Inputs) -> Tensor:
+        recipe = self._recipe
+        read = inputs.twice() if recipe.rdrop else inputs
+        with torch.autocast(
+            self._settings.device.type, torch.bfloat16, enabled=self._settings.bf16
+        ):
+            states = self.model.hidden(
+                read.ids, read.mask, read.case if recipe.letter_case else None
+            )
+            chosen = states.reshape(-1, states.shape[-1]).index_select(0, read.places)
+            logits = self.model.heads(self.model.dropout(chosen))
+        logits = logits.float()
+        targets = Targets.of(inputs)
+        if not recipe.rdrop:
+            return head_loss(self._layout, logits, targets, recipe, self._log_variances)
+        first, second = logits.chunk(2)
+        losses = [
+            head_loss(self._layout, part, targets, recipe, self._log_variances)
+            for part in (first, second)
+        ]
+        agreement = agreement_loss(self._layout, first, second, targets)
+        return (losses[0] + losses[1]) / 2 + recipe.rdrop * agreement
+
+    def _word_table(self) -> nn.Parameter:
+        encoder: Any = self.model.encoder
+        table: nn.Parameter = encoder.get_input_embeddings().weight
+        return table
 
 
-def rate_factor(step: int, total: int, warmup: float) -> float:
-    """Return the share of the full learning rate at `step` of `total`: a rise, then a fall to 0."""
-    rising = warmup * total
-    if step < rising:
-        return (step + 1) / rising
-    return max(0.0, (total - step) / max(1.0, total - rising))
+class _Meter:
+    """Smoothed loss and rate; reads losses `every` so many steps and refuses what is no number."""
 
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._unread: list[Tensor] = []
+        self._rate = math.nan
+        self.loss = math.nan
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Inputs:
-    """A batch as tensors of shape (windows, pieces); `tags` and `heads` (selected pieces,)."""
+    def take(self, loss: Tensor, step: int) -> None:
+        """Take a step's loss.
 
-    ids: Tensor
-    mask: Tensor
-    case: Tensor
-    select: Tensor
-    tags: Tensor
-    heads: Tensor
+        :raises TrainingError: if a loss is no number.
+        """
+        self._unread.append(loss)
+        if len(self._unread) < self._every:
+            return
+        for value in torch.stack(self._unread).tolist():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss is {value} at step {step}: the run diverged; lower the learning "
+                    "rate (--learning-rate)"
+                )
+            self.loss = value if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * value
+        self._unread.clear()
 
-
-def collate(batch: Sequence[Window], tokeniser: WordPieceTokeniser, device: torch.device) -> Inputs:
-    """Pad windows to the longest and frame them by special pieces."""
-    shape = (len(batch), max(window.length for window in batch))
-    ids = np.full(shape, tokeniser.pad_id, dtype=np.int64)
-    mask = np.zeros(shape, dtype=np.bool_)
-    case = np.zeros(shape, dtype=np.int64)
-    tags = np.full(shape, IGNORED, dtype=np.int64)
-    heads = np.zeros(shape, dtype=np.int64)
-    for row, window in enumerate(batch):
-        inside = slice(1, window.length - SPECIAL_PIECES + 1)
-        ids[row, 0] = tokeniser.start_id
-        ids[row, inside] = window.pieces.ids
-        ids[row, window.length - 1] = tokeniser.end_id
-        mask[row, : window.length] = True
-        case[row, inside] = window.pieces.case
-        tags[row, inside] = window.pieces.tags
-        heads[row] = window.head
-    select = tags != IGNORED
-    return Inputs(
-        *(
-            torch.from_numpy(array).to(device)
-            for array in (ids, mask, case, select, tags[select], heads[select])
-        )
-    )
-
-
-def head_loss(layout: HeadLayout, logits: Tensor, tags: Tensor, heads: Tensor) -> Tensor:
-    """Mean cross entropy over pieces, each read by the head of its own corpus alone.
-
-    :param logits: (pieces, tags of all heads); :param tags: (pieces,) within the head's own tags
-    :param heads: (pieces,) head numbers
-    """
-    total = logits.new_zeros(())
-    for head, part in enumerate(layout.slices):
-        chosen = (heads == head).nonzero().squeeze(1)
-        if len(chosen):
-            total = total + cross_entropy(logits[chosen, part], tags[chosen], reduction="sum")
-    return total / max(1, len(tags))
-
-
-def _optimiser(model: MultiHeadModel, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); no weight decay on biases and norms, as BERT does."""
-    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault((name.startswith("heads."), parameter.dim() > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "base_rate": recipe.learning_rate * (recipe.head_rate_factor if of_heads else 1.0),
-                "weight_decay": recipe.weight_decay if matrix else 0.0,
-            }
-            for (of_heads, matrix), parameters in groups.items()
-        ],
-        lr=recipe.learning_rate,
-        fused=True,
-    )
+    def rate(self, pieces: int, seconds: float) -> float:
+        """Take in that `pieces` took `seconds`; return the smoothed word pieces a second."""
+        now = pieces / max(seconds, 1e-9)
+        self._rate = now if math.isnan(self._rate) else 0.95 * self._rate + 0.05 * now
+        return self._rate

@@ -1,6 +1,10 @@
 """Recipes: every number that shapes a training run, under a name."""
 
-from dataclasses import asdict, dataclass, replace
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from schemas.errors import SettingsError
@@ -17,6 +21,25 @@ class Recipe:
     `warmup` of the steps, then falls linearly to 0; the heads' is `head_rate_factor` times it.
     What is scored and exported is `blend_start` of the weights that training started from and the
     rest of the trained ones (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+
+    Sampling: the exponent moves linearly to `sampling_exponent_end` by the last epoch, where that
+    is given (annealed, Stickland and Murray 2019). `uncertainty_weighting` learns a weight a head
+    (Kendall et al. 2018).
+
+    Augmentation, each the share of sentences that it touches (Dai and Adel 2020):
+    `mention_replacement`, `token_replacement`, `segment_shuffle`.
+
+    Regularisation: `dropout` moves linearly to `dropout_end`, where that is given; `rdrop` weighs
+    the divergence of two passes (R-Drop, Liang et al. 2021), `fgm` is the length of the step
+    against the word embeddings' gradient (Miyato et al. 2017), `layer_decay` multiplies the
+    learning rate once a layer from the top down (Howard and Ruder 2018), `ema` is the decay a step
+    of the averaged weights that are scored and exported (Polyak and Juditsky 1992),
+    `label_smoothing` the share of probability that the hard tags give away (Szegedy et al. 2016).
+
+    Soft tags from teachers (Hinton et al. 2015): `distil_weight` is their share in what a corpus's
+    own head learns, `pseudo_weight` the weight of what the other heads, and all heads on texts
+    without gold, learn from them, at pieces where the teachers' best tag has a probability of
+    `pseudo_threshold` or more. `text_share` is how much of the texts an epoch goes through.
     """
 
     name: str
@@ -36,6 +59,21 @@ class Recipe:
     single_share: float = 0.0
     max_pieces: int = 512
     sampling_exponent: float = 1.0
+    sampling_exponent_end: float | None = None
+    uncertainty_weighting: bool = False
+    mention_replacement: float = 0.0
+    token_replacement: float = 0.0
+    segment_shuffle: float = 0.0
+    dropout_end: float | None = None
+    rdrop: float = 0.0
+    fgm: float = 0.0
+    layer_decay: float = 1.0
+    ema: float = 0.0
+    label_smoothing: float = 0.0
+    distil_weight: float = 0.0
+    pseudo_weight: float = 0.0
+    pseudo_threshold: float = 0.0
+    text_share: float = 1.0
     blend_start: float = 0.0
     seed: int = 13
 
@@ -65,6 +103,26 @@ class Recipe:
             "single_share": (0 <= self.single_share <= 1, "from 0 to 1"),
             "max_pieces": (self.max_pieces >= 16, "16 or more"),
             "sampling_exponent": (0 <= self.sampling_exponent <= 1, "from 0 to 1"),
+            "sampling_exponent_end": (
+                self.sampling_exponent_end is None or 0 <= self.sampling_exponent_end <= 1,
+                "from 0 to 1",
+            ),
+            "mention_replacement": (0 <= self.mention_replacement <= 1, "from 0 to 1"),
+            "token_replacement": (0 <= self.token_replacement <= 1, "from 0 to 1"),
+            "segment_shuffle": (0 <= self.segment_shuffle <= 1, "from 0 to 1"),
+            "dropout_end": (
+                self.dropout_end is None or 0 <= self.dropout_end < 1,
+                "from 0 up to 1",
+            ),
+            "rdrop": (self.rdrop >= 0, "0 or more"),
+            "fgm": (self.fgm >= 0, "0 or more"),
+            "layer_decay": (0 < self.layer_decay <= 1, "more than 0, 1 at most"),
+            "ema": (0 <= self.ema < 1, "from 0 up to 1"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 up to 1"),
+            "distil_weight": (0 <= self.distil_weight <= 1, "from 0 to 1"),
+            "pseudo_weight": (self.pseudo_weight >= 0, "0 or more"),
+            "pseudo_threshold": (0 <= self.pseudo_threshold <= 1, "from 0 to 1"),
+            "text_share": (0 <= self.text_share <= 1, "from 0 to 1"),
             "blend_start": (0 <= self.blend_start < 1, "from 0 up to 1"),
             "seed": (self.seed >= 0, "0 or more"),
         }
@@ -73,6 +131,16 @@ class Recipe:
                 raise SettingsError(
                     f"recipe {self.name!r}: {name} is {getattr(self, name)}, expected {expected}"
                 )
+
+    @property
+    def augments(self) -> bool:
+        """Whether any sentence is augmented."""
+        return bool(self.mention_replacement or self.token_replacement or self.segment_shuffle)
+
+    @property
+    def learns_from_teachers(self) -> bool:
+        """Whether anything is learned from soft tags."""
+        return self.distil_weight > 0 or self.pseudo_weight > 0
 
     def values(self) -> dict[str, Any]:
         """Return every number of the recipe by name."""
@@ -128,9 +196,76 @@ RECIPES: dict[str, Recipe] = {
 def find_recipe(name: str, **changes: float | bool | str | None) -> Recipe:
     """Return the recipe `name` with `changes`, those that are not None.
 
+    :param name: one of `RECIPES`, or a JSON file with a recipe's values, alone or under the key
+        `recipe` (as a checkpoint's manifest and a search's `best.json` have them)
     :raises SettingsError: if there is no such recipe, or a change is out of range.
     """
-    if name not in RECIPES:
-        raise SettingsError(f"no recipe {name!r}: expected one of {', '.join(RECIPES)}")
     kept: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
-    return replace(RECIPES[name], **kept)
+    if name in RECIPES:
+        return replace(RECIPES[name], **kept)
+    if not name.endswith(".json"):
+        raise SettingsError(
+            f"no recipe {name!r}: expected one of {', '.join(RECIPES)}, or a .json file"
+        )
+    return replace(read_recipe(Path(name)), **kept)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a JSON file.
+
+    :raises SettingsError: if it cannot be read, or a value is unknown or of the wrong kind.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the recipe {str(path)!r} cannot be read: {error}") from error
+    if isinstance(values, dict) and isinstance(values.get("recipe"), dict):
+        values = values["recipe"]
+    if not isinstance(values, dict):
+        raise SettingsError(f"the recipe {str(path)!r} is no JSON object of a recipe's values")
+    return Recipe(**check_values({"name": path.stem, **values}, str(path)))
+
+
+def changes_of(words: Sequence[str]) -> dict[str, Any]:
+    """Return the changes that words like `dropout=0.2` name.
+
+    :raises SettingsError: if a word is not of that form, or its name or value is none of a recipe.
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {word!r}: expected NAME=VALUE, such as dropout=0.2")
+        name = name.strip().replace("-", "_")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            raise SettingsError(f"--set {word!r}: expected a number, true, false or null") from None
+    return check_values(values, "--set")
+
+
+def check_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return `values` if a recipe has each and it is of the right kind.
+
+    :raises SettingsError: if not.
+    """
+    kinds = {field.name: _kind(field.type) for field in fields(Recipe)}
+    for name, value in values.items():
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{where}: a recipe has no {name!r}{hint}")
+        kind = kinds[name]
+        fits = {
+            "str": isinstance(value, str),
+            "bool": isinstance(value, bool),
+            "int": isinstance(value, int) and not isinstance(value, bool),
+            "float": isinstance(value, int | float) and not isinstance(value, bool),
+        }[kind.partition(" | ")[0]]
+        if not fits and not (value is None and kind.endswith("None")):
+            raise SettingsError(f"{where}: {name} is {json.dumps(value)}, expected {kind}")
+    return dict(values)
+
+
+def _kind(declared: Any) -> str:
+    return declared.__name__ if isinstance(declared, type) else str(declared)

@@ -5,10 +5,19 @@ place in the data is two numbers and a resumed run sees the very same batches.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.examples import HeadData, Window, draw_windows
+from training.augmentation import Lexicon, augment_sentences
+from training.examples import (
+    NO_HEAD,
+    HeadData,
+    LabelledPieces,
+    Window,
+    draw_windows,
+    split_pieces,
+)
 from training.recipe import Recipe
 
 _POOL_BATCHES = 40
@@ -28,19 +37,62 @@ def corpus_shares(sizes: Sequence[int], exponent: float) -> list[float]:
     return [float(share) for share in drawn / np.array(sizes)]
 
 
-def draw_epoch(corpora: Sequence[HeadData], recipe: Recipe, epoch: int) -> list[list[Window]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What a run learns from: one corpus a head, in head order, and texts without gold.
+
+    Each of `texts` is a whole title and abstract with teachers' soft tags. `lexicons` are what a
+    corpus's sentences are augmented from, one a head, or none where nothing is augmented.
+    """
+
+    corpora: tuple[HeadData, ...]
+    texts: tuple[LabelledPieces, ...] = ()
+    lexicons: tuple[Lexicon, ...] = ()
+
+
+def exponent_at(recipe: Recipe, epoch: int) -> float:
+    """Return the sampling exponent of epoch number `epoch`, from 0."""
+    end = recipe.sampling_exponent_end
+    if end is None or recipe.epochs == 1:
+        return recipe.sampling_exponent
+    way = epoch / (recipe.epochs - 1)
+    return recipe.sampling_exponent + way * (end - recipe.sampling_exponent)
+
+
+def draw_epoch(material: Material, recipe: Recipe, epoch: int) -> list[list[Window]]:
     """Return the batches of epoch number `epoch`, in order."""
     rng = np.random.default_rng([recipe.seed, epoch])
-    shares = corpus_shares([data.pieces for data in corpora], recipe.sampling_exponent)
+    corpora = material.corpora
+    shares = corpus_shares([data.pieces for data in corpora], exponent_at(recipe, epoch))
     windows: list[Window] = []
     for head, (data, share) in enumerate(zip(corpora, shares, strict=True)):
+        lexicon = material.lexicons[head] if material.lexicons else None
         whole = int(share)
         for _ in range(whole):
-            windows += draw_windows(head, data, recipe, rng)
-        rest = draw_windows(head, data, recipe, rng)
+            windows += draw_windows(head, _augmented(data, lexicon, recipe, rng), recipe, rng)
+        rest = draw_windows(head, _augmented(data, lexicon, recipe, rng), recipe, rng)
         kept = rng.permutation(len(rest))[: round((share - whole) * len(rest))]
         windows += [rest[number] for number in sorted(kept.tolist())]
+    if material.texts:
+        drawn = rng.permutation(len(material.texts))
+        for number in drawn[: round(recipe.text_share * len(drawn))].tolist():
+            windows += text_windows(material.texts[number], recipe)
     return make_batches(windows, recipe, rng)
+
+
+def _augmented(
+    data: HeadData, lexicon: Lexicon | None, recipe: Recipe, rng: np.random.Generator
+) -> HeadData:
+    if lexicon is None:
+        return data
+    return replace(data, sentences=tuple(augment_sentences(data.sentences, lexicon, recipe, rng)))
+
+
+def text_windows(pieces: LabelledPieces, recipe: Recipe) -> list[Window]:
+    """Return a text without gold as windows of no head."""
+    if not len(pieces):
+        return []
+    return [Window(NO_HEAD, part) for part in split_pieces(pieces, recipe.max_pieces)]
 
 
 def make_batches(

@@ -1,7 +1,8 @@
 """Checkpoints on disk: find, verify, load, write.
 
 A checkpoint is a folder: `model.safetensors` (fp16), `config.json` (the encoder's),
-`tokenizer.json` and, written last, `manifest.json`. Nothing in it is ever unpickled.
+`tokenizer.json` and, written last, `manifest.json`; or, of kind `dictionary`, `dictionary.json`
+and the manifest. Nothing in it is ever unpickled.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -18,6 +19,7 @@ from schemas.manifest import (
     ID_LENGTH,
     CheckpointManifest,
     CorpusEntry,
+    HeadCalibration,
     LabelEntry,
     TaskEntry,
     content_id,
@@ -29,6 +31,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TOKENISER = "tokenizer.json"
+DICTIONARY = "dictionary.json"
 MODEL_FILES = (WEIGHTS, CONFIG, TOKENISER)
 
 
@@ -89,9 +92,21 @@ def read_manifest(path: Path, *, verify: bool = True) -> CheckpointManifest:
     names = [task.name for task in manifest.tasks]
     if len(set(names)) != len(names):
         raise CheckpointError(f"{file} names a head twice: {names}")
+    _check_calibration(file, names, manifest.calibration)
     if verify:
         _verify(path, manifest)
     return manifest
+
+
+def _check_calibration(
+    file: Path, names: Sequence[str], calibration: Mapping[str, HeadCalibration]
+) -> None:
+    for name in calibration:
+        if name not in names:
+            raise CheckpointError(
+                f"{file} has a calibration of the head {name!r}, which it lacks; it has "
+                f"{', '.join(names)}: calibrate the checkpoint again"
+            )
 
 
 def _verify(path: Path, manifest: CheckpointManifest) -> None:
@@ -148,18 +163,28 @@ def write_manifest(
     metrics: Mapping[str, Mapping[str, float]],
     versions: Mapping[str, str],
     files: Sequence[str] = MODEL_FILES,
+    calibration: Mapping[str, HeadCalibration] | None = None,
+    kind: Literal["encoder", "dictionary"] = "encoder",
 ) -> CheckpointManifest:
     """Write `manifest.json` over the files in the folder `path`: the last step of an export.
 
     The manifest is moved into place in one step, so that a folder with one is complete.
+
+    :raises CheckpointError: if `calibration` names a head that is none of `tasks`.
     """
+    calibration = dict(calibration or {})
+    _check_calibration(path / MANIFEST, [task.name for task in tasks], calibration)
     digests = {name: file_digest(path / name) for name in files}
     entries = task_entries(tasks)
     manifest = CheckpointManifest(
         id=content_id(
-            digests, entries, letter_case=letter_case, max_pieces=max_pieces, calibration={}
+            digests,
+            entries,
+            letter_case=letter_case,
+            max_pieces=max_pieces,
+            calibration=calibration,
         ),
-        kind="encoder",
+        kind=kind,
         tasks=entries,
         letter_case=letter_case,
         max_pieces=max_pieces,
@@ -167,6 +192,7 @@ def write_manifest(
         encoder_source=encoder_source,
         corpora=tuple(corpora),
         metrics={name: dict(values) for name, values in metrics.items()},
+        calibration=calibration,
         versions=dict(versions),
         files=digests,
     )

@@ -1,7 +1,7 @@
 """A checkpoint's encoder and heads, loaded onto a device: packed batches in, tag scores out."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,9 +13,10 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from schemas.errors import CheckpointError, SettingsError
-from schemas.manifest import CheckpointManifest
+from schemas.manifest import CheckpointManifest, HeadCalibration
 from schemas.tasks import Task
 from worker.bert import BertNetwork, bert_shapes, is_plain_bert
+from worker.calibration import scale_heads
 from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, read_manifest
 from worker.decoding import head_layout
 from worker.memory import keep_freed_memory
@@ -52,7 +53,10 @@ class Encoder:
         max_pieces: int,
         device: torch.device,
         threads: int | None = None,
+        calibration: Mapping[str, HeadCalibration] | None = None,
     ) -> None:
+        """Put it together; of `calibration` the network has the temperatures in it already."""
+        self.calibration = dict(calibration or {})
         self.tokeniser = tokeniser
         self.checkpoint_id = checkpoint_id
         self.tasks = tuple(tasks)
@@ -161,8 +165,10 @@ def load_encoder(
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
     tokeniser = load_tokeniser(path / TOKENISER)
-    width = head_layout(manifest.task_records()).width
+    layout = head_layout(manifest.task_records())
+    width = layout.width
     _check(path, manifest, config.to_dict(), width, weights)
+    weights = scale_heads(weights, layout, manifest.calibration)
     if tokeniser.vocabulary_size > int(config.vocab_size):
         raise CheckpointError(
             f"checkpoint {path}: the tokeniser has {tokeniser.vocabulary_size} word pieces, the "
@@ -186,6 +192,7 @@ def load_encoder(
         max_pieces=manifest.max_pieces,
         device=place,
         threads=threads,
+        calibration=manifest.calibration,
     )
 
 

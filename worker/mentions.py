@@ -1,9 +1,11 @@
 """From what was decoded, pre-tokens of a text, to mentions, code points of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from schemas.manifest import HeadCalibration
 from schemas.records import Mention
 from schemas.tasks import Task
+from worker.calibration import calibrated
 from worker.decoding import DecodedRun
 from worker.tokenisation import WordPieces
 
@@ -14,8 +16,13 @@ def mentions_of(
     runs: Iterable[DecodedRun],
     *,
     checkpoint_id: str,
+    calibration: Mapping[str, HeadCalibration] | None = None,
 ) -> list[Mention]:
-    """Return what was decoded in a text as mentions, before the overlap policy."""
+    """Return what was decoded in a text as mentions, before the overlap policy.
+
+    Scores of the heads in `calibration` follow their curves.
+    """
+    curves = calibration or {}
     starts, ends = pieces.pretoken_starts.tolist(), pieces.pretoken_ends.tolist()
     mentions = []
     for run in runs:
@@ -27,7 +34,7 @@ def mentions_of(
                 entity_type=task.entity_type(run.label),
                 start=starts[run.first],
                 end=ends[run.last],
-                score=run.score,
+                score=calibrated(run.score, curves.get(task.name)),
                 preferred=True,
                 checkpoint_id=checkpoint_id,
             )

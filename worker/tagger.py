@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,11 @@ from schemas.errors import CheckpointError, RecordError
 from schemas.manifest import ID_LENGTH
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
+from worker.checkpoint import read_manifest
 from worker.decoding import decode, head_layout
 from worker.device_decoding import DecodingUnderWay, decode_on_device, device_layout
+from worker.dictionary import KIND as DICTIONARY_KIND
+from worker.dictionary import load_dictionary
 from worker.encoder import Encoder, load_encoder
 from worker.mentions import mentions_of
 from worker.overlap import mark_preferred
@@ -42,6 +45,14 @@ class BatchLimits:
 
     max_batch_pieces: int | None = None
     overlap_pieces: int = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredText:
+    """A text's word pieces, and its pre-tokens' tag scores: shape (pre-tokens, tags), float32."""
+
+    pieces: WordPieces
+    scores: npt.NDArray[np.float32]
 
 
 class CheckpointTagger:
@@ -82,8 +93,42 @@ class CheckpointTagger:
             for scores in launched:
                 scores.cancel()  # where another failed
 
+    def tag_scores(self, texts: Sequence[str]) -> list[ScoredText]:
+        """Return each text's tag scores, before decoding: what `worker.decoding.decode` reads.
+
+        All texts are held at once.
+
+        :raises RecordError: if a text holds a lone surrogate, or its scores are not finite.
+        """
+        return self.piece_scores(self.encoder.tokeniser.encode(texts))
+
+    def piece_scores(self, texts: Sequence[WordPieces]) -> list[ScoredText]:
+        """Return the tag scores of texts that this checkpoint's tokeniser has split already.
+
+        :raises RecordError: if its scores are not finite.
+        """
+        under_way = self._begin(texts)
+        table = under_way.table(self._layout.width, self.encoder.device).cpu().numpy()
+        if not np.isfinite(table).all():
+            raise self._no_numbers()
+        return [
+            ScoredText(pieces, table[begin:end])
+            for pieces, (begin, end) in zip(
+                under_way.texts, pairwise(under_way.bounds.tolist()), strict=True
+            )
+        ]
+
     def _launch(self, texts: Sequence[WordPieces]) -> "_UnderWay":
         """Have texts scored, and on a GPU decoded, too; neither is waited for."""
+        under_way = self._begin(texts)
+        if self._tables is None:
+            return under_way
+        scores = under_way.table(self._layout.width, self.encoder.device)
+        decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds))
+        return replace(under_way, decoding=decoding)
+
+    def _begin(self, texts: Sequence[WordPieces]) -> "_UnderWay":
+        """Have texts scored, without waiting for it."""
         encoder, tokeniser = self.encoder, self.encoder.tokeniser
         windows = [
             window
@@ -115,12 +160,7 @@ class CheckpointTagger:
                 places.append(np.arange(len(one.select)) + np.repeat(shifts, one.counts))
                 yield one
 
-        under_way = _UnderWay(texts, before[begins], encoder.begin(packed()), places)
-        if self._tables is not None:
-            scores = under_way.table(self._layout.width, encoder.device)
-            decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds))
-            return replace(under_way, decoding=decoding)
-        return under_way
+        return _UnderWay(texts, before[begins], encoder.begin(packed()), places)
 
     def _finish(self, under_way: "_UnderWay") -> list[tuple[list[Mention], int]]:
         if under_way.decoding is not None:
@@ -131,14 +171,26 @@ class CheckpointTagger:
             finite = np.isfinite(table).all()
             found = decode(self._layout, [table[a:b] for a, b in parts]) if finite else None
         if found is None:
-            raise RecordError(
-                f"checkpoint {self.id} gives scores that are no numbers for this text; if other "
-                "texts fail too, its weights overflow: train or export it again"
-            )
+            raise self._no_numbers()
         return [
-            (mentions_of(self.tasks, text, runs, checkpoint_id=self.id), len(text))
+            (
+                mentions_of(
+                    self.tasks,
+                    text,
+                    runs,
+                    checkpoint_id=self.id,
+                    calibration=self.encoder.calibration,
+                ),
+                len(text),
+            )
             for text, runs in zip(under_way.texts, found, strict=True)
         ]
+
+    def _no_numbers(self) -> RecordError:
+        return RecordError(
+            f"checkpoint {self.id} gives scores that are no numbers for this text; if other "
+            "texts fail too, its weights overflow: train or export it again"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,10 +216,25 @@ class _UnderWay:
         return out
 
 
-class Tagger:
-    """One or several loaded checkpoints, immutable; each is one encoder pass over the text."""
+class Member(Protocol):
+    """One loaded checkpoint of whatever kind."""
 
-    def __init__(self, members: Sequence[CheckpointTagger]) -> None:
+    @property
+    def id(self) -> str:
+        """The checkpoint's id."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The heads."""
+
+    def read(self, texts: Sequence[str]) -> list[tuple[list[Mention], int]]:
+        """Return each text's mentions, and how many word pieces (or pre-tokens) were read."""
+
+
+class Tagger:
+    """One or several loaded checkpoints, immutable; each is one pass over the text."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
         if not members:
             raise CheckpointError("a tagger needs at least one checkpoint")
         heads: dict[str, str] = {}
@@ -217,7 +284,9 @@ def load_tagger(
     precision: str = "auto",
     limits: BatchLimits | None = None,
 ) -> Tagger:
-    """Load and verify checkpoints.
+    """Load and verify checkpoints, each an encoder or a dictionary.
+
+    Device, threads, precision and limits are the encoders'.
 
     :param device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes a GPU where there is one
     :param threads: how many CPU threads the encoder uses; None leaves the library's own choice
@@ -226,11 +295,11 @@ def load_tagger(
         have the same head.
     """
     limits = limits or BatchLimits()
-    return Tagger(
-        [
-            CheckpointTagger(
-                load_encoder(path, device=device, threads=threads, precision=precision), limits
-            )
-            for path in paths
-        ]
-    )
+
+    def load(path: Path) -> Member:
+        if read_manifest(path, verify=False).kind == DICTIONARY_KIND:
+            return load_dictionary(path)
+        encoder = load_encoder(path, device=device, threads=threads, precision=precision)
+        return CheckpointTagger(encoder, limits)
+
+    return Tagger([load(path) for path in paths])

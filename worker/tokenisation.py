@@ -5,6 +5,7 @@ Devlin et al. 2019). A *pre-token* is what BERT's pre-tokeniser splits off: a ru
 digits, or one punctuation mark. Tags are read at the first word piece of each pre-token.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,15 @@ class WordPieceTokeniser:
     def vocabulary_size(self) -> int:
         """How many ids the vocabulary has."""
         return int(self._tokenizer.get_vocab_size())
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the tokeniser's own form: of equal ones all word pieces are equal."""
+        return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
+
+    def vocabulary(self) -> dict[str, int]:
+        """Return the id of every word piece, special ones included."""
+        return dict(self._tokenizer.get_vocab())
 
     def encode(self, texts: Sequence[str]) -> list[WordPieces]:
         """Return the word pieces of each text, in order.

@@ -1,13 +1,15 @@
 """Scores of a tagger's heads on corpus splits."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from schemas.records import Span
 from schemas.tasks import Task
 from training.corpora.corpus import mention_count
 from training.corpora.spans import spans_of, tags_of, word_offsets
 from training.corpora.tsv import Sentence
-from training.evaluation.predict import Annotator, Context, predict
+from training.evaluation.calibration import calibration_bins, outcomes_of
+from training.evaluation.predict import Annotator, Context, ScoredSpan, predict_scored
 from training.evaluation.report import HeadReport
 from training.evaluation.strict import strict_score
 from training.evaluation.tokens import token_weighted_f1
@@ -40,11 +42,15 @@ def evaluate_head(
     *,
     context: Context = Context.SENTENCE,
     progress: Callable[[int], None] = lambda _: None,
+    keep: Callable[[Sequence[tuple[ScoredSpan, ...]]], None] = lambda _: None,
 ) -> HeadReport:
     """Score the head of `task` on `sentences`.
 
-    `progress` is told the number of texts read so far, a text being a sentence or a window.
+    `progress` is told the number of texts read so far, a text being a sentence or a window; `keep`
+    is given what was found in each sentence.
     """
-    return score_sentences(
-        task, sentences, predict(tagger, task.name, sentences, context, progress)
-    )
+    found = predict_scored(tagger, task.name, sentences, context, progress)
+    keep(found)
+    report = score_sentences(task, sentences, [[one.span for one in spans] for spans in found])
+    outcomes = outcomes_of([spans_of(sentence) for sentence in sentences], found)
+    return replace(report, bins=calibration_bins(outcomes))

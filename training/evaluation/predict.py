@@ -1,11 +1,12 @@
 """What a tagger finds in the sentences of a corpus, as spans of each sentence's text."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from schemas.records import Annotation, Span
+from schemas.records import Annotation, Mention, Span
 from schemas.tasks import Task
 from training.corpora.spans import sentence_text
 from training.corpora.tsv import Sentence
@@ -35,26 +36,109 @@ class Annotator(Protocol):
         """Find the mentions of every head in each text, in order."""
 
 
-def spans_of_head(annotation: Annotation, head: str) -> tuple[Span, ...]:
-    """Return what `head` found, in order, whatever the overlap policy prefers."""
+@dataclass(frozen=True, slots=True, order=True)
+class ScoredSpan:
+    """A span that was found, and the probability that its head gives it."""
+
+    span: Span
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the tagger reads at once: neighbouring sentences as one text.
+
+    `sentences` are their indices in the corpus, and `starts` where each begins in the text.
+    """
+
+    text: str
+    sentences: range
+    starts: tuple[int, ...]
+
+
+def readings_of(sentences: Sequence[Sentence], context: Context) -> list[Reading]:
+    """Return what is read of `sentences` in `context`, in order."""
+    if context == Context.SENTENCE:
+        return [
+            Reading(sentence_text(sentence.words)[0], range(index, index + 1), (0,))
+            for index, sentence in enumerate(sentences)
+        ]
+    windows = [
+        join_sentences(sentences, range(start, min(start + WINDOW_SENTENCES, document.stop)))
+        for document in document_ranges(sentences)
+        for start in range(document.start, document.stop, WINDOW_SENTENCES)
+    ]
+    return [
+        Reading(w.text, w.sentences, tuple(offsets[0][0] for offsets in w.word_offsets))
+        for w in windows
+    ]
+
+
+def scored_spans(mentions: Iterable[Mention], head: str) -> tuple[ScoredSpan, ...]:
+    """Return what `head` found in a text, in order, whatever the overlap policy prefers."""
     return tuple(
         sorted(
-            Span(mention.start, mention.end, mention.label)
-            for mention in annotation.mentions
+            ScoredSpan(Span(mention.start, mention.end, mention.label), mention.score)
+            for mention in mentions
             if mention.task == head
         )
     )
+
+
+def spans_of_head(annotation: Annotation, head: str) -> tuple[Span, ...]:
+    """Return what `head` found, in order, whatever the overlap policy prefers."""
+    return tuple(found.span for found in scored_spans(annotation.mentions, head))
 
 
 def annotate_texts(
     tagger: Annotator, texts: Sequence[str], head: str, progress: Callable[[int], None]
 ) -> Iterator[tuple[Span, ...]]:
     """Yield what `head` finds in each of `texts`; `progress` is told how many texts were read."""
+    for spans in _annotate_scored(tagger, texts, head, progress):
+        yield tuple(found.span for found in spans)
+
+
+def _annotate_scored(
+    tagger: Annotator, texts: Sequence[str], head: str, progress: Callable[[int], None]
+) -> Iterator[tuple[ScoredSpan, ...]]:
     for begin in range(0, len(texts), _TEXTS_AT_ONCE):
         group = texts[begin : begin + _TEXTS_AT_ONCE]
         for annotation in tagger.annotate(group):
-            yield spans_of_head(annotation, head)
+            yield scored_spans(annotation.mentions, head)
         progress(len(group))
+
+
+def deal_out(
+    readings: Sequence[Reading], found: Iterable[Sequence[ScoredSpan]], sentences: int
+) -> list[tuple[ScoredSpan, ...]]:
+    """Give what was found in each reading to its sentences, as spans of the sentence's own text.
+
+    A span that crosses the end of a sentence is given to the sentence it begins in and reaches past
+    that sentence's text: it equals no gold span, and counts as found wrongly.
+
+    :param sentences: how many sentences the corpus has
+    """
+    out: list[list[ScoredSpan]] = [[] for _ in range(sentences)]
+    for reading, spans in zip(readings, found, strict=True):
+        for one in spans:
+            place = bisect_right(reading.starts, one.span.start) - 1
+            start = reading.starts[place]
+            span = Span(one.span.start - start, one.span.end - start, one.span.label)
+            out[reading.sentences[place]].append(ScoredSpan(span, one.score))
+    return [tuple(spans) for spans in out]
+
+
+def predict_scored(
+    tagger: Annotator,
+    head: str,
+    sentences: Sequence[Sentence],
+    context: Context,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[tuple[ScoredSpan, ...]]:
+    """Return what `head` finds in each sentence with its scores; see `deal_out`."""
+    readings = readings_of(sentences, context)
+    texts = [reading.text for reading in readings]
+    return deal_out(readings, _annotate_scored(tagger, texts, head, progress), len(sentences))
 
 
 def predict(
@@ -66,25 +150,9 @@ def predict(
 ) -> list[tuple[Span, ...]]:
     """Return what `head` finds in each sentence, as spans of the sentence's own text.
 
-    In window context a span that crosses the end of a sentence is given to the sentence it begins
-    in and reaches past that sentence's text: it equals no gold span, and counts as found wrongly.
+    Spans that cross the end of a sentence are dealt with as `deal_out` says.
     """
-    if context == Context.SENTENCE:
-        texts = [sentence_text(sentence.words)[0] for sentence in sentences]
-        return list(annotate_texts(tagger, texts, head, progress))
-    ranges = [
-        range(start, min(start + WINDOW_SENTENCES, document.stop))
-        for document in document_ranges(sentences)
-        for start in range(document.start, document.stop, WINDOW_SENTENCES)
+    return [
+        tuple(found.span for found in spans)
+        for spans in predict_scored(tagger, head, sentences, context, progress)
     ]
-    windows = [join_sentences(sentences, indices) for indices in ranges]
-    found: list[list[Span]] = [[] for _ in sentences]
-    texts = [window.text for window in windows]
-    for window, spans in zip(windows, annotate_texts(tagger, texts, head, progress), strict=True):
-        starts = [offsets[0][0] for offsets in window.word_offsets]
-        for span in spans:
-            place = bisect_right(starts, span.start) - 1
-            found[window.sentences[place]].append(
-                Span(span.start - starts[place], span.end - starts[place], span.label)
-            )
-    return [tuple(spans) for spans in found]

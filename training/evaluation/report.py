@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from training.evaluation.calibration import Bin, bins_error
 from worker.command import print_table
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class HeadReport:
     """The scores of one head on one corpus split.
 
     `token_weighted_f1` is the F1 of each IOBES tag, `O` included, averaged by the tags' gold
-    counts. `off_boundary` counts found mentions that begin or end within a word.
+    counts. `off_boundary` counts found mentions that begin or end within a word. `bins` are those
+    of the found mentions' scores; none where no scores were given.
     """
 
     strict: StrictScore
@@ -50,6 +52,12 @@ class HeadReport:
     sentences: int
     mentions: int
     off_boundary: int
+    bins: tuple[Bin, ...] = ()
+
+    @property
+    def ece(self) -> float:
+        """The expected calibration error of the found mentions' scores."""
+        return bins_error(self.bins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,11 @@ def report_json(report: EvaluationReport) -> dict[str, object]:
                 "sentences": head.sentences,
                 "mentions": head.mentions,
                 "off_boundary": head.off_boundary,
+                "ece": head.ece,
+                "reliability": [
+                    {"count": one.count, "confidence": one.confidence, "precision": one.precision}
+                    for one in head.bins
+                ],
             }
             for name, head in report.heads.items()
         },
@@ -133,11 +146,17 @@ def print_report(report: EvaluationReport, console: "Console") -> None:
             [
                 row
                 for name, head in report.heads.items()
-                for row in _rows(name, head.strict, head.mentions, _percent(head.token_weighted_f1))
+                for row in _rows(
+                    name,
+                    head.strict,
+                    head.mentions,
+                    _percent(head.token_weighted_f1),
+                    _percent(head.ece),
+                )
             ],
-            columns=("head", "label", "precision", "recall", "F1", "mentions", "token F1"),
+            columns=("head", "label", "precision", "recall", "F1", "mentions", "token F1", "ECE"),
             title=f"Strict entity scores on {report.split}, in per cent ({report.context} context)",
-            right=range(2, 7),
+            right=range(2, 8),
         )
     if report.documents:
         print_table(

@@ -21,7 +21,7 @@ from training.examples import (
     label_sentences,
 )
 from training.recipe import Recipe
-from training.sampling import corpus_shares, draw_epoch, make_batches
+from training.sampling import Material, corpus_shares, draw_epoch, make_batches
 from worker.tokenisation import WordPieceTokeniser
 
 RECIPE = Recipe("test", max_sentences=4, max_pieces=32, batch_windows=3)
@@ -104,7 +104,7 @@ def test_an_epoch_is_a_function_of_seed_and_number() -> None:
     def flat(epoch: int, recipe: Recipe = RECIPE) -> list[tuple[int, tuple[int, ...]]]:
         return [
             (window.head, tuple(window.pieces.ids.tolist()))
-            for batch in draw_epoch(corpora, recipe, epoch)
+            for batch in draw_epoch(Material(tuple(corpora)), recipe, epoch)
             for window in batch
         ]
 

@@ -14,9 +14,12 @@ from schemas.tasks import TASKS, Task
 from tests.support.corpora import write_encoder
 from training.corpora.tsv import Sentence
 from training.encoders import load_encoder
-from training.examples import HeadData, label_sentences
-from training.loop import LoopSettings, Progress, Trainer, head_loss, rate_factor
+from training.examples import label_sentences
+from training.loop import LoopSettings, Progress, Trainer
+from training.losses import Targets, head_loss
+from training.optimisation import rate_factor
 from training.recipe import Recipe, find_recipe
+from training.sampling import Material
 from training.scoring import DevelSet, score_devel
 from training.tasks import corpus_task
 from worker.decoding import head_layout
@@ -68,15 +71,15 @@ def start(
     layout = head_layout(TASKS_USED)
     torch.manual_seed(recipe.seed)
     begun = load_encoder(str(encoder), recipe, TASKS_USED)
-    data: list[HeadData] = [
+    data = tuple(
         label_sentences(task, corpus, begun.tokeniser)
         for task, corpus in zip(TASKS_USED, CORPORA, strict=True)
-    ]
+    )
     trainer = Trainer(
         begun.model,
         begun.tokeniser,
         layout,
-        data,
+        Material(data),
         recipe,
         LoopSettings(torch.device("cpu"), bf16=False, save_seconds=1e9),
         folder,
@@ -202,9 +205,8 @@ def test_a_diverged_run_stops_with_advice(tmp_path: Path, encoder: Path) -> None
 def test_each_head_learns_from_its_own_corpus_alone() -> None:
     layout = head_layout(TASKS_USED)
     logits = torch.randn(6, layout.width, requires_grad=True)
-    loss = head_loss(
-        layout, logits, torch.tensor([0, 1, 2, 0, 0, 3]), torch.tensor([0, 0, 0, 1, 1, 1])
-    )
+    targets = Targets(torch.tensor([0, 1, 2, 0, 0, 3]), torch.tensor([0, 0, 0, 1, 1, 1]), None)
+    loss = head_loss(layout, logits, targets, RECIPE)
     loss.backward()
     assert logits.grad is not None
     first, second = layout.slices

@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import CheckpointError
+from schemas.manifest import HeadCalibration
 from tests.support.checkpoints import sign_again, tiny_checkpoint
 from worker.checkpoint import (
     MANIFEST,
@@ -42,7 +43,7 @@ def test_notes_do_not_change_the_id_but_meaning_does(checkpoint: Path) -> None:
     before = read_manifest(checkpoint)
     sign_again(checkpoint, metrics={"devel/bc2gm": {"strict_f1": 0.5}})
     assert read_manifest(checkpoint).id == before.id
-    sign_again(checkpoint, calibration={"bc2gm": 1.3})
+    sign_again(checkpoint, calibration={"bc2gm": HeadCalibration(temperature=1.3)})
     assert read_manifest(checkpoint).id != before.id
 
 

@@ -9,7 +9,16 @@ from training.evaluate_command import run
 
 TSV = "Breast\tB-Disease\ncancer\tE-Disease\n.\tO\n\nIt\tO\nis\tO\nrare\tO\n"
 PUBTATOR = "1|t|Breast cancer\n1|a|It is rare.\n1\t0\t13\tBreast cancer\tSpecificDisease\tD1\n"
-HEAD_KEYS = {"strict", "by_type", "token_weighted_f1", "sentences", "mentions", "off_boundary"}
+HEAD_KEYS = {
+    "strict",
+    "by_type",
+    "token_weighted_f1",
+    "sentences",
+    "mentions",
+    "off_boundary",
+    "ece",
+    "reliability",
+}
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +137,21 @@ def test_a_corpus_of_the_users_own_is_scored_by_the_head_of_its_name(
     path.write_text(TSV.replace("Disease", "Gene"), encoding="utf-8")
     with pytest.raises(CorpusError, match="labels Gene, which the head 'ncbi-disease' lacks"):
         run(words(checkpoint, corpora, "--corpus", str(own)))
+
+
+def test_calibration_is_reported_and_drawn(
+    checkpoint: str, corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plot = tmp_path / "scores.json", tmp_path / "plots" / "reliability.svg"
+    more = ["--json", str(out), "--reliability", str(plot)]
+    assert run(words(checkpoint, corpora, *more)) == 0
+    assert "ECE" in capsys.readouterr().out
+    for head in json.loads(out.read_text("utf-8"))["heads"].values():
+        bins = head["reliability"]
+        spans = sum(part["count"] for part in bins)
+        error = sum(part["count"] * abs(part["confidence"] - part["precision"]) for part in bins)
+        assert head["ece"] == pytest.approx(error / spans if spans else 0.0)
+    assert "ncbi-disease" in plot.read_text("utf-8")
+    gold = str(corpora / "gold.PubTator")
+    with pytest.raises(SettingsError, match="--reliability tells of corpora"):
+        run(words(checkpoint, corpora, "--documents", gold, "--reliability", str(plot)))

@@ -1,0 +1,144 @@
+"""`pubner train mlm`: from text to an encoder that `pubner train` takes; kills, wrong options."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pubner import main
+from tests.support.corpora import write_corpus, write_encoder
+from worker.checkpoint import WEIGHTS, read_manifest
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an encoder, a corpus and two files of text."""
+    folder = tmp_path_factory.mktemp("ground")
+    write_encoder(folder / "encoder")
+    write_corpus(folder / "corpora" / "BC2GM-IOBES", "GENE", "protein")
+    for name in ("a", "b"):
+        lines = [
+            json.dumps({"title": f"The {name} {number}", "abstract": "of the Cell was in." * 3})
+            for number in range(60)
+        ]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder
+
+
+def words(ground: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "train", "mlm", "--data", str(ground / "corpora"), "--encoder", str(ground / "encoder"),
+        "--output", str(output), "--threads", "1", "--device", "cpu", "--max-pieces", "64",
+        "--batch-pieces", "256", *more,
+    ]  # fmt: skip
+
+
+def test_an_encoder_is_made_and_a_checkpoint_from_it_says_so(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = tmp_path / "encoder"
+    texts = ["--texts", str(ground / "a.jsonl"), "--texts", str(ground / "b.jsonl")]
+    arguments = words(ground, encoder, *texts, "--corpus", "bc2gm", "--epochs", "2")
+    assert main([*arguments, "--json", "-"]) == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert summary["path"] == str(encoder)
+    assert [found["epoch"] for found in summary["held_out"]] == [0, 1, 2]
+    assert "Before training: held-out loss" in printed.err
+    record = json.loads((encoder / "pretraining.json").read_text())
+    assert [text["name"] for text in record["texts"]] == ["a.jsonl", "b.jsonl", "bc2gm"]
+    assert record["recipe"]["batch_pieces"] == 256
+    checkpoint = tmp_path / "checkpoint"
+    fine_tune = [
+        "train", "stl", "--corpus", "bc2gm", "--data", str(ground / "corpora"), "--encoder",
+        str(encoder), "--output", str(checkpoint), "--threads", "1", "--device", "cpu",
+        "--max-pieces", "64", "--epochs", "1",
+    ]  # fmt: skip
+    assert main(fine_tune) == 0
+    assert read_manifest(checkpoint).encoder_source == record["source"]
+    assert "letter_case" not in json.loads((checkpoint / "config.json").read_text())
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "already holds a finished encoder" in capsys.readouterr().err
+    assert main([*arguments, "--restart", "--no-letter-case", "--epochs", "1"]) == 0
+    assert "letter_case" not in json.loads((encoder / "config.json").read_text())
+    capsys.readouterr()
+    assert main(words(ground, checkpoint, *texts)) == 2
+    assert "holds a checkpoint; name another --output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
+    ground: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    long_run = ["--texts", str(ground / "a.jsonl"), "--epochs", "12", "--save-seconds", "0"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pubner; sys.exit(pubner.main(sys.argv[1:]))",
+            *words(ground, broken, *long_run),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    state = broken / ".training-state"
+    while not (state / "latest").exists() and run.poll() is None:
+        time.sleep(0.02)
+    run.send_signal(how)
+    printed, _ = run.communicate(timeout=120)
+    if how is signal.SIGKILL:
+        assert run.returncode == -9
+    else:
+        assert run.returncode == 128 + how
+        assert "the same command goes on from here" in printed
+    assert (state / "latest").exists(), "it was stopped before its end"
+    assert main(words(ground, broken, *long_run)) == 0
+    assert main(words(ground, whole, *long_run)) == 0
+    assert (whole / WEIGHTS).read_bytes() == (broken / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ([], "nothing to train on; name text with --texts or --corpus"),
+        (["--texts", "none.jsonl"], "the text file none.jsonl cannot be read"),
+        (["--texts", "x,x"], "--texts names one twice"),
+        (["--corpus", "jnlpba"], "corpus 'jnlpba' is not there"),
+        (["--corpus", "bc2gm", "--epochs", "0"], "epochs is 0"),
+        (["--corpus", "bc2gm", "--device", "abacus"], "no device 'abacus'"),
+        (["--corpus", "bc2gm", "--max-pieces", "512"], "batch_pieces is 256"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], says: str
+) -> None:
+    assert main(words(ground, tmp_path / "out", *more)) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_an_output_that_is_a_file_is_refused(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(words(ground, tmp_path / "file", "--corpus", "bc2gm")) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err

@@ -1,0 +1,232 @@
+"""The command `pubner calibrate`: a copy of a checkpoint whose scores are calibrated on devel."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from schemas.errors import CorpusError, OutputError, SettingsError
+from schemas.manifest import CheckpointManifest, HeadCalibration, content_id
+from schemas.tasks import Task
+from training.corpora.catalogue import Split
+from training.corpora.corpus import corpora_root, open_corpus, present_corpora
+from training.corpora.tsv import Sentence
+from training.evaluation.calibration import Bin, bins_error, calibration_bins
+from training.evaluation.errors_page import require_writable
+from training.evaluation.predict import Context
+from training.evaluation.reliability import write_reliability
+from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
+from worker.command import Settings, human_console, parse_settings, print_table, write_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from worker.encoder import Encoder
+
+
+class CalibrateSettings(Settings):
+    """The options of `pubner calibrate`."""
+
+    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
+    output: Path = Field(description="folder for the calibrated copy")
+    corpus: tuple[str, ...] = Field(
+        default=(),
+        description="heads to calibrate, by corpus (default: those whose corpus is there); the "
+        "others stay as they are",
+    )
+    data: Path | None = Field(
+        default=None,
+        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
+    )
+    plot: Path | None = Field(
+        default=None, description="draw (SVG) confidence against precision, before and after"
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads (default: the library's choice)"
+    )
+    json_file: str | None = Field(
+        default=None, description="write the calibration and its errors as JSON; - for stdout"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedHead:
+    """A head's calibration, and the bins of its scores on devel by context, before and after."""
+
+    calibration: HeadCalibration
+    before: Mapping[Context, tuple[Bin, ...]]
+    after: Mapping[Context, tuple[Bin, ...]]
+
+    def errors(self) -> dict[str, float]:
+        """Return the expected calibration errors by the names that metrics have for them."""
+        named = {}
+        for context in Context:
+            where = "" if context == Context.SENTENCE else f"_{context}"
+            named[f"ece{where}_before"] = round(bins_error(self.before[context]), 4)
+            named[f"ece{where}"] = round(bins_error(self.after[context]), 4)
+        return named
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner calibrate`; return the exit status.
+
+    :raises PubnerError: with one line to show.
+    """
+    settings = parse_settings(
+        CalibrateSettings,
+        argv,
+        prog="pubner calibrate",
+        description="Copy a checkpoint, its scores calibrated on the devel split of its corpora.",
+        positional="checkpoint",
+    )
+    source = resolve_checkpoint(settings.checkpoint)
+    manifest = read_manifest(source)
+    _refuse_taken(settings.output)
+    if settings.plot is not None:
+        require_writable(settings.plot)
+    devel = _read_devel(settings, manifest.task_records())
+    from worker.encoder import load_encoder
+
+    encoder = load_encoder(source, device=settings.device, threads=settings.threads)
+    console = human_console(settings.json_file)
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        heads = {task.name: _calibrate(encoder, task, sentences, bar) for task, sentences in devel}
+    made = _write_copy(source, manifest, heads, settings.output)
+    print_table(
+        console,
+        [
+            (name, f"{head.calibration.temperature:.3f}", *(f"{x:.4f}" for x in _cells(head)))
+            for name, head in heads.items()
+        ],
+        columns=("head", "temperature", "sentence before", "after", "window before", "after"),
+        title=f"Expected calibration error on devel: checkpoint {made.id} in {settings.output}",
+        right=range(1, 6),
+    )
+    if settings.plot is not None:
+        write_reliability(
+            {
+                f"{name}, {context} context": {
+                    "before": head.before[context],
+                    "after": head.after[context],
+                }
+                for name, head in heads.items()
+                for context in Context
+            },
+            settings.plot,
+            title=f"{made.id} on devel",
+        )
+    if settings.json_file is not None:
+        write_json(
+            {
+                "id": made.id,
+                "path": str(settings.output),
+                "heads": {
+                    name: {**head.calibration.model_dump(mode="json"), **head.errors()}
+                    for name, head in heads.items()
+                },
+            },
+            settings.json_file,
+        )
+    return 0
+
+
+def _cells(head: CalibratedHead) -> list[float]:
+    return list(head.errors().values())
+
+
+def _refuse_taken(output: Path) -> None:
+    """Refuse an output that holds something: a checkpoint is never changed."""
+    if (output / MANIFEST).exists():
+        raise OutputError(f"{output} already holds a checkpoint; name another --output")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise OutputError(f"--output {output} is no empty folder; name another")
+
+
+def _read_devel(
+    settings: CalibrateSettings, tasks: Sequence[Task]
+) -> list[tuple[Task, tuple[Sentence, ...]]]:
+    """Return each head to calibrate with its devel sentences.
+
+    :raises SettingsError: if a named corpus has no head in the checkpoint.
+    :raises CorpusError: if a corpus is not there or broken.
+    """
+    heads = {task.name: task for task in tasks}
+    root = corpora_root(settings.data, os.environ)
+    names = settings.corpus or tuple(
+        name for name in present_corpora(root, Split.DEVEL) if name in heads
+    )
+    if not names:
+        raise CorpusError(
+            f"no corpus of the heads {', '.join(heads)} has a devel.tsv under {root}; "
+            "name a folder with --data, or run: pubner corpora fetch"
+        )
+    found = []
+    for name in dict.fromkeys(names):
+        corpus = open_corpus(root, name)
+        if corpus.name not in heads:
+            raise SettingsError(
+                f"the checkpoint has no head for the corpus {name!r}; it has {', '.join(heads)}"
+            )
+        found.append((heads[corpus.name], corpus.sentences(Split.DEVEL)))
+    return found
+
+
+def _calibrate(
+    encoder: "Encoder", task: Task, sentences: Sequence[Sentence], bar: "Progress"
+) -> CalibratedHead:
+    from training.calibration import FIT_CONTEXT, collect_scores, compose, fit_head, outcomes_at
+
+    line = bar.add_task(task.name, total=None)
+    scores = {
+        context: collect_scores(encoder, task, sentences, context, partial(bar.advance, line))
+        for context in Context
+    }
+    fitted = fit_head(scores[FIT_CONTEXT])
+    bar.update(line, total=1, completed=1)
+    # The tag scores have the temperature of before in them already, if there is one.
+    old = encoder.calibration.get(task.name)
+    before = (old or HeadCalibration()).model_copy(update={"temperature": 1.0})
+    return CalibratedHead(
+        compose(old, fitted),
+        {c: calibration_bins(outcomes_at(head, before)) for c, head in scores.items()},
+        {c: calibration_bins(outcomes_at(head, fitted)) for c, head in scores.items()},
+    )
+
+
+def _write_copy(
+    source: Path, manifest: CheckpointManifest, heads: Mapping[str, CalibratedHead], output: Path
+) -> CheckpointManifest:
+    """Copy the checkpoint's files to `output` and write the manifest of the copy, last."""
+    calibration = {
+        **manifest.calibration,
+        **{name: head.calibration for name, head in heads.items()},
+    }
+    metrics = dict(manifest.metrics)
+    for name, head in heads.items():
+        metrics[f"devel/{name}"] = {**metrics.get(f"devel/{name}", {}), **head.errors()}
+    identity = content_id(
+        manifest.files,
+        manifest.tasks,
+        letter_case=manifest.letter_case,
+        max_pieces=manifest.max_pieces,
+        calibration=calibration,
+    )
+    made = manifest.model_copy(
+        update={"id": identity, "calibration": calibration, "metrics": metrics}
+    )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name in manifest.files:
+            shutil.copyfile(source / name, output / name)
+        replace_manifest(output, made)
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+    return read_manifest(output)

@@ -1,0 +1,206 @@
+"""The errors of a checkpoint's heads as one HTML page that needs nothing else, for any reader."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import OutputError
+from schemas.records import Span
+from training.evaluation.errors import ERRORS, Edge, Outcome, compare_spans
+from training.evaluation.errors_analysis import HeadErrors, MarkedSentence, Tally
+from training.evaluation.errors_markup import Piece, marked_pieces
+from training.evaluation.errors_words import NAMES, findings, mentions_of, percent, summary
+
+TEMPLATE = "errors.html.j2"
+
+SIGNS = {
+    Outcome.CORRECT: "✓",
+    Outcome.BOUNDARY: "↔",
+    Outcome.TYPE: "≠",
+    Outcome.BOUNDARY_AND_TYPE: "↔≠",
+    Outcome.MISS: "−",
+    Outcome.SPURIOUS: "+",
+}
+"""The sign before each marked mention: its class for those who do not tell the colours apart."""
+
+_GOLD_OUTCOMES = tuple(outcome for outcome in Outcome if outcome != Outcome.SPURIOUS)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorsPage:
+    """What the page tells of: the checkpoint's id, the split, what was read at once, the heads."""
+
+    checkpoint: str
+    split: str
+    context: str
+    heads: Mapping[str, HeadErrors]
+
+
+def require_writable(path: Path) -> None:
+    """Make sure that a file can be put at `path`, before work is done for it. Nothing is left.
+
+    :raises OutputError: if it cannot.
+    """
+    if path.is_dir():
+        raise OutputError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
+    folder = path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {str(path)!r}: {folder}: {error.strerror or error}; "
+            "name a file in a folder that can be written"
+        ) from error
+
+
+def write_page(page: ErrorsPage, path: Path) -> None:
+    """Write the page to `path`, whole or not at all; parent folders are made.
+
+    :raises OutputError: if it cannot be written.
+    """
+    content = render_page(page)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(content, encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def render_page(page: ErrorsPage) -> str:
+    """Return the page as HTML: style within, no script, nothing to load."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("training.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters["percent"] = percent
+    template = environment.get_template(TEMPLATE)
+    return template.render(
+        page=page,
+        signs=SIGNS,
+        names=NAMES,
+        errors=ERRORS,
+        gold_outcomes=_GOLD_OUTCOMES,
+        Outcome=Outcome,
+        Edge=Edge,
+        legend=_legend(),
+        summary=summary,
+        findings=findings,
+        mentions_of=mentions_of,
+        entity_names=_entity_names,
+        pieces=_pieces,
+        parts=_parts,
+        edge_rows=_edge_rows,
+    )
+
+
+def _pieces(head: HeadErrors, sentence: MarkedSentence) -> tuple[Piece, ...]:
+    return marked_pieces(
+        sentence.text, sentence.comparisons, labelled=len(head.task.label_names) > 1
+    )
+
+
+def _parts(tally: Tally) -> list[tuple[Outcome, int, float]]:
+    """Return the outcomes that gold mentions have: each with its count and its per cent of all."""
+    return [
+        (outcome, count, 100 * count / tally.gold_total)
+        for outcome in _GOLD_OUTCOMES
+        if (count := tally.gold.get(outcome, 0))
+    ]
+
+
+def _edge_rows(head: HeadErrors) -> list[tuple[str, int]]:
+    """Return what was wrong at the edges, most frequent first, in words."""
+    words = {
+        (Edge.SHORT, Edge.EXACT): "begins too late",
+        (Edge.LONG, Edge.EXACT): "begins too early",
+        (Edge.EXACT, Edge.SHORT): "ends too early",
+        (Edge.EXACT, Edge.LONG): "ends too late",
+        (Edge.SHORT, Edge.SHORT): "too short at both ends",
+        (Edge.LONG, Edge.LONG): "too long at both ends",
+        (Edge.SHORT, Edge.LONG): "begins and ends too late",
+        (Edge.LONG, Edge.SHORT): "begins and ends too early",
+    }
+    rows = [(word, head.edges[edges]) for edges, word in words.items() if head.edges.get(edges)]
+    return sorted(rows, key=lambda row: -row[1])
+
+
+def _entity_names(head: HeadErrors) -> str:
+    kinds = [str(label.entity_type) for label in head.task.labels]
+    return ", ".join(dict.fromkeys(kinds))
+
+
+_EXAMPLES: tuple[tuple[Outcome, str, tuple[Span, ...], tuple[Span, ...], str], ...] = (
+    (
+        Outcome.CORRECT,
+        "a case of asthma in",
+        (Span(10, 16, "Disease"),),
+        (Span(10, 16, "Disease"),),
+        "The model marked just what the annotators marked.",
+    ),
+    (
+        Outcome.BOUNDARY,
+        "with familial breast cancer",
+        (Span(5, 27, "Disease"),),
+        (Span(14, 27, "Disease"),),
+        "The right thing, but it begins or ends at another place.",
+    ),
+    (
+        Outcome.TYPE,
+        "binds the GATA-1 site",
+        (Span(10, 21, "DNA"),),
+        (Span(10, 21, "protein"),),
+        "The right words, but called something else: annotators’ label → model’s label.",
+    ),
+    (
+        Outcome.BOUNDARY_AND_TYPE,
+        "of the human p53 gene",
+        (Span(7, 21, "DNA"),),
+        (Span(13, 16, "protein"),),
+        "It overlaps a mention, but edges and label are both wrong.",
+    ),
+    (
+        Outcome.MISS,
+        "and febrile seizures",
+        (Span(4, 20, "Disease"),),
+        (),
+        "The annotators marked it, the model did not.",
+    ),
+    (
+        Outcome.SPURIOUS,
+        "under general stress",
+        (),
+        (Span(14, 20, "Disease"),),
+        "The model marked it, the annotators did not.",
+    ),
+)
+
+
+def _legend() -> list[tuple[Outcome, tuple[Piece, ...], str]]:
+    return [
+        (
+            outcome,
+            marked_pieces(
+                text,
+                compare_spans(gold, found),
+                labelled=outcome in (Outcome.TYPE, Outcome.BOUNDARY_AND_TYPE),
+            ),
+            meaning,
+        )
+        for outcome, text, gold, found, meaning in _EXAMPLES
+    ]

@@ -1,0 +1,127 @@
+"""All cells, in processes beside each other, each as soon as what it needs is there.
+
+Everything is read once and shared by forked processes; a cell's result is in place when its
+`result.json` is, so a broken run goes on where it was. A cell that fails is told, and fails nothing
+but those that need it.
+"""
+
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+
+import torch
+
+from training.experiments.cells import MLM, Cell, find_cell
+from training.experiments.running import Ground, run_cell
+from training.mlm.recipe import MlmRecipe
+from training.mlm.run import MlmRun, run_mlm
+from training.precision import trains_in_bf16
+from worker.encoder import choose_device
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A cell with a seed; the cell `mlm` makes the encoder of that name."""
+
+    cell: str
+    seed: int
+
+
+def is_done(ground: Ground, job: Job) -> bool:
+    """Whether a job's result is in place."""
+    if job.cell == MLM:
+        return (ground.output / MLM / "pretraining.json").is_file()
+    return (ground.folder(job.cell, job.seed) / "result.json").is_file()
+
+
+def needs(job: Job, jobs: Sequence[Job]) -> set[Job]:
+    """Return those of `jobs` that must be done before `job`."""
+    if job.cell == MLM:
+        return set()
+    cell = find_cell(job.cell)
+    return {
+        other
+        for other in jobs
+        if other.cell in cell.teachers or (other.cell == MLM and cell.encoder == MLM)
+    }
+
+
+def run_jobs(
+    ground: Ground,
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    threads: int,
+    mlm: MlmRecipe,
+    say: Callable[[str], None],
+    last_start: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Job]:
+    """Run all jobs that are not done; return those that failed or were not begun.
+
+    :param workers: processes; :param threads: CPU threads of each
+    :param last_start: by `clock`, when no further job is begun; None for no end
+    """
+    open_jobs = [job for job in jobs if not is_done(ground, job)]
+    failed: list[Job] = []
+    running: dict[Future[float], Job] = {}
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_prepare, initargs=(threads,)
+    ) as pool:
+        while open_jobs or running:
+            late = last_start is not None and clock() >= last_start
+            for job in list(open_jobs):
+                waits_for = needs(job, jobs)
+                if late or waits_for & set(failed):
+                    open_jobs.remove(job)
+                    failed.append(job)
+                elif len(running) < workers and all(is_done(ground, need) for need in waits_for):
+                    open_jobs.remove(job)
+                    running[pool.submit(_run, ground, job, mlm)] = job
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                error = future.exception()
+                if error is None:
+                    say(f"{job.cell} seed {job.seed}: {future.result():.0f} s")
+                else:
+                    failed.append(job)
+                    trace = "".join(traceback.format_exception(error))
+                    say(f"{job.cell} seed {job.seed} FAILED: {trace}")
+    return failed + open_jobs
+
+
+def _prepare(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def _run(ground: Ground, job: Job, mlm: MlmRecipe) -> float:
+    begun = time.monotonic()
+    if job.cell == MLM:
+        _adapt(ground, mlm)
+    else:
+        cell: Cell = find_cell(job.cell)
+        run_cell(ground, cell, job.seed)
+    return time.monotonic() - begun
+
+
+def _adapt(ground: Ground, recipe: MlmRecipe) -> None:
+    device = choose_device(ground.device)
+    run_mlm(
+        MlmRun(
+            recipe,
+            ground.encoders["minilm"],
+            ground.output / MLM,
+            device,
+            trains_in_bf16(device),
+            texts=[ground.data / "abstracts" / "abstracts.jsonl.gz"],
+            corpora=list(ground.corpora),
+            root=ground.data / "corpora",
+            save_seconds=600.0 if device.type == "cpu" else 1e9,
+        )
+    )

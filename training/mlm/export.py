@@ -1,0 +1,55 @@
+"""Export of a pretrained encoder: a folder in transformers' layout, and what it was made from."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import PretrainedConfig
+
+from training.encoders import LETTER_CASE, PRETRAINING, config_values
+from worker.checkpoint import CONFIG, MODEL_FILES, TOKENISER, WEIGHTS, file_digest
+from worker.tokenisation import WordPieceTokeniser
+
+
+def export_encoder(
+    folder: Path,
+    encoder: torch.nn.Module,
+    tokeniser: WordPieceTokeniser,
+    config: PretrainedConfig,
+    *,
+    letter_case: bool,
+    half: bool,
+    record: Mapping[str, Any],
+) -> None:
+    """Write an encoder, without its masked-language-model head, into `folder`.
+
+    Its weights are fp32, or fp16 with `half`. `record` says how it was made; with the files'
+    digests and the libraries' versions it becomes `pretraining.json`, which is moved into place
+    last: a folder with one is complete.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = torch.float16 if half else torch.float32
+    weights = {
+        name: tensor.detach().to("cpu", kind).contiguous()
+        for name, tensor in encoder.state_dict().items()
+        if tensor.is_floating_point()
+    }
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # the library writes it for its owner alone
+    values = config_values(config) | {"architectures": [type(encoder).__name__]}
+    if letter_case:
+        values[LETTER_CASE] = True
+    (folder / CONFIG).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
+    tokeniser.save(folder / TOKENISER)
+    whole = {
+        **record,
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+        "files": {name: file_digest(folder / name) for name in MODEL_FILES},
+    }
+    temporary = folder / f".{PRETRAINING}.tmp"
+    temporary.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    temporary.replace(folder / PRETRAINING)

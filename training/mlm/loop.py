@@ -1,0 +1,335 @@
+"""The loop of masked-language-model training: seeded, resumable, and waiting for no device."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from schemas.errors import TrainingError
+from training.loop import LoopSettings, Progress
+from training.mlm.masking import MaskedBatch, draw_batches, mask_batch, mask_pieces
+from training.mlm.model import MaskedModel
+from training.mlm.recipe import MlmRecipe
+from training.mlm.text import Pieces, pack_windows
+from training.optimisation import rate_factor, set_rates
+from training.state import SavedState, load_state, optimiser_tensors, restore_optimiser, save_state
+from worker.packing import to_device
+from worker.tokenisation import WordPieceTokeniser
+
+REPORT_STEPS = 50
+"""How many steps a GPU makes between two looks at the loss: each look waits for it."""
+
+_EPOCH, _BATCH, _MEASURE = 1, 2, 3  # what a random generator is for, as part of its seed
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """How held-out text is guessed behind `epoch` (0: before training).
+
+    `loss` is the mean cross entropy in nats and `accuracy` the share guessed right of `pieces`
+    masked word pieces, the same at every measurement.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    pieces: int
+
+
+class MlmTrainer:
+    """A run of one recipe over the documents `train`, measured on `held`.
+
+    `identity` names everything that shapes the result; a saved state of another is refused.
+    """
+
+    def __init__(
+        self,
+        model: MaskedModel,
+        tokeniser: WordPieceTokeniser,
+        train: Pieces,
+        held: Pieces,
+        recipe: MlmRecipe,
+        settings: LoopSettings,
+        folder: Path,
+        identity: dict[str, Any],
+    ) -> None:
+        self.model = model.to(settings.device)
+        self._tokeniser = tokeniser
+        self._train, self._held = train, held
+        self._windows = pack_windows(train, recipe.max_pieces)
+        self._held_windows = pack_windows(held, recipe.max_pieces)
+        self._known = mask_pieces(tokeniser.vocabulary(), len(model.bias))
+        self._recipe = recipe
+        self._settings = settings
+        self._folder = folder
+        self._identity = json.loads(json.dumps(identity))
+        self._parameters = dict(model.named_parameters())
+        self._optimiser = _optimiser(model, recipe)
+        self._epoch = self._batch = self._step = 0
+        self._seconds = 0.0
+        self._measured: list[HeldOut] = []
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in training steps, over all starts of the run."""
+        return self._seconds
+
+    @property
+    def step(self) -> int:
+        """How many steps were made, over all starts of the run."""
+        return self._step
+
+    @property
+    def windows(self) -> int:
+        """How many windows an epoch has."""
+        return len(self._windows)
+
+    @property
+    def measured(self) -> tuple[HeldOut, ...]:
+        """What held-out text said before training and behind each epoch so far."""
+        return tuple(self._measured)
+
+    def resume(self) -> bool:
+        """Go to the latest saved state, if there is one; say whether there was.
+
+        :raises TrainingError: if it is of a run with other settings.
+        """
+        state = load_state(self._folder)
+        if state is None:
+            return False
+        was = state.values["identity"]
+        if was != self._identity:
+            differing = [key for key in self._identity if was.get(key) != self._identity[key]]
+            raise TrainingError(
+                f"{self._folder} holds the state of another run (differing: "
+                f"{', '.join(differing) or 'keys'}); give another --output, or --restart"
+            )
+        self.model.load_state_dict(
+            {
+                name.removeprefix("model/"): tensor
+                for name, tensor in state.tensors.items()
+                if name.startswith("model/")
+            }
+        )
+        restore_optimiser(self._optimiser, self._parameters, state.tensors)
+        torch.set_rng_state(state.tensors["random/cpu"])
+        if "random/device" in state.tensors:
+            torch.cuda.set_rng_state(state.tensors["random/device"], self._settings.device)
+        self._epoch, self._batch, self._step = (
+            state.values[key] for key in ("epoch", "batch", "step")
+        )
+        self._seconds = state.values["seconds"]
+        self._measured = [HeldOut(**values) for values in state.values["measured"]]
+        return True
+
+    def save(self) -> None:
+        """Save the state as it is now."""
+        tensors = {
+            f"model/{name}": tensor.detach().cpu().contiguous()
+            for name, tensor in self.model.state_dict().items()
+        }
+        names = {id(parameter): name for name, parameter in self._parameters.items()}
+        tensors |= optimiser_tensors(self._optimiser, names)
+        tensors["random/cpu"] = torch.get_rng_state()
+        if self._settings.device.type == "cuda":
+            tensors["random/device"] = torch.cuda.get_rng_state(self._settings.device)
+        values = {
+            "identity": self._identity,
+            "epoch": self._epoch,
+            "batch": self._batch,
+            "step": self._step,
+            "seconds": self._seconds,
+            "measured": [_values(found) for found in self._measured],
+        }
+        save_state(self._folder, self._step, SavedState(tensors, values))
+
+    def run(
+        self,
+        on_progress: Callable[[Progress], None],
+        on_measured: Callable[[HeldOut], None],
+        should_stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> bool:
+        """Train to the end of the recipe, or until `should_stop`; return whether it was the end.
+
+        `on_measured` is told what held-out text says before training and behind each epoch;
+        `on_progress` is called every `REPORT_STEPS` steps on a GPU, at every step elsewhere. The
+        state is saved behind each epoch, every `save_seconds`, and when stopped.
+
+        :raises TrainingError: if the loss is no longer a number.
+        """
+        recipe = self._recipe
+        if not self._measured:
+            torch.manual_seed(recipe.seed)
+            self._measured.append(self.measure(0))
+            on_measured(self._measured[-1])
+        total = sum(len(self._draw(epoch)) for epoch in range(recipe.epochs))
+        total = min(total, recipe.max_steps or total)
+        watch = _Watch(self._settings.device, clock)
+        saved = clock()
+        # A run that was stopped at its last step is still to be measured.
+        while self._epoch < recipe.epochs and (self._step < total or self._batch):
+            batches = self._draw(self._epoch)
+            self.model.train()
+            watch.begin()
+            while self._batch < len(batches) and self._step < total:
+                numbers = batches[self._batch]
+                loss, pieces = self._train_step(self._windows[numbers], total)
+                self._batch += 1
+                self._step += 1
+                watch.add(loss, pieces)
+                ends = self._batch == len(batches) or self._step == total
+                stop = should_stop()
+                due = stop or clock() - saved >= self._settings.save_seconds
+                if ends or due or watch.due(self._step):
+                    self._seconds += watch.read(self._step)
+                    on_progress(Progress(self._step, total, self._epoch, watch.loss, watch.rate))
+                if due:
+                    self.save()
+                    saved = clock()
+                    watch.begin()
+                if stop:
+                    return False
+            self._epoch, self._batch = self._epoch + 1, 0
+            self._measured.append(self.measure(self._epoch))
+            on_measured(self._measured[-1])
+            self.save()
+            saved = clock()
+        return True
+
+    def measure(self, epoch: int) -> HeldOut:
+        """Guess the held-out text, masked the same way each time."""
+        recipe = self._recipe
+        generator = np.random.default_rng([recipe.seed, _MEASURE])
+        sums: list[Tensor] = []
+        pieces = 0
+        self.model.eval()
+        with torch.inference_mode():
+            for numbers in draw_batches(self._held_windows, recipe.batch_pieces, generator):
+                batch = self._mask(self._held, self._held_windows[numbers], generator)
+                logits, targets = self._guess(batch)
+                loss = cross_entropy(logits, targets, reduction="sum")
+                right = (logits.argmax(dim=1) == targets).sum()
+                sums.append(torch.stack((loss.double(), right.double())))
+                pieces += len(batch.targets)
+        loss_sum, right_sum = torch.stack(sums).sum(dim=0).tolist()
+        return HeldOut(epoch, loss_sum / pieces, right_sum / pieces, pieces)
+
+    def _draw(self, epoch: int) -> list[npt.NDArray[np.int64]]:
+        generator = np.random.default_rng([self._recipe.seed, _EPOCH, epoch])
+        return draw_batches(self._windows, self._recipe.batch_pieces, generator)
+
+    def _mask(
+        self, pieces: Pieces, windows: npt.NDArray[np.int64], generator: np.random.Generator
+    ) -> MaskedBatch:
+        recipe = self._recipe
+        return mask_batch(
+            pieces,
+            windows,
+            self._tokeniser,
+            self._known,
+            recipe.mask_share,
+            recipe.max_pieces,
+            generator,
+        )
+
+    def _guess(self, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
+        """Return logits (chosen, vocabulary) in fp32, and what truly stands there (chosen,)."""
+        device = self._settings.device
+        ids, case, places, targets = (
+            to_device(array, device)
+            for array in (batch.ids, batch.case, batch.places, batch.targets)
+        )
+        mask = None if batch.mask.all() else to_device(batch.mask, device)
+        types = case.long() if self._recipe.letter_case else None
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._settings.bf16):
+            logits: Tensor = self.model(ids.long(), mask, types, places)
+        return logits.float(), targets
+
+    def _train_step(self, windows: npt.NDArray[np.int64], total: int) -> tuple[Tensor, int]:
+        """Make a step; return its loss, still on the device, and its number of word pieces."""
+        recipe = self._recipe
+        set_rates(self._optimiser, rate_factor(self._step, total, recipe.warmup))
+        generator = np.random.default_rng([recipe.seed, _BATCH, self._epoch, self._batch])
+        batch = self._mask(self._train, windows, generator)
+        loss = cross_entropy(*self._guess(batch))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), recipe.clip_norm)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        return loss.detach(), int(batch.mask.sum())
+
+
+class _Watch:
+    """Losses and word pieces since the last look, and what the last looks said, smoothed."""
+
+    def __init__(self, device: torch.device, clock: Callable[[], float]) -> None:
+        self.loss = math.nan
+        self.rate = math.nan
+        self._every = REPORT_STEPS if device.type == "cuda" else 1
+        self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to take time; what went before is not counted."""
+        self._begun = self._clock()
+        self._losses: list[Tensor] = []
+        self._pieces = 0
+
+    def add(self, loss: Tensor, pieces: int) -> None:
+        self._losses.append(loss)
+        self._pieces += pieces
+
+    def due(self, step: int) -> bool:
+        return step % self._every == 0
+
+    def read(self, step: int) -> float:
+        """Look at the losses, which waits for the device; return the seconds that they took."""
+        loss = float(torch.stack(self._losses).mean())
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {step}: the run diverged; lower the learning rate "
+                "(--learning-rate)"
+            )
+        spent = self._clock() - self._begun
+        now = self._pieces / max(spent, 1e-9)
+        keep = 0.98 ** len(self._losses)
+        self.loss = loss if math.isnan(self.loss) else keep * self.loss + (1 - keep) * loss
+        self.rate = now if math.isnan(self.rate) else 0.8 * self.rate + 0.2 * now
+        self.begin()
+        return spent
+
+
+def _values(found: HeldOut) -> dict[str, Any]:
+    return {
+        "epoch": found.epoch,
+        "loss": found.loss,
+        "accuracy": found.accuracy,
+        "pieces": found.pieces,
+    }
+
+
+def _optimiser(model: MaskedModel, recipe: MlmRecipe) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019); no weight decay on biases and norms, as BERT does."""
+    kinds: Sequence[tuple[bool, float]] = ((True, recipe.weight_decay), (False, 0.0))
+    return torch.optim.AdamW(
+        [
+            {
+                "params": [p for p in model.parameters() if (p.dim() > 1) == matrix],
+                "base_rate": recipe.learning_rate,
+                "weight_decay": decay,
+            }
+            for matrix, decay in kinds
+        ],
+        lr=recipe.learning_rate,
+        fused=True,
+    )

@@ -1,0 +1,197 @@
+"""One run of masked-language-model training: text and an encoder in, an encoder folder out."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from schemas.errors import TrainingError
+from training.encoders import PRETRAINING, encoder_folder, load_pretrained
+from training.loop import LoopSettings, Progress
+from training.mlm.export import export_encoder
+from training.mlm.loop import HeldOut, MlmTrainer
+from training.mlm.model import MaskedModel, frequency_bias
+from training.mlm.recipe import MlmRecipe
+from training.mlm.text import (
+    Pieces,
+    TextSource,
+    hold_out,
+    read_corpus,
+    read_texts,
+    tokenise_passages,
+)
+from worker.checkpoint import MANIFEST
+
+STATE = ".training-state"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MlmRun:
+    """What a run is made of.
+
+    Text comes from the JSONL files `texts`, and from the training splits of the `corpora` under
+    `root`. `encoder` is `minilm`, a folder in transformers' layout, or a hub id; `output` the
+    folder of the encoder that comes of it, where a broken run's state is kept too. `half` writes
+    its weights as fp16. `bf16` switches mixed precision on; `save_seconds` is the time between two
+    saved states.
+    """
+
+    recipe: MlmRecipe
+    encoder: str
+    output: Path
+    device: torch.device
+    bf16: bool
+    texts: Sequence[Path] = ()
+    corpora: Sequence[str] = ()
+    root: Path = Path()
+    half: bool = False
+    save_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MlmResult:
+    """What came of a run: the encoder's folder and what its `source` will be said to be.
+
+    `held_out` is what held-out text said before training and behind each epoch; `seconds` were
+    spent in `steps` training steps.
+    """
+
+    folder: Path
+    source: str
+    held_out: tuple[HeldOut, ...]
+    steps: int
+    seconds: float
+
+
+def run_mlm(
+    run: MlmRun,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda _: None,
+) -> MlmResult | None:
+    """Train an encoder on as a masked language model and export it; None where it was stopped.
+
+    A stopped or killed run goes on where the same run is made again. `say` is told of the text, and
+    of every measurement.
+
+    :raises TrainingError: if the output folder holds a finished encoder or another run's state, the
+        encoder does not fit, or the run diverges.
+    :raises InputError: if a text file cannot be read. :raises CorpusError: if a corpus cannot.
+    """
+    if (run.output / PRETRAINING).is_file():
+        raise TrainingError(
+            f"{run.output} already holds a finished encoder; name another --output, or --restart"
+        )
+    recipe = run.recipe
+    folder = encoder_folder(run.encoder)
+    if folder is not None and (folder / MANIFEST).is_file():
+        raise TrainingError(
+            f"the encoder {run.encoder!r} is a checkpoint with heads; name the encoder that it was "
+            "made from"
+        )
+    torch.manual_seed(recipe.seed)
+    start = load_pretrained(
+        run.encoder,
+        dropout=recipe.dropout,
+        attention_dropout=recipe.attention_dropout,
+        letter_case=recipe.letter_case,
+        max_pieces=recipe.max_pieces,
+    )
+    read = [read_texts(path) for path in run.texts]
+    read += [read_corpus(run.root, name) for name in run.corpora]
+    sources = [source for _, source in read]
+    for source in sources:
+        say(_described(source))
+    pieces = tokenise_passages(
+        chain.from_iterable(passages for passages, _ in read), start.tokeniser, recipe.max_pieces
+    )
+    del read
+    train, held = hold_out(pieces, recipe.held_out, recipe.seed)
+    vocabulary = int(start.config.vocab_size)
+    counts = torch.from_numpy(np.bincount(train.ids, minlength=vocabulary)[:vocabulary])
+    state = run.output / STATE
+    trainer = MlmTrainer(
+        MaskedModel(start.encoder, frequency_bias(counts)),
+        start.tokeniser,
+        train,
+        held,
+        recipe,
+        LoopSettings(run.device, run.bf16, run.save_seconds),
+        state,
+        {
+            "recipe": recipe.values(),
+            "encoder": start.source,
+            "texts": [[source.name, source.sha256] for source in sources],
+        },
+    )
+    say(
+        f"{train.documents:,} documents, {len(train):,} word pieces in {trainer.windows:,} "
+        f"windows; {held.documents:,} documents held out"
+    )
+    if trainer.resume():
+        say(f"Going on from step {trainer.step:,} of an earlier start.")
+
+    def measured(found: HeldOut) -> None:
+        when = f"Epoch {found.epoch}" if found.epoch else "Before training"
+        say(f"{when}: held-out loss {found.loss:.4f}, accuracy {found.accuracy:.4f}")
+
+    if not trainer.run(on_progress, measured, should_stop):
+        return None
+    whole = _source(start.source, recipe, sources, trainer.step)
+    export_encoder(
+        run.output,
+        start.encoder,
+        start.tokeniser,
+        start.config,
+        letter_case=recipe.letter_case,
+        half=run.half,
+        record={
+            "source": whole,
+            "encoder_source": start.source,
+            "recipe": recipe.values(),
+            "texts": [asdict(source) for source in sources],
+            "text": _counts(train, held, trainer.windows),
+            "held_out": [asdict(found) for found in trainer.measured],
+            "steps": trainer.step,
+            "seconds": round(trainer.seconds, 1),
+            "device": run.device.type,
+            "bf16": run.bf16,
+        },
+    )
+    shutil.rmtree(state)
+    return MlmResult(run.output, whole, trainer.measured, trainer.step, trainer.seconds)
+
+
+def _counts(train: Pieces, held: Pieces, windows: int) -> dict[str, Any]:
+    return {
+        "documents": train.documents,
+        "pieces": len(train),
+        "windows": windows,
+        "held_out_documents": held.documents,
+        "held_out_pieces": len(held),
+    }
+
+
+def _described(source: TextSource) -> str:
+    line = f"  {source.name} ({source.kind}): {source.texts:,} texts"
+    if source.bad_lines:
+        line += f"; {source.bad_lines:,} lines gave none, the first: {source.first_problem}"
+    return line
+
+
+def _source(base: str, recipe: MlmRecipe, sources: Sequence[TextSource], steps: int) -> str:
+    """Say what the encoder is made from and how, in one line, for the manifests of checkpoints."""
+    texts = ", ".join(
+        f"{source.name} ({source.kind}, SHA-256 {source.sha256[:12]})" for source in sources
+    )
+    case = "with" if recipe.letter_case else "without"
+    return (
+        f"{base}, trained on as a masked language model {case} letter case "
+        f"({steps} steps of up to {recipe.batch_pieces} word pieces) on {texts}"
+    )

@@ -1,0 +1,67 @@
+"""AdamW with a learning rate by layer, and the schedule of the rates."""
+
+import re
+
+import torch
+from torch import nn
+
+from training.recipe import Recipe
+
+_LAYER = re.compile(r"encoder\.(?:encoder\.)?layer\.(\d+)\.")
+
+
+def make_optimiser(
+    model: nn.Module, recipe: Recipe, extra: tuple[nn.Parameter, ...] = ()
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019); no weight decay on biases and norms, as BERT does.
+
+    With `layer_decay` each layer learns at that share of the rate of the one above it, the
+    embeddings at that of the lowest layer (discriminative fine-tuning, Howard and Ruder 2018).
+    `extra` parameters learn at the heads' rate, without weight decay.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    layers = 1 + max((_layer(name) for name in names), default=-1)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        factor = _rate_share(name, layers, recipe)
+        groups.setdefault((factor, parameter.dim() > 1), []).append(parameter)
+    if extra:
+        groups.setdefault((recipe.head_rate_factor, False), []).extend(extra)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "base_rate": recipe.learning_rate * factor,
+                "weight_decay": recipe.weight_decay if matrix else 0.0,
+            }
+            for (factor, matrix), parameters in groups.items()
+        ],
+        lr=recipe.learning_rate,
+        fused=True,
+    )
+
+
+def _layer(name: str) -> int:
+    """Return the number of the encoder layer that a parameter is of, -1 for the embeddings."""
+    found = _LAYER.search(name)
+    return int(found.group(1)) if found else -1
+
+
+def _rate_share(name: str, layers: int, recipe: Recipe) -> float:
+    if name.startswith("heads."):
+        return recipe.head_rate_factor
+    return float(recipe.layer_decay ** (layers - 1 - max(0, _layer(name))))
+
+
+def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to `factor` of its own full one."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["base_rate"] * factor
+
+
+def rate_factor(step: float, total: float, warmup: float) -> float:
+    """Return the share of the full learning rate at `step` of `total`: a rise, then a fall to 0."""
+    rising = warmup * total
+    if step < rising:
+        return (step + 1) / max(rising, 1.0)
+    return max(0.0, (total - step) / max(1.0, total - rising))

@@ -1,0 +1,236 @@
+"""`pubner tune`: a search over a recipe's numbers on devel; the best recipe out."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
+from rich.console import Console
+
+from schemas.errors import SettingsError, TrainingError
+from training.corpora.corpus import corpora_root
+from training.encoders import MINILM
+from training.progress import progress_bar, stop_signals
+from training.recipe import find_recipe
+from training.run import load_training_corpora
+from training.tuning.plots import HISTORY_FILE, IMPORTANCE_FILE, plot_history, plot_importance
+from training.tuning.results import (
+    BEST_FILE,
+    Best,
+    find_best,
+    trial_columns,
+    trial_rows,
+    trial_values,
+    write_best,
+)
+from training.tuning.search import Search, open_study, run_search
+from training.tuning.space import choose_space
+from training.tuning.study import PRUNERS, STUDY_FILE, SharedStudy
+from worker.command import Settings, human_console, parse_settings, print_table, write_json
+from worker.encoder import choose_device, choose_precision
+
+IMPORTANCE_TRIALS = 5
+"""The fewest trials trained to their ends from which an importance is told."""
+
+
+class TuneSettings(Settings):
+    """Options of `pubner tune`."""
+
+    corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
+    output: Path = Field(description=f"folder for {STUDY_FILE}, {BEST_FILE} and the plots")
+    data: Path | None = Field(None, description="folder of the corpora")
+    recipe: str = Field("compact", description="recipe that the search begins from")
+    encoder: str = Field(
+        MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
+    )
+    trials: int = Field(20, ge=1, description="trials of the whole study, earlier ones included")
+    tune: tuple[str, ...] = Field(
+        (), description="what to change: NAME or NAME=LOW:HIGH,...; default: all that it can"
+    )
+    pruner: str = Field("median", description=f"ends weak trials early: {', '.join(PRUNERS)}")
+    startup_trials: int = Field(
+        6, ge=1, description="trials drawn at random before what they gave is gone by"
+    )
+    epochs: int | None = Field(None, description="one number of epochs for every trial")
+    max_sentences: int | None = Field(None, description="changes the longest window's sentences")
+    max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
+    seed: int | None = Field(None, description="seed of the search and of every training")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(None, description="CPU threads; default: the library's choice")
+    json_file: str | None = Field(None, description="write the trials as JSON; - for stdout")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner tune`."""
+    settings = parse_settings(
+        TuneSettings,
+        argv,
+        prog="pubner tune",
+        description=(
+            "Search for the best numbers of a recipe, by devel scores alone. The same command goes "
+            "on, and runs beside itself on one study."
+        ),
+    )
+    return tune(settings)
+
+
+def tune(settings: TuneSettings) -> int:
+    """Search and report; return the exit code.
+
+    :raises SettingsError: if an option is wrong.
+    :raises OutputError: if the output folder holds a search with other settings.
+    :raises TrainingError: if no trial could be trained to its end.
+    """
+    search = _make_search(settings)
+    console = human_console(settings.json_file)
+    study = open_study(search)
+    found = [trial for trial in study.trials() if trial.state.is_finished()]
+    console.print(
+        f"{settings.trials} trials of {', '.join(d.option for d in search.space)}, from the recipe "
+        f"{search.recipe.name}" + (f"; {len(found)} are there already." if found else ".")
+    )
+
+    def keep_best() -> None:
+        trials = study.trials()
+        best = find_best(trials, search.recipe)
+        if best is not None:
+            with study.locked():
+                write_best(best, _finished(trials), settings.output)
+
+    with stop_signals() as stopped, progress_bar(console) as show:
+        ended = run_search(
+            search,
+            study,
+            on_progress=show,
+            should_stop=lambda: bool(stopped),
+            say=console.print,
+            on_trial=keep_best,
+        )
+    best = _report(settings, search, study, console)
+    if not ended:
+        console.print("Stopped; the same command goes on from here.")
+        return 128 + stopped[0]
+    if best is None and not any(not t.state.is_finished() for t in study.trials()):
+        raise TrainingError(
+            f"none of {settings.trials} trials was trained to its end; "
+            "lower the bounds of the learning rate (--tune learning-rate=LOW:HIGH)"
+        )
+    return 0
+
+
+def _make_search(settings: TuneSettings) -> Search:
+    if not settings.corpus:
+        raise SettingsError("--corpus is missing; name one or several, such as ncbi-disease,bc5cdr")
+    if len(set(settings.corpus)) != len(settings.corpus):
+        raise SettingsError(f"--corpus names a corpus twice: {', '.join(settings.corpus)}")
+    if settings.output.exists() and not settings.output.is_dir():
+        raise SettingsError(f"--output {settings.output} is a file; name a folder")
+    recipe = find_recipe(
+        settings.recipe,
+        epochs=settings.epochs,
+        max_sentences=settings.max_sentences,
+        max_pieces=settings.max_pieces,
+        seed=settings.seed,
+    )
+    if recipe.learns_from_teachers:
+        raise SettingsError(
+            f"--recipe {settings.recipe!r} learns from teachers, which a search has none of; "
+            "take one without distil_weight and pseudo_weight"
+        )
+    space = choose_space(
+        settings.tune,
+        recipe,
+        corpora=len(settings.corpus),
+        fixed=() if settings.epochs is None else ("epochs",),
+    )
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    return Search(
+        recipe=recipe,
+        space=space,
+        corpora=load_training_corpora(corpora_root(settings.data, os.environ), settings.corpus),
+        encoder=settings.encoder,
+        output=settings.output,
+        trials=settings.trials,
+        startup_trials=settings.startup_trials,
+        pruner=settings.pruner,
+        device=device,
+        bf16=choose_precision("auto", device) == torch.bfloat16,
+    )
+
+
+def _report(
+    settings: TuneSettings, search: Search, study: SharedStudy, console: Console
+) -> Best | None:
+    """Print the trials, write the plots and the best recipe; return the best trial."""
+    trials = study.trials()
+    names = [dimension.name for dimension in search.space]
+    console.print(f"Trials of {settings.output / STUDY_FILE}:", soft_wrap=True)
+    print_table(
+        console,
+        trial_rows(trials, names),
+        columns=trial_columns(names),
+        right=(0, 2, 3, *range(4, 5 + len(names))),
+    )
+    best = find_best(trials, search.recipe)
+    if best is not None:
+        with study.locked():
+            write_best(best, _finished(trials), settings.output)
+            plot_history(trials, settings.output / HISTORY_FILE)
+        _plot_importance(settings, search, study, trials, console)
+        heads = ", ".join(f"{name} {value:.4f}" for name, value in best.heads.items())
+        console.print(f"Trial {best.trial} is best: devel strict F1 {heads}. To train with it:")
+        console.print(f"  {_train_command(settings)}", soft_wrap=True)
+    if settings.json_file:
+        write_json(
+            {
+                "output": str(settings.output),
+                "best": None if best is None else best.trial,
+                "trials": trial_values(trials),
+            },
+            settings.json_file,
+        )
+    return best
+
+
+def _plot_importance(
+    settings: TuneSettings,
+    search: Search,
+    study: SharedStudy,
+    trials: Sequence[FrozenTrial],
+    console: Console,
+) -> None:
+    path = settings.output / IMPORTANCE_FILE
+    done = sum(trial.state == TrialState.COMPLETE for trial in trials)
+    if done < IMPORTANCE_TRIALS:
+        console.print(
+            f"No {IMPORTANCE_FILE} yet: it takes {IMPORTANCE_TRIALS} trials trained to their ends, "
+            f"and there are {done}."
+        )
+        return
+    try:
+        shares = study.importance(search.recipe.seed)
+    except ValueError:
+        console.print(f"No {IMPORTANCE_FILE}: all {done} trials have the same score.")
+        return
+    with study.locked():
+        plot_importance(shares, done, path)
+
+
+def _finished(trials: Sequence[FrozenTrial]) -> int:
+    return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+
+
+def _train_command(settings: TuneSettings) -> str:
+    """Return the command that trains with the best recipe."""
+    words = ["pubner", "train", "stl" if len(settings.corpus) == 1 else "mtl"]
+    words += ["--corpus", ",".join(settings.corpus)]
+    if settings.data is not None:
+        words += ["--data", str(settings.data)]
+    words += ["--encoder", settings.encoder, "--recipe", str(settings.output / BEST_FILE)]
+    words += ["--output", f"{settings.output}-checkpoint"]
+    return shlex.join(words)

@@ -1,0 +1,1 @@
+"""Hyperparameter search: the space, the study, the trials, and what they show."""

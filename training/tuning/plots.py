@@ -1,0 +1,107 @@
+"""Plots of a search as SVG; the same study gives the same bytes."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial, TrialState
+
+from training.tuning.study import was_interrupted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HISTORY_FILE, IMPORTANCE_FILE = "history.svg", "importance.svg"
+_DONE, _CUT, _LOST, _BEST = "#2b6cb0", "#a0aec0", "#c05621", "#1a202c"
+
+
+def plot_history(trials: Sequence[FrozenTrial], path: Path) -> None:
+    """Write the devel score of each trial by number, and the best so far.
+
+    A pruned trial stands at its last score, one without any at the bottom.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    cut = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    lost = [t for t in trials if t.state == TrialState.FAIL and not was_interrupted(t)]
+    with _style():
+        figure = _figure(3.6)
+        axes = figure.add_subplot()
+        axes.scatter(*_points(done), s=28, color=_DONE, label="trained to the end", zorder=3)
+        if cut:
+            axes.scatter(
+                *_points(cut), s=28, facecolors="none", edgecolors=_CUT, label="pruned", zorder=2
+            )
+        if lost:
+            floor = axes.get_ylim()[0]
+            axes.scatter(
+                [trial.number for trial in lost], [floor] * len(lost), s=28, marker="x",
+                color=_LOST, label="diverged", zorder=2, clip_on=False,
+            )  # fmt: skip
+            axes.set_ylim(bottom=floor)
+        numbers, scores = _points(done)
+        if numbers:
+            end = max(trial.number for trial in trials)
+            axes.step(
+                [*numbers, end], [*accumulate(scores, max), max(scores)], where="post",
+                color=_BEST, linewidth=1, label="best so far", zorder=1,
+            )  # fmt: skip
+        axes.set_xlabel("trial")
+        axes.set_ylabel("mean strict F1, devel")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=True, axis="y", color="#e2e8f0", linewidth=0.6)
+        axes.legend(frameon=False, loc="best")
+        _save(figure, path)
+
+
+def plot_importance(shares: Mapping[str, float], trials: int, path: Path) -> None:
+    """Write each hyperparameter's share of the variance of scores as a bar, the largest on top.
+
+    :param trials: how many trials the shares come from
+    """
+    names = [name.replace("_", " ") for name in shares][::-1]
+    values = list(shares.values())[::-1]
+    with _style():
+        figure = _figure(1.3 + 0.36 * len(names))
+        axes = figure.add_subplot()
+        bars = axes.barh(names, values, color=_DONE, height=0.6)
+        axes.bar_label(bars, labels=[f"{value:.2f}" for value in values], padding=3)
+        axes.set_xlim(0, 1.08 * max(values))
+        axes.set_xlabel(f"share of the variance of devel F1 (fANOVA, {trials} trials)")
+        _save(figure, path)
+
+
+def _points(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[float]]:
+    scored = [(trial.number, trial.value) for trial in trials if trial.value is not None]
+    return [number for number, _ in scored], [value for _, value in scored]
+
+
+def _figure(height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(6.4, height), layout="constrained")
+
+
+def _style() -> AbstractContextManager[None]:
+    """Return a context in which figures look alike everywhere, and their bytes are the same."""
+    import matplotlib as mpl
+
+    return mpl.rc_context(
+        {
+            "font.size": 9,
+            "svg.hashsalt": "pubner",
+            "svg.fonttype": "none",
+            "font.family": "sans-serif",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="svg", metadata={"Date": None})
+    temporary.replace(path)

@@ -1,0 +1,273 @@
+"""The study of a search: an SQLite file that several processes share, and that outlives them.
+
+Every access holds one lock file, so SQLite never meets two writers. A trial's process holds a lock
+of the trial's own as long as it lives; a trial that is running while nobody holds its lock was
+killed, and its values are queued again. (Optuna's heartbeats would need a thread and a guess at how
+long a silence means death.)
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import DatabaseError
+
+from schemas.errors import OutputError, SettingsError
+from training.tuning.locks import HeldLock, exclusive, try_hold
+
+STUDY_FILE = "study.db"
+PRUNERS = ("median", "hyperband", "none")
+FAILURE = "failure"
+"""The user attribute of a trial that says why it has no score."""
+
+_IDENTITY = "identity"
+_RETRY_OF = "retry_of"
+_NAME = "pubner tune"
+_TRIALS = ".trials"
+_SQLITE_WAIT = 60.0
+"""Seconds to wait for a program that looks into the file without our lock."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenTrial:
+    """A trial that this process runs: Optuna's, its folder for states, its lock."""
+
+    trial: Trial
+    folder: Path
+    lock: HeldLock
+
+
+def make_pruner(name: str, *, startup_trials: int, epochs: int) -> BasePruner:
+    """Return a pruner of trials that report once an epoch, the first time behind epoch 1.
+
+    `median` ends a trial that is below the median of the others at the same epoch, from the second
+    epoch on (in the first the learning rate is still high, and says little); `hyperband` is Li et
+    al. 2018.
+
+    :param startup_trials: trials that `median` lets go to their ends first
+    :param epochs: the most epochs that a trial can have
+    :raises SettingsError: if there is no such pruner.
+    """
+    if name == "median":
+        return MedianPruner(n_startup_trials=startup_trials, n_warmup_steps=2)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=epochs)
+    if name == "none":
+        return NopPruner()
+    raise SettingsError(f"no pruner {name!r}: expected one of {', '.join(PRUNERS)}")
+
+
+class SharedStudy:
+    """One study in `folder`, as one of perhaps several processes has it open."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        identity: Mapping[str, Any],
+        space: dict[str, BaseDistribution],
+        start: Mapping[str, float],
+        seed: int,
+        startup_trials: int,
+        pruner: BasePruner,
+    ) -> None:
+        """Open the study, or make it, with `start` (values within the space) as the first trial.
+
+        :raises OutputError: if the file cannot be used, or holds a study of another identity.
+        """
+        self.folder = folder
+        self._space = space
+        self._seed = seed
+        self._startup_trials = startup_trials
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            (folder / _TRIALS).mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                self._study = _open(folder / STUDY_FILE, pruner)
+                self._check(json.loads(json.dumps(identity)))
+                if not self._study.get_trials(deepcopy=False):
+                    self._study.enqueue_trial(dict(start))
+        except OSError as error:
+            raise OutputError(
+                f"the output folder {folder} cannot be written: {error.strerror}; "
+                "name another --output"
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the one process that reads or writes the study."""
+        with exclusive(self.folder / f".{STUDY_FILE}.lock"):
+            yield
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials by number, but those that wait to be run."""
+        with self.locked():
+            found = self._study.get_trials()
+        return [trial for trial in found if trial.state != TrialState.WAITING]
+
+    def take(self, limit: int) -> OpenTrial | None:
+        """Begin the next trial, or return None where `limit` have been run or are running.
+
+        A trial that was killed is queued first, and does not count. Each draw has a generator of
+        its own, seeded by the trial's place, so a search that was stopped draws on as it would
+        have, and processes side by side do not draw the same.
+        """
+        with self.locked():
+            self._requeue_killed()
+            trials = self._study.get_trials(deepcopy=False)
+            if sum(_counts(trial) for trial in trials) >= limit:
+                return None
+            place = sum(
+                trial.state != TrialState.WAITING and _RETRY_OF not in trial.user_attrs
+                for trial in trials
+            )
+            self._study.sampler = TPESampler(
+                seed=int(np.random.SeedSequence([self._seed, place]).generate_state(1)[0]),
+                n_startup_trials=self._startup_trials,
+                multivariate=True,
+                constant_liar=True,
+            )
+            trial = self._study.ask(self._space)
+            lock = try_hold(self._lock_file(trial.number))
+            if lock is None:
+                raise OutputError(f"the lock of trial {trial.number} in {self.folder} is held")
+            return OpenTrial(trial, self._state_folder(trial.number), lock)
+
+    def report(
+        self, opened: OpenTrial, epoch: int, score: float, notes: Mapping[str, Any], *, last: bool
+    ) -> bool:
+        """Note the score behind `epoch` (from 1); return whether the trial is to go on.
+
+        :param notes: user attributes of the trial, JSON values
+        :param last: whether the trial ends here anyway; it is never pruned then
+        """
+        with self.locked():
+            opened.trial.report(score, epoch)
+            for name, value in notes.items():
+                opened.trial.set_user_attr(name, value)
+            return last or not opened.trial.should_prune()
+
+    def complete(self, opened: OpenTrial, score: float, notes: Mapping[str, Any]) -> None:
+        """End a trial with its score; `notes` are user attributes, JSON values."""
+        with self.locked():
+            for name, value in notes.items():
+                opened.trial.set_user_attr(name, value)
+            self._study.tell(opened.trial, score)
+        self._clear(opened)
+
+    def prune(self, opened: OpenTrial) -> None:
+        """End a trial that `report` said is not to go on."""
+        with self.locked():
+            self._study.tell(opened.trial, state=TrialState.PRUNED)
+        self._clear(opened)
+
+    def fail(self, opened: OpenTrial, reason: str) -> None:
+        """End a trial whose values cannot be trained with; it counts, and is not run again."""
+        with self.locked():
+            opened.trial.set_user_attr(FAILURE, reason)
+            self._study.tell(opened.trial, state=TrialState.FAIL)
+        self._clear(opened)
+
+    def interrupt(self, opened: OpenTrial) -> None:
+        """End a trial before its time, and queue its values again; it does not count."""
+        with self.locked():
+            self._requeue(opened.trial.number)
+        self._clear(opened)
+
+    def importance(self, seed: int) -> dict[str, float]:
+        """Return each hyperparameter's share of the scores' variance, the largest first.
+
+        By fANOVA (Hutter et al. 2014) over the trials that went to their ends.
+
+        :raises ValueError: if these are too few, or all have the same score.
+        """
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+        with self.locked():
+            try:
+                shares = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+            except RuntimeError as error:
+                raise ValueError(str(error)) from error
+        return {name: float(share) for name, share in shares.items()}
+
+    def _check(self, identity: dict[str, Any]) -> None:
+        known = self._study.user_attrs.get(_IDENTITY)
+        if known is None and not self._study.get_trials(deepcopy=False):
+            self._study.set_user_attr(_IDENTITY, identity)
+            return
+        if known != identity:
+            known = known if isinstance(known, dict) else {}
+            differing = sorted(
+                key for key in known.keys() | identity if known.get(key) != identity.get(key)
+            )
+            raise OutputError(
+                f"{self.folder / STUDY_FILE} holds a search with other settings (differing: "
+                f"{', '.join(differing)}); give the settings it was begun with, or another --output"
+            )
+
+    def _requeue_killed(self) -> None:
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            lock = try_hold(self._lock_file(trial.number))
+            if lock is not None:
+                self._requeue(trial.number)
+                shutil.rmtree(self._state_folder(trial.number), ignore_errors=True)
+                lock.release()
+
+    def _requeue(self, number: int) -> None:
+        """Queue a trial's values, then mark it failed: a kill between the two loses nothing."""
+        trials = self._study.get_trials(deepcopy=False)
+        trial = trials[number]
+        # Values that were queued, but not yet drawn, stand in an attribute of Optuna's own.
+        values = trial.system_attrs.get("fixed_params", {}) | trial.params
+        queued = any(other.user_attrs.get(_RETRY_OF) == number for other in trials)
+        if values and not queued and FAILURE not in trial.user_attrs:
+            self._study.enqueue_trial(values, user_attrs={_RETRY_OF: number})
+        self._study.tell(number, state=TrialState.FAIL)
+
+    def _clear(self, opened: OpenTrial) -> None:
+        shutil.rmtree(opened.folder, ignore_errors=True)
+        opened.lock.release()
+
+    def _lock_file(self, number: int) -> Path:
+        return self.folder / _TRIALS / f"{number}.lock"
+
+    def _state_folder(self, number: int) -> Path:
+        return self.folder / _TRIALS / f"{number}"
+
+
+def was_interrupted(trial: FrozenTrial) -> bool:
+    """Return whether a trial failed because its process ended, not because of its values."""
+    return trial.state == TrialState.FAIL and FAILURE not in trial.user_attrs
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return trial.state != TrialState.WAITING and not was_interrupted(trial)
+
+
+def _open(path: Path, pruner: BasePruner) -> optuna.Study:
+    try:
+        storage = RDBStorage(
+            f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": _SQLITE_WAIT}}
+        )
+        return optuna.create_study(
+            storage=storage,
+            study_name=_NAME,
+            direction="maximize",
+            pruner=pruner,
+            load_if_exists=True,
+        )
+    except (DatabaseError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OutputError(
+            f"{path} cannot be used as a study ({reason}); name another --output"
+        ) from error

@@ -46,9 +46,15 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 soak: setup ## kill workers, Flink and Kafka at random under load, then compare every row
 	$(BIN)/python -m tests.soak
 
-train: setup ## train the shipped checkpoint again into out/checkpoint (resumable)
-	test -f out/stage1/manifest.json || PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner train mtl --recipe shipped --output out/stage1
-	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner train mtl --recipe shipped-finish --encoder out/stage1 --output out/checkpoint
+train: setup ## train the shipped checkpoint again into out/checkpoint (resumable; see training/README.md)
+	PUBNER_DATA="$(PUBNER_DATA)" PATH="$(CURDIR)/$(BIN):$$PATH" training/make-checkpoint $(if $(SHORT),short,shipped) out
+
+.PHONY: experiments experiments-page
+experiments: setup ## run the table of training experiments, then rewrite docs/experiments (resumable)
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner experiments --output out/experiments --gather docs/experiments.json --page docs $(EXPERIMENTS)
+
+experiments-page: setup ## rewrite docs/experiments.md and its plots from docs/experiments.json
+	$(BIN)/pubner experiments --page docs
 
 lock: $(STAMP) ## write the hashed lock files again
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header uv.in -o uv.txt

@@ -115,6 +115,12 @@ COMMANDS = (
         "evaluate CHECKPOINT --corpus NAME,...",
         "score a checkpoint's heads on a corpus split",
     ),
+    Command(
+        ("experiments",),
+        "training.experiments.command:run",
+        "experiments --output DIR [--gather FILE.json] [--page DIR]",
+        "run the experiment table, and write it as data and as a page",
+    ),
 )
 
 

@@ -44,3 +44,7 @@ class OutputError(PubnerError):
 
 class TrainingError(PubnerError):
     """A training run that cannot start or go on: a recipe, a saved state, an encoder."""
+
+
+class DivergenceError(TrainingError):
+    """A training run whose loss is no number any more."""

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Speed is measured in `make bench`, never asserted by a test.
+settings.register_profile("pubner", deadline=None)
+settings.load_profile("pubner")
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from schemas.errors import SettingsError, TrainingError
+from schemas.errors import SettingsError
 from training.corpora.corpus import corpora_root
-from worker.checkpoint import DICTIONARY, MANIFEST, resolve_checkpoint
+from training.outputs import prepare_output
+from worker.checkpoint import DICTIONARY, MANIFEST
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.normalisation import Rules
 
@@ -51,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
     names = settings.corpus or _ALL
     if len(set(names)) != len(names):
         raise SettingsError(f"--corpus names a corpus twice: {', '.join(names)}")
-    _prepare(settings)
+    prepare_output(settings.output, restart=settings.restart, own=(MANIFEST, DICTIONARY))
     console = human_console(settings.json_file)
     from training.dictionary_export import train_dictionary
     from training.run import load_training_corpora
@@ -86,23 +87,3 @@ def run(argv: Sequence[str]) -> int:
             settings.json_file,
         )
     return 0
-
-
-def _prepare(settings: DictionarySettings) -> None:
-    output = settings.output
-    if output.exists() and not output.is_dir():
-        raise TrainingError(f"--output {output} is a file; name a folder")
-    if settings.restart and output.is_dir():
-        (output / MANIFEST).unlink(missing_ok=True)
-        (output / DICTIONARY).unlink(missing_ok=True)
-    if (output / MANIFEST).is_file():
-        resolve_checkpoint(str(output))
-        raise TrainingError(
-            f"{output} already holds a finished checkpoint; name another --output, or --restart"
-        )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(
-            f"the output folder {output} cannot be made: {error.strerror}; name another --output"
-        ) from error

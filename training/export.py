@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PretrainedConfig
 
-from schemas.manifest import CheckpointManifest, CorpusEntry
+from schemas.manifest import CheckpointManifest, CorpusEntry, HeadCalibration
 from schemas.tasks import Task
 from training.corpora.corpus import mention_count
 from training.corpora.tsv import Sentence
@@ -71,8 +71,12 @@ def export_checkpoint(
     encoder_source: str,
     corpora: Sequence[CorpusEntry],
     metrics: Mapping[str, Mapping[str, float]],
+    calibration: Mapping[str, HeadCalibration] | None = None,
 ) -> CheckpointManifest:
-    """Write a checkpoint into `folder`; it is one once this returns, and not before."""
+    """Write a checkpoint into `folder`; it is one once this returns, and not before.
+
+    :param calibration: how the scores of the heads become probabilities, by head
+    """
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(weights), folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # the library writes it for its owner alone
@@ -89,4 +93,5 @@ def export_checkpoint(
         corpora=corpora,
         metrics=metrics,
         versions={name: version(name) for name in ("torch", "transformers", "tokenizers")},
+        calibration=calibration,
     )

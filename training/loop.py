@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import TrainingError
+from schemas.errors import DivergenceError, TrainingError
 from training.batches import Inputs, collate
 from training.examples import Window
-from training.losses import Targets, agreement_loss, head_loss
+from training.losses import Targets, head_loss
 from training.optimisation import make_optimiser, rate_factor, set_rates
+from training.packed import PackedBert, can_pack
 from training.recipe import Recipe
-from training.regularisation import AveragedWeights, attacked, set_dropout
+from training.regularisation import AveragedWeights, attacked
 from training.sampling import Material, draw_epoch
 from training.state import SavedState, load_state, optimiser_tensors, restore_optimiser, save_state
 from worker.decoding import HeadLayout
@@ -86,6 +87,8 @@ class Trainer:
             extra = (self._log_variances,)
             self._parameters["log_variances"] = self._log_variances
         self._optimiser = make_optimiser(model, recipe, extra)
+        packs = can_pack(model, settings.device, bf16=settings.bf16)
+        self._packed = PackedBert(model) if packs else None
         self._average = AveragedWeights(model, recipe.ema) if recipe.ema else None
         self._epoch = 0
         self._batch = 0
@@ -189,7 +192,7 @@ class Trainer:
         with averaged weights where the recipe averages. The state is saved after it, every
         `save_seconds`, and when stopped.
 
-        :raises TrainingError: if the loss is no longer a number.
+        :raises DivergenceError: if the loss is no longer a number.
         """
         if self._step == 0:
             torch.manual_seed(self._recipe.seed)
@@ -236,9 +239,6 @@ class Trainer:
     def _train_step(self, batch: Sequence[Window], done: int, total: int) -> Tensor:
         recipe = self._recipe
         set_rates(self._optimiser, rate_factor(done, total, recipe.warmup))
-        if recipe.dropout_end is not None:
-            way = done / max(1, total - 1)
-            set_dropout(self.model, recipe.dropout + way * (recipe.dropout_end - recipe.dropout))
         inputs = collate(batch, self._tokeniser, self._settings.device)
         loss = self._loss(inputs)
         loss.backward()
@@ -253,27 +253,23 @@ class Trainer:
         return loss.detach()
 
     def _loss(self, inputs: Inputs) -> Tensor:
-        recipe = self._recipe
-        read = inputs.twice() if recipe.rdrop else inputs
         with torch.autocast(
             self._settings.device.type, torch.bfloat16, enabled=self._settings.bf16
         ):
-            states = self.model.hidden(
-                read.ids, read.mask, read.case if recipe.letter_case else None
-            )
-            chosen = states.reshape(-1, states.shape[-1]).index_select(0, read.places)
+            chosen = self._states(inputs)
             logits = self.model.heads(self.model.dropout(chosen))
-        logits = logits.float()
-        targets = Targets.of(inputs)
-        if not recipe.rdrop:
-            return head_loss(self._layout, logits, targets, recipe, self._log_variances)
-        first, second = logits.chunk(2)
-        losses = [
-            head_loss(self._layout, part, targets, recipe, self._log_variances)
-            for part in (first, second)
-        ]
-        agreement = agreement_loss(self._layout, first, second, targets)
-        return (losses[0] + losses[1]) / 2 + recipe.rdrop * agreement
+        return head_loss(
+            self._layout, logits.float(), Targets.of(inputs), self._recipe, self._log_variances
+        )
+
+    def _states(self, read: Inputs) -> Tensor:
+        """Return the last hidden states of the pieces that are read, (read pieces, hidden)."""
+        cased = self._recipe.letter_case
+        if self._packed is not None:
+            return self._packed.states(read.rows, letter_case=cased, chosen=read.places)
+        ids, mask, case, places = read.rows.padded(self._tokeniser.pad_id)
+        states = self.model.hidden(ids, mask, case if cased else None)
+        return states.reshape(-1, states.shape[-1]).index_select(0, places[read.places])
 
     def _word_table(self) -> nn.Parameter:
         encoder: Any = self.model.encoder
@@ -293,14 +289,14 @@ class _Meter:
     def take(self, loss: Tensor, step: int) -> None:
         """Take a step's loss.
 
-        :raises TrainingError: if a loss is no number.
+        :raises DivergenceError: if a loss is no number.
         """
         self._unread.append(loss)
         if len(self._unread) < self._every:
             return
         for value in torch.stack(self._unread).tolist():
             if not math.isfinite(value):
-                raise TrainingError(
+                raise DivergenceError(
                     f"the loss is {value} at step {step}: the run diverged; lower the learning "
                     "rate (--learning-rate)"
                 )

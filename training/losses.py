@@ -1,4 +1,4 @@
-"""What a step minimises: gold tags, teachers' soft tags, and the agreement of two passes."""
+"""What a step minimises: the cross entropy with gold tags and with teachers' soft tags."""
 
 from dataclasses import dataclass
 
@@ -61,8 +61,6 @@ def _own_loss(scores: Tensor, targets: Targets, part: slice, own: Tensor, recipe
     """Return the loss of each piece by its own corpus's gold, 0 elsewhere; shape (pieces,)."""
     right = scores.gather(1, targets.tags.clamp(0, scores.shape[1] - 1).unsqueeze(1)).squeeze(1)
     losses = -right
-    if recipe.label_smoothing:
-        losses = torch.lerp(losses, -scores.mean(dim=1), recipe.label_smoothing)
     if targets.soft is not None and recipe.distil_weight:
         soft = targets.soft[:, part].float()
         there = ~soft[:, 0].isnan()
@@ -76,19 +74,3 @@ def _pseudo_loss(scores: Tensor, soft: Tensor, open_pieces: Tensor, threshold: f
     soft = soft.float()
     sure = open_pieces & (soft.amax(dim=1) >= threshold)  # NaN is never sure
     return -(soft.nan_to_num() * scores).sum(dim=1) * sure
-
-
-def agreement_loss(layout: HeadLayout, first: Tensor, second: Tensor, targets: Targets) -> Tensor:
-    """Return the symmetric divergence of two passes' tags a piece, own heads (R-Drop).
-
-    Liang et al. 2021, "R-Drop: Regularized Dropout for Neural Networks".
-
-    :param first: logits of a pass, (pieces, tags of all heads); `second` those of another dropout
-    :param targets: of one pass, (pieces,)
-    """
-    total = first.new_zeros(())
-    for head, part in enumerate(layout.slices):
-        one, other = log_softmax(first[:, part], dim=1), log_softmax(second[:, part], dim=1)
-        divergence = ((one.exp() - other.exp()) * (one - other)).sum(dim=1) / 2
-        total = total + (divergence * (targets.heads == head)).sum()
-    return total / max(1, len(targets.tags))

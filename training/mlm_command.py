@@ -1,7 +1,6 @@
 """`pubner train mlm`: in-domain text and an encoder in, an adapted encoder out."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,15 +8,16 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
-from schemas.errors import SettingsError, TrainingError
+from schemas.errors import SettingsError
 from training.corpora.corpus import corpora_root
 from training.encoders import MINILM, PRETRAINING
 from training.mlm.recipe import MlmRecipe
 from training.mlm.run import STATE, MlmResult, MlmRun, run_mlm
+from training.outputs import prepare_output
+from training.precision import trains_in_bf16
 from training.progress import progress_bar, stop_signals
-from worker.checkpoint import MANIFEST
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
-from worker.encoder import choose_device, choose_precision
+from worker.encoder import choose_device
 
 _DEFAULT = MlmRecipe()
 
@@ -87,12 +87,12 @@ def run(argv: Sequence[str]) -> int:
         held_out=settings.held_out,
         seed=settings.seed,
     )
-    _prepare(settings)
+    prepare_output(settings.output, restart=settings.restart, own=(STATE, PRETRAINING))
     console = human_console(settings.json_file)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
-    bf16 = choose_precision("auto", device) == torch.bfloat16
+    bf16 = trains_in_bf16(device)
     precision = "bf16 where safe" if bf16 else "fp32"
     console.print(f"Encoder {settings.encoder}, {device.type}, {precision}; text:")
     with stop_signals() as stopped, progress_bar(console) as show:
@@ -143,21 +143,3 @@ def _summary(result: MlmResult) -> dict[str, object]:
         "steps": result.steps,
         "seconds": result.seconds,
     }
-
-
-def _prepare(settings: MlmSettings) -> None:
-    """Make the output folder ready; what is not of this command in it is left alone."""
-    output = settings.output
-    if output.exists() and not output.is_dir():
-        raise TrainingError(f"--output {output} is a file; name a folder")
-    if (output / MANIFEST).is_file():
-        raise TrainingError(f"{output} holds a checkpoint; name another --output for the encoder")
-    if settings.restart and output.is_dir():
-        shutil.rmtree(output / STATE, ignore_errors=True)
-        (output / PRETRAINING).unlink(missing_ok=True)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(
-            f"the output folder {output} cannot be made: {error.strerror}; name another --output"
-        ) from error

@@ -1,4 +1,4 @@
-"""What keeps a small corpus from being learned by heart: averaged weights, attacks, dropout."""
+"""What keeps a small corpus from being learned by heart: averaged weights, and attacks."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ def _floats(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
 
 @contextmanager
 def attacked(table: nn.Parameter, length: float) -> Iterator[None]:
-    """Move an embedding table against its gradient, `length` far, within the block (FGM).
+    """Move an embedding table along its gradient, `length` far, within the block (FGM).
 
     Miyato et al. 2017, "Adversarial Training Methods for Semi-Supervised Text Classification", in
     the form common for taggers: one step for the whole table, in the gradient's direction.
@@ -70,10 +70,3 @@ def attacked(table: nn.Parameter, length: float) -> Iterator[None]:
     finally:
         with torch.no_grad():
             table.copy_(kept)
-
-
-def set_dropout(model: nn.Module, rate: float) -> None:
-    """Set the dropout of hidden states everywhere; that within attention stays as it is."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout) and ".attention.self." not in f".{name}.":
-            module.p = rate

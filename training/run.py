@@ -127,7 +127,8 @@ def run_training(
 
     :param on_epoch: is told an epoch's number and devel scores, and returns whether to go on
     :param say: is told in words what the run does
-    :raises TrainingError: if the state is of another run, or the loss is no number any more.
+    :raises TrainingError: if the state is of another run.
+    :raises DivergenceError: if the loss is no number any more.
     """
     recipe = run.recipe
     tasks = tuple(corpus.task for corpus in run.corpora)
@@ -244,6 +245,7 @@ def _identity(run: TrainingRun, start: StartingPoint) -> dict[str, Any]:
     return {
         "recipe": json.loads(json.dumps(run.recipe.values())),
         "encoder": start.source,
+        "bf16": run.bf16,
         **_lesson(run),
     }
 
@@ -257,5 +259,5 @@ def _lesson(run: TrainingRun) -> dict[str, Any]:
     }
 
 
-def _digest(values: Any) -> str:
+def _digest(values: object) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

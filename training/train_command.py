@@ -10,16 +10,26 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from schemas.errors import SettingsError, TrainingError
+from schemas.errors import SettingsError
+from schemas.manifest import HeadCalibration
+from training.calibration import calibrate_on_devel
 from training.corpora.corpus import corpora_root
 from training.encoders import MINILM
 from training.export import export_checkpoint
 from training.mlm.text import read_texts
+from training.outputs import prepare_output
 from training.precision import trains_in_bf16
 from training.progress import progress_bar, stop_signals
 from training.recipe import RECIPES, Recipe, changes_of, find_recipe
-from training.run import TrainingRun, load_training_corpora, run_training
-from worker.checkpoint import MANIFEST, resolve_checkpoint
+from training.run import (
+    LoadedCorpus,
+    TrainedModel,
+    TrainingRun,
+    load_training_corpora,
+    run_training,
+)
+from training.scoring import encoder_of
+from worker.checkpoint import MANIFEST
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.encoder import choose_device
 
@@ -49,6 +59,7 @@ class TrainSettings(Settings):
     max_sentences: int | None = Field(None, description="changes the longest window's sentences")
     max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
     seed: int | None = Field(None, description="changes the recipe's seed")
+    calibrate: bool = Field(True, description="fit the scores to devel, so that they are honest")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(None, description="CPU threads; default: the library's choice")
     save_seconds: float = Field(300.0, ge=0, description="seconds between two saved states")
@@ -94,7 +105,7 @@ def train(settings: TrainSettings) -> int:
     :raises TrainingError: if the output folder holds something else, or the run cannot go on.
     """
     recipe = _recipe(settings)
-    _prepare(settings)
+    prepare_output(settings.output, restart=settings.restart, own=(MANIFEST, STATE))
     console = human_console(settings.json_file)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -129,6 +140,10 @@ def train(settings: TrainSettings) -> int:
         console.print("Stopped; the same command goes on from here.")
         return 128 + stopped[0]
     scores = trained.scores[trained.epoch]
+    calibration = {}
+    if settings.calibrate:
+        console.print("Calibrating the scores on devel.")
+        calibration = _calibrate(trained, recipe, corpora, device)
     manifest = export_checkpoint(
         settings.output,
         weights=trained.weights,
@@ -139,6 +154,7 @@ def train(settings: TrainSettings) -> int:
         encoder_source=trained.encoder_source,
         corpora=[corpus.entry for corpus in corpora],
         metrics={f"devel/{name}": {"strict_f1": round(value, 4)} for name, value in scores.items()},
+        calibration=calibration,
     )
     shutil.rmtree(run.state)
     print_table(
@@ -166,6 +182,21 @@ def train(settings: TrainSettings) -> int:
     return 0
 
 
+def _calibrate(
+    trained: TrainedModel, recipe: Recipe, corpora: Sequence[LoadedCorpus], device: torch.device
+) -> dict[str, HeadCalibration]:
+    """Fit the scores of the weights that are exported, before they are."""
+    encoder = encoder_of(
+        trained.model,
+        trained.tokeniser,
+        trained.tasks,
+        letter_case=recipe.letter_case,
+        max_pieces=recipe.max_pieces,
+        device=device,
+    )
+    return calibrate_on_devel(encoder, [corpus.devel for corpus in corpora], device)
+
+
 def _texts(paths: Sequence[str], say: Callable[[str], None]) -> tuple[str, ...]:
     out: list[str] = []
     for path in paths:
@@ -190,23 +221,3 @@ def _recipe(settings: TrainSettings) -> Recipe:
     }
     recipe = find_recipe(settings.recipe, **changes)
     return replace(recipe, **changes_of(settings.set))
-
-
-def _prepare(settings: TrainSettings) -> None:
-    output = settings.output
-    if output.exists() and not output.is_dir():
-        raise TrainingError(f"--output {output} is a file; name a folder")
-    if settings.restart and output.is_dir():
-        shutil.rmtree(output / STATE, ignore_errors=True)
-        (output / MANIFEST).unlink(missing_ok=True)
-    if (output / MANIFEST).is_file():
-        resolve_checkpoint(str(output))
-        raise TrainingError(
-            f"{output} already holds a finished checkpoint; name another --output, or --restart"
-        )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(
-            f"the output folder {output} cannot be made: {error.strerror}; name another --output"
-        ) from error

@@ -13,6 +13,7 @@ from rich.console import Console
 from schemas.errors import SettingsError, TrainingError
 from training.corpora.corpus import corpora_root
 from training.encoders import MINILM
+from training.precision import trains_in_bf16
 from training.progress import progress_bar, stop_signals
 from training.recipe import find_recipe
 from training.run import load_training_corpora
@@ -30,7 +31,7 @@ from training.tuning.search import Search, open_study, run_search
 from training.tuning.space import choose_space
 from training.tuning.study import PRUNERS, STUDY_FILE, SharedStudy
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
-from worker.encoder import choose_device, choose_precision
+from worker.encoder import choose_device
 
 IMPORTANCE_TRIALS = 5
 """The fewest trials trained to their ends from which an importance is told."""
@@ -159,7 +160,7 @@ def _make_search(settings: TuneSettings) -> Search:
         startup_trials=settings.startup_trials,
         pruner=settings.pruner,
         device=device,
-        bf16=choose_precision("auto", device) == torch.bfloat16,
+        bf16=trains_in_bf16(device),
     )
 
 

@@ -31,6 +31,8 @@ def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(whee
         "pipelines/sample/pubner-sample.xml",
         "schemas/citation-message.schema.json",
         "schemas/newest.sql",
+        "training/evaluation/templates/errors.html.j2",
+        "training/evaluation/templates/errors.css",
     ):
         assert needed in names
     tops = {name.split("/")[0] for name in names}

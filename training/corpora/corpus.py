@@ -83,7 +83,8 @@ def open_corpus(root: Path, name: str) -> Corpus:
     """Return the corpus `name` under `root`: one of the catalogue, or a folder of the user's own.
 
     A folder of the user's own is `root/name`, or `name` itself where it is a path, with
-    `train.tsv`, `devel.tsv` or `test.tsv` in it; its tag scheme is told from all its tags.
+    `train.tsv`, `devel.tsv` or `test.tsv` in it; its tag scheme is told from all tags of train and
+    devel. The test split is opened for that only where it is alone.
 
     :raises CorpusError: if there is no such corpus.
     """
@@ -91,10 +92,11 @@ def open_corpus(root: Path, name: str) -> Corpus:
     if entry is not None:
         return Corpus(entry.name, root / entry.folder, entry.scheme, entry.labels, entry)
     for folder in (root / name, Path(name)):
-        files = [folder / f"{split}.tsv" for split in Split]
-        present = [path for path in files if path.is_file()]
+        present = [split for split in Split if (folder / f"{split}.tsv").is_file()]
         if present:
-            return Corpus(folder.name, folder, _common_scheme(present), None)
+            telling = [split for split in present if split != Split.TEST] or present
+            scheme = _common_scheme([folder / f"{split}.tsv" for split in telling])
+            return Corpus(folder.name, folder, scheme, None)
     raise CorpusError(
         f"no corpus {name!r}: expected one of {', '.join(CATALOGUE)}, "
         f"or a folder under {root} with train.tsv, devel.tsv or test.tsv"

@@ -1,12 +1,14 @@
 """The cells of the experiment table: what each trains, from what, and what it is there to show.
 
-A cell is one row of the table; it is run once a seed. All multi-task cells but the last change one
-thing of `mtl-plain`, so that what it gives is read off by itself.
+A cell is one row of the table; it is run once a seed. Most multi-task cells change one thing of
+`mtl-plain` or `mtl-pair-plain`, so that what it gives is read off by itself; the last ones put
+things together.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from training.mlm.recipe import MlmRecipe
 from training.recipe import Recipe
 
 CORPORA = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
@@ -24,8 +26,11 @@ PLAIN = Recipe(
 )
 """What every cell changes one thing of."""
 
-MLM = "mlm"
-"""The encoder that `pubner train mlm` makes, among the cells' encoders."""
+ENCODERS: dict[str, MlmRecipe] = {
+    "mlm": MlmRecipe(epochs=10, learning_rate=5e-4, batch_pieces=16384),
+    "mlm-short": MlmRecipe(epochs=2, learning_rate=3e-4, batch_pieces=4096),
+}
+"""The encoders that masked language modelling makes of MiniLM, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,10 @@ class Cell:
 
     `changes` are what differs from `PLAIN`. `teachers` names cells whose runs, of all seeds that
     are there, teach together; `texts` says whether they read the abstracts too. `encoder` is
-    `minilm`, or `MLM`. `shows` says in words what the row is there for.
+    `minilm`, or one of `ENCODERS`. `contexts` says whether windows and whole documents are scored
+    too. `against` names the cell that this one changes one thing of, where there is one. A
+    `dictionary` is the rule-based baseline: no encoder, no recipe, and no seed matters. `shows`
+    says in words what the row is there for.
     """
 
     name: str
@@ -44,6 +52,9 @@ class Cell:
     teachers: tuple[str, ...] = ()
     texts: bool = False
     encoder: str = "minilm"
+    contexts: bool = False
+    against: str = ""
+    dictionary: bool = False
 
     def recipe(self, seed: int) -> Recipe:
         """Return the cell's recipe with `seed`."""
@@ -61,65 +72,141 @@ def _single(corpus: str) -> Cell:
     )
 
 
-BEST: dict[str, Any] = {
-    "sampling_exponent": 0.5,
-    "ema": 0.998,
-    "fgm": 0.5,
-    "mention_replacement": 0.3,
-    "epochs": 8,
-}
-"""The techniques that the last cells put together, chosen on devel."""
+def _pair(name: str, shows: str, **changes: float) -> Cell:
+    """Return a cell on the two small corpora, where what regularises shows most, at less cost."""
+    against = "" if name == PAIR_PLAIN else PAIR_PLAIN
+    return Cell(name, shows, SMALL, {"epochs": 10} | changes, against=against)
 
+
+MTL_PLAIN = "mtl-plain"
+PAIR_PLAIN = "mtl-pair-plain"
 SINGLES = tuple(f"stl-{corpus}" for corpus in CORPORA)
 
+_BEST: dict[str, Any] = {"sampling_exponent": 0.5, "ema": 0.998, "epochs": 8}
+_TAUGHT: dict[str, Any] = {"distil_weight": 0.5, "pseudo_weight": 1.0}
+_SHORT: dict[str, Any] = {
+    "sampling_exponent": 0.5,
+    "ema": 0.998,
+    "batch_pieces": 2048,
+    "learning_rate": 3e-4,
+}
+
 CELLS: tuple[Cell, ...] = (
+    Cell(
+        "baseline-dictionary",
+        "mentions of the training split, looked up; no neural network",
+        contexts=True,
+        dictionary=True,
+    ),
     *(_single(corpus) for corpus in CORPORA),
-    Cell("mtl-plain", "all corpora, in proportion to their size"),
-    Cell("mtl-sentences", "trained on single sentences, no windows", changes={"max_sentences": 1}),
-    Cell("mtl-uniform", "corpora drawn equally often", changes={"sampling_exponent": 0.0}),
-    Cell("mtl-temperature", "drawn by the square root", changes={"sampling_exponent": 0.5}),
+    Cell(MTL_PLAIN, "all corpora, in proportion to their size", contexts=True),
+    Cell(
+        "mtl-sentences",
+        "trained on single sentences, no windows",
+        changes={"max_sentences": 1},
+        contexts=True,
+        against=MTL_PLAIN,
+    ),
+    Cell(
+        "mtl-uniform",
+        "corpora drawn equally often",
+        changes={"sampling_exponent": 0.0},
+        against=MTL_PLAIN,
+    ),
+    Cell(
+        "mtl-temperature",
+        "drawn by the square root of their size",
+        changes={"sampling_exponent": 0.5},
+        against=MTL_PLAIN,
+    ),
     Cell(
         "mtl-annealed",
         "from the square root to proportional",
         changes={"sampling_exponent": 0.5, "sampling_exponent_end": 1.0},
+        against=MTL_PLAIN,
     ),
     Cell(
         "mtl-uncertainty",
         "heads weighted by learned uncertainty",
         changes={"uncertainty_weighting": True},
+        against=MTL_PLAIN,
     ),
-    Cell("mtl-mlm", "encoder adapted by masked language modelling", encoder=MLM),
+    Cell(
+        "mtl-mlm",
+        "encoder adapted by ten epochs of masked language modelling",
+        encoder="mlm",
+        against=MTL_PLAIN,
+    ),
     Cell(
         "mtl-pseudo",
         "pseudo-labels of sure teachers on other corpora and abstracts",
         changes={"pseudo_weight": 0.5, "pseudo_threshold": 0.9, "text_share": 0.3},
-        teachers=("mtl-plain",),
+        teachers=(MTL_PLAIN,),
         texts=True,
+        against=MTL_PLAIN,
     ),
     Cell(
         "mtl-distil",
         "soft tags of an STL and MTL ensemble on all text",
-        changes={"distil_weight": 0.5, "pseudo_weight": 1.0, "text_share": 0.3},
-        teachers=(*SINGLES, "mtl-plain"),
+        changes=_TAUGHT | {"text_share": 0.3},
+        teachers=(*SINGLES, MTL_PLAIN),
         texts=True,
+        against=MTL_PLAIN,
     ),
-    Cell("augment-mentions", "mentions replaced", changes={"mention_replacement": 0.3}),
-    Cell("augment-tokens", "pre-tokens replaced label-wise", changes={"token_replacement": 0.3}),
-    Cell("augment-shuffle", "shuffled within segments", changes={"segment_shuffle": 0.3}),
-    Cell("mtl-dropout", "dropout from 0.2 to 0", changes={"dropout": 0.2, "dropout_end": 0.0}),
-    Cell("mtl-rdrop", "R-Drop, weight 0.5", changes={"rdrop": 0.5}),
-    Cell("mtl-layer-decay", "learning rate times 0.85 a layer", changes={"layer_decay": 0.85}),
-    Cell("mtl-ema", "averaged weights, 0.998 a step", changes={"ema": 0.998}),
-    Cell("mtl-fgm", "attacks on the embeddings, length 0.5", changes={"fgm": 0.5}),
-    Cell("mtl-smoothing", "label smoothing 0.1", changes={"label_smoothing": 0.1}),
-    Cell("mtl-best", "the best of the above together", changes=BEST, encoder=MLM),
+    _pair(PAIR_PLAIN, "NCBI and BC5CDR alone, nothing changed"),
+    _pair("augment-mentions", "mentions replaced", mention_replacement=0.3),
+    _pair("augment-tokens", "pre-tokens replaced label-wise", token_replacement=0.3),
+    _pair("augment-shuffle", "shuffled within segments", segment_shuffle=0.3),
+    _pair("mtl-pair-layer-decay", "learning rate times 0.85 a layer", layer_decay=0.85),
+    _pair("mtl-pair-ema", "averaged weights, 0.998 a step", ema=0.998),
+    _pair("mtl-pair-fgm", "attacks on the embeddings, length 0.5", fgm=0.5),
+    Cell(
+        "mtl-best",
+        "adapted encoder, square root, averaged weights",
+        changes=_BEST,
+        encoder="mlm",
+        contexts=True,
+    ),
     Cell(
         "mtl-final",
-        "the best together, taught by an ensemble of mtl-best and STL",
-        changes=BEST | {"distil_weight": 0.5, "pseudo_weight": 1.0, "text_share": 0.5},
+        "the same, taught by an ensemble of mtl-best on all text",
+        changes=_BEST | _TAUGHT | {"epochs": 10, "text_share": 0.5},
         teachers=("mtl-best",),
         texts=True,
-        encoder=MLM,
+        encoder="mlm",
+        contexts=True,
+    ),
+    Cell(
+        "mtl-final-augment",
+        "mtl-final with mentions replaced",
+        changes=_BEST | _TAUGHT | {"epochs": 10, "text_share": 0.5, "mention_replacement": 0.3},
+        teachers=("mtl-best",),
+        texts=True,
+        encoder="mlm",
+        contexts=True,
+        against="mtl-final",
+    ),
+    Cell(
+        "mtl-short-direct",
+        "two epochs of adaptation, ten of training, no teachers",
+        changes=_SHORT | {"epochs": 10},
+        encoder="mlm-short",
+        contexts=True,
+    ),
+    Cell(
+        "mtl-short-teacher",
+        "two epochs of adaptation, three of training",
+        changes=_SHORT | {"epochs": 3},
+        encoder="mlm-short",
+    ),
+    Cell(
+        "mtl-short",
+        "two epochs of adaptation, taught by mtl-short-teacher",
+        changes=_SHORT | _TAUGHT | {"epochs": 4, "text_share": 0.2},
+        teachers=("mtl-short-teacher",),
+        texts=True,
+        encoder="mlm-short",
+        contexts=True,
     ),
 )
 

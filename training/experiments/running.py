@@ -6,6 +6,7 @@ in a file of their own.
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from training.corpora.catalogue import Split
 from training.corpora.corpus import open_corpus
 from training.corpora.spans import spans_of
 from training.corpora.tsv import Sentence
+from training.dictionary_export import train_dictionary
 from training.evaluation.bootstrap import sentence_counts
 from training.evaluation.documents import evaluate_documents, read_gold_file
 from training.evaluation.predict import Annotator, Context, predict
@@ -27,7 +29,9 @@ from training.experiments.cells import Cell
 from training.export import export_checkpoint
 from training.precision import trains_in_bf16
 from training.run import LoadedCorpus, TrainedModel, TrainingRun, run_training
+from worker.dictionary import load_dictionary
 from worker.encoder import choose_device, load_encoder
+from worker.normalisation import Rules
 from worker.tagger import BatchLimits, CheckpointTagger, Tagger
 
 DOCUMENTS = {"ncbi-disease": "NCBIdisease_devel.PubTator", "bc5cdr": "BC5CDR_devel.PubTator"}
@@ -63,8 +67,10 @@ def run_cell(
 ) -> None:
     """Train and score a cell; what is there already is not done again."""
     folder = ground.folder(cell.name, seed)
-    result = folder / "result.json"
-    if result.is_file():
+    if (folder / "result.json").is_file():
+        return
+    if cell.dictionary:
+        _run_dictionary(ground, cell, seed, say)
         return
     recipe = cell.recipe(seed)
     device = choose_device(ground.device)
@@ -95,28 +101,53 @@ def run_cell(
             )
         ]
     )
-    values = {
-        "name": cell.name,
-        "seed": seed,
-        "corpora": list(cell.corpora),
+    facts = {
         "recipe": recipe.values(),
         "encoder": cell.encoder,
         "teachers": [f"{path.parent.parent.name}/{path.parent.name}" for path in teachers],
         "texts": len(run.texts),
         "seconds": round(trained.seconds, 1),
         "device": _device_name(device),
-        "devel": _scores(ground, tagger, cell.corpora, Split.DEVEL, folder),
+    }
+    _write_result(ground, cell, seed, tagger, facts)
+    shutil.rmtree(folder / "state", ignore_errors=True)
+
+
+def _run_dictionary(ground: Ground, cell: Cell, seed: int, say: Callable[[str], None]) -> None:
+    begun = time.monotonic()
+    corpora = [ground.corpora[name] for name in cell.corpora]
+    folder = ground.checkpoint(cell.name, seed)
+    manifest, _ = train_dictionary(folder, corpora, Rules(), say)
+    facts = {
+        "recipe": dict(manifest.recipe),
+        "encoder": "none",
+        "teachers": [],
+        "texts": 0,
+        "seconds": round(time.monotonic() - begun, 1),
+        "device": "cpu",
+    }
+    _write_result(ground, cell, seed, Tagger([load_dictionary(folder)]), facts)
+
+
+def _write_result(
+    ground: Ground, cell: Cell, seed: int, tagger: Tagger, facts: Mapping[str, Any]
+) -> None:
+    """Score a finished model and write its files, the one that says that the run is done last."""
+    folder = ground.folder(cell.name, seed)
+    values = {
+        "name": cell.name,
+        "seed": seed,
+        "corpora": list(cell.corpora),
+        **facts,
+        "devel": _scores(ground, tagger, cell, Split.DEVEL, folder),
     }
     documents = ground.data / "pubtator"
-    if documents.is_dir():
+    if cell.contexts and documents.is_dir():
         values["documents"] = _document_scores(documents, tagger, cell.corpora)
-    (folder / "test.json").write_text(
-        json.dumps(_scores(ground, tagger, cell.corpora, Split.TEST, folder))
-    )
-    shutil.rmtree(folder / "state", ignore_errors=True)
+    (folder / "test.json").write_text(json.dumps(_scores(ground, tagger, cell, Split.TEST, folder)))
     temporary = folder / ".result.json"
     temporary.write_text(json.dumps(values))
-    temporary.replace(result)
+    temporary.replace(folder / "result.json")
 
 
 def teacher_paths(ground: Ground, cell: Cell) -> list[Path]:
@@ -146,12 +177,12 @@ def _export(ground: Ground, cell: Cell, seed: int, trained: TrainedModel) -> Non
 
 
 def _scores(
-    ground: Ground, tagger: Annotator, names: Sequence[str], split: Split, folder: Path
+    ground: Ground, tagger: Annotator, cell: Cell, split: Split, folder: Path
 ) -> dict[str, Any]:
-    """Score each head by sentence and by window; keep each sentence's counts in a file."""
+    """Score each head by sentence, and by window too; keep each sentence's counts in a file."""
     out: dict[str, Any] = {}
     counts: dict[str, Any] = {}
-    for name in names:
+    for name in cell.corpora:
         corpus = ground.corpora[name]
         sentences = (
             corpus.devel.sentences
@@ -161,7 +192,7 @@ def _scores(
         if not sentences:
             continue
         gold = [spans_of(sentence) for sentence in sentences]
-        for context in Context:
+        for context in Context if cell.contexts else (Context.SENTENCE,):
             found = predict(tagger, name, sentences, context)
             table = sentence_counts(gold, found)
             counts[f"{name}/{context}"] = table.astype(np.uint8)

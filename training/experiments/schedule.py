@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
-from training.experiments.cells import MLM, Cell, find_cell
+from training.experiments.cells import ENCODERS, Cell, find_cell
 from training.experiments.running import Ground, run_cell
-from training.mlm.recipe import MlmRecipe
 from training.mlm.run import MlmRun, run_mlm
 from training.precision import trains_in_bf16
 from worker.encoder import choose_device
@@ -24,7 +23,7 @@ from worker.encoder import choose_device
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell with a seed; the cell `mlm` makes the encoder of that name."""
+    """A cell with a seed; a cell of `ENCODERS` makes the encoder of that name."""
 
     cell: str
     seed: int
@@ -32,21 +31,17 @@ class Job:
 
 def is_done(ground: Ground, job: Job) -> bool:
     """Whether a job's result is in place."""
-    if job.cell == MLM:
-        return (ground.output / MLM / "pretraining.json").is_file()
+    if job.cell in ENCODERS:
+        return (ground.output / job.cell / "pretraining.json").is_file()
     return (ground.folder(job.cell, job.seed) / "result.json").is_file()
 
 
 def needs(job: Job, jobs: Sequence[Job]) -> set[Job]:
     """Return those of `jobs` that must be done before `job`."""
-    if job.cell == MLM:
+    if job.cell in ENCODERS:
         return set()
     cell = find_cell(job.cell)
-    return {
-        other
-        for other in jobs
-        if other.cell in cell.teachers or (other.cell == MLM and cell.encoder == MLM)
-    }
+    return {other for other in jobs if other.cell in (*cell.teachers, cell.encoder)}
 
 
 def run_jobs(
@@ -55,7 +50,6 @@ def run_jobs(
     *,
     workers: int,
     threads: int,
-    mlm: MlmRecipe,
     say: Callable[[str], None],
     last_start: float | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -81,7 +75,7 @@ def run_jobs(
                     failed.append(job)
                 elif len(running) < workers and all(is_done(ground, need) for need in waits_for):
                     open_jobs.remove(job)
-                    running[pool.submit(_run, ground, job, mlm)] = job
+                    running[pool.submit(_run, ground, job)] = job
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -100,23 +94,23 @@ def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _run(ground: Ground, job: Job, mlm: MlmRecipe) -> float:
+def _run(ground: Ground, job: Job) -> float:
     begun = time.monotonic()
-    if job.cell == MLM:
-        _adapt(ground, mlm)
+    if job.cell in ENCODERS:
+        _adapt(ground, job.cell)
     else:
         cell: Cell = find_cell(job.cell)
         run_cell(ground, cell, job.seed)
     return time.monotonic() - begun
 
 
-def _adapt(ground: Ground, recipe: MlmRecipe) -> None:
+def _adapt(ground: Ground, name: str) -> None:
     device = choose_device(ground.device)
     run_mlm(
         MlmRun(
-            recipe,
+            ENCODERS[name],
             ground.encoders["minilm"],
-            ground.output / MLM,
+            ground.output / name,
             device,
             trains_in_bf16(device),
             texts=[ground.data / "abstracts" / "abstracts.jsonl.gz"],

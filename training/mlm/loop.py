@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from schemas.errors import TrainingError
+from schemas.errors import DivergenceError, TrainingError
+from training.batches import Rows
 from training.loop import LoopSettings, Progress
 from training.mlm.masking import MaskedBatch, draw_batches, mask_batch, mask_pieces
 from training.mlm.model import MaskedModel
 from training.mlm.recipe import MlmRecipe
 from training.mlm.text import Pieces, pack_windows
 from training.optimisation import rate_factor, set_rates
+from training.packed import PackedBert, can_pack
 from training.state import SavedState, load_state, optimiser_tensors, restore_optimiser, save_state
 from worker.packing import to_device
 from worker.tokenisation import WordPieceTokeniser
@@ -74,6 +76,10 @@ class MlmTrainer:
         self._identity = json.loads(json.dumps(identity))
         self._parameters = dict(model.named_parameters())
         self._optimiser = _optimiser(model, recipe)
+        # On a GPU batches are large enough for transformers' own network.
+        on_cpu = settings.device.type == "cpu"
+        packs = on_cpu and can_pack(model, settings.device, bf16=settings.bf16)
+        self._packed = PackedBert(model) if packs else None
         self._epoch = self._batch = self._step = 0
         self._seconds = 0.0
         self._measured: list[HeldOut] = []
@@ -165,7 +171,7 @@ class MlmTrainer:
         `on_progress` is called every `REPORT_STEPS` steps on a GPU, at every step elsewhere. The
         state is saved behind each epoch, every `save_seconds`, and when stopped.
 
-        :raises TrainingError: if the loss is no longer a number.
+        :raises DivergenceError: if the loss is no longer a number.
         """
         recipe = self._recipe
         if not self._measured:
@@ -245,6 +251,10 @@ class MlmTrainer:
     def _guess(self, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
         """Return logits (chosen, vocabulary) in fp32, and what truly stands there (chosen,)."""
         device = self._settings.device
+        if self._packed is not None:
+            rows, chosen = packed_rows(batch)
+            states = self._packed.states(rows, letter_case=self._recipe.letter_case, chosen=chosen)
+            return self.model.guess(states), torch.from_numpy(batch.targets)
         ids, case, places, targets = (
             to_device(array, device)
             for array in (batch.ids, batch.case, batch.places, batch.targets)
@@ -267,6 +277,21 @@ class MlmTrainer:
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return loss.detach(), int(batch.mask.sum())
+
+
+def packed_rows(batch: MaskedBatch) -> tuple[Rows, Tensor]:
+    """Return masked windows end to end without padding, and the rows that are chosen."""
+    there = np.flatnonzero(batch.mask)
+    lengths = batch.mask.sum(axis=1)
+    bounds = np.concatenate(([0], np.cumsum(lengths)))
+    rows = Rows(
+        torch.from_numpy(batch.ids.ravel()[there].astype(np.int64)),
+        torch.from_numpy(np.arange(len(there)) - np.repeat(bounds[:-1], lengths)),
+        torch.from_numpy(batch.case.ravel()[there].astype(np.int64)),
+        torch.from_numpy(bounds.astype(np.int32)),
+        tuple(lengths.tolist()),
+    )
+    return rows, torch.from_numpy(np.searchsorted(there, batch.places))
 
 
 class _Watch:
@@ -296,7 +321,7 @@ class _Watch:
         """Look at the losses, which waits for the device; return the seconds that they took."""
         loss = float(torch.stack(self._losses).mean())
         if not math.isfinite(loss):
-            raise TrainingError(
+            raise DivergenceError(
                 f"the loss is {loss} at step {step}: the run diverged; lower the learning rate "
                 "(--learning-rate)"
             )

@@ -56,8 +56,11 @@ class MaskedModel(nn.Module):
         if case is not None:
             inputs["token_type_ids"] = case
         states: Tensor = self.encoder(**inputs).last_hidden_state
-        chosen = states.reshape(-1, states.shape[-1]).index_select(0, at)
-        guess = self.norm(gelu(self.dense(chosen)))
+        return self.guess(states.reshape(-1, states.shape[-1]).index_select(0, at))
+
+    def guess(self, states: Tensor) -> Tensor:
+        """Score the vocabulary for last hidden states, (chosen, hidden); (chosen, vocabulary)."""
+        guess = self.norm(gelu(self.dense(states)))
         table: Tensor = self.encoder.get_input_embeddings().weight  # type: ignore[operator]
         return linear(guess, table, self.bias)
 

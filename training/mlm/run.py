@@ -127,6 +127,7 @@ def run_mlm(
         {
             "recipe": recipe.values(),
             "encoder": start.source,
+            "bf16": run.bf16,
             "texts": [[source.name, source.sha256] for source in sources],
         },
     )

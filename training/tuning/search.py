@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from schemas.errors import RecordError, TrainingError
+from schemas.errors import DivergenceError, RecordError
 from training.corpora.tsv import Sentence
 from training.encoders import encoder_folder
 from training.loop import Progress
@@ -153,11 +153,9 @@ def _run_trial(
             should_stop=should_stop,
             say=lambda _: None,
         )
-    except (TrainingError, RecordError, torch.OutOfMemoryError) as error:
-        reason = _failure(error)
-        if reason is None:
-            raise
+    except (DivergenceError, RecordError, torch.OutOfMemoryError) as error:
         if not pruned:
+            reason = _failure(error)
             study.fail(opened, reason)
             return f"failed, {reason}"
         trained = None
@@ -171,14 +169,12 @@ def _run_trial(
     return f"devel strict F1 {max(means):.4f}, {trained.seconds:,.0f} s"
 
 
-def _failure(error: Exception) -> str | None:
-    """Return why values cannot be trained with; None where the error is not of their making."""
+def _failure(error: Exception) -> str:
+    """Return why values cannot be trained with."""
     if isinstance(error, torch.OutOfMemoryError):
         return "the device has too little memory for these values"
-    # Weights that overflow show in the loss, or only in devel scores that are no numbers.
-    if isinstance(error, RecordError) or "diverged" in str(error):
-        return "diverged: the loss or the scores are no numbers"
-    return None
+    # Weights that overflow show in the loss, or (RecordError) only in devel's tag scores.
+    return "diverged: the loss or the scores are no numbers"
 
 
 def _digest(sentences: Sequence[Sentence]) -> str:

@@ -78,7 +78,7 @@ def test_an_encoder_is_made_and_a_checkpoint_from_it_says_so(
     assert "letter_case" not in json.loads((encoder / "config.json").read_text())
     capsys.readouterr()
     assert main(words(ground, checkpoint, *texts)) == 2
-    assert "holds a checkpoint; name another --output" in capsys.readouterr().err
+    assert "holds a finished checkpoint; name another --output" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -13,11 +13,14 @@ import pytest
 import torch
 
 from pubner import main
+from schemas.manifest import HeadCalibration
 from schemas.tasks import TASKS
 from tests.support.corpora import write_corpus, write_encoder
+from training.calibration import calibrate_on_devel
 from training.encoders import MINILM, encoder_folder, load_encoder
 from training.export import blend_weights
 from training.recipe import Recipe
+from training.run import load_training_corpora
 from worker.checkpoint import WEIGHTS, read_manifest
 from worker.tagger import load_tagger
 
@@ -74,6 +77,7 @@ def test_stl_makes_a_checkpoint_with_one_head(
     assert sorted(path.name for path in output.iterdir()) == [
         "config.json", "manifest.json", "model.safetensors", "tokenizer.json",
     ]  # fmt: skip
+    assert set(manifest.calibration) == {"ncbi-disease"}
     tagger = load_tagger([output], device="cpu", threads=1)
     (annotation,) = tagger.annotate(["the cancer was in the human"])
     assert [(m.start, m.end) for m in annotation.mentions] == [(4, 10)]
@@ -144,6 +148,140 @@ def test_a_finished_checkpoint_is_not_written_over_unless_asked(
     assert main(arguments) == 2
     assert "already holds a finished checkpoint" in capsys.readouterr().err
     assert main([*arguments, "--restart"]) == 0
+
+
+LEARN = ["--epochs", "6", "--learning-rate", "0.005", "--batch-windows", "4"]
+
+
+def test_a_checkpoint_is_calibrated_on_devel_by_the_weights_that_it_holds(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ["--corpus", "ncbi-disease,bc2gm", *LEARN]
+    assert main(words(ground, "mtl", tmp_path / "fitted", *both)) == 0
+    assert "Calibrating the scores on devel" in capsys.readouterr().out
+    assert main(words(ground, "mtl", tmp_path / "plain", *both, "--no-calibrate")) == 0
+    assert "Calibrating" not in capsys.readouterr().out
+    fitted, plain = read_manifest(tmp_path / "fitted"), read_manifest(tmp_path / "plain")
+    assert plain.calibration == {}
+    assert fitted.files == plain.files, "the same weights"
+    assert fitted.metrics == plain.metrics
+    assert fitted.id != plain.id
+    devel = [
+        corpus.devel for corpus in load_training_corpora(ground / "corpora", both[1].split(","))
+    ]
+    after = calibrate_on_devel(tmp_path / "plain", devel, torch.device("cpu"))
+    assert fitted.calibration == after
+    assert all(head != HeadCalibration() for head in after.values())
+
+
+def test_a_head_that_finds_nothing_on_devel_stays_uncalibrated(
+    ground: Path, tmp_path: Path
+) -> None:
+    write_corpus(tmp_path / "rare" / "BC2GM-IOBES", "GENE", "protein")
+    train = tmp_path / "rare" / "BC2GM-IOBES" / "train.tsv"
+    none = train.read_text().replace("S-GENE", "O")
+    train.write_text(none + "protein\tS-GENE\n\n")
+    arguments = words(ground, "stl", tmp_path / "out", "--corpus", "bc2gm", *LEARN)
+    assert main([*arguments, "--data", str(tmp_path / "rare")]) == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.metrics == {"devel/bc2gm": {"strict_f1": 0.0}}
+    assert manifest.calibration == {"bc2gm": HeadCalibration()}
+
+
+@pytest.fixture(scope="module")
+def teachers(ground: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Trained checkpoints: one of a head alone, one of both."""
+    folder = tmp_path_factory.mktemp("teachers")
+    once = [*LEARN, "--epochs", "12"]
+    assert main(words(ground, "stl", folder / "stl", "--corpus", "ncbi-disease", *once)) == 0
+    assert main(words(ground, "mtl", folder / "mtl", "--corpus", "ncbi-disease,bc2gm", *once)) == 0
+    return [str(folder / "stl"), str(folder / "mtl")]
+
+
+def test_a_student_learns_what_its_teachers_say_of_corpora_and_texts(
+    ground: Path, tmp_path: Path, teachers: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.jsonl"
+    lines = [{"title": "the protein of cancer", "abstract": "was in human"}] * 3
+    texts.write_text("\n".join([*(json.dumps(line) for line in lines), "no json"]) + "\n", "utf-8")
+    arguments = [
+        *words(ground, "mtl", tmp_path / "student", "--corpus", "ncbi-disease,bc2gm", *LEARN),
+        *("--teacher", ",".join(teachers), "--texts", str(texts), "--epochs", "12"),
+        *("--set", "distil-weight=1.0", "--set", "pseudo_weight=0.5"),
+    ]
+    # Gold that says nothing at all: what the student knows, its teachers have told it.
+    for folder in ("NCBI-disease-IOBES", "BC2GM-IOBES"):
+        write_corpus(
+            tmp_path / "corpora" / folder, "Disease" if "NCBI" in folder else "GENE", "was"
+        )
+        source = ground / "corpora" / folder
+        for split in ("train", "devel"):
+            content = (source / f"{split}.tsv").read_text()
+            if split == "train":
+                content = content.replace("S-Disease", "O").replace("S-GENE", "O")
+            (tmp_path / "corpora" / folder / f"{split}.tsv").write_text(content)
+    summary = tmp_path / "summary.json"
+    data = ["--data", str(tmp_path / "corpora")]
+    assert main([*arguments, *data, "--json", str(summary)]) == 0
+    said = capsys.readouterr().out
+    assert "2 teachers read them, and 3 texts without gold" in said
+    assert "1 lines left out; line 4: no JSON" in said
+    assert json.loads(summary.read_text())["devel"] == {"ncbi-disease": 1.0, "bc2gm": 1.0}
+    manifest = read_manifest(tmp_path / "student")
+    assert (manifest.recipe["distil_weight"], manifest.recipe["pseudo_weight"]) == (1.0, 0.5)
+    assert not (tmp_path / "student" / ".training-state").exists()
+    assert sorted(path.name for path in (tmp_path / "student").iterdir()) == [
+        "config.json", "manifest.json", "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--teacher", "TEACHER"], "and 1 teachers are named; teachers (--teacher) and such a"),
+        (["--set", "distil_weight=0.5"], "and 0 teachers are named"),
+        (["--set", "pseudo_weight=0.5"], "and 0 teachers are named"),
+        (
+            ["--teacher", "TEACHER", "--set", "distil_weight=0.5", "--texts", "TEXTS"],
+            "1 texts without gold are given, from which the recipe 'compact' learns nothing",
+        ),
+        (["--teacher", "ENCODER", "--set", "distil_weight=0.5"], "is no checkpoint: it has no"),
+        (["--texts", "ENCODER", "--set", "pseudo_weight=0.5"], "encoder"),
+        (["--set", "epochs=many"], "expected a number, true, false or null"),
+        (["--set", "rdrop=0.5"], "a recipe has no 'rdrop'"),
+        (["--recipe", "RECIPE"], "recipe.json: epochs is 2.5, expected int"),
+    ],
+)
+def test_what_cannot_be_taught_is_one_clear_line(
+    ground: Path,
+    tmp_path: Path,
+    teachers: list[str],
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    says: str,
+) -> None:
+    named = {
+        "TEACHER": teachers[1],
+        "TEXTS": str(tmp_path / "texts.jsonl"),
+        "ENCODER": str(ground / "encoder"),
+        "RECIPE": str(tmp_path / "recipe.json"),
+    }
+    (tmp_path / "texts.jsonl").write_text('{"title": "the cancer"}\n')
+    (tmp_path / "recipe.json").write_text('{"epochs": 2.5}')
+    more = [named.get(word, word) for word in more]
+    assert main(words(ground, "stl", tmp_path / "out", "--corpus", "bc2gm", *more)) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_training_never_opens_a_test_split(ground: Path, tmp_path: Path) -> None:
+    for folder in ("BC2GM-IOBES", "mine"):
+        label, word = ("GENE", "protein") if folder == "BC2GM-IOBES" else ("Chemical", "was")
+        write_corpus(tmp_path / "corpora" / folder, label, word)
+        (tmp_path / "corpora" / folder / "test.tsv").write_bytes(b"\xff no corpus")
+    arguments = words(ground, "mtl", tmp_path / "out", "--corpus", "bc2gm,mine", *LEARN)
+    assert main([*arguments, "--data", str(tmp_path / "corpora")]) == 0
 
 
 LONG_RUN = ["--corpus", "ncbi-disease,bc2gm", "--epochs", "15", "--batch-windows", "2"]

@@ -88,3 +88,17 @@ def test_a_corpus_of_the_users_own_tells_its_scheme_and_labels(tmp_path: Path) -
 def test_an_unknown_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no corpus 'nonsense': expected one of ncbi-disease"):
         open_corpus(tmp_path, "nonsense")
+
+
+def test_the_scheme_is_told_without_the_test_split_unless_it_is_alone(tmp_path: Path) -> None:
+    put(tmp_path, "mine", "test", "p53\tS-GENE\n")
+    assert open_corpus(tmp_path, "mine").scheme == Scheme.IOBES
+    put(tmp_path, "mine", "devel", "p53\tB-GENE\ngene\tI-GENE\n")
+    put(tmp_path, "mine", "train", "p53\tB-GENE\n")
+    assert open_corpus(tmp_path, "mine").scheme == Scheme.IOB2
+    (tmp_path / "mine" / "test.tsv").write_bytes(b"\xff\xfe no corpus at all")
+    corpus = open_corpus(tmp_path, "mine")
+    assert corpus.scheme == Scheme.IOB2
+    assert len(corpus.sentences(Split.TRAIN)) == len(corpus.sentences(Split.DEVEL)) == 1
+    put(tmp_path, "mine", "devel", "p53\tS-GENE\n")
+    assert open_corpus(tmp_path, "mine").scheme == Scheme.IOBES, "one that tells is enough"

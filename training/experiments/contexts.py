@@ -64,4 +64,4 @@ def context_lines(
 
 def paired(value: float) -> str:
     """Return a difference of scores of the same runs, whose deviations do not add up."""
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{value:+.1f}".replace("-", "−") if abs(value) >= 0.05 else "0.0"

@@ -139,7 +139,12 @@ def _systems(data: Mapping[str, Any], everything: Rows, plots: Path) -> list[str
     picture = []
     if drawn:
         plot_systems(drawn, points, plots / "systems.svg")
-        picture = ["![F1 of each system by head](experiments/systems.svg)", ""]
+        picture = [
+            "![F1 of each system by head](experiments/systems.svg)",
+            "",
+            "(What lies below the axis stands at its foot, with its number.)",
+            "",
+        ]
     columns = ["row", "runs", *_WITH_TYPES, "mean of heads", "seconds"]
     lines = [
         "## Baseline, single-task, multi-task",

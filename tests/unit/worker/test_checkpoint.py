@@ -160,7 +160,7 @@ def test_the_shipped_checkpoint_is_whole_and_says_what_it_is() -> None:
     path = resolve_checkpoint("default")
     manifest = read_manifest(path)
     assert [task.name for task in manifest.tasks] == ["ncbi-disease", "bc5cdr", "bc2gm", "jnlpba"]
-    assert manifest.recipe["name"] == "shipped-finish"
+    assert manifest.recipe["name"] == "shipped"
     assert (path / WEIGHTS).stat().st_size <= 50_000_000
     assert {str(tensor.dtype) for tensor in load_file(path / WEIGHTS).values()} == {"torch.float16"}
     assert all(entry.split == "train" for entry in manifest.corpora)

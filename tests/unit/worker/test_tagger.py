@@ -85,7 +85,8 @@ def test_an_encoder_that_is_no_bert_annotates_too(tmp_path: Path) -> None:
     assert all(together)
     assert together == [placed(electra.annotate([t])[0].mentions) for t in texts]
     shapes: list[int] = []
-    network: Any = electra._members[0].encoder._network
+    member: Any = electra._members[0]
+    network = member.encoder._network
     network._model.register_forward_pre_hook(lambda _, given: shapes.append(given[0].numel()))
     electra.annotate([text(120), *[text(2, n) for n in range(800)]])
     assert max(shapes) <= 2048, "padding to the longest counts too"

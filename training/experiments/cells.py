@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.mlm.recipe import MlmRecipe
-from training.recipe import Recipe
+from training.recipe import RECIPES, Recipe
 
 CORPORA = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
 SMALL = ("ncbi-disease", "bc5cdr")
@@ -39,10 +39,10 @@ class Cell:
 
     `changes` are what differs from `PLAIN`. `teachers` names cells whose runs, of all seeds that
     are there, teach together; `texts` says whether they read the abstracts too. `encoder` is
-    `minilm`, or one of `ENCODERS`. `contexts` says whether windows and whole documents are scored
-    too. `against` names the cell that this one changes one thing of, where there is one. A
-    `dictionary` is the rule-based baseline: no encoder, no recipe, and no seed matters. `shows`
-    says in words what the row is there for.
+    `minilm`, one of `ENCODERS`, or a cell: then its run that is best on devel goes on. `contexts`
+    says whether windows and whole documents are scored too. `against` names the cell that this one
+    changes one thing of, where there is one. A `dictionary` is the rule-based baseline: no encoder,
+    no recipe, and no seed matters. `shows` says in words what the row is there for.
     """
 
     name: str
@@ -206,6 +206,20 @@ CELLS: tuple[Cell, ...] = (
         teachers=("mtl-short-teacher",),
         texts=True,
         encoder="mlm-short",
+        contexts=True,
+    ),
+    Cell(
+        "mtl-shipped",
+        "the best mtl-best goes on for an epoch under attack, taught by all of them",
+        changes={
+            key: value
+            for key, value in RECIPES["shipped"].values().items()
+            if key not in ("name", "seed")
+        }
+        | {"text_share": 1 / 12},
+        teachers=("mtl-best",),
+        texts=True,
+        encoder="mtl-best",
         contexts=True,
     ),
 )

@@ -78,7 +78,7 @@ def run_cell(
     run = TrainingRun(
         recipe,
         [ground.corpora[name] for name in cell.corpora],
-        ground.encoders[cell.encoder],
+        start_of(ground, cell),
         folder / "state",
         device,
         trains_in_bf16(device),
@@ -148,6 +148,19 @@ def _write_result(
     temporary = folder / ".result.json"
     temporary.write_text(json.dumps(values))
     temporary.replace(folder / "result.json")
+
+
+def start_of(ground: Ground, cell: Cell) -> str:
+    """Return what a cell starts from: an encoder, or another cell's checkpoint, best on devel."""
+    if cell.encoder in ground.encoders:
+        return ground.encoders[cell.encoder]
+    results = sorted((ground.output / cell.encoder).glob("seed*/result.json"))
+
+    def devel(path: Path) -> float:
+        heads = json.loads(path.read_text("utf-8"))["devel"][str(Context.SENTENCE)]
+        return float(sum(score["f1"] for score in heads.values()) / len(heads))
+
+    return str(max(results, key=devel).parent / "checkpoint")
 
 
 def teacher_paths(ground: Ground, cell: Cell) -> list[Path]:

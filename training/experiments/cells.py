@@ -214,9 +214,9 @@ CELLS: tuple[Cell, ...] = (
         changes={
             key: value
             for key, value in RECIPES["shipped"].values().items()
-            if key not in ("name", "seed")
+            if key not in ("name", "seed") and value != PLAIN.values()[key]
         }
-        | {"text_share": 1 / 12},
+        | {"text_share": 0.083},
         teachers=("mtl-best",),
         texts=True,
         encoder="mtl-best",

@@ -17,7 +17,7 @@ from training.examples import label_sentences
 from training.experiments.cells import CELLS, ENCODERS, SMALL, find_cell
 from training.experiments.command import plan
 from training.experiments.gathering import gather
-from training.experiments.running import Ground, run_cell, teacher_paths
+from training.experiments.running import Ground, run_cell, start_of, teacher_paths
 from training.experiments.schedule import Job, is_done, needs, run_jobs
 from training.run import load_training_corpora
 from worker.checkpoint import read_manifest
@@ -188,6 +188,24 @@ def test_cells_fit_each_other() -> None:
         assert cell.name.partition("-")[0] in ("baseline", "stl", "mtl", "augment")
         assert set(cell.teachers) <= set(names)
         assert cell.against in ("", *names)
-        assert cell.encoder in ("minilm", *ENCODERS)
+        assert cell.encoder in ("minilm", *ENCODERS, *names)
         assert cell.recipe(5).seed == 5
         assert cell.recipe(1).learns_from_teachers == bool(cell.teachers)
+
+
+def test_a_cell_may_go_on_from_another_cells_best_run(tmp_path: Path) -> None:
+    shared = _ground_of_results(tmp_path, {1: 0.5, 2: 0.8, 3: 0.7})
+    cell = find_cell("mtl-shipped")
+    assert start_of(shared, cell) == str(shared.checkpoint("mtl-best", 2))
+    assert start_of(shared, find_cell("mtl-plain")) == "the encoder"
+
+
+def _ground_of_results(folder: Path, scores: dict[int, float]) -> Ground:
+    """Return a ground where runs of mtl-best have these devel scores."""
+    shared = Ground(folder, folder / "runs", "cpu", {}, (), {"minilm": "the encoder"}, {})
+    for seed, f1 in scores.items():
+        place = shared.folder("mtl-best", seed)
+        place.mkdir(parents=True)
+        devel = {"sentence": {"ncbi-disease": {"f1": f1}}}
+        (place / "result.json").write_text(json.dumps({"devel": devel}), "utf-8")
+    return shared

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DatabaseError
 
 from schemas.errors import OutputError, SettingsError
-from training.tuning.locks import HeldLock, exclusive, try_hold
+from worker.locks import HeldLock, exclusive, try_hold
 
 STUDY_FILE = "study.db"
 PRUNERS = ("median", "hyperband", "none")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.locks import LockedError, exclusive
 from pipelines.store import LOCKS, DiskStore
 from pipelines.writer import committed_blocks, read_block
 from tests.support.blocks import hidden_files, rows
 from tests.support.parts import KEY, part, writer_to
 from tests.support.writing import start_writer
+from worker.locks import LockedError, exclusive
 
 PLACES = ["commit mentions", "commit dead_letters", "commit citations"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.locks import LockedError, exclusive
+from worker.locks import LockedError, exclusive, try_hold
 
 
 def test_a_lock_has_one_holder_and_is_free_behind_it(tmp_path: Path) -> None:
@@ -44,3 +44,19 @@ def test_an_error_inside_frees_it(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with exclusive(tmp_path / "x.lock", wait_seconds=0):
         pass
+
+
+def test_a_lock_that_is_held_is_not_taken_again_and_its_file_goes_at_the_end(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "1.lock"
+    held = try_hold(place)
+    assert held is not None
+    assert try_hold(place) is None
+    with pytest.raises(LockedError), exclusive(place, wait_seconds=0):
+        pass
+    held.release()
+    assert not place.exists()
+    again = try_hold(place)
+    assert again is not None
+    again.release()

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import OutputError
@@ -34,13 +35,13 @@ def exclusive(
 ) -> Iterator[None]:
     """Hold the lock file `place`, alone among all processes and threads; it is made if need be.
 
-    Waits up to `wait_seconds` for another holder.
+    Waits up to `wait_seconds` for another holder. The file stays.
 
     :raises LockedError: if the other one does not end in that time.
     :raises OSError: if the file cannot be made or locked.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = _open(place)
     try:
         end = clock() + wait_seconds
         pause = _SHORTEST_PAUSE
@@ -53,6 +54,35 @@ def exclusive(
         yield
     finally:
         os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock that this process holds until `release`, or until it dies."""
+
+    path: Path
+    descriptor: int
+
+    def release(self) -> None:
+        """Give the lock up and remove its file."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def try_hold(path: Path) -> HeldLock | None:
+    """Take the lock file `path`, made if need be; return None where it is held already.
+
+    :raises OSError: if the file cannot be made or locked.
+    """
+    descriptor = _open(path)
+    if _try_lock(descriptor):
+        return HeldLock(path, descriptor)
+    os.close(descriptor)
+    return None
+
+
+def _open(place: Path) -> int:
+    return os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -6,9 +6,9 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.object_store import Stored
 from pipelines.store import reporting
 from schemas.errors import OutputError
+from worker.objects.base import Stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pipelines.store import is_local, local_path, reporting
 from schemas.errors import OutputError
 
 if TYPE_CHECKING:
-    from pipelines.object_store import Objects
+    from worker.objects.base import Objects
 
 MARKER = ".pubner-stop"
 _LOOK_SECONDS = 2.0

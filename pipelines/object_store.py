@@ -16,46 +16,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO
 
 from pipelines.blocks import BlockKey, encode_source, file_name
-from pipelines.store import ConflictError
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
+from worker.objects.base import ConflictError, Objects
 
 JOURNALS = ".journal"
 _SETTLING_ATTEMPTS = 100
-
-
-class Stored(NamedTuple):
-    """An object's bytes, and what the store calls this version of it."""
-
-    data: bytes
-    version: str
-
-
-class Objects(Protocol):
-    """A bucket's objects, by path below the output. Every failure is an `OutputError`."""
-
-    def get(self, path: str) -> Stored | None:
-        """Return an object; None where there is none."""
-
-    def put(self, path: str, data: bytes, *, over: str | None) -> str:
-        """Store an object whole and return its version.
-
-        `over` is the version that it replaces, None where there is none yet.
-
-        :raises ConflictError: if something else is there, where the store can tell.
-        """
-
-    def open(self, path: str) -> BinaryIO | None:
-        """Open an object for reading parts of it; None where there is none."""
-
-    def names(self, folder: str, prefix: str = "") -> list[str]:
-        """Return the names of the objects in a folder that begin with `prefix`, sorted."""
-
-    def remove(self, path: str) -> None:
-        """Remove an object; nothing happens where there is none."""
 
 
 def open_object_store(root: str) -> "ObjectStore":
@@ -64,9 +33,13 @@ def open_object_store(root: str) -> "ObjectStore":
     :raises OutputError: if what opens such URLs is not installed.
     """
     if root.startswith("s3://"):
-        from pipelines.s3 import S3Objects
+        from worker.objects.s3 import S3Objects
 
         return ObjectStore(S3Objects(root))
+    if root.startswith("gs://"):
+        from worker.objects.gcs import GcsObjects
+
+        return ObjectStore(GcsObjects(root))
     from pipelines.beam_objects import BeamObjects
 
     return ObjectStore(BeamObjects(root))

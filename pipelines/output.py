@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.locks import LockedError, exclusive
-from pipelines.object_store import Objects, ObjectStore, Stored
+from pipelines.object_store import ObjectStore
 from pipelines.store import DiskStore, Store, open_store
 from pipelines.tables import FORMAT_VERSION
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
+from worker.locks import LockedError, exclusive
+from worker.objects.base import Objects, Stored
 
 MANIFEST = "pubner.json"
 LOCK = ".pubner.lock"
@@ -27,7 +28,8 @@ def open_output(
 
     On a disk a lock keeps a second run out; the system frees it when its holder ends, however that
     is, and the next holder finishes or undoes what one that was killed had begun. An object store
-    has no lock: S3 tells writers apart (see `object_store`), elsewhere let one run write at a time.
+    has no lock: S3 and Google Cloud Storage tell writers apart (see `object_store`), elsewhere let
+    one run write at a time.
 
     `sources` says what each topic is (`kafka:CLUSTER_ID:TOPIC_ID` by its name): recorded with the
     output, so that another topic of the same name is never mixed in.

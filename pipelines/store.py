@@ -15,17 +15,13 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from pipelines.blocks import BlockKey, encode_source, file_name, parse_name
-from pipelines.locks import WAIT_SECONDS, LockedError, exclusive
 from pipelines.tables import revision_in
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
+from worker.locks import WAIT_SECONDS, LockedError, exclusive
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCKS = ".locks"
-
-
-class ConflictError(OutputError):
-    """Another writer replaced the block in between: look again, merge, and try again."""
 
 
 class Replacement(Protocol):

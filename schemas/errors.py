@@ -48,3 +48,7 @@ class TrainingError(PubnerError):
 
 class DivergenceError(TrainingError):
     """A training run whose loss is no number any more."""
+
+
+class RegistryError(PubnerError):
+    """A checkpoint registry that cannot be read or changed as asked."""

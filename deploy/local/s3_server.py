@@ -5,13 +5,12 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from machine import CACHE, check_free, default_folder, free_port, listens
+from go_programs import build
+from machine import check_free, default_folder, free_port, listens
 from processes import Service, only_one
 from trouble import LocalError
 
@@ -47,7 +46,7 @@ class Server:
 
         :raises LocalError: it cannot be built or started.
         """
-        program = build()
+        program = build(MODULE, VERSION, what="the S3 server")
         (self.data / bucket).mkdir(parents=True, exist_ok=True)
         if self.service.pid() is not None:
             return
@@ -99,36 +98,6 @@ def _write_secret(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-
-
-def build() -> Path:
-    """Return the server's program, built by Go where that was not done before.
-
-    :raises LocalError: Go is missing, or the build fails.
-    """
-    folder = CACHE / "versitygw" / VERSION
-    program = folder / "versitygw"
-    if program.exists():
-        return program
-    go = shutil.which("go")
-    if go is None:
-        raise LocalError("Go is needed to build the S3 server; install it from https://go.dev/dl")
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"building versitygw {VERSION} (a minute or two)", file=sys.stderr)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".build.") as building:
-        done = subprocess.run(
-            [go, "install", f"{MODULE}@{VERSION}"],
-            env={**os.environ, "GOBIN": building},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise LocalError(f"go install {MODULE}@{VERSION} failed: {said[-1][:300]}")
-        (Path(building) / "versitygw").replace(program)
-    return program
 
 
 def main(words: list[str]) -> int:

@@ -14,10 +14,11 @@ from typing import Any
 
 from pipelines.letters.reading import LetterId
 from pipelines.letters.selection import format_position, parse_position
-from pipelines.locks import LockedError, exclusive
-from pipelines.object_store import Objects, ObjectStore
+from pipelines.object_store import ObjectStore
 from pipelines.store import LOCKS, TEMPORARY_SUFFIX, DiskStore, Store, reporting
 from schemas.errors import OutputError
+from worker.locks import LockedError, exclusive
+from worker.objects.base import Objects
 
 FOLDER = ".replays"
 FORMAT_VERSION = 1

@@ -15,8 +15,7 @@ import pytest
 import pubner
 from pipelines.drain import DrainSignal
 from pipelines.output import open_existing, open_output
-from pipelines.s3 import S3Objects
-from pipelines.store import ConflictError, open_store
+from pipelines.store import open_store
 from pipelines.writer import committed_blocks, read_block
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
@@ -28,6 +27,8 @@ from tests.support.s3 import S3Server, count_files, download, versions
 from tests.support.services import Kafka
 from tests.support.streaming import Sender, make_topic
 from tests.support.writing import start_writer
+from worker.objects.base import ConflictError
+from worker.objects.s3 import S3Objects
 
 NAME = "topic-0-000000000000.parquet"
 

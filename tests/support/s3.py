@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.s3 import S3Objects
 from schemas.arrow import KINDS
 from tests.support.services import local
+from worker.objects.opening import open_objects
 
 BUCKET = "pubner-tests"
 
@@ -34,7 +34,7 @@ class S3Server:
 
 def download(root: str, folder: Path) -> Path:
     """Copy the data sets of an output at `root`, and nothing else, to a folder."""
-    objects = S3Objects(root)
+    objects = open_objects(root)
     for kind in KINDS:
         (folder / kind).mkdir(parents=True)
         for name in objects.names(kind):
@@ -46,13 +46,13 @@ def download(root: str, folder: Path) -> Path:
 
 def count_files(root: str) -> int:
     """Return how many objects the data sets have."""
-    objects = S3Objects(root)
+    objects = open_objects(root)
     return sum(len(objects.names(kind)) for kind in KINDS)
 
 
 def versions(root: str) -> dict[str, str]:
     """Return the version of each object of the data sets."""
-    objects = S3Objects(root)
+    objects = open_objects(root)
     paths = [f"{kind}/{name}" for kind in KINDS for name in objects.names(kind)]
     found = {path: objects.get(path) for path in paths}
     return {path: stored.version for path, stored in found.items() if stored is not None}

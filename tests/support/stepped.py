@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.object_store import Objects, Stored
-from pipelines.store import ConflictError, DiskStore
+from pipelines.store import DiskStore
+from worker.objects.base import ConflictError, Objects, Stored
 
 Hook = Callable[[str], None]
 """Is told what is about to be done: `stage mentions`, `commit citations`, `put citations/x`."""

@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from pipelines.object_store import Stored
-from pipelines.store import ConflictError
 from schemas.errors import OutputError
+from worker.objects.base import ConflictError, Stored
+from worker.objects.ranges import TAIL_BYTES, RangeStream
 
-_TAIL_BYTES = 2**17
-"""Enough for the footer of a block's file in one request."""
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _MISSING = ("NoSuchKey", "404", "NotFound")
 
@@ -75,7 +73,7 @@ class S3Objects:
         with self._reporting("read", path):
             try:
                 found = self._s3().get_object(
-                    Bucket=self.bucket, Key=self._key(path), Range=f"bytes=-{_TAIL_BYTES}"
+                    Bucket=self.bucket, Key=self._key(path), Range=f"bytes=-{TAIL_BYTES}"
                 )
                 tail = found["Body"].read()
             except _client_error() as error:
@@ -87,7 +85,7 @@ class S3Objects:
         size = int(found.get("ContentRange", f"/{len(tail)}").rpartition("/")[2])
         if size == len(tail):
             return io.BytesIO(tail)
-        return io.BufferedReader(_Ranges(self, path, found["ETag"], size, tail))
+        return io.BufferedReader(RangeStream(self, path, found["ETag"], size, tail))
 
     def read_range(self, path: str, begin: int, end: int, version: str) -> bytes:
         """Return the bytes [begin, end) of a version of an object."""
@@ -143,46 +141,6 @@ class S3Objects:
                 "AWS_ENDPOINT_URL and the credentials in the environment, then give the same "
                 "command again: what is in place stays"
             ) from error
-
-
-class _Ranges(io.RawIOBase):
-    """One version of an object, read by ranges; `tail` is its end, which is here already."""
-
-    def __init__(self, objects: S3Objects, path: str, version: str, size: int, tail: bytes) -> None:
-        super().__init__()
-        self._objects = objects
-        self._path = path
-        self._version = version
-        self._size = size
-        self._tail = tail
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        end = min(self._at + len(buffer), self._size)
-        data = self._read(self._at, end) if self._at < end else b""
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def _read(self, begin: int, end: int) -> bytes:
-        kept = self._size - len(self._tail)
-        if begin >= kept:
-            return self._tail[begin - kept : end - kept]
-        return self._objects.read_range(self._path, begin, end, self._version)
 
 
 def _import_boto3(root: str) -> Any:  # noqa: ANN401 - boto3 publishes no types

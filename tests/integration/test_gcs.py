@@ -1,0 +1,169 @@
+"""Output to Google Cloud Storage, against a server that speaks its protocol."""
+
+import io
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import pubner
+from pipelines.store import open_store
+from pipelines.writer import read_block
+from schemas.errors import OutputError
+from tests.support.annotating import annotate, articles, check_output, pubmed_xml
+from tests.support.blocks import all_rows, rows
+from tests.support.gcs import GcsServer
+from tests.support.parts import KEY, SIZE, part, writer_to
+from tests.support.s3 import download
+from tests.support.services import run_local
+from worker.objects.base import ConflictError
+from worker.objects.gcs import GcsObjects
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """The one server of these tests; each takes a prefix of its own."""
+    if shutil.which("go") is None and not os.environ.get("CI"):
+        pytest.skip("go is not installed: it is needed to build the server")
+    found = GcsServer(tmp_path_factory.mktemp("gcs"))
+    try:
+        found.up()
+        yield found
+    finally:
+        found.down()
+
+
+@pytest.fixture
+def root(server: GcsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The URL of an output of this test's own; this process can reach it."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server.url(f"{tmp_path.name}/out")
+
+
+def test_the_server_is_started_once_and_says_whether_it_runs(
+    server: GcsServer, tmp_path: Path
+) -> None:
+    before = dict(server.environment)
+    server.up()
+    assert server.environment == before
+    folder = f"--folder={tmp_path / 'other'}"
+    assert run_local("gcs", "status", folder).returncode == 3
+    port = server.environment["STORAGE_EMULATOR_HOST"].rpartition(":")[2]
+    refused = run_local("gcs", "up", folder, f"--port={port}")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"deploy/local/gcs: port {port} is taken")
+
+
+def test_objects_are_replaced_where_the_version_is_the_one_given(root: str) -> None:
+    objects = pickle.loads(pickle.dumps(GcsObjects(root)))
+    assert objects.get("k/a") is None
+    assert objects.open("k/a") is None
+    assert objects.names("k") == []
+    first = objects.put("k/a", b"one", over=None)
+    assert objects.get("k/a") == (b"one", first)
+    for path, over in (("k/a", None), ("k/a", "12345"), ("k/none", first)):
+        with pytest.raises(ConflictError):
+            objects.put(path, b"two", over=over)
+    second = objects.put("k/a", b"two", over=first)
+    third = objects.put("k/a", b"two", over=second)
+    assert third != second, "the same bytes again are another generation"
+    assert objects.get("k/a") == (b"two", third)
+    objects.put("k/below/b", b"", over=None)
+    objects.put("k/c", b"", over=None)
+    assert objects.names("k") == ["a", "c"]
+    assert objects.names("k", "c") == ["c"]
+    objects.remove("k/a")
+    objects.remove("k/a")
+    assert objects.names("k") == ["c"]
+
+
+def test_an_object_is_read_by_ranges(root: str) -> None:
+    objects = GcsObjects(root)
+    data = os.urandom(400_000)
+    version = objects.put("k/big", data, over=None)
+    objects.put("k/small", b"small", over=None)
+    objects.put("k/empty", b"", over=None)
+    for name, content in (("empty", b""), ("small", b"small")):
+        whole = objects.open(f"k/{name}")
+        assert whole is not None
+        assert whole.read() == content
+    stream = objects.open("k/big")
+    assert stream is not None
+    with stream:
+        assert stream.seek(-8, io.SEEK_END) == len(data) - 8
+        assert stream.read() == data[-8:]
+        assert stream.seek(1000) == 1000
+        assert stream.read(5) == data[1000:1005]
+        stream.seek(0)
+        assert stream.read() == data
+        objects.put("k/big", data[::-1], over=version)
+        stream.seek(0)
+        with pytest.raises(OutputError, match=r"cannot read 'gs://.*k/big'"):
+            stream.read(5)  # never a part of another version
+
+
+def test_of_many_writers_one_wins(root: str) -> None:
+    objects = GcsObjects(root)
+    version = objects.put("k/a", b"-", over=None)
+
+    def write(number: int) -> bool:
+        try:
+            objects.put("k/a", b"%d" % number, over=version)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(write, range(24)))
+    assert won.count(True) == 1
+    found = objects.get("k/a")
+    assert found is not None
+    assert found.data == b"%d" % won.index(True)
+
+
+def test_a_bucket_that_is_not_there_is_one_error(root: str) -> None:
+    objects = GcsObjects("gs://no-such-bucket/out")
+    attempts: list[Callable[[], object]] = [
+        lambda: objects.names("a"),
+        lambda: objects.put("a", b"", over=None),
+    ]
+    for action in attempts:
+        with pytest.raises(
+            OutputError, match=r"gs://no-such-bucket/out/a'.*Not Found.*check the b"
+        ):
+            action()
+
+
+def test_annotate_writes_there_what_it_writes_to_a_disk(
+    tmp_path: Path, checkpoint: Path, root: str
+) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", [*articles(12), "<PubmedArticle/>"])
+    annotate([source], tmp_path / "disk", checkpoint)
+    options = [f"--output={root}", f"--checkpoint={checkpoint}", "--threads=1", "--block-size=5"]
+    words = ["annotate", str(source), *options]
+    assert pubner.main(words) == 0
+    assert check_output(download(root, tmp_path / "gcs")) == all_rows(tmp_path / "disk")
+    file = tmp_path / "again.json"
+    assert pubner.main([*words, f"--json={file}"]) == 0
+    assert '"citations_annotated_now": 0' in file.read_text()
+
+
+def test_writers_that_race_on_one_block_lose_nothing(tmp_path: Path, root: str) -> None:
+    def write(number: int) -> None:
+        place = number % SIZE
+        writer_to(open_store(root)).write(part(place, place + 1, number))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(16)))
+    found = read_block(open_store(root), KEY)
+    assert found is not None
+    assert found.whole
+    assert found.footer.covered == ((0, SIZE),)
+    check = download(root, tmp_path / "gcs")
+    assert [row["offset"] for row in rows(check, "citations")] == list(range(SIZE))
+    assert len(rows(check, "mentions")) == 2 * SIZE

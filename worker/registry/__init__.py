@@ -1,0 +1,1 @@
+"""The checkpoint registry: published checkpoints, which of them is active, and since when."""

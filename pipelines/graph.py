@@ -6,6 +6,7 @@ few blocks of each worker: one is annotated while the next is read and the one b
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
@@ -48,12 +49,19 @@ class ReadBlocks(beam.DoFn):
         self._helper.shutdown()
 
 
+class Writer(Protocol):
+    """Puts a block in place."""
+
+    def write(self, block: AnnotatedBlock) -> WrittenBlock:
+        """Put `block` in place and return what its files then hold."""
+
+
 @beam.typehints.with_input_types(AnnotatedBlock)
 @beam.typehints.with_output_types(WrittenBlock)
 class WriteBlock(beam.DoFn):
     """Puts a block in place, while the model already works on the next one."""
 
-    def __init__(self, writer: BlockWriter, monitor: Monitor) -> None:
+    def __init__(self, writer: Writer, monitor: Monitor) -> None:
         self.writer = writer
         self.monitor = monitor
 

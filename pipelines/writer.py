@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,13 +18,15 @@ from pipelines.blocks import BlockKey, file_name, name_prefix, parse_name
 from pipelines.intervals import Intervals, contains, union
 from pipelines.merging import merge, only, record_count, without
 from pipelines.records import AnnotatedBlock, WrittenBlock
-from pipelines.store import ConflictError, Replacement, Store
+from pipelines.store import Replacement, Store
 from pipelines.tables import Footer, Tables, block_tables, footer_in, revision_of
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
+from worker.objects.base import ConflictError
 
 ATTEMPTS = 100
 """How often a block is merged anew where other writers of it are always faster."""
+T = TypeVar("T")
 Opener = Callable[[str], BinaryIO | None]
 """Opens a block's file of a kind; None where there is none."""
 
@@ -66,16 +68,7 @@ class BlockWriter:
         :raises OutputError: if the store fails, or a part of another content would be merged in.
         """
         tables = block_tables(block, store_text=self.store_text)
-        for _ in range(ATTEMPTS):
-            with self.store.replacing(block.key) as place:
-                try:
-                    return self._write(block, tables, place)
-                except ConflictError:
-                    continue
-        raise OutputError(
-            f"{file_name(block.key)}: other writers replaced the block {ATTEMPTS} times while it "
-            "was merged; let one run at a time write to this output"
-        )
+        return replace_block(self.store, block.key, lambda place: self._write(block, tables, place))
 
     def _write(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
         in_place = read_files(place.open, block.key)
@@ -86,7 +79,7 @@ class BlockWriter:
         if footer.last:
             self._remove_behind(block.key)
         if in_place is None or not in_place.whole or footer != in_place.footer:
-            place.replace({kind: _to_parquet(tables[kind], footer) for kind in KINDS})
+            place.replace(to_files(tables, footer))
         return WrittenBlock(
             key=block.key,
             citations=tables["citations"].num_rows,
@@ -153,11 +146,7 @@ class BlockWriter:
                 f"{new.block_size}; use another output folder"
             )
         if self.merges and not in_place.whole:
-            raise OutputError(
-                f"{file_name(new.key)}: the block's files in {', '.join(KINDS)} do not belong "
-                "together (one was removed or changed by hand); put back what was there, or remove "
-                "all three and read the block's positions again"
-            )
+            raise torn(new.key)
 
     def _remove_behind(self, key: BlockKey) -> None:
         """Remove the blocks behind the last one of a source, citations first."""
@@ -173,6 +162,32 @@ class BlockWriter:
                     if footer is not None:
                         _check_replaceable(footer)
                     self.store.remove(kind, name)
+
+
+def replace_block(store: Store, key: BlockKey, attempt: Callable[[Replacement], T]) -> T:
+    """Hold the block `key` and return what `attempt` does with it; again after each conflict.
+
+    :raises OutputError: if the store fails, or other writers are faster all the time.
+    """
+    for _ in range(ATTEMPTS):
+        with store.replacing(key) as place:
+            try:
+                return attempt(place)
+            except ConflictError:
+                continue
+    raise OutputError(
+        f"{file_name(key)}: other writers replaced the block {ATTEMPTS} times while it was "
+        "merged; let one run at a time write to this output"
+    )
+
+
+def torn(key: BlockKey) -> OutputError:
+    """Return the error of a block whose files were not put in place together."""
+    return OutputError(
+        f"{file_name(key)}: the block's files in {', '.join(KINDS)} do not belong together (one "
+        "was removed or changed by hand); put back what was there, or remove all three and read "
+        "the block's positions again"
+    )
 
 
 SEVERAL = "several"
@@ -208,6 +223,11 @@ def _coverage(block: AnnotatedBlock, tables: Tables) -> Intervals:
     return union((offset, offset + 1) for offset in chain(*columns))
 
 
+def to_files(tables: Tables, footer: Footer) -> dict[str, bytes]:
+    """Return a block's three files, by kind."""
+    return {kind: _to_parquet(tables[kind], footer) for kind in KINDS}
+
+
 def _to_parquet(table: pa.Table, footer: Footer) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(footer.to_metadata()), sink, compression="zstd")
@@ -228,7 +248,7 @@ def _footer(stream: BinaryIO, kind: str, name: str) -> Footer | None:
         try:
             return footer_in(stream)
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(kind, name, error) from error
+            raise damaged(kind, name, error) from error
 
 
 def committed_blocks(store: Store, source: str, partition: int = 0) -> dict[int, Footer]:
@@ -295,10 +315,11 @@ def _read(stream: BinaryIO, kind: str, name: str) -> tuple[Footer | None, pa.Tab
         footer = Footer.from_metadata(file.metadata.metadata)
         return footer, table.replace_schema_metadata(None).cast(KINDS[kind])
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(kind, name, error) from error
+        raise damaged(kind, name, error) from error
 
 
-def _damaged(kind: str, name: str, error: Exception) -> OutputError:
+def damaged(kind: str, name: str, error: Exception) -> OutputError:
+    """Return the error of a file of the output that is no whole Parquet file of its kind."""
     return OutputError(
         f"{kind}/{name} in the output is damaged ({error}); remove it, and give the command again "
         "to make it anew"

@@ -7,9 +7,17 @@ all other files and of what the manifest says the content means, so equal ids me
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from schemas.tasks import EntityType, Label, Task
 
@@ -62,6 +70,46 @@ class HeadCalibration(_Frozen):
     c: float = Field(default=0.0, ge=-1000, le=1000, allow_inf_nan=False)
 
 
+class HeadReference(_Frozen):
+    """How a head behaved on the reference texts: how much it found, and with which scores.
+
+    `edges` are the inner bounds of the score bins, ascending, near the deciles of the scores;
+    `shares` is the part of the mentions in each bin, so one longer. A score that equals an edge
+    lies in the bin above it. Ties and few mentions make fewer bins; one bin judges no scores.
+    """
+
+    mentions: int = Field(ge=0)
+    mentions_per_citation: float = Field(ge=0, allow_inf_nan=False)
+    edges: tuple[float, ...] = ()
+    shares: tuple[float, ...] = (1.0,)
+
+    @model_validator(mode="after")
+    def _bins_fit(self) -> Self:
+        if any(left >= right for left, right in pairwise((0.0, *self.edges, 1.0))):
+            raise ValueError(f"edges must ascend between 0 and 1; got {self.edges}")
+        if len(self.shares) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.edges)} edges make one bin more, got {len(self.shares)}")
+        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-3:
+            raise ValueError(f"shares must be parts of 1; got {self.shares}")
+        return self
+
+
+class DriftReference(_Frozen):
+    """What the checkpoint found in texts of its trade, which later output is compared with.
+
+    `sha256` is that of the texts themselves, `name` where they came from. `unknown_share` is the
+    part of the word pieces that the vocabulary does not know: 0 for a dictionary, and None for a
+    set of checkpoints of which some have no reference.
+    """
+
+    name: str
+    sha256: str
+    citations: int = Field(ge=1)
+    word_pieces: int = Field(ge=0)
+    unknown_share: float | None = Field(ge=0, le=1)
+    heads: dict[str, HeadReference]
+
+
 class CheckpointManifest(_Frozen):
     """All that is known of a checkpoint; see the module's docstring.
 
@@ -69,6 +117,7 @@ class CheckpointManifest(_Frozen):
     `max_pieces` is the longest input in word pieces, special ones included; 0 for a dictionary,
     which reads any.
     `calibration` holds those heads whose scores are calibrated.
+    `reference` is a note for drift, see `worker.drift`; a manifest without it does not name it.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -84,6 +133,14 @@ class CheckpointManifest(_Frozen):
     calibration: dict[str, HeadCalibration] = {}
     versions: dict[str, str] = {}
     files: dict[str, str] = Field(min_length=1)
+    reference: DriftReference | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_note(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.reference is None:
+            content.pop("reference", None)
+        return content
 
     def task_records(self) -> tuple[Task, ...]:
         """Return the tasks as records, in head order."""
@@ -101,7 +158,7 @@ def content_id(
     """Return a checkpoint's id: `ID_LENGTH` hex digits of the SHA-256 over what shapes its output.
 
     `files` maps each file's name to its SHA-256; notes such as metrics are left out, so that
-    adding a score does not make another checkpoint.
+    adding a score or a reference does not make another checkpoint.
     """
     content = {
         "files": dict(sorted(files.items())),

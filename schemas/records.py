@@ -111,12 +111,14 @@ class Mention:
 class Annotation:
     """What one tagger found in one text; `truncated` where a set limit cut the text it read.
 
-    `word_pieces` is how many of them were read, over all encoder passes.
+    `word_pieces` is how many of them were read, over all encoder passes; `unknown_pieces` how many
+    of these the vocabulary does not know.
     """
 
     mentions: tuple[Mention, ...]
     truncated: bool = False
     word_pieces: int = 0
+    unknown_pieces: int = 0
 
 
 class Stage(StrEnum):

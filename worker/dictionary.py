@@ -20,8 +20,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.errors import CheckpointError, RecordError
-from schemas.manifest import CheckpointManifest
-from schemas.records import Mention
+from schemas.manifest import CheckpointManifest, DriftReference
+from schemas.records import Annotation, Mention
 from schemas.tasks import Task
 from worker.checkpoint import DICTIONARY, read_manifest
 from worker.normalisation import LETTER_CASES, Normaliser, Pretokens, Rules, letter_case
@@ -173,22 +173,29 @@ def within_word(text: str, start: int, end: int) -> bool:
 class DictionaryTagger:
     """One dictionary checkpoint, loaded and immutable; safe to share between threads."""
 
-    def __init__(self, checkpoint_id: str, normaliser: Normaliser, heads: Sequence[Head]) -> None:
+    def __init__(
+        self,
+        checkpoint_id: str,
+        normaliser: Normaliser,
+        heads: Sequence[Head],
+        reference: DriftReference | None = None,
+    ) -> None:
         self.id = checkpoint_id
+        self.reference = reference
         self.tasks = tuple(head.task for head in heads)
         self._normaliser = normaliser
         self._heads = tuple(heads)
 
-    def read(self, texts: Sequence[str]) -> list[tuple[list[Mention], int]]:
-        """Return each text's mentions, and how many pre-tokens it has.
+    def read(self, texts: Sequence[str]) -> list[Annotation]:
+        """Return each text's mentions, and as its word pieces how many pre-tokens it has.
 
-        Mentions come by head and position, before the overlap policy.
+        Mentions come by head and position, before the overlap policy. No pre-token is unknown.
 
         :raises RecordError: if a text holds a lone surrogate.
         """
         return [self._read(text) for text in texts]
 
-    def _read(self, text: str) -> tuple[list[Mention], int]:
+    def _read(self, text: str) -> Annotation:
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -198,7 +205,7 @@ class DictionaryTagger:
             ) from error
         tokens = self._normaliser.read(text)
         patterns = tokens.with_patterns()
-        mentions = [
+        mentions = tuple(
             Mention(
                 task=head.task.name,
                 label=label,
@@ -211,8 +218,8 @@ class DictionaryTagger:
             )
             for head in self._heads
             for start, end, label, score in head.match(text, tokens, patterns)
-        ]
-        return mentions, len(tokens)
+        )
+        return Annotation(mentions, word_pieces=len(tokens))
 
 
 def make_table(
@@ -262,7 +269,7 @@ def load_dictionary(path: Path) -> DictionaryTagger:
         )
         for task in manifest.task_records()
     ]
-    return DictionaryTagger(manifest.id, normaliser, heads)
+    return DictionaryTagger(manifest.id, normaliser, heads, manifest.reference)
 
 
 def _read_file(file: Path) -> DictionaryFile:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from schemas.errors import CheckpointError, SettingsError
-from schemas.manifest import CheckpointManifest, HeadCalibration
+from schemas.manifest import CheckpointManifest, DriftReference, HeadCalibration
 from schemas.tasks import Task
 from worker.bert import BertNetwork, bert_shapes, is_plain_bert
 from worker.calibration import scale_heads
@@ -54,9 +54,11 @@ class Encoder:
         device: torch.device,
         threads: int | None = None,
         calibration: Mapping[str, HeadCalibration] | None = None,
+        reference: DriftReference | None = None,
     ) -> None:
         """Put it together; of `calibration` the network has the temperatures in it already."""
         self.calibration = dict(calibration or {})
+        self.reference = reference
         self.tokeniser = tokeniser
         self.checkpoint_id = checkpoint_id
         self.tasks = tuple(tasks)
@@ -144,10 +146,16 @@ def cpu_has_bf16() -> bool:
 
 
 def load_encoder(
-    path: Path, *, device: str = "auto", threads: int | None = None, precision: str = "auto"
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "auto",
+    calibrated: bool = True,
 ) -> Encoder:
     """Load the checkpoint in the folder `path` after verifying every file.
 
+    :param calibrated: False leaves the calibration of its manifest out
     :raises CheckpointError: if it is missing, altered, or contradicts its manifest.
     :raises SettingsError: if the device or precision is not to be had.
     """
@@ -168,7 +176,8 @@ def load_encoder(
     layout = head_layout(manifest.task_records())
     width = layout.width
     _check(path, manifest, config.to_dict(), width, weights)
-    weights = scale_heads(weights, layout, manifest.calibration)
+    calibration = manifest.calibration if calibrated else {}
+    weights = scale_heads(weights, layout, calibration)
     if tokeniser.vocabulary_size > int(config.vocab_size):
         raise CheckpointError(
             f"checkpoint {path}: the tokeniser has {tokeniser.vocabulary_size} word pieces, the "
@@ -192,7 +201,8 @@ def load_encoder(
         max_pieces=manifest.max_pieces,
         device=place,
         threads=threads,
-        calibration=manifest.calibration,
+        calibration=calibration,
+        reference=manifest.reference,
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import CheckpointError, RecordError
-from schemas.manifest import ID_LENGTH
+from schemas.manifest import ID_LENGTH, DriftReference
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
 from worker.checkpoint import read_manifest
@@ -22,6 +22,7 @@ from worker.decoding import decode, head_layout
 from worker.device_decoding import DecodingUnderWay, decode_on_device, device_layout
 from worker.dictionary import KIND as DICTIONARY_KIND
 from worker.dictionary import load_dictionary
+from worker.drift import joined_reference
 from worker.encoder import Encoder, load_encoder
 from worker.mentions import mentions_of
 from worker.overlap import mark_preferred
@@ -62,14 +63,15 @@ class CheckpointTagger:
         self.encoder = encoder
         self.id = encoder.checkpoint_id
         self.tasks = encoder.tasks
+        self.reference = encoder.reference
         on_gpu = encoder.device.type == "cuda"
         self._batch_rows = limits.max_batch_pieces or (_GPU_BATCH if on_gpu else _CPU_BATCH)
         self._overlap = min(limits.overlap_pieces, (encoder.max_pieces - 2) // 4)
         self._layout = head_layout(encoder.tasks)
         self._tables = device_layout(self._layout, encoder.device) if on_gpu else None
 
-    def read(self, texts: Sequence[str]) -> list[tuple[list[Mention], int]]:
-        """Return each text's mentions, and how many word pieces it has.
+    def read(self, texts: Sequence[str]) -> list[Annotation]:
+        """Return each text's mentions, and how many word pieces it has, unknown ones and all.
 
         Mentions come by head and position, before the overlap policy.
 
@@ -162,7 +164,7 @@ class CheckpointTagger:
 
         return _UnderWay(texts, before[begins], encoder.begin(packed()), places)
 
-    def _finish(self, under_way: "_UnderWay") -> list[tuple[list[Mention], int]]:
+    def _finish(self, under_way: "_UnderWay") -> list[Annotation]:
         if under_way.decoding is not None:
             found = under_way.decoding.result()
         else:
@@ -172,16 +174,20 @@ class CheckpointTagger:
             found = decode(self._layout, [table[a:b] for a, b in parts]) if finite else None
         if found is None:
             raise self._no_numbers()
+        unknown = self.encoder.tokeniser.unknown_id
         return [
-            (
-                mentions_of(
-                    self.tasks,
-                    text,
-                    runs,
-                    checkpoint_id=self.id,
-                    calibration=self.encoder.calibration,
+            Annotation(
+                tuple(
+                    mentions_of(
+                        self.tasks,
+                        text,
+                        runs,
+                        checkpoint_id=self.id,
+                        calibration=self.encoder.calibration,
+                    )
                 ),
-                len(text),
+                word_pieces=len(text),
+                unknown_pieces=int(np.count_nonzero(text.ids == unknown)),
             )
             for text, runs in zip(under_way.texts, found, strict=True)
         ]
@@ -227,12 +233,24 @@ class Member(Protocol):
     def tasks(self) -> tuple[Task, ...]:
         """The heads."""
 
-    def read(self, texts: Sequence[str]) -> list[tuple[list[Mention], int]]:
-        """Return each text's mentions, and how many word pieces (or pre-tokens) were read."""
+    @property
+    def reference(self) -> DriftReference | None:
+        """What its output is compared with for drift; None where its manifest has none."""
+
+    def read(self, texts: Sequence[str]) -> list[Annotation]:
+        """Return each text's mentions, before the overlap policy, and what was read.
+
+        Word pieces are pre-tokens where the checkpoint reads those.
+        """
 
 
 class Tagger:
-    """One or several loaded checkpoints, immutable; each is one pass over the text."""
+    """One or several loaded checkpoints, immutable; each is one pass over the text.
+
+    `reference` is what the members' manifests say of drift, as one; None where they say nothing.
+    """
+
+    reference: DriftReference | None = None
 
     def __init__(self, members: Sequence[Member]) -> None:
         if not members:
@@ -249,6 +267,7 @@ class Tagger:
         self._members = tuple(members)
         self.id = set_id([member.id for member in members])
         self.tasks: tuple[Task, ...] = tuple(task for member in members for task in member.tasks)
+        self.reference = joined_reference([member.reference for member in members])
 
     def annotate(self, texts: Sequence[str]) -> list[Annotation]:
         """Find the mentions of every head in each text.
@@ -258,14 +277,15 @@ class Tagger:
         :raises RecordError: if a text holds a lone surrogate.
         """
         found: list[list[Mention]] = [[] for _ in texts]
-        counts = [0] * len(texts)
+        pieces, unknown = [0] * len(texts), [0] * len(texts)
         for member in self._members:
-            for number, (mentions, pieces) in enumerate(member.read(texts)):
-                found[number].extend(mentions)
-                counts[number] += pieces
+            for number, one in enumerate(member.read(texts)):
+                found[number].extend(one.mentions)
+                pieces[number] += one.word_pieces
+                unknown[number] += one.unknown_pieces
         return [
-            Annotation(mark_preferred(mentions), word_pieces=pieces)
-            for mentions, pieces in zip(found, counts, strict=True)
+            Annotation(mark_preferred(mentions), word_pieces=count, unknown_pieces=unknown_count)
+            for mentions, count, unknown_count in zip(found, pieces, unknown, strict=True)
         ]
 
 

@@ -1,0 +1,135 @@
+"""`pubner checkpoint reference`: what a checkpoint's later output is compared with for drift."""
+
+from collections.abc import Iterator, Sequence
+from itertools import compress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from pydantic import Field
+
+from schemas.errors import CheckpointError, InputError, OutputError
+from schemas.manifest import CheckpointManifest, DriftReference
+from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
+from worker.command import Settings, human_console, parse_settings, print_table, write_json
+from worker.drift import reference_of
+from worker.readers.records import Format, ReadRecord, detect_format, read_records
+
+PROG = "pubner checkpoint reference"
+
+
+class ReferenceSettings(Settings):
+    """Of which checkpoint, made on which texts, and how."""
+
+    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
+    texts: Path = Field(
+        description="citations such as it will read: JSONL, PubMed XML or PubTator, plain or gzip"
+    )
+    limit: int = Field(
+        default=2000, ge=1, description="how many citations are read, spread over the file"
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads (default: the library's choice)"
+    )
+    json_file: str | None = Field(
+        default=None, description="write the reference as JSON; - is standard output"
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner checkpoint reference`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    settings = parse_settings(
+        ReferenceSettings,
+        argv,
+        prog=PROG,
+        description="Annotate texts, and write what was found into a checkpoint's manifest, as the "
+        "reference that its later output is compared with for drift. Its id stays the same.",
+        positional="checkpoint",
+    )
+    folder = resolve_checkpoint(settings.checkpoint)
+    manifest = read_manifest(folder)
+    format = detect_format(settings.texts.name)
+    texts = list(_spread(settings.texts, format, settings.limit))
+    from worker.tagger import load_tagger
+
+    tagger = load_tagger([folder], device=settings.device, threads=settings.threads)
+    console = human_console(settings.json_file)
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        reference = reference_of(tagger, bar.track(texts), name=settings.texts.name)
+    _write(folder, manifest, reference)
+    console.print(
+        f"Reference of checkpoint {manifest.id}: {reference.citations:,} citations of "
+        f"{reference.name}, {reference.word_pieces:,} word pieces, "
+        f"{reference.unknown_share or 0:.3%} of them unknown",
+        soft_wrap=True,
+    )
+    print_table(
+        console,
+        [
+            (head, f"{found.mentions:,}", f"{found.mentions_per_citation:.3f}", len(found.shares))
+            for head, found in reference.heads.items()
+        ],
+        columns=("head", "mentions", "per citation", "score bins"),
+        right=(1, 2, 3),
+    )
+    if settings.json_file is not None:
+        write_json(
+            {
+                "id": manifest.id,
+                "path": str(folder.resolve()),
+                "reference": reference.model_dump(mode="json"),
+            },
+            settings.json_file,
+        )
+    return 0
+
+
+def _spread(path: Path, format: Format, limit: int) -> Iterator[str]:
+    """Yield the texts of at most `limit` citations, evenly spread over the file.
+
+    The file is read twice, so that no more than those are held.
+
+    :raises InputError: if the file cannot be read, or holds no text.
+    """
+    try:
+        with path.open("rb") as stream:
+            count = sum(1 for _ in _texts(stream, format))
+        if not count:
+            raise InputError(
+                f"{path} holds no citation with text; name a file of citations such as the "
+                "checkpoint will read"
+            )
+        taken = np.zeros(count, dtype=np.bool_)
+        taken[np.linspace(0, count - 1, min(limit, count)).round().astype(int)] = True
+        with path.open("rb") as stream:
+            yield from compress(_texts(stream, format), taken)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _texts(stream: BinaryIO, format: Format) -> Iterator[str]:
+    for item in read_records(stream, format):
+        if isinstance(item, ReadRecord) and item.citation.text is not None:
+            yield item.citation.text
+
+
+def _write(folder: Path, manifest: CheckpointManifest, reference: DriftReference) -> None:
+    """Put the reference into the manifest in one step; the id must stay what it is."""
+    try:
+        replace_manifest(folder, manifest.model_copy(update={"reference": reference}))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder / MANIFEST}: {error.strerror or error}; copy the checkpoint to "
+            "a folder that can be written, and name that"
+        ) from error
+    written = read_manifest(folder)
+    if (written.id, written.reference) != (manifest.id, reference):
+        raise CheckpointError(
+            f"{folder / MANIFEST} was changed by another command meanwhile; run this one again"
+        )

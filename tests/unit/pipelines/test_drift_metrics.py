@@ -1,0 +1,142 @@
+"""Drift as metrics of a worker process: gauges, and each warning counted once."""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import apache_beam as beam
+import pytest
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.drift_metrics import DriftMetrics
+from pipelines.metrics import NAMESPACE
+from pipelines.records import AnnotatedBlock, AnnotatedCitation
+from schemas.manifest import DriftReference
+from schemas.records import Annotation
+from schemas.tasks import TASKS
+from tests.support.blocks import NOW, block, citation
+from tests.support.drift import annotations, reference
+from worker.drift_index import DriftLimits
+from worker.tagger import Tagger
+
+REFERENCE = reference(annotations(1000, seed=7))
+
+
+def drifted(count: int) -> list[Annotation]:
+    return annotations(count, rate=8.0, shape=(2.0, 5.0), unknown=50)
+
+
+class NamedTagger(Tagger):
+    """A tagger that only says what it is."""
+
+    def __init__(self, reference: DriftReference | None = REFERENCE) -> None:
+        self.id = "c1"
+        self.tasks = (TASKS["bc2gm"],)
+        self.reference = reference
+
+
+def annotated(
+    found: Sequence[Annotation], *, days_later: int = 0, checkpoint_id: str = "c1"
+) -> AnnotatedBlock:
+    return replace(
+        block(checkpoint_id=checkpoint_id),
+        annotated_at=NOW + timedelta(days=days_later),
+        citations=tuple(
+            AnnotatedCitation(number, citation(number), one) for number, one in enumerate(found)
+        ),
+    )
+
+
+class Observe(beam.DoFn):
+    """Gives each block to one object, as a worker process would."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        self._metrics = DriftMetrics()
+        self._tagger = tagger
+
+    def process(self, element: AnnotatedBlock) -> None:
+        self._metrics.observe(element, self._tagger)
+
+
+def metrics_of(blocks: Sequence[AnnotatedBlock], tagger: Tagger) -> Mapping[str, int]:
+    """Return the metrics of blocks that one process observes in their order."""
+    options = PipelineOptions(["--direct_num_workers=1"])
+    with beam.Pipeline("FnApiRunner", options=options) as pipeline:
+        elements = pipeline | beam.Create([list(blocks)]) | beam.FlatMap(lambda some: some)
+        elements | beam.ParDo(Observe(tagger))
+    found = pipeline.result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    counters = {one.key.metric.name: one.result for one in found["counters"]}
+    return counters | {one.key.metric.name: one.result.value for one in found["gauges"]}
+
+
+def test_the_same_population_has_gauges_and_no_warning() -> None:
+    found = annotations(600, seed=1)
+    shown = metrics_of([annotated(found[:300]), annotated(found[300:])], NamedTagger())
+    mentions = sum(len(one.mentions) for one in found)
+    assert shown["mentions_per_citation_milli.bc2gm"] == round(1000 * mentions / 600)
+    assert 0 <= shown["drift_psi_permille.bc2gm"] < 50
+    assert shown["unknown_pieces_permille"] == 0
+    assert not [name for name in shown if name.startswith("drift_warnings")]
+
+
+def test_each_warning_is_counted_once_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    found = drifted(600)
+    blocks = [annotated(found, days_later=day) for day in (0, 0, 1, 1)]
+    with caplog.at_level("INFO", logger="pubner"):
+        shown = metrics_of(blocks, NamedTagger())
+    assert shown["drift_warnings"] == 6
+    assert shown["drift_warnings.bc2gm"] == 4
+    assert shown["drift_psi_permille.bc2gm"] > 250
+    assert shown["unknown_pieces_permille"] == 500
+    lines = [one for one in caplog.records if one.getMessage() == "drift"]
+    assert len(lines) == 6
+    fields = lines[0].__dict__["fields"]
+    assert (fields["kind"], fields["day"]) == ("mentions_per_citation", "2026-01-31")
+    assert "8." in fields["detail"]
+
+
+def test_few_citations_show_and_warn_nothing() -> None:
+    assert metrics_of([annotated(drifted(499))], NamedTagger()) == {}
+    empty = replace(annotated([]), citations=(AnnotatedCitation(0, citation(0), None),))
+    assert metrics_of([empty], NamedTagger()) == {}
+
+
+def test_without_a_reference_rates_are_shown_and_it_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    blocks = [annotated(annotations(600))] * 2
+    with caplog.at_level("INFO", logger="pubner"):
+        shown = metrics_of(blocks, NamedTagger(None))
+    assert set(shown) == {"mentions_per_citation_milli.bc2gm", "unknown_pieces_permille"}
+    assert [one.getMessage() for one in caplog.records].count("no drift reference") == 1
+
+
+def test_threads_may_share_it() -> None:
+    metrics, tagger = DriftMetrics(), NamedTagger()
+    parts = [annotated(annotations(10, seed=number)) for number in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda part: metrics.observe(part, tagger), parts))
+    [(key, tally)] = metrics.days.items()
+    assert key == ("c1", NOW.date())
+    assert tally.citations == 400
+    assert tally.mentions("bc2gm") == sum(
+        len(one.annotation.mentions)
+        for part in parts
+        for one in part.citations
+        if one.annotation is not None
+    )
+
+
+def test_old_days_are_forgotten_and_copies_begin_empty() -> None:
+    metrics, tagger = DriftMetrics(DriftLimits(psi=0.1)), NamedTagger()
+    for day in range(10):
+        metrics.observe(annotated(annotations(1), days_later=day), tagger)
+    days = [day for _, day in metrics.days]
+    assert days == [NOW.date() + timedelta(days=day) for day in range(6, 10)]
+    copy = pickle.loads(pickle.dumps(metrics))
+    assert copy.days == {}
+    copy.observe(annotated(annotations(1)), tagger)
+    assert len(copy.days) == 1

@@ -1,0 +1,241 @@
+"""The drift of an output by checkpoint and day: gathered from what is stored, and judged."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.manifest import DriftReference
+from training.drift.reading import Key, Sample, StoredOutput
+from worker.checkpoint import TOKENISER, read_manifest
+from worker.dictionary import KIND as DICTIONARY_KIND
+from worker.drift import DayTally, DriftTally, joined_reference, reference_from
+from worker.drift_index import DriftLimits, DriftWarning, HeadDrift, head_drift, judge
+from worker.tokenisation import WordPieceTokeniser, load_tokeniser
+
+_TEXTS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownCheckpoint:
+    """A checkpoint, or a set of some, that is at hand: its reference, heads and tokenisers."""
+
+    reference: DriftReference | None
+    heads: tuple[str, ...]
+    tokenisers: tuple[WordPieceTokeniser, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DayReport:
+    """One day: what was found, each head beside the reference, and what has drifted."""
+
+    day: date
+    tally: DayTally
+    heads: Mapping[str, HeadDrift]
+    warnings: tuple[DriftWarning, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckpointReport:
+    """The days of one checkpoint, or set, in their order.
+
+    `reference` is its own where `has_reference`, else what it found on its first day here.
+    `at_hand` says whether the checkpoint was given.
+    """
+
+    checkpoint_id: str
+    at_hand: bool
+    has_reference: bool
+    reference: DriftReference
+    days: tuple[DayReport, ...]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that are in the reference, or found something."""
+        return tuple(dict.fromkeys(head for day in self.days for head in day.heads))
+
+    @property
+    def compared_with(self) -> str:
+        """What its days are compared with, in words."""
+        if self.has_reference:
+            return f"its reference, {self.reference.citations:,} citations of {self.reference.name}"
+        why = "it has no reference" if self.at_hand else "it was not given with --checkpoint"
+        first = self.days[0]
+        return f"its own first day, {first.day}, {first.tally.citations:,} citations: {why}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DriftReport:
+    """All checkpoints of an output, by id, and the limits that were judged by."""
+
+    output: str
+    limits: DriftLimits
+    checkpoints: tuple[CheckpointReport, ...]
+
+    @property
+    def warnings(self) -> list[tuple[str, date, DriftWarning]]:
+        """Every warning with its checkpoint's id and day."""
+        return [
+            (one.checkpoint_id, day.day, warning)
+            for one in self.checkpoints
+            for day in one.days
+            for warning in day.warnings
+        ]
+
+
+def known_checkpoints(folders: Sequence[Path]) -> dict[str, KnownCheckpoint]:
+    """Return the checkpoints in `folders` by id, and each set that can be made of them.
+
+    :raises CheckpointError: if one is missing, altered, or contradicts its manifest.
+    """
+    found: dict[str, KnownCheckpoint] = {}
+    for folder in folders:
+        manifest = read_manifest(folder)
+        reads_pieces = manifest.kind != DICTIONARY_KIND
+        found[manifest.id] = KnownCheckpoint(
+            manifest.reference,
+            tuple(task.name for task in manifest.tasks),
+            (load_tokeniser(folder / TOKENISER),) if reads_pieces else (),
+        )
+    if len(found) == 1:
+        return found
+    from worker.tagger import set_id
+
+    alone = dict(found)
+    for size in range(2, len(alone) + 1):
+        for ids in combinations(alone, size):
+            members = [alone[one] for one in ids]
+            heads = [head for member in members for head in member.heads]
+            if len(set(heads)) == len(heads):  # a tagger takes no two of one head
+                found[set_id(ids)] = KnownCheckpoint(
+                    joined_reference([member.reference for member in members]),
+                    tuple(heads),
+                    tuple(x for member in members for x in member.tokenisers),
+                )
+    return found
+
+
+def gather(
+    output: StoredOutput,
+    known: Mapping[str, KnownCheckpoint],
+    *,
+    since: date | None = None,
+    until: date | None = None,
+    sample: int = 1000,
+    progress: Callable[[], None] | None = None,
+) -> DriftTally:
+    """Count what is stored, by checkpoint and day.
+
+    Word pieces are counted in the texts of `sample` citations a day, where texts are stored and the
+    checkpoint is known. They are chosen by a hash of their positions, so are the same each time.
+    `progress` is called once a block that was read.
+
+    :raises InputError: if a file cannot be read.
+    """
+    tally, samples, name = DriftTally(), dict[Key, Sample](), ""
+    for block in output.block_days(since, until):
+        tally.add(*block.key, DayTally(citations=len(block.offsets), cells=block.cells))
+        checkpoint = known.get(block.key[0])
+        if sample and checkpoint is not None and checkpoint.tokenisers:
+            before = samples.get(block.key) or Sample.empty(sample)
+            samples[block.key] = before.with_block(block)
+        if progress is not None and block.name != name:
+            progress()
+        name = block.name
+    for key, chosen in samples.items():
+        for file, offsets in chosen.by_block():
+            texts = output.texts(file, offsets)
+            tally.add(*key, _count_pieces(texts, known[key[0]].tokenisers))
+    return tally
+
+
+def _count_pieces(texts: Sequence[str], tokenisers: Sequence[WordPieceTokeniser]) -> DayTally:
+    pieces = unknown = 0
+    for begin in range(0, len(texts), _TEXTS_AT_ONCE):
+        for tokeniser in tokenisers:
+            for one in tokeniser.encode(texts[begin : begin + _TEXTS_AT_ONCE]):
+                pieces += len(one)
+                unknown += int(np.count_nonzero(one.ids == tokeniser.unknown_id))
+    return DayTally(texts=len(texts), word_pieces=pieces, unknown_pieces=unknown)
+
+
+def make_report(
+    place: str, tally: DriftTally, known: Mapping[str, KnownCheckpoint], limits: DriftLimits
+) -> DriftReport:
+    """Compare each checkpoint's days with its reference, or else with its first day."""
+    by_checkpoint: dict[str, dict[date, DayTally]] = {}
+    for (checkpoint_id, day), found in tally.days.items():
+        by_checkpoint.setdefault(checkpoint_id, {})[day] = found
+    return DriftReport(
+        place,
+        limits,
+        tuple(
+            _checkpoint_report(name, known.get(name), days, limits)
+            for name, days in by_checkpoint.items()
+        ),
+    )
+
+
+def _checkpoint_report(
+    name: str, known: KnownCheckpoint | None, days: Mapping[date, DayTally], limits: DriftLimits
+) -> CheckpointReport:
+    found = [head for tally in days.values() for head in sorted(tally.cells)]
+    heads = tuple(dict.fromkeys([*(known.heads if known is not None else ()), *found]))
+    own = known.reference if known is not None else None
+    first = next(iter(days))
+    reference = own or reference_from(days[first], heads, name=f"the day {first}", sha256="")
+    return CheckpointReport(
+        name,
+        known is not None,
+        own is not None,
+        reference,
+        tuple(
+            DayReport(
+                day,
+                tally,
+                {head: head_drift(tally, head, reference.heads.get(head)) for head in heads},
+                tuple(judge(tally, reference, limits)),
+            )
+            for day, tally in days.items()
+        ),
+    )
+
+
+def report_json(report: DriftReport) -> dict[str, Any]:
+    """Return the report as JSON has it."""
+    return {
+        "output": report.output,
+        "limits": asdict(report.limits),
+        "checkpoints": [
+            {
+                "id": one.checkpoint_id,
+                "at_hand": one.at_hand,
+                "has_reference": one.has_reference,
+                "compared_with": one.compared_with,
+                "reference": one.reference.model_dump(mode="json") if one.has_reference else None,
+                "days": [_day_json(day) for day in one.days],
+            }
+            for one in report.checkpoints
+        ],
+    }
+
+
+def _day_json(day: DayReport) -> dict[str, Any]:
+    return {
+        "day": day.day.isoformat(),
+        "citations": day.tally.citations,
+        "sampled_texts": day.tally.texts,
+        "unknown_share": day.tally.unknown_share,
+        "heads": {
+            head: {**asdict(drift), "psi_excess": drift.psi_excess}
+            for head, drift in day.heads.items()
+        },
+        "warnings": [
+            {**asdict(warning), "kind": str(warning.kind), "message": warning.message}
+            for warning in day.warnings
+        ],
+    }

@@ -1,0 +1,24 @@
+"""The drift's figures as they are shown, in the page and in the terminal."""
+
+from worker.drift_index import DriftLimits, HeadDrift
+
+MISSING = "–"
+
+
+def change_word(drift: HeadDrift) -> str:
+    """Return the relative change of the mentions per citation, such as `+12 %`."""
+    if drift.change is None:
+        return MISSING
+    points = round(100 * drift.change)
+    return f"{'+' if points > 0 else '−' if points < 0 else '±'}{abs(points)} %"
+
+
+def excess_word(drift: HeadDrift, limits: DriftLimits) -> str:
+    """Return the scores' index beyond chance; a dash where there are too few to judge."""
+    excess = drift.psi_excess
+    return MISSING if excess is None or drift.mentions < limits.mentions else f"{excess:.3f}"
+
+
+def share_word(share: float | None) -> str:
+    """Return a share as per cent; a dash where it is not known."""
+    return MISSING if share is None else f"{100 * share:.3f} %"

@@ -1,15 +1,12 @@
 """Citations as the output's rows hold them, so that they can be annotated without their source.
 
 A stored text is title, one newline, abstract. Where the title ends is not stored, and matters to
-nothing but the `section` of a mention. A title may in principle hold a newline itself, so the end
-is taken to be the first newline that is not before the end of any mention that stands in the title
-by the rows there are. Should that lie behind the start of a mention that stands in the abstract (a
-mention may run over the title's end), it is the first newline behind the start of all mentions in
-the title.
+nothing but the `section` of a mention. It is taken to be the first newline behind the start of
+every mention that stands in the title by the rows there are: exact for a title without a newline
+in it, even where a mention runs over its end.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,27 +19,13 @@ from schemas.records import Citation, CitationStatus, Section, TextSection
 _COLUMNS = ("pmid", "pmid_version", "status", "text", "retracted", "date_revised", "year", "offset")
 
 
-@dataclass(frozen=True, slots=True)
-class TitleBounds:
-    """What the mentions in place say of a title, in code points of the text.
+def title_length(text: str, last_start: int = -1) -> int:
+    """Return how many code points of a stored text are the title's; all, should it have no end.
 
-    `start` and `end` are the last of those of the mentions in the title (-1 and 0 without any),
-    `abstract` the first start of those in the abstract; None without any.
+    `last_start` is where the last mention of the title begins, -1 without any.
     """
-
-    start: int = -1
-    end: int = 0
-    abstract: int | None = None
-
-
-def title_length(text: str, bounds: TitleBounds) -> int:
-    """Return how many code points of a stored text are the title's; all, should it have no end."""
-    for begin in (bounds.end, bounds.start + 1):
-        place = text.find("\n", begin)
-        if place != -1 and (bounds.abstract is None or place <= bounds.abstract):
-            return place
-    first = text.find("\n")
-    return len(text) if first == -1 else first
+    place = text.find("\n", last_start + 1)
+    return len(text) if place == -1 else place
 
 
 def is_textless(citations: pa.Table) -> pa.BooleanArray:
@@ -60,14 +43,14 @@ def stored_citations(tables: Tables, wanted: pa.BooleanArray) -> tuple[ReadCitat
     """
     rows = tables["citations"].filter(wanted).select(_COLUMNS)
     rows = rows.filter(pc.invert(is_textless(rows)))
-    bounds = _title_bounds(only(tables["mentions"], rows["offset"]))
-    return tuple(_citations(rows, bounds))
+    starts = _last_starts(only(tables["mentions"], rows["offset"]))
+    return tuple(_citations(rows, starts))
 
 
-def _citations(rows: pa.Table, bounds: dict[int, TitleBounds]) -> Iterator[ReadCitation]:
+def _citations(rows: pa.Table, last_starts: dict[int, int]) -> Iterator[ReadCitation]:
     for row in rows.to_pylist():
         offset, text = row["offset"], row["text"] or ""
-        end = title_length(text, bounds.get(offset, TitleBounds()))
+        end = title_length(text, last_starts.get(offset, -1))
         body = text[end + 1 :]
         citation = Citation(
             pmid=row["pmid"],
@@ -82,25 +65,8 @@ def _citations(rows: pa.Table, bounds: dict[int, TitleBounds]) -> Iterator[ReadC
         yield ReadCitation(offset, citation)
 
 
-def _title_bounds(mentions: pa.Table) -> dict[int, TitleBounds]:
-    """Return the bounds of each citation that has mentions, by its offset."""
-    in_title = pc.equal(mentions["section"], TextSection.TITLE.value)
-    titles: dict[int, tuple[int, int]] = {
-        row["offset"]: (row["start_max"], row["end_max"])
-        for row in mentions.filter(in_title)
-        .group_by("offset")
-        .aggregate([("start", "max"), ("end", "max")])
-        .to_pylist()
-    }
-    abstracts: dict[int, int] = {
-        row["offset"]: row["start_min"]
-        for row in mentions.filter(pc.invert(in_title))
-        .group_by("offset")
-        .aggregate([("start", "min")])
-        .to_pylist()
-    }
-    bounds = {}
-    for offset in titles.keys() | abstracts.keys():
-        start, end = titles.get(offset, (-1, 0))
-        bounds[offset] = TitleBounds(start, end, abstracts.get(offset))
-    return bounds
+def _last_starts(mentions: pa.Table) -> dict[int, int]:
+    """Return by offset where the last mention of each title that has one begins."""
+    in_title = mentions.filter(pc.equal(mentions["section"], TextSection.TITLE.value))
+    rows = in_title.group_by("offset").aggregate([("start", "max")]).to_pylist()
+    return {row["offset"]: row["start_max"] for row in rows}

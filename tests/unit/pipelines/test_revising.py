@@ -13,7 +13,7 @@ from pipelines.object_store import ObjectStore
 from pipelines.records import AnnotatedBlock, AnnotatedCitation
 from pipelines.revising import BlockReviser
 from pipelines.store import DiskStore, Store
-from pipelines.stored_text import TitleBounds, is_textless, stored_citations, title_length
+from pipelines.stored_text import is_textless, stored_citations, title_length
 from pipelines.tables import block_tables
 from pipelines.where import parse_condition
 from pipelines.writer import SEVERAL, BlockWriter, InPlace, read_block
@@ -242,21 +242,18 @@ def test_a_stored_citation_has_the_text_it_was_made_of(
 
 
 @pytest.mark.parametrize(
-    ("text", "bounds", "expected"),
+    ("text", "last_start", "expected"),
     [
-        ("ab\ncd\nef", TitleBounds(), 2),
-        ("ab\ncd\nef", TitleBounds(start=0, end=2), 2),
-        ("ab\ncd\nef", TitleBounds(start=3, end=5), 5),
-        ("ab\ncd\nef", TitleBounds(start=1, end=4, abstract=6), 5),
-        ("ab\ncd\nef", TitleBounds(start=1, end=4, abstract=3), 2),
-        ("ab\ncd", TitleBounds(start=1, end=4), 2),
-        ("ab\n", TitleBounds(), 2),
-        ("\nab", TitleBounds(abstract=1), 0),
-        ("no end", TitleBounds(), 6),
+        ("ab\ncd\nef", -1, 2),
+        ("ab\ncd\nef", 1, 2),
+        ("ab\ncd\nef", 3, 5),
+        ("ab\n", -1, 2),
+        ("\nab", -1, 0),
+        ("no end", 2, 6),
     ],
 )
-def test_where_a_title_ends(text: str, bounds: TitleBounds, expected: int) -> None:
-    assert title_length(text, bounds) == expected
+def test_where_a_title_ends(text: str, last_start: int, expected: int) -> None:
+    assert title_length(text, last_start) == expected
 
 
 def test_rows_whose_text_was_not_stored_are_left_out() -> None:

@@ -8,12 +8,12 @@ from typing import BinaryIO
 import numpy as np
 from pydantic import Field
 
-from schemas.errors import CheckpointError, InputError, OutputError
-from schemas.manifest import CheckpointManifest, DriftReference
-from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
+from schemas.errors import InputError
+from worker.checkpoint import read_manifest, resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.drift import reference_of
 from worker.readers.records import Format, ReadRecord, detect_format, read_records
+from worker.reference import write_reference
 
 PROG = "pubner checkpoint reference"
 
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         reference = reference_of(tagger, bar.track(texts), name=settings.texts.name)
-    _write(folder, manifest, reference)
+    write_reference(folder, manifest, reference)
     console.print(
         f"Reference of checkpoint {manifest.id}: {reference.citations:,} citations of "
         f"{reference.name}, {reference.word_pieces:,} word pieces, "
@@ -117,19 +117,3 @@ def _texts(stream: BinaryIO, format: Format) -> Iterator[str]:
     for item in read_records(stream, format):
         if isinstance(item, ReadRecord) and item.citation.text is not None:
             yield item.citation.text
-
-
-def _write(folder: Path, manifest: CheckpointManifest, reference: DriftReference) -> None:
-    """Put the reference into the manifest in one step; the id must stay what it is."""
-    try:
-        replace_manifest(folder, manifest.model_copy(update={"reference": reference}))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {folder / MANIFEST}: {error.strerror or error}; copy the checkpoint to "
-            "a folder that can be written, and name that"
-        ) from error
-    written = read_manifest(folder)
-    if (written.id, written.reference) != (manifest.id, reference):
-        raise CheckpointError(
-            f"{folder / MANIFEST} was changed by another command meanwhile; run this one again"
-        )

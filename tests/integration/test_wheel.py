@@ -33,6 +33,8 @@ def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(whee
         "schemas/newest.sql",
         "training/evaluation/templates/errors.html.j2",
         "training/evaluation/templates/errors.css",
+        "training/gate/templates/gate.html.j2",
+        "training/gate/templates/gate.css",
     ):
         assert needed in names
     tops = {name.split("/")[0] for name in names}

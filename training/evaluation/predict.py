@@ -94,13 +94,14 @@ def annotate_texts(
     tagger: Annotator, texts: Sequence[str], head: str, progress: Callable[[int], None]
 ) -> Iterator[tuple[Span, ...]]:
     """Yield what `head` finds in each of `texts`; `progress` is told how many texts were read."""
-    for spans in _annotate_scored(tagger, texts, head, progress):
+    for spans in annotate_scored(tagger, texts, head, progress):
         yield tuple(found.span for found in spans)
 
 
-def _annotate_scored(
+def annotate_scored(
     tagger: Annotator, texts: Sequence[str], head: str, progress: Callable[[int], None]
 ) -> Iterator[tuple[ScoredSpan, ...]]:
+    """Yield the same with the probabilities that the head gives."""
     for begin in range(0, len(texts), _TEXTS_AT_ONCE):
         group = texts[begin : begin + _TEXTS_AT_ONCE]
         for annotation in tagger.annotate(group):
@@ -138,7 +139,7 @@ def predict_scored(
     """Return what `head` finds in each sentence with its scores; see `deal_out`."""
     readings = readings_of(sentences, context)
     texts = [reading.text for reading in readings]
-    return deal_out(readings, _annotate_scored(tagger, texts, head, progress), len(sentences))
+    return deal_out(readings, annotate_scored(tagger, texts, head, progress), len(sentences))
 
 
 def predict(

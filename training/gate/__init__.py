@@ -1,0 +1,1 @@
+"""The gate: whether a candidate checkpoint may take the place of the active one."""

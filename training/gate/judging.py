@@ -1,0 +1,227 @@
+"""The verdict: which tolerances a candidate breaks. Pure: figures and limits in, breaches out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas.errors import PubnerError
+from schemas.tasks import EntityType, Task
+from training.gate.canary import CanaryReport
+from training.gate.limits import Limits
+from training.gate.measuring import SetComparison, SpeedComparison
+
+LEAST_CALIBRATED = 150
+"""Fewer found mentions tell nothing of calibration: fifteen bins of ten."""
+LEAST_MENTIONS = 50
+"""Of fewer mentions of an entity type the share that changes tells little."""
+_ROUNDING = 1e-9
+
+
+class GateRefusedError(PubnerError):
+    """A candidate that breaks a tolerance; it is not promoted."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A tolerance that is broken: the option that sets it, of what, the figure and the limit.
+
+    `words` says it in one clause. Figure and limit are None where there is nothing to count.
+    """
+
+    option: str
+    subject: str
+    words: str
+    figure: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadChanges:
+    """Heads that come and go. `lost` are heads, or labels as `HEAD: LABEL`; so are `gained`."""
+
+    lost: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that was measured of a candidate.
+
+    `first` says that no checkpoint is active, so there is nothing to compare with.
+    `active_problem` says why the active checkpoint could not be read, and is empty if it was.
+    """
+
+    first: bool = False
+    active_problem: str = ""
+    heads: HeadChanges = HeadChanges()
+    sets: tuple[SetComparison, ...] = ()
+    speed: SpeedComparison | None = None
+    canary: CanaryReport | None = None
+
+
+def head_changes(active: Sequence[Task], candidate: Sequence[Task]) -> HeadChanges:
+    """Return which heads and labels go and come; a label of another entity type is another."""
+    return HeadChanges(tuple(_without(active, candidate)), tuple(_without(candidate, active)))
+
+
+def _without(these: Sequence[Task], those: Sequence[Task]) -> Iterator[str]:
+    """Yield what `these` have and `those` lack."""
+    others = {task.name: task for task in those}
+    for task in these:
+        if task.name not in others:
+            yield task.name
+            continue
+        known = set(others[task.name].labels)
+        yield from (f"{task.name}: {label.name}" for label in task.labels if label not in known)
+
+
+def judge(measured: Measured, limits: Limits) -> tuple[Breach, ...]:
+    """Return the tolerances that the candidate breaks; none of them is broken at its limit.
+
+    A first promotion breaks none: there is nothing that could get worse. Any other for which
+    neither an evaluation set nor a canary could be compared is refused, since the gate would have
+    said nothing.
+    """
+    if measured.first:
+        return ()
+    breaches = [*_comparability(measured), *_heads(measured, limits)]
+    for one in measured.sets:
+        breaches += _set_breaches(one, limits)
+    breaches += _speed(measured.speed, limits)
+    breaches += _canary(measured.canary, limits)
+    return tuple(breaches)
+
+
+def notes_of(measured: Measured) -> tuple[str, ...]:
+    """Return what whoever decides should know beside the breaches."""
+    notes = []
+    if measured.first:
+        notes.append(
+            "no checkpoint was active, so there is nothing to compare with: the candidate was "
+            "verified and loaded"
+            + (", and evaluated alone" if measured.sets or measured.canary else ", no more")
+        )
+    for one in measured.sets:
+        if not one.labels:
+            notes.append(f"{one.name}: the heads {one.head!r} have no label in common")
+        elif one.candidate is not None and one.active is None and not measured.first:
+            notes.append(f"{one.name}: the head {one.head!r} is new and was scored alone")
+        elif one.bootstrap is not None and not _tells_calibration(one):
+            notes.append(
+                f"{one.name}: fewer than {LEAST_CALIBRATED} mentions were found, so calibration "
+                "was not judged"
+            )
+    if not measured.sets:
+        notes.append("there was no evaluation set: no head was scored")
+    if measured.canary is None:
+        notes.append("there was no canary: what changes in recent citations is not known")
+    elif measured.canary.sample.left_out:
+        notes.append(
+            f"{measured.canary.sample.left_out:,} records of the canary's files could not be read"
+        )
+    return tuple(notes)
+
+
+def _comparability(measured: Measured) -> Iterator[Breach]:
+    if measured.active_problem:
+        yield Breach(
+            "--force", "the active checkpoint", f"cannot be compared: {measured.active_problem}"
+        )
+    elif not any(one.bootstrap is not None for one in measured.sets) and not (
+        measured.canary is not None and measured.canary.mentions
+    ):
+        yield Breach(
+            "--force",
+            "the gate",
+            "has nothing to judge by: give it an evaluation set (--corpus, --data, --documents) "
+            "or recent citations (--canary)",
+        )
+
+
+def _heads(measured: Measured, limits: Limits) -> Iterator[Breach]:
+    if limits.allow_lost_heads:
+        return
+    for name in measured.heads.lost:
+        kind = "label" if ":" in name else "head"
+        yield Breach("--allow-lost-heads", name, f"is a {kind} that the candidate lacks")
+
+
+def _set_breaches(one: SetComparison, limits: Limits) -> Iterator[Breach]:
+    if one.bootstrap is None or one.active is None or one.candidate is None:
+        return
+    place = f"{one.head} ({one.name})"
+    drop = -100 * one.bootstrap.difference
+    if drop > limits.max_f1_drop + _ROUNDING:
+        yield Breach(
+            "--max-f1-drop",
+            place,
+            f"strict F1 falls by {drop:.2f} points (limit {limits.max_f1_drop:g}; 95 % interval "
+            f"{100 * one.bootstrap.low:+.2f} to {100 * one.bootstrap.high:+.2f}, "
+            f"p {one.bootstrap.p_value:.2g})",
+            drop,
+            limits.max_f1_drop,
+        )
+    rise = one.candidate.ece - one.active.ece
+    if _tells_calibration(one) and rise > limits.max_ece_rise + _ROUNDING:
+        yield Breach(
+            "--max-ece-rise",
+            place,
+            f"the calibration error rises by {rise:.3f} (limit {limits.max_ece_rise:g})",
+            rise,
+            limits.max_ece_rise,
+        )
+
+
+def _tells_calibration(one: SetComparison) -> bool:
+    return all(
+        side is not None and side.found >= LEAST_CALIBRATED for side in (one.active, one.candidate)
+    )
+
+
+def _speed(speed: SpeedComparison | None, limits: Limits) -> Iterator[Breach]:
+    if speed is not None and speed.ratio < limits.min_speed - _ROUNDING:
+        yield Breach(
+            "--min-speed",
+            "speed",
+            f"is {speed.ratio:.2f} of the active checkpoint's (limit {limits.min_speed:g})",
+            speed.ratio,
+            limits.min_speed,
+        )
+
+
+def _canary(canary: CanaryReport | None, limits: Limits) -> Iterator[Breach]:
+    if canary is None or not canary.compared:
+        return
+    yield from _types(
+        "--max-changed-share",
+        f"mentions change in {{}} of {canary.citations:,} citations",
+        {kind.entity_type: canary.changed_share_of(kind) for kind in canary.types},
+        limits.max_changed_share,
+    )
+    yield from _types(
+        "--max-changed-mentions",
+        "{} of the mentions change",
+        {
+            kind.entity_type: kind.changed_mentions_share
+            for kind in canary.types
+            if kind.mentions >= LEAST_MENTIONS
+        },
+        limits.max_changed_mentions,
+    )
+
+
+def _types(
+    option: str, what: str, shares: Mapping[EntityType, float], limit: float
+) -> Iterator[Breach]:
+    """Yield one breach that names every entity type whose share is beyond the limit."""
+    beyond = {kind: share for kind, share in shares.items() if share > limit + _ROUNDING}
+    if beyond:
+        listed = ", ".join(f"{100 * share:.1f} % ({kind})" for kind, share in beyond.items())
+        yield Breach(
+            option,
+            "canary:",
+            f"{what.format(listed)} (limit {100 * limit:g} %)",
+            max(beyond.values()),
+            limit,
+        )

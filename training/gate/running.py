@@ -1,0 +1,200 @@
+"""Runs the gate: fetch both checkpoints, measure, judge, keep the report, move the pointer."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from schemas.errors import CheckpointError, RegistryError
+from schemas.manifest import CheckpointManifest
+from training.evaluation.documents import read_gold_file
+from training.gate.canary import compare_canary
+from training.gate.judging import GateRefusedError, Measured, head_changes, judge
+from training.gate.measuring import compare_on, measure_speed, speed_texts
+from training.gate.options import GateSettings
+from training.gate.page import render_page
+from training.gate.report import GateReport, manifest_differences, report_json
+from training.gate.sample import read_sample
+from training.gate.sets import read_sets, refuse_test, split_word
+from worker.checkpoint import read_manifest
+from worker.registry.cache import default_cache
+from worker.registry.pointer import Change, Pointer
+from worker.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from worker.tagger import Tagger
+
+Watch = Callable[[str, int], Callable[[int], None]]
+"""Is told what begins and of how many texts; returns what is told how many more were read."""
+
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidacy:
+    """A request to promote: the registry, its pointer as it was read, the candidate's id, and why.
+
+    `corpora` are those to score on, `root` the folder that they lie in. `force` is the reason to
+    promote it whatever the gate says.
+    """
+
+    registry: Registry
+    pointer: Pointer
+    candidate: str
+    who: str
+    why: str
+    when: datetime
+    root: Path
+    corpora: tuple[str, ...] = ()
+    force: str | None = None
+
+
+def run_gate(
+    request: Candidacy,
+    settings: GateSettings,
+    *,
+    clock: Callable[[], float],
+    watch: Watch = lambda *_: lambda _: None,
+) -> GateReport:
+    """Measure the candidate beside the active checkpoint, and judge it. Nothing is changed.
+
+    :param clock: returns seconds; the speed is measured by it
+    :raises CheckpointError: if the candidate is not what its manifest says.
+    :raises RegistryError: if it is not published.
+    """
+    registry, change = request.registry, request.pointer.active
+    cache = settings.checkpoint_cache or default_cache()
+    folder = registry.fetch(request.candidate, cache)
+    manifest = read_manifest(folder)
+    active_folder: Path | None = None
+    active_manifest: CheckpointManifest | None = None
+    problem = ""
+    if change is not None:
+        try:
+            active_folder = registry.fetch(change.id, cache)
+            active_manifest = read_manifest(active_folder)
+        except (CheckpointError, RegistryError) as error:
+            active_folder, problem = None, str(error)
+    tasks = manifest.task_records()
+    active_tasks = () if active_manifest is None else active_manifest.task_records()
+    sets = read_sets(
+        (*active_tasks, *tasks),
+        root=request.root,
+        corpora=request.corpora,
+        split=settings.split,
+        context=settings.context,
+        documents=settings.documents,
+    )
+    sample = read_sample(settings.canary, settings.canary_limit)
+    candidate = _load(folder, settings)
+    active = None if active_folder is None else _load(active_folder, settings)
+    sides = 1 if active is None else 2
+    rng = np.random.default_rng(_SEED)
+    comparisons = tuple(
+        compare_on(one, candidate, active, rng, watch(one.name, sides * len(one.readings)))
+        for one in sets
+    )
+    canary = None
+    if sample.citations:
+        progress = watch("canary", len(sample.citations))
+        canary = compare_canary(sample, candidate, active, progress)
+    speed = None
+    texts, what = [one.text for one in sample.citations], "citations of the canary"
+    if not texts:
+        texts = [reading.text for one in sets for reading in one.readings]
+        what = "texts of the evaluation sets"
+    if active is not None and texts:
+        watch("speed", 1)
+        speed = measure_speed(candidate, active, speed_texts(texts), what=what, clock=clock)
+    measured = Measured(
+        first=change is None,
+        active_problem=problem,
+        heads=head_changes(active_tasks, tasks if active_tasks else ()),
+        sets=comparisons,
+        speed=speed,
+        canary=canary,
+    )
+    limits = settings.limits()
+    return GateReport(
+        registry=registry.root,
+        candidate=request.candidate,
+        active=None if change is None else change.id,
+        who=request.who,
+        when=request.when,
+        why=request.why,
+        force=request.force,
+        settings={
+            "split": str(settings.split),
+            "context": str(settings.context),
+            "device": settings.device,
+        },
+        limits=limits,
+        measured=measured,
+        breaches=judge(measured, limits),
+        differences=manifest_differences(active_manifest, manifest),
+    )
+
+
+def require_inputs(settings: GateSettings) -> None:
+    """Make sure, before work is done for it, that what the gate is given can be read.
+
+    :raises PubnerError: if it cannot.
+    """
+    refuse_test(settings.split)
+    read_sample(settings.canary, settings.canary_limit)
+    for word in settings.documents:
+        read_gold_file(split_word(word)[1])
+
+
+def _load(folder: Path, settings: GateSettings) -> "Tagger":
+    from worker.tagger import load_tagger
+
+    return load_tagger([folder], device=settings.device, threads=settings.threads)
+
+
+def keep_report(registry: Registry, report: GateReport) -> str:
+    """Keep the report beside the candidate, as JSON and HTML; return where the JSON lies.
+
+    The page's name differs in its end alone.
+    """
+    name = f"{report.when:%Y%m%dT%H%M%S%fZ}"
+    content = json.dumps(report_json(report), indent=2, ensure_ascii=False) + "\n"
+    registry.put_report(report.candidate, f"{name}.html", render_page(report).encode())
+    return registry.put_report(report.candidate, f"{name}.json", content.encode())
+
+
+def require_passed(report: GateReport, where: str) -> None:
+    """Refuse what the gate refused.
+
+    :param where: where the report lies, in words
+    :raises GateRefusedError: with every tolerance that is broken, unless the request was forced.
+    """
+    if report.verdict == "refused":
+        broken = "; ".join(f"{breach.subject} {breach.words}" for breach in report.breaches)
+        raise GateRefusedError(
+            f"checkpoint {report.candidate} is refused: {broken}. {where} To promote it all the "
+            "same give a reason: --force REASON"
+        )
+
+
+def go_live(request: Candidacy, place: str, *, forced: bool, now: Callable[[], datetime]) -> Change:
+    """Make the candidate active, unless the pointer was moved while the gate measured.
+
+    :param place: where the report lies in the registry
+    :param forced: whether the gate had refused it
+    :raises RegistryError: if it was moved; that promotion stands.
+    """
+    return request.registry.move(
+        request.pointer,
+        request.candidate,
+        action="promote",
+        who=request.who,
+        when=now(),
+        why=f"{request.why} (forced: {request.force})" if forced else request.why,
+        forced=forced,
+        report=place,
+    )

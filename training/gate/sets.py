@@ -1,0 +1,133 @@
+"""What two checkpoints are scored on: splits of corpora, and documents with gold mentions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import CorpusError, SettingsError
+from schemas.records import Span
+from schemas.tasks import Task
+from training.corpora.catalogue import Split
+from training.corpora.corpus import open_corpus, present_corpora
+from training.corpora.spans import spans_of
+from training.evaluation.documents import GoldFile, read_gold_file
+from training.evaluation.predict import Context, Reading, readings_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationSet:
+    """Texts with gold mentions of one head.
+
+    `gold` has the mentions of each unit, a sentence of a corpus or a document, as spans of its own
+    text; `readings` are what a tagger reads at once.
+    """
+
+    name: str
+    head: str
+    unit: str
+    gold: tuple[tuple[Span, ...], ...]
+    readings: tuple[Reading, ...]
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels of the gold mentions."""
+        return frozenset(span.label for spans in self.gold for span in spans)
+
+
+def read_sets(
+    tasks: Sequence[Task],
+    *,
+    root: Path,
+    corpora: Sequence[str],
+    split: Split,
+    context: Context,
+    documents: Sequence[str],
+) -> tuple[EvaluationSet, ...]:
+    """Return the sets to score the heads on.
+
+    :param tasks: the heads of both checkpoints
+    :param corpora: names of corpora under `root`; without any, and without documents, those of the
+        heads that are there
+    :param documents: PubTator files, `HEAD=FILE`, or `FILE` where one head alone has its labels
+    :raises SettingsError: if no head reads a corpus or file, or `split` is test.
+    :raises CorpusError: if one is missing or broken, or has labels that no head has.
+    """
+    refuse_test(split)
+    heads: dict[str, set[str]] = {}
+    for task in tasks:
+        heads.setdefault(task.name, set()).update(task.label_names)
+    if not corpora and not documents:
+        corpora = [name for name in present_corpora(root, split) if name in heads]
+    out = [_corpus_set(root, name, split, context) for name in dict.fromkeys(corpora)]
+    out += [_document_set(word, heads) for word in dict.fromkeys(documents)]
+    for one in out:
+        if one.head not in heads:
+            raise SettingsError(
+                f"{one.name}: neither checkpoint has the head {one.head!r}; they have "
+                f"{', '.join(heads)}"
+            )
+        if not one.gold or not one.labels:
+            raise CorpusError(f"{one.name} holds no gold mention, so nothing can be scored on it")
+        if unknown := one.labels - heads[one.head]:
+            raise CorpusError(
+                f"{one.name} has the labels {', '.join(sorted(unknown))}, which no head "
+                f"{one.head!r} has; they have {', '.join(sorted(heads[one.head]))}"
+            )
+    return tuple(out)
+
+
+def refuse_test(split: Split) -> None:
+    """Refuse to judge by a test split.
+
+    :raises SettingsError: if `split` is one.
+    """
+    if split == Split.TEST:
+        raise SettingsError(
+            "option --split 'test': whether a checkpoint goes live is a choice, and nothing is "
+            "chosen on test splits, or their scores tell nothing any more; use devel"
+        )
+
+
+def split_word(word: str) -> tuple[str | None, Path]:
+    """Return the head and the file that `HEAD=FILE`, or `FILE` alone, names."""
+    head, equals, path = word.partition("=")
+    if equals and not Path(word).exists():
+        return head, Path(path)
+    return None, Path(word)
+
+
+def _corpus_set(root: Path, name: str, split: Split, context: Context) -> EvaluationSet:
+    corpus = open_corpus(root, name)
+    sentences = corpus.sentences(split)
+    return EvaluationSet(
+        f"{corpus.name}, {split}",
+        corpus.name,
+        "sentences",
+        tuple(spans_of(sentence) for sentence in sentences),
+        tuple(readings_of(sentences, context)),
+    )
+
+
+def _document_set(word: str, heads: dict[str, set[str]]) -> EvaluationSet:
+    head, path = split_word(word)
+    gold = read_gold_file(path)
+    return EvaluationSet(
+        gold.path.name,
+        _only_head(gold, heads) if head is None else head,
+        "documents",
+        tuple(text.spans for text in gold.texts),
+        tuple(
+            Reading(text.text, range(index, index + 1), (0,))
+            for index, text in enumerate(gold.texts)
+        ),
+    )
+
+
+def _only_head(gold: GoldFile, heads: dict[str, set[str]]) -> str:
+    fitting = [name for name, labels in heads.items() if labels == gold.labels]
+    if len(fitting) != 1:
+        raise SettingsError(
+            f"{gold.path}: {' or '.join(fitting) or 'none of the heads'} has just the labels "
+            f"{', '.join(sorted(gold.labels))}; name the head to score with HEAD=FILE"
+        )
+    return fitting[0]

@@ -26,6 +26,12 @@ COMMANDS = (
         "annotate PubMed XML, PubTator or JSONL files; write Parquet",
     ),
     Command(
+        ("reannotate",),
+        "pipelines.reannotate_command:run",
+        "reannotate OUTPUT --where CONDITION",
+        "annotate again from the stored text what another checkpoint made",
+    ),
+    Command(
         ("feed",),
         "pipelines.feed_command:run",
         "feed [INPUT...] --brokers HOST:PORT --topic NAME",
@@ -58,8 +64,50 @@ COMMANDS = (
     Command(
         ("checkpoint", "show"),
         "pipelines.checkpoint_command:run",
-        "checkpoint show ID|default|DIR",
+        "checkpoint show ID|default|DIR [--registry R]",
         "show what a checkpoint is: its tasks, recipe and scores",
+    ),
+    Command(
+        ("checkpoint", "publish"),
+        "pipelines.registry_command:publish",
+        "checkpoint publish DIR --registry R",
+        "copy a checkpoint to a registry, for good",
+    ),
+    Command(
+        ("checkpoint", "list"),
+        "pipelines.registry_command:list_checkpoints",
+        "checkpoint list --registry R",
+        "list the checkpoints of a registry, and which is active",
+    ),
+    Command(
+        ("checkpoint", "verify"),
+        "pipelines.registry_command:verify",
+        "checkpoint verify ID|DIR [--registry R]",
+        "compare every file of a checkpoint with its manifest",
+    ),
+    Command(
+        ("checkpoint", "rollback"),
+        "pipelines.registry_command:rollback",
+        "checkpoint rollback --registry R --why TEXT",
+        "make the checkpoint active again that was active before",
+    ),
+    Command(
+        ("checkpoint", "history"),
+        "pipelines.registry_command:history",
+        "checkpoint history --registry R",
+        "show what was active when, and who changed it why",
+    ),
+    Command(
+        ("checkpoint", "reference"),
+        "pipelines.reference_command:run",
+        "checkpoint reference CHECKPOINT --texts FILE",
+        "note what a checkpoint finds in texts, to tell drift by later",
+    ),
+    Command(
+        ("checkpoint", "promote"),
+        "training.promote_command:run",
+        "checkpoint promote ID --registry R --why TEXT",
+        "let a published checkpoint go live, if the gate lets it",
     ),
     Command(
         ("corpora", "fetch"),
@@ -116,6 +164,18 @@ COMMANDS = (
         "score a checkpoint's heads on a corpus split",
     ),
     Command(
+        ("retrain",),
+        "training.retrain_command:run",
+        "retrain --registry R --output DIR [--promote]",
+        "train, evaluate, publish and judge a new checkpoint, as one round",
+    ),
+    Command(
+        ("drift",),
+        "training.drift_command:run",
+        "drift OUTPUT [--checkpoint CHECKPOINT] [--html FILE.html]",
+        "tell whether what is found changes from day to day",
+    ),
+    Command(
         ("experiments",),
         "training.experiments.command:run",
         "experiments --output DIR [--gather FILE.json] [--page DIR]",
@@ -127,8 +187,9 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names (the process's own words if None); return its exit code.
 
-    0 is success, 2 a wrong option, path or checkpoint (one line on standard error), 130 an
-    interrupt. An error that pubner does not raise on purpose keeps its traceback.
+    0 is success, 2 a wrong option, path or checkpoint, 3 a checkpoint that the gate refuses (each
+    one line on standard error), 130 an interrupt. An error that pubner does not raise on purpose
+    keeps its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:

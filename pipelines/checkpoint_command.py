@@ -4,22 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
+from pipelines.checkpoint_naming import FoundFolder, FoundPublished, find_checkpoint
+from pipelines.registry_settings import ShowSettings
 from schemas.manifest import CheckpointManifest
-from worker.checkpoint import read_manifest, resolve_checkpoint
-from worker.command import Settings, human_console, parse_settings, print_table, write_json
+from worker.command import human_console, parse_settings, print_table, write_json
 
 PROG = "pubner checkpoint show"
-
-
-class ShowSettings(Settings):
-    """Which checkpoint to show, and where to."""
-
-    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
-    json_file: str | None = Field(
-        default=None, description="write all of it as JSON; `-` is standard output"
-    )
 
 
 def run(argv: Sequence[str]) -> int:
@@ -31,15 +21,22 @@ def run(argv: Sequence[str]) -> int:
         ShowSettings,
         argv,
         prog=PROG,
-        description="Verify a checkpoint, and show its tasks, recipe and scores.",
+        description="Show a checkpoint's tasks, recipe and scores. One in a folder is verified "
+        "first; of one in a registry only the manifest is read (see `pubner checkpoint verify`).",
         positional="checkpoint",
     )
-    folder = resolve_checkpoint(settings.checkpoint)
-    manifest = read_manifest(folder)
+    found = find_checkpoint(settings.checkpoint, settings.registry)
+    if isinstance(found, FoundFolder):
+        manifest = found.verify()
+        content, notes = describe(found.folder, manifest), {}
+    else:
+        manifest = found.registry.manifest(found.id)
+        notes = _describe_publication(found)
+        content = {"path": found.place, **notes, **manifest.model_dump(mode="json")}
     if settings.json_file is not None:
-        write_json(describe(folder, manifest), settings.json_file)
+        write_json(content, settings.json_file)
     if settings.json_file != "-":
-        _print(folder, manifest)
+        _print(found.place, manifest, notes)
     return 0
 
 
@@ -48,13 +45,26 @@ def describe(folder: Path, manifest: CheckpointManifest) -> dict[str, Any]:
     return {"path": str(folder.resolve()), **manifest.model_dump(mode="json")}
 
 
-def _print(folder: Path, manifest: CheckpointManifest) -> None:
+def _describe_publication(found: FoundPublished) -> dict[str, Any]:
+    published = found.registry.publication(found.id)
+    active = found.registry.pointer().active
+    return {
+        "active": active is not None and active.id == found.id,
+        "published": published.when.isoformat(),
+        "who": published.who,
+    }
+
+
+def _print(place: str, manifest: CheckpointManifest, notes: dict[str, Any]) -> None:
     console = human_console()
     rows: list[tuple[str, str]] = [
         ("id", manifest.id),
-        ("path", str(folder.resolve())),
+        ("path", place),
         ("kind", manifest.kind),
     ]
+    if notes:
+        rows.append(("published", f"{notes['published']} by {notes['who']}"))
+        rows.append(("active", "yes" if notes["active"] else "no"))
     rows += [
         (f"head {task.name}", ", ".join(label.name for label in task.labels))
         for task in manifest.tasks
@@ -63,5 +73,8 @@ def _print(folder: Path, manifest: CheckpointManifest) -> None:
         (f"scores {head}", ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
         for head, scores in manifest.metrics.items()
     ]
+    if manifest.reference is not None:
+        made_on = f"{manifest.reference.citations:,} citations of {manifest.reference.name}"
+        rows.append(("drift reference", made_on))
     rows += [(f"recipe {name}", str(value)) for name, value in manifest.recipe.items()]
     print_table(console, rows)

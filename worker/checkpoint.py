@@ -80,39 +80,51 @@ def read_manifest(path: Path, *, verify: bool = True) -> CheckpointManifest:
     """
     file = path / MANIFEST
     try:
-        manifest = CheckpointManifest.model_validate_json(file.read_bytes())
+        data = file.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CheckpointError(
-            f"{file} is no valid manifest: {where}: {first['msg']}; export the checkpoint again"
-        ) from error
-    names = [task.name for task in manifest.tasks]
-    if len(set(names)) != len(names):
-        raise CheckpointError(f"{file} names a head twice: {names}")
-    _check_calibration(file, names, manifest.calibration)
+    manifest = parse_manifest(data, str(file))
     if verify:
         _verify(path, manifest)
     return manifest
 
 
+def parse_manifest(data: bytes, place: str) -> CheckpointManifest:
+    """Return the manifest that `data`, read from `place`, holds.
+
+    :raises CheckpointError: if it is malformed, or says what cannot be.
+    """
+    try:
+        manifest = CheckpointManifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CheckpointError(
+            f"{place} is no valid manifest: {where}: {first['msg']}; export the checkpoint again"
+        ) from error
+    names = [task.name for task in manifest.tasks]
+    if len(set(names)) != len(names):
+        raise CheckpointError(f"{place} names a head twice: {names}")
+    _check_calibration(place, names, manifest.calibration)
+    for name in manifest.files:
+        if Path(name).name != name or name in ("", "..", MANIFEST) or "\0" in name:
+            raise CheckpointError(f"{place} names a file outside the checkpoint: {name!r}")
+    return manifest
+
+
 def _check_calibration(
-    file: Path, names: Sequence[str], calibration: Mapping[str, HeadCalibration]
+    place: str, names: Sequence[str], calibration: Mapping[str, HeadCalibration]
 ) -> None:
     for name in calibration:
         if name not in names:
             raise CheckpointError(
-                f"{file} has a calibration of the head {name!r}, which it lacks; it has "
+                f"{place} has a calibration of the head {name!r}, which it lacks; it has "
                 f"{', '.join(names)}: calibrate the checkpoint again"
             )
 
 
 def _verify(path: Path, manifest: CheckpointManifest) -> None:
     for name, expected in manifest.files.items():
-        if Path(name).name != name:
-            raise CheckpointError(f"{path / MANIFEST} names a file outside the checkpoint: {name}")
         try:
             found = file_digest(path / name)
         except OSError as error:
@@ -124,6 +136,14 @@ def _verify(path: Path, manifest: CheckpointManifest) -> None:
                 f"checkpoint {path}: {name} is not what the manifest says (SHA-256 {found[:12]}…, "
                 f"expected {expected[:12]}…); it was altered or copied badly, copy it again"
             )
+    check_identity(manifest, f"checkpoint {path}")
+
+
+def check_identity(manifest: CheckpointManifest, place: str) -> None:
+    """Make sure that a manifest's id is that of its content.
+
+    :raises CheckpointError: if it is not.
+    """
     identity = content_id(
         manifest.files,
         manifest.tasks,
@@ -133,7 +153,7 @@ def _verify(path: Path, manifest: CheckpointManifest) -> None:
     )
     if identity != manifest.id:
         raise CheckpointError(
-            f"checkpoint {path}: the manifest's id {manifest.id} is not that of its content "
+            f"{place}: the manifest's id {manifest.id} is not that of its content "
             f"({identity}); the manifest was edited, export the checkpoint again"
         )
 
@@ -173,7 +193,7 @@ def write_manifest(
     :raises CheckpointError: if `calibration` names a head that is none of `tasks`.
     """
     calibration = dict(calibration or {})
-    _check_calibration(path / MANIFEST, [task.name for task in tasks], calibration)
+    _check_calibration(str(path / MANIFEST), [task.name for task in tasks], calibration)
     digests = {name: file_digest(path / name) for name in files}
     entries = task_entries(tasks)
     manifest = CheckpointManifest(

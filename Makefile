@@ -8,7 +8,7 @@ LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup annotate test check bench soak train lock clean
+.PHONY: help setup annotate test check bench soak soak-swap train lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +45,9 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 
 soak: setup ## kill workers, Flink and Kafka at random under load, then compare every row
 	$(BIN)/python -m tests.soak
+
+soak-swap: setup ## promote, roll back and refuse checkpoints under load, then compare every row
+	$(BIN)/python -m tests.soak.swap $(SOAK)
 
 train: setup ## train the shipped checkpoint again into out/checkpoint (resumable; see training/README.md)
 	PUBNER_DATA="$(PUBNER_DATA)" PATH="$(CURDIR)/$(BIN):$$PATH" training/make-checkpoint $(if $(SHORT),short,shipped) out

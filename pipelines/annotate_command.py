@@ -3,11 +3,9 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.logs import quiet
-from schemas.errors import CheckpointError
 from worker.command import human_console, parse_settings, print_table, write_json
 
 if TYPE_CHECKING:
@@ -52,12 +50,12 @@ def run(argv: Sequence[str]) -> int:
         description=DESCRIPTION,
         positional="inputs",
     )
-    with _logging(verbose=settings.verbose):
+    with beam_logging(verbose=settings.verbose):
         return _annotate(settings, words[split + 1 :])
 
 
 @contextmanager
-def _logging(*, verbose: bool) -> Iterator[None]:
+def beam_logging(*, verbose: bool) -> Iterator[None]:
     """Show Beam's log, or keep it off standard error, where a user expects one clear line."""
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
@@ -70,6 +68,7 @@ def _logging(*, verbose: bool) -> Iterator[None]:
 
 
 def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> int:
+    from pipelines.checkpoints import choose_checkpoints
     from pipelines.example import find_example
     from pipelines.inputs import resolve_inputs
     from pipelines.output import open_output
@@ -81,7 +80,7 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     console = human_console(settings.json_file)
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     choice = choose_runner(settings.runner, beam_arguments)
-    checkpoints, checkpoint_id = check_checkpoints(settings.checkpoint)
+    checkpoints = choose_checkpoints(settings)
     sources = [file.source for file in files]
     if not settings.inputs:
         console.print(f"No input given: annotating the bundled sample, {sources[0]}.")
@@ -91,7 +90,6 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
             settings,
             files,
             checkpoints=checkpoints,
-            checkpoint_id=checkpoint_id,
             store=store,
             choice=choice,
         )
@@ -102,30 +100,11 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
         counts = new + count_rows(store, after.keys() - set(written))
         example = find_example(store, after)
     summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
-    summary["checkpoint_id"] = checkpoint_id
+    summary["checkpoint_id"] = checkpoints.id
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
     _print_summary(console, summary, counts, example)
     return 0
-
-
-def check_checkpoints(names: Sequence[str]) -> tuple[list[Path], str]:
-    """Verify the checkpoints before anything runs; return their folders and the set's id."""
-    from worker.checkpoint import read_manifest, resolve_checkpoint
-    from worker.tagger import set_id
-
-    folders = [resolve_checkpoint(name) for name in names]
-    manifests = [read_manifest(folder) for folder in folders]
-    holders: dict[str, str] = {}
-    for name, manifest in zip(names, manifests, strict=True):
-        for task in manifest.tasks:
-            if task.name in holders:
-                raise CheckpointError(
-                    f"checkpoints {holders[task.name]!r} and {name!r} both have the head "
-                    f"{task.name!r}; give only one of them"
-                )
-            holders[task.name] = name
-    return folders, set_id([manifest.id for manifest in manifests])
 
 
 def _summary(

@@ -145,14 +145,14 @@ def _send(settings: "ReplaySettings") -> dict[str, Any]:
 
 
 def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
-    from pipelines.annotate_command import check_checkpoints
+    from pipelines.checkpoints import choose_checkpoints
     from pipelines.letters.annotating import AnnotatePlan, AnnotateReport, annotate_letters
     from pipelines.letters.ledger import Ledger
     from pipelines.letters.reading import choose, read_letters
     from pipelines.output import open_existing, open_output
     from pipelines.run import utc_now
 
-    checkpoints, checkpoint_id = check_checkpoints(settings.checkpoint)
+    checkpoints = choose_checkpoints(settings)
     known = open_existing(settings.output)
     first = next(iter(read_letters(known, settings.selection)), None)
     selected, before, report = 0, 0, AnnotateReport()
@@ -170,7 +170,6 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
                         selection=settings.selection,
                         letters=letters,
                         checkpoints=checkpoints,
-                        checkpoint_id=checkpoint_id,
                         device=settings.device,
                         threads=settings.threads,
                         clock=utc_now,
@@ -178,7 +177,7 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
                 )
     return {
         "output": settings.output,
-        "checkpoint_id": checkpoint_id,
+        "checkpoint_id": checkpoints.id,
         "letters": selected,
         "annotated": report.annotated,
         "sent_before": before,

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.kafka.settings import KafkaSettings
 from pipelines.letters.selection import Selection, parse_position
+from pipelines.settings import CheckpointSettings
 from schemas.records import SourcePosition
 from worker.command import Settings
 
@@ -103,7 +104,7 @@ class ShowSettings(Settings):
         return parse_position(self.letter[1])
 
 
-class ReplaySettings(FilterSettings, KafkaSettings):
+class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
     """Which letters to give again, and to what."""
 
     topic: str | None = Field(

@@ -1,7 +1,6 @@
 """The model handler: blocks of citations in, annotated blocks out, through RunInference."""
 
-import atexit
-import gc
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,38 +11,33 @@ from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler
 
+from pipelines.checkpoints import Checkpoints
+from pipelines.drift_metrics import DriftMetrics
+from pipelines.logs import log
 from pipelines.messages import to_message
 from pipelines.metrics import NAMESPACE, count, gauge, observe
 from pipelines.monitor import Monitor
 from pipelines.records import AnnotatedBlock, AnnotatedCitation, ReadBlock, ReadCitation
 from schemas.records import Annotation, DeadLetter, SourcePosition, Stage
+from worker.memory import keep_from_collector
+from worker.registry.live import FixedTagger, SwapEvent, TaggerSource, open_source
 from worker.tagger import Tagger, load_tagger
 
 
-def keep_from_collector() -> None:
-    """Let the garbage collector pass over all that there is by now.
-
-    Beam and torch are some 100,000 objects that live as long as the process. A block makes as many
-    again, so the collector would look through them all several times a block.
-    """
-    if not gc.get_freeze_count():
-        atexit.register(gc.unfreeze)  # extensions complain of what is left when the process ends
-    gc.unfreeze()  # what an earlier run in this process has left is let go
-    gc.collect()
-    gc.freeze()
-
-
-class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
+class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, TaggerSource]):
     """Runs every head of a tagger over the citations of a block, in one encoder pass each.
 
     Texts are given to the tagger in chunks: the citations of `chunk_size` consecutive offsets,
     counted from the block's start. So what is batched together follows from positions alone, and a
     replay gives the same. Of a text over `max_text_chars` code points only that many are read.
+
+    Where the checkpoint is a registry's active one, it may change between two blocks, never within
+    one: each block is read by one tagger, whose id it bears.
     """
 
     def __init__(
         self,
-        checkpoints: Sequence[Path],
+        checkpoints: Checkpoints,
         *,
         device: str,
         threads: int | None,
@@ -53,31 +47,48 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
         monitor: Monitor,
     ) -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)
-        self.checkpoints = tuple(checkpoints)
+        self.checkpoints = checkpoints
         self.device = device
         self.threads = threads
         self.chunk_size = chunk_size
         self.max_text_chars = max_text_chars
         self.clock = clock
         self.monitor = monitor
+        self.drift = DriftMetrics()
 
-    def load_model(self) -> Tagger:
+    def load_model(self) -> TaggerSource:
         """Load and verify the checkpoints."""
         with self.monitor.watching():
-            tagger = load_tagger(self.checkpoints, device=self.device, threads=self.threads)
+            registered = self.checkpoints.registered
+            source: TaggerSource
+            if registered is None:
+                source = FixedTagger(self._load(self.checkpoints.folders))
+            else:
+                source = open_source(registered, load=lambda path: self._load([path]), tell=_tell)
         keep_from_collector()
         self.monitor.report(models=1)
-        return tagger
+        return source
+
+    def _load(self, folders: Sequence[Path]) -> Tagger:
+        return load_tagger(folders, device=self.device, threads=self.threads)
 
     def run_inference(
         self,
         batch: Sequence[ReadBlock],
-        model: Tagger,
+        model: TaggerSource,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002 - Beam's signature
     ) -> list[AnnotatedBlock]:
         """Annotate each block; a document that fails becomes a dead letter, and no other does."""
         with self.monitor.watching():
-            return [self.annotate_block(block, model) for block in batch]
+            return [self._annotate_next(block, model) for block in batch]
+
+    def _annotate_next(self, block: ReadBlock, source: TaggerSource) -> AnnotatedBlock:
+        for event in source.events():
+            _count_event(event)
+        tagger = source.take()
+        annotated = self.annotate_block(block, tagger)
+        self.drift.observe(annotated, tagger)
+        return annotated
 
     def annotate_block(self, block: ReadBlock, tagger: Tagger) -> AnnotatedBlock:
         """Return `block` with what `tagger` found in its citations."""
@@ -187,3 +198,38 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, Tagger]):
         pieces = sum(x.annotation.word_pieces for x in done if x.annotation is not None)
         observe("batch_word_pieces", pieces)
         observe("inference_milliseconds", round(1000 * seconds))
+
+
+def _tell(event: SwapEvent) -> None:
+    """Say what a look at the registry found."""
+    if event.kind == "swapped":
+        log(
+            "another checkpoint is in use",
+            checkpoint=event.checkpoint_id,
+            previous=event.previous,
+            loaded_seconds=round(event.seconds, 1),
+        )
+    elif event.kind == "refused":
+        log(
+            "a checkpoint was refused, the one in use stays",
+            level=logging.ERROR,
+            checkpoint=event.checkpoint_id,
+            reason=event.reason,
+        )
+    else:
+        log(
+            "the registry does not answer, trying again",
+            level=logging.WARNING,
+            reason=event.reason,
+        )
+
+
+def _count_event(event: SwapEvent) -> None:
+    if event.kind == "swapped":
+        count("checkpoint_swaps")
+        gauge(f"active_checkpoint.{event.previous}", 0)
+        observe("swap_milliseconds", round(1000 * event.seconds))
+    elif event.kind == "refused":
+        count("checkpoints_refused")
+    else:
+        count("registry_unreachable")

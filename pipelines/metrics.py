@@ -16,6 +16,7 @@ BOUNDS: Mapping[str, Sequence[int]] = {
     "batch_word_pieces": (100, 1_000, 5_000, 20_000, 50_000, 100_000, 250_000),
     "inference_milliseconds": (10, 100, 500, 1_000, 5_000, 10_000, 30_000),
     "part_records": (0, 1, 10, 100, 500, 1000, 10_000),
+    "swap_milliseconds": (500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000),
     "write_milliseconds": (5, 10, 25, 50, 100, 500, 2_000),
 }
 """The histograms and their bounds; what is above the last is in `_count` alone."""

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from pipelines.checkpoints import Checkpoints
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
 from pipelines.monitor import Desk, Monitor, RunStoppedError, open_desk
@@ -22,7 +22,7 @@ from pipelines.progress import show_progress
 from pipelines.reading import BlockReader
 from pipelines.records import InputFile
 from pipelines.runners import RunnerChoice, make_runner
-from pipelines.settings import AnnotateSettings, RunSettings
+from pipelines.settings import AnnotateSettings, ModelSettings, RunSettings
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
 from schemas.errors import PubnerError, SettingsError
@@ -63,8 +63,7 @@ def run_pipeline(
     settings: AnnotateSettings,
     files: Sequence[InputFile],
     *,
-    checkpoints: Sequence[Path],
-    checkpoint_id: str,
+    checkpoints: Checkpoints,
     store: Store,
     choice: RunnerChoice,
 ) -> RunReport:
@@ -82,17 +81,19 @@ def run_pipeline(
             files,
             reader=BlockReader(
                 block_size=settings.block_size,
-                checkpoint_id=checkpoint_id,
+                checkpoint_id=checkpoints.id,
                 settings=settings.row_settings,
                 format=settings.input_format,
                 clock=utc_now,
                 monitor=monitor,
             ),
-            handler=make_handler(settings, checkpoints, monitor),
+            handler=make_handler(
+                settings, checkpoints, monitor, max_text_chars=settings.max_text_chars
+            ),
             writer=make_writer(settings, store),
         )
         with (
-            _stopping(desk, settings.output, in_process=choice.in_process),
+            stopping(desk, settings.output, in_process=choice.in_process),
             show_progress(desk, total_bytes=sum(file.size for file in files)),
         ):
             counters = run_to_end(pipeline, desk, choice)
@@ -121,7 +122,11 @@ def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
 
 
 def make_handler(
-    settings: RunSettings, checkpoints: Sequence[Path], monitor: Monitor
+    settings: ModelSettings,
+    checkpoints: Checkpoints,
+    monitor: Monitor,
+    *,
+    max_text_chars: int | None,
 ) -> AnnotateHandler:
     """Return what runs the model in a run by `settings`."""
     return AnnotateHandler(
@@ -129,7 +134,7 @@ def make_handler(
         device=settings.device,
         threads=settings.threads,
         chunk_size=settings.chunk_size,
-        max_text_chars=settings.max_text_chars,
+        max_text_chars=max_text_chars,
         clock=utc_now,
         monitor=monitor,
     )
@@ -193,7 +198,7 @@ def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
 
 
 @contextmanager
-def _stopping(desk: Desk, output: str, *, in_process: bool) -> Iterator[None]:
+def stopping(desk: Desk, output: str, *, in_process: bool) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a request to stop; a second one ends the process at once."""
     seen: list[int] = []
 

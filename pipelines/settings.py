@@ -1,5 +1,6 @@
 """The settings of `pubner annotate`, and those that it shares with `pubner stream`."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -8,17 +9,39 @@ from worker.command import Settings
 from worker.readers.records import Format
 
 
-class RunSettings(Settings):
-    """With what to annotate, how, and where to."""
+class CheckpointSettings(Settings):
+    """With which checkpoints to annotate."""
 
-    output: str = Field(
-        default="out", description="the folder, or URL of an object store, to write Parquet to"
-    )
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         min_length=1,
         description="checkpoint folders; several make a set, whose heads must differ",
     )
+    registry: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a checkpoint registry, whose active checkpoint is used instead",
+    )
+    checkpoint_cache: Path | None = Field(
+        default=None,
+        description="where each worker keeps checkpoints of a remote registry; by default in the "
+        "user's cache folder",
+    )
+
+    @model_validator(mode="after")
+    def _check_checkpoints(self) -> Self:
+        if len(set(self.checkpoint)) != len(self.checkpoint):
+            raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
+        if self.registry is not None and self.checkpoint != ("default",):
+            raise ValueError(
+                "--registry names the checkpoint that is active there; leave --checkpoint out"
+            )
+        return self
+
+
+class ModelSettings(CheckpointSettings):
+    """With what to annotate, and how."""
+
     runner: str = Field(
         default="DirectRunner",
         description="Beam's runner: DirectRunner (in this process), PrismRunner, FlinkRunner, "
@@ -27,18 +50,8 @@ class RunSettings(Settings):
     json_file: str | None = Field(
         default=None, description="write the summary as JSON; `-` is standard output"
     )
-    block_size: int = Field(
-        default=1000,
-        ge=1,
-        le=100_000,
-        description="records a block: what one output file holds and one step redoes",
-    )
     chunk_size: int = Field(
         default=250, ge=1, description="citations that are given to the model at once"
-    )
-    store_text: bool = Field(default=True, description="keep the text in the citations' rows")
-    max_text_chars: int | None = Field(
-        default=None, ge=1, description="read only that much of a text; by default all of it"
     )
     device: str = Field(
         default="auto",
@@ -50,18 +63,30 @@ class RunSettings(Settings):
     )
     verbose: bool = Field(default=False, description="show the log of Beam on standard error")
 
+
+class RunSettings(ModelSettings):
+    """With what to annotate, how, and where to."""
+
+    output: str = Field(
+        default="out", description="the folder, or URL of an object store, to write Parquet to"
+    )
+    block_size: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="records a block: what one output file holds and one step redoes",
+    )
+    store_text: bool = Field(default=True, description="keep the text in the citations' rows")
+    max_text_chars: int | None = Field(
+        default=None, ge=1, description="read only that much of a text; by default all of it"
+    )
+
     @field_validator("output")
     @classmethod
     def _check_output(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("expected a folder")
         return value
-
-    @model_validator(mode="after")
-    def _check_chunk(self) -> Self:
-        if len(set(self.checkpoint)) != len(self.checkpoint):
-            raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
-        return self
 
     @property
     def row_settings(self) -> str:

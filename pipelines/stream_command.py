@@ -41,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Sequence[str]) -> int:
-    from pipelines.annotate_command import check_checkpoints
+    from pipelines.checkpoints import choose_checkpoints
     from pipelines.drain import DrainSignal
     from pipelines.logs import log
     from pipelines.output import open_output
@@ -57,7 +57,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
             f"--runner {choice.name} cannot run a stream without end; give --until-caught-up, or "
             "another runner such as PrismRunner or FlinkRunner"
         )
-    checkpoints, checkpoint_id = check_checkpoints(settings.checkpoint)
+    checkpoints = choose_checkpoints(settings, look_seconds=settings.registry_seconds)
     access = settings.access(remote=not choice.in_process)
     topics = find_topics(access, settings.topic)
     if settings.dead_letter_topic is not None:
@@ -68,14 +68,12 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
         # By the group: what a savepoint holds must still know the request of the run after it.
         drain = DrainSignal(settings.output, settings.group)
         drain.clear()
-        jobs = StreamJobs(
-            settings, access, topics, checkpoints, checkpoint_id, store, choice, drain
-        )
+        jobs = StreamJobs(settings, access, topics, checkpoints, store, choice, drain)
         try:
             report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
         finally:
             drain.clear()
-    summary = summary_of(settings, report, checkpoint_id)
+    summary = summary_of(settings, report, checkpoints.id)
     if report.savepoint is not None:
         again = [*without_savepoint(words), *(() if "--" in words else ("--",))]
         resume = shlex.join(["pubner", "stream", *again, f"--savepoint_path={report.savepoint}"])

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 import apache_beam as beam
@@ -16,6 +15,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from kafka import TopicPartition
 
+from pipelines.checkpoints import Checkpoints
 from pipelines.drain import DrainSignal
 from pipelines.flink import FlinkCluster
 from pipelines.kafka.access import KafkaAccess, consumer
@@ -58,6 +58,7 @@ from pipelines.stream_plan import (
 )
 from pipelines.stream_settings import StreamSettings
 from schemas.errors import BrokerError, PubnerError
+from worker.registry.registry import open_registry
 
 _LOOK_SECONDS = 0.5
 _REPORT_SECONDS = 10.0
@@ -87,8 +88,7 @@ class StreamJobs:
     settings: StreamSettings
     access: KafkaAccess
     topics: Topics
-    checkpoints: Sequence[Path]
-    checkpoint_id: str
+    checkpoints: Checkpoints
     store: Store
     choice: RunnerChoice
     drain: DrainSignal
@@ -129,7 +129,7 @@ class StreamJobs:
             self.store,
             wanted,
             block_size=self.settings.block_size,
-            checkpoint_id=self.checkpoint_id,
+            checkpoint_id=self.checkpoints.id,
             settings=self.settings.row_settings,
         )
 
@@ -154,7 +154,12 @@ class StreamJobs:
             parts,
             in_place,
             clock=utc_now,
-            handler=make_handler(settings, self.checkpoints, monitor),
+            handler=make_handler(
+                settings,
+                self.checkpoints,
+                monitor,
+                max_text_chars=settings.max_text_chars,
+            ),
             writer=WritePart(
                 make_writer(settings, self.store, merges=True),
                 letters,
@@ -320,6 +325,12 @@ class _Watch:
             log("the broker does not answer", error=str(error))
             return
         log("progress", lag=positions.lag, partitions=len(positions.places))
+        registered = self.jobs.checkpoints.registered
+        if registered is not None:
+            try:
+                log("active checkpoint", id=open_registry(registered.registry).active().id)
+            except PubnerError as error:
+                log("the registry does not answer", error=str(error))
 
 
 @contextmanager

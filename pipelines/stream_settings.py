@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from pipelines.kafka.settings import KafkaSettings
 from pipelines.settings import RunSettings
+from worker.registry.choice import LOOK_SECONDS
 
 
 class StreamSettings(KafkaSettings, RunSettings):
@@ -25,6 +26,13 @@ class StreamSettings(KafkaSettings, RunSettings):
     )
     flush_seconds: float = Field(
         default=30.0, gt=0, le=3600, description="how long a message waits at most to be annotated"
+    )
+    registry_seconds: float = Field(
+        default=LOOK_SECONDS,
+        gt=0,
+        le=3600,
+        description="each worker looks at most once in that time which checkpoint of --registry is "
+        "active, and changes to it between two batches",
     )
     isolation: Literal["read_committed", "read_uncommitted"] = Field(
         default="read_committed",

@@ -7,11 +7,11 @@ so a run of `pubner annotate` still finds a file's block done.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
+from pipelines.checkpoints import Checkpoints
 from pipelines.handler import AnnotateHandler
 from pipelines.letters.content import RefusedRecordError, citation_of
 from pipelines.letters.reading import (
@@ -44,8 +44,7 @@ class AnnotatePlan:
     store: Store
     selection: Selection
     letters: Collection[LetterId]
-    checkpoints: Sequence[Path]
-    checkpoint_id: str
+    checkpoints: Checkpoints
     device: str
     threads: int | None
     clock: Callable[[], datetime]
@@ -89,13 +88,13 @@ def annotate_letters(plan: AnnotatePlan) -> AnnotateReport:
     """
     report = AnnotateReport()
     for block in _chosen(plan):
-        _check_block(block, plan.checkpoint_id)
+        _check_block(block, plan.checkpoints.id)
     tagger: Tagger | None = None
     for block in _chosen(plan):
         read = parse_letters(block, plan.clock)
         handler = _handler(plan, row_options(block.footer.settings))
         if read.citations and tagger is None:
-            tagger = handler.load_model()
+            tagger = handler.load_model().take()
         if read.citations or read.dead_letters:
             _write(plan, block, read, handler, tagger)
             report.blocks += 1
@@ -174,7 +173,7 @@ def _write(
         annotated = AnnotatedBlock(
             key=read.key,
             input_digest=read.input_digest,
-            checkpoint_id=plan.checkpoint_id,
+            checkpoint_id=plan.checkpoints.id,
             annotated_at=plan.clock(),
             citations=(),
             dead_letters=read.dead_letters,

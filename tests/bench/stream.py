@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
+from pipelines.checkpoints import Checkpoints
 from pipelines.drain import DrainSignal
 from pipelines.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
@@ -32,14 +33,18 @@ from pipelines.stream_graph import (
 from pipelines.stream_plan import find_topics
 from pipelines.writer import BlockWriter
 from schemas.records import Annotation
+from worker.registry.live import FixedTagger
+from worker.tagger import Tagger
 
 MESSAGE_BYTES = 1500
 
 
-class NothingTagger:
+class NothingTagger(Tagger):
     """A tagger that finds nothing, at no cost."""
 
-    id = "nothing"
+    def __init__(self) -> None:
+        self.id = "nothing"
+        self.tasks = ()
 
     def annotate(self, texts: Sequence[str]) -> list[Annotation]:
         """Return an empty annotation for each text."""
@@ -49,9 +54,9 @@ class NothingTagger:
 class NothingHandler(AnnotateHandler):
     """The handler around that tagger."""
 
-    def load_model(self) -> NothingTagger:  # type: ignore[override]
+    def load_model(self) -> FixedTagger:
         """Load nothing."""
-        return NothingTagger()
+        return FixedTagger(NothingTagger())
 
 
 def fill_topic(brokers: str, topic: str, count: int, *, partitions: int = 1) -> None:
@@ -181,7 +186,7 @@ def _annotate(parts: PCollection[RawPart], access: KafkaAccess, group: str, stor
         parts,
         clock=_now,
         handler=NothingHandler(
-            [],
+            Checkpoints("nothing"),
             device="cpu",
             threads=1,
             chunk_size=250,

@@ -12,6 +12,7 @@ import pytest
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
+from pipelines.checkpoints import Checkpoints
 from pipelines.coders import BlockCoder
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
@@ -25,6 +26,7 @@ from schemas.errors import OutputError
 from schemas.records import Annotation
 from tests.support.annotating import article, articles, check_output, pubmed_xml
 from tests.support.blocks import NOW, mention
+from worker.registry.live import FixedTagger
 from worker.tagger import Tagger
 
 
@@ -42,8 +44,8 @@ class WildTagger(Tagger):
 class WildHandler(AnnotateHandler):
     """Runs the wild tagger."""
 
-    def load_model(self) -> Tagger:
-        return WildTagger()
+    def load_model(self) -> FixedTagger:
+        return FixedTagger(WildTagger())
 
 
 def run(source: Path, store: DiskStore, monitor: Monitor | None = None) -> PipelineResult:
@@ -56,7 +58,7 @@ def run(source: Path, store: DiskStore, monitor: Monitor | None = None) -> Pipel
         resolve_inputs([str(source)], None),
         reader=BlockReader(4, "wild", "", None, lambda: NOW, monitor),
         handler=WildHandler(
-            [],
+            Checkpoints("wild"),
             device="cpu",
             threads=1,
             chunk_size=2,
@@ -155,7 +157,9 @@ def test_a_write_that_fails_after_a_stop_is_told_of(
             raise OutputError("no room")
 
     with open_desk(time.monotonic) as desk:
-        monkeypatch.setattr(WildHandler, "load_model", lambda _: StoppingTagger(desk.stop))
+        monkeypatch.setattr(
+            WildHandler, "load_model", lambda _: FixedTagger(StoppingTagger(desk.stop))
+        )
         source = pubmed_xml(tmp_path / "a.xml", articles(20))
         with pytest.raises(Exception, match="stopped on request"):
             run(source, Slow(tmp_path / "out"), desk.monitor)

@@ -1,10 +1,12 @@
 """Real, tiny, randomly initialised checkpoints: the code path of large ones, in an instant."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, PretrainedConfig
 
@@ -12,7 +14,13 @@ from schemas.manifest import CheckpointManifest, content_id
 from schemas.tasks import TASKS
 from training.export import export_checkpoint, half_weights
 from training.recipe import Recipe
-from worker.checkpoint import file_digest, read_manifest, replace_manifest
+from worker.checkpoint import (
+    WEIGHTS,
+    file_digest,
+    read_manifest,
+    replace_manifest,
+    task_entries,
+)
 from worker.decoding import head_layout
 from worker.model import build_model
 from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser
@@ -111,6 +119,27 @@ def tiny_checkpoint(
         corpora=(),
         metrics={},
     )
+    return folder
+
+
+def without_heads(source: Path, folder: Path, names: Sequence[str]) -> Path:
+    """Copy a checkpoint into `folder` without the heads `names`; return the folder."""
+    manifest = read_manifest(source)
+    tasks = manifest.task_records()
+    kept = [task for task in tasks if task.name not in names]
+    rows = [
+        row
+        for task, part in zip(tasks, head_layout(tasks).slices, strict=True)
+        if task in kept
+        for row in range(part.start, part.stop)
+    ]
+    shutil.copytree(source, folder)
+    weights = load_file(source / WEIGHTS)
+    for name in ("heads.weight", "heads.bias"):
+        weights[name] = weights[name][rows].contiguous()
+    save_file(weights, folder / WEIGHTS)
+    calibration = {x: y for x, y in manifest.calibration.items() if x not in names}
+    sign_again(folder, tasks=task_entries(kept), calibration=calibration, reference=None)
     return folder
 
 

@@ -50,9 +50,12 @@ class Stream:
     folder: Path
     bootstrap: str
     topics: tuple[str, ...]
-    checkpoint: Path
+    checkpoint: Path | None
     block_size: int = BLOCK_SIZE
     group: str = "pubner"
+    registry: Path | None = None
+    """Where the active checkpoint is, instead of `checkpoint`."""
+    options: tuple[str, ...] = ()
 
     @property
     def output(self) -> Path:
@@ -67,12 +70,13 @@ class Stream:
             f"--topic={','.join(self.topics)}",
             f"--group={self.group}",
             f"--output={self.output}",
-            f"--checkpoint={self.checkpoint}",
+            f"--registry={self.registry}" if self.registry else f"--checkpoint={self.checkpoint}",
             f"--block-size={self.block_size}",
             f"--flush-seconds={FLUSH_SECONDS}",
             f"--json={self.folder / 'summary.json'}",
             "--threads=1",
             f"--runner={runner.name}",
+            *self.options,
             *options,
             "--",
             *runner.beam,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.blocks import BlockKey
+from pipelines.checkpoints import Checkpoints
 from pipelines.coders import BlockCoder
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
@@ -53,7 +54,7 @@ def test_the_collections_of_blocks_have_the_coder(tmp_path: Path) -> None:
         [],
         reader=BlockReader(4, "c", "", None, now, Monitor()),
         handler=AnnotateHandler(
-            [],
+            Checkpoints(""),
             device="cpu",
             threads=1,
             chunk_size=2,

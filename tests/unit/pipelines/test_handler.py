@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.blocks import BlockKey
+from pipelines.checkpoints import check_checkpoints
 from pipelines.handler import AnnotateHandler
 from pipelines.monitor import Monitor
 from pipelines.records import ReadBlock, ReadCitation
 from schemas.records import Annotation, Citation
 from tests.support.blocks import NOW, letter
 from tests.support.checkpoints import tiny_checkpoint
+from worker.registry.live import FixedTagger
 from worker.tagger import Tagger
 
 
@@ -26,7 +28,7 @@ def handler(
     checkpoint: Path, *, chunk_size: int = 3, max_text_chars: int | None = None
 ) -> AnnotateHandler:
     return AnnotateHandler(
-        [checkpoint],
+        check_checkpoints([str(checkpoint)]),
         device="cpu",
         threads=1,
         chunk_size=chunk_size,
@@ -52,7 +54,7 @@ class RecordingTagger(Tagger):
 
 @pytest.fixture(scope="module")
 def tagger(checkpoint: Path) -> RecordingTagger:
-    return RecordingTagger(handler(checkpoint).load_model())
+    return RecordingTagger(handler(checkpoint).load_model().take())
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +93,7 @@ def test_a_block_keeps_its_records_and_gets_mentions(
         13: Citation(13),
     }
     before = read_block(citations)
-    [after] = handler(checkpoint).run_inference([before], tagger)
+    [after] = handler(checkpoint).run_inference([before], FixedTagger(tagger))
     assert [item.offset for item in after.citations] == [10, 12, 11, 13]
     assert [item.annotation is None for item in after.citations] == [False, False, True, True]
     expected = tagger.inner.annotate(["BRCA1 cell 10\n", "BRCA1 cell 12\n"])
@@ -108,7 +110,7 @@ def test_one_bad_document_is_a_dead_letter_and_no_other_is(
 ) -> None:
     citations = {**titled(10, 12, 13), 11: Citation(11, title="lone \ud800 surrogate")}
     [after] = handler(checkpoint).run_inference(
-        [read_block(dict(sorted(citations.items())))], tagger
+        [read_block(dict(sorted(citations.items())))], FixedTagger(tagger)
     )
     assert [item.offset for item in after.citations] == [10, 12, 13]
     bad = after.dead_letters[1]
@@ -118,7 +120,9 @@ def test_one_bad_document_is_a_dead_letter_and_no_other_is(
 
 def test_of_a_long_text_the_beginning_is_read(checkpoint: Path, tagger: RecordingTagger) -> None:
     citations = {10: Citation(1, title="BRCA1 in breast cancer"), 11: Citation(2, title="BRCA1")}
-    [after] = handler(checkpoint, max_text_chars=6).run_inference([read_block(citations)], tagger)
+    [after] = handler(checkpoint, max_text_chars=6).run_inference(
+        [read_block(citations)], FixedTagger(tagger)
+    )
     assert tagger.calls == [["BRCA1 ", "BRCA1\n"]]
     annotations = [item.annotation for item in after.citations]
     assert [x.truncated for x in annotations if x is not None] == [True, False]
@@ -130,7 +134,7 @@ def test_what_beam_asks(checkpoint: Path, tagger: RecordingTagger) -> None:
     assert asked.batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
     assert asked.get_num_bytes([read_block(titled(10))]) == len("BRCA1 cell 10\n")
     assert asked.get_metrics_namespace() == "pubner"
-    assert isinstance(asked.run_inference([], tagger), list)
+    assert isinstance(asked.run_inference([], FixedTagger(tagger)), list)
 
 
 def test_what_is_loaded_is_kept_from_the_garbage_collector(checkpoint: Path) -> None:

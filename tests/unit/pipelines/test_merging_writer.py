@@ -250,7 +250,7 @@ def run(world: World, sequence: list[Step], gaps: frozenset[int]) -> None:
 GAPS = st.frozensets(st.integers(0, SIZE - 1), max_size=2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(steps(), min_size=1, max_size=6), GAPS)
 def test_on_a_disk_no_crash_loses_doubles_or_mixes_rows(
     sequence: list[Step], gaps: frozenset[int]
@@ -260,7 +260,7 @@ def test_on_a_disk_no_crash_loses_doubles_or_mixes_rows(
         assert hidden_files(Path(folder)) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(steps(), min_size=1, max_size=6), GAPS, st.booleans())
 def test_in_an_object_store_no_crash_loses_doubles_or_mixes_rows(
     sequence: list[Step], gaps: frozenset[int], late: bool

@@ -16,6 +16,7 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import translations
 
+from pipelines.checkpoints import Checkpoints
 from pipelines.drain import DrainSignal
 from pipelines.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
@@ -64,7 +65,7 @@ def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipe
         parts,
         clock=now,
         handler=AnnotateHandler(
-            [],
+            Checkpoints(""),
             device="cpu",
             threads=None,
             chunk_size=5,

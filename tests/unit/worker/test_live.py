@@ -1,0 +1,253 @@
+"""The tagger that follows a registry: swaps, refusals, falling back, memory."""
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import CheckpointError, OutputError, RegistryError
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.registries import damage, moment, move
+from worker.checkpoint import read_manifest
+from worker.objects.base import Stored
+from worker.objects.disk import DiskObjects
+from worker.registry.choice import Registered
+from worker.registry.live import LiveTagger, SwapEvent, follow, open_source
+from worker.registry.registry import Registry, open_registry
+from worker.tagger import Tagger, load_tagger
+
+TEXTS = ["BRCA1 in breast cancer", "the disease of a cell"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three checkpoints; the second has other heads than the first."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    return [
+        tiny_checkpoint(root / "first"),
+        tiny_checkpoint(root / "second", tasks=["jnlpba", "bc2gm", "bc5cdr"], seed=1),
+        tiny_checkpoint(root / "third", seed=2),
+    ]
+
+
+@pytest.fixture
+def ids(folders: list[Path]) -> list[str]:
+    return [read_manifest(folder, verify=False).id for folder in folders]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, folders: list[Path]) -> Registry:
+    """All three, published; none is active."""
+    made = open_registry(str(tmp_path / "registry"))
+    for folder in folders:
+        made.publish(folder, who="ann", when=moment())
+    return made
+
+
+def load(folder: Path) -> Tagger:
+    return load_tagger([folder], device="cpu", threads=1)
+
+
+@pytest.fixture
+def told() -> list[SwapEvent]:
+    return []
+
+
+def live(registry: Registry, told: list[SwapEvent], cache: Path = Path("unused")) -> LiveTagger:
+    return LiveTagger(registry, cache, load=load, tell=told.append)
+
+
+def test_without_an_active_checkpoint_it_says_what_to_do(
+    registry: Registry, told: list[SwapEvent]
+) -> None:
+    with pytest.raises(RegistryError, match="checkpoint promote"):
+        live(registry, told)
+
+
+def test_what_is_promoted_is_taken_between_two_batches(
+    registry: Registry, ids: list[str], folders: list[Path], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    source = live(registry, told)
+    first = source.take()
+    move(registry, ids[1])
+    assert source.take() is first  # nobody has looked yet
+    source.look()
+    second = source.take()
+    assert (first.id, second.id) == (ids[0], ids[1])
+    assert [task.name for task in second.tasks] == ["jnlpba", "bc2gm", "bc5cdr"]
+    # The batch that had begun goes on with the tagger that it took, and each gives what it gives.
+    for tagger, folder in ((first, folders[0]), (second, folders[1])):
+        found = tagger.annotate(TEXTS)
+        assert found == load(folder).annotate(TEXTS)
+        assert {m.checkpoint_id for one in found for m in one.mentions} == {tagger.id}
+    [event] = told
+    assert (event.kind, event.checkpoint_id, event.previous) == ("swapped", ids[1], ids[0])
+    assert source.events() == [event]
+    assert source.events() == []
+
+
+def test_a_look_that_finds_the_same_changes_nothing(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    source = live(registry, told)
+    tagger = source.take()
+    move(registry, ids[0])
+    source.look()
+    source.look()
+    assert source.take() is tagger
+    assert told == []
+
+
+def test_a_damaged_checkpoint_is_refused_once_and_the_one_in_use_goes_on(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    source = live(registry, told)
+    tagger = source.take()
+    damage(registry, ids[1])
+    move(registry, ids[1])
+    source.look()
+    source.look()
+    assert source.take() is tagger
+    [event] = told
+    assert (event.kind, event.checkpoint_id) == ("refused", ids[1])
+    assert "altered: it is not what its manifest says" in event.reason
+    move(registry, ids[2])
+    source.look()
+    assert source.take().id == ids[2]
+
+
+def test_one_that_was_mended_is_taken_when_it_is_promoted_again(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    source = live(registry, told)
+    damage(registry, ids[1])
+    move(registry, ids[1])
+    source.look()
+    damage(registry, ids[1])  # the same bit again: it is whole
+    source.look()
+    assert source.take().id == ids[0]
+    move(registry, ids[1])
+    source.look()
+    assert source.take().id == ids[1]
+
+
+def test_one_that_cannot_read_the_trial_texts_is_refused(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    class Failing(Tagger):
+        def annotate(self, texts: object) -> object:  # type: ignore[override]
+            raise MemoryError("no room")
+
+    def load_some(folder: Path) -> Tagger:
+        tagger = load(folder)
+        if tagger.id == ids[1]:
+            tagger.__class__ = Failing
+        return tagger
+
+    move(registry, ids[0])
+    source = LiveTagger(registry, Path("unused"), load=load_some, tell=told.append)
+    move(registry, ids[1])
+    source.look()
+    assert source.take().id == ids[0]
+    assert told[-1].reason == "MemoryError: no room"
+
+
+def test_a_worker_that_starts_on_a_damaged_one_takes_the_one_before(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    for checkpoint_id in (ids[0], ids[2], ids[1]):
+        move(registry, checkpoint_id)
+    damage(registry, ids[1])
+    source = live(registry, told)
+    assert source.take().id == ids[2]
+    assert [(event.kind, event.checkpoint_id) for event in told] == [("refused", ids[1])]
+    source.look()
+    assert len(told) == 1
+    damage(registry, ids[0])
+    damage(registry, ids[2])
+    with pytest.raises(CheckpointError, match="not what its manifest says"):
+        live(registry, told)
+
+
+class Away(DiskObjects):
+    """A registry that is not always to be reached."""
+
+    away: bool = False
+
+    def get(self, path: str) -> Stored | None:
+        if Away.away:
+            raise OutputError("no route to it")
+        return super().get(path)
+
+
+def test_while_the_registry_is_away_the_feed_goes_on(
+    registry: Registry, ids: list[str], told: list[SwapEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move(registry, ids[0])
+    assert isinstance(registry.objects, DiskObjects)
+    far = Registry(registry.root, Away(registry.objects.root))
+    source = live(far, told)
+    move(registry, ids[1])
+    monkeypatch.setattr(Away, "away", True)
+    source.look()
+    assert source.take().id == ids[0]
+    assert [event.kind for event in told] == ["unreachable"]
+    monkeypatch.setattr(Away, "away", False)
+    source.look()
+    assert source.take().id == ids[1]
+
+
+def test_the_tagger_before_is_let_go_when_its_last_batch_is_done(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    released: list[bool] = []
+    held: list[Tagger] = []
+    source = LiveTagger(
+        registry,
+        Path("unused"),
+        load=load,
+        tell=lambda _: held.clear(),  # the batch ends after the swap
+        release=lambda: released.append(first() is None),
+    )
+    held.append(source.take())
+    first = weakref.ref(held[0])
+    gc.freeze()  # as in a worker, where the collector passes over what was there
+    try:
+        move(registry, ids[1])
+        source.look()
+    finally:
+        gc.unfreeze()
+    assert released == [True]
+
+
+def test_it_is_followed_by_a_thread_that_ends_with_it(registry: Registry, ids: list[str]) -> None:
+    move(registry, ids[0])
+    swapped = threading.Event()
+    source: LiveTagger | None = LiveTagger(
+        registry, Path("unused"), load=load, tell=lambda _: swapped.set(), release=lambda: None
+    )
+    assert source is not None
+    follow(source, 0.01)
+    [thread] = [x for x in threading.enumerate() if x.name == "pubner-registry"]
+    move(registry, ids[1])
+    assert swapped.wait(60)
+    assert source.take().id == ids[1]
+    source = None
+    gc.collect()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_pinned_checkpoint_stays(registry: Registry, ids: list[str], tmp_path: Path) -> None:
+    move(registry, ids[0])
+    choice = Registered(registry.root, str(tmp_path / "cache"), pinned=ids[1])
+    source = open_source(choice, load=load)
+    assert source.take().id == ids[1]
+    assert source.events() == []

@@ -32,9 +32,10 @@ class CheckpointSettings(Settings):
     def _check_checkpoints(self) -> Self:
         if len(set(self.checkpoint)) != len(self.checkpoint):
             raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
-        if self.registry is not None and self.checkpoint != ("default",):
+        if self.registry is not None and "checkpoint" in self.model_fields_set:
             raise ValueError(
-                "--registry names the checkpoint that is active there; leave --checkpoint out"
+                "--registry (PUBNER_REGISTRY) names the checkpoint that is active there, and "
+                "--checkpoint another; leave one of them out"
             )
         return self
 

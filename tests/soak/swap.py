@@ -33,7 +33,8 @@ def main() -> int:
     """Run it, and write `out/soak-swap.json`."""
     parser = argparse.ArgumentParser(prog="make soak-swap", description=__doc__)
     parser.add_argument("--messages", type=int, default=20_000, help="at least so many, in all")
-    parser.add_argument("--rate", type=float, default=100.0, help="messages a second, about")
+    parser.add_argument("--rate", type=float, default=42.0, help="messages a second, about")
+    parser.add_argument("--hold", type=float, default=120.0, help="seconds between two changes")
     parser.add_argument("--seed", type=int, default=0, help="of the messages")
     parser.add_argument(
         "--tiny", action="store_true", help="tiny random checkpoints instead of the shipped one"
@@ -53,7 +54,7 @@ def main() -> int:
             tiny_ones(folder) if options.tiny else shipped_ones(folder),
             topic="swaps",
             load=(options.messages, options.rate, options.seed),
-            pace=Pace(),
+            pace=Pace(hold_seconds=options.hold),
         )
     finally:
         flink.down()

@@ -22,6 +22,7 @@ from worker.decoding import head_layout
 from worker.memory import keep_freed_memory
 from worker.model import load_config
 from worker.packing import PackedBatch, RowGrid
+from worker.processor import processor_prefers_bf16
 from worker.streams import make_streams
 from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
 
@@ -127,22 +128,18 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return fp32 or bf16; `auto` is bf16 where the device multiplies it natively.
+    """Return fp32 or bf16; `auto` is bf16 where the device multiplies it faster.
 
     :raises SettingsError: if the name is none of the precisions.
     """
     if name not in PRECISIONS:
         raise SettingsError(f"no precision {name!r}: expected one of {', '.join(PRECISIONS)}")
     if name == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bf16()
+        native = (
+            torch.cuda.is_bf16_supported() if device.type == "cuda" else processor_prefers_bf16()
+        )
         name = "bf16" if native else "fp32"
     return torch.bfloat16 if name == "bf16" else torch.float32
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bf16 natively (AMX, or AVX-512's bf16 instructions)."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
 def load_encoder(

@@ -93,12 +93,19 @@ def run(argv: Sequence[str]) -> int:
     devel = _read_devel(settings, manifest.task_records())
     from worker.encoder import load_encoder
 
-    encoder = load_encoder(source, device=settings.device, threads=settings.threads)
+    encoder = load_encoder(
+        source, device=settings.device, threads=settings.threads, calibrated=False
+    )
     console = human_console(settings.json_file)
     from rich.progress import Progress
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        heads = {task.name: _calibrate(encoder, task, sentences, bar) for task, sentences in devel}
+        heads = {
+            task.name: _calibrate(
+                encoder, task, sentences, manifest.calibration.get(task.name), bar
+            )
+            for task, sentences in devel
+        }
     made = _write_copy(source, manifest, heads, settings.output)
     print_table(
         console,
@@ -110,6 +117,12 @@ def run(argv: Sequence[str]) -> int:
         title=f"Expected calibration error on devel: checkpoint {made.id} in {settings.output}",
         right=range(1, 6),
     )
+    if manifest.reference is not None:
+        console.print(
+            "The drift reference was left out, since scores are others now; make one with: "
+            f"pubner checkpoint reference {settings.output} --texts FILE",
+            soft_wrap=True,
+        )
     if settings.plot is not None:
         write_reliability(
             {
@@ -180,9 +193,14 @@ def _read_devel(
 
 
 def _calibrate(
-    encoder: "Encoder", task: Task, sentences: Sequence[Sentence], bar: "Progress"
+    encoder: "Encoder",
+    task: Task,
+    sentences: Sequence[Sentence],
+    old: HeadCalibration | None,
+    bar: "Progress",
 ) -> CalibratedHead:
-    from training.calibration import FIT_CONTEXT, collect_scores, compose, fit_head, outcomes_at
+    """Fit a head of `encoder`, which is loaded without the `old` calibration of its checkpoint."""
+    from training.calibration import FIT_CONTEXT, collect_scores, fit_head, outcomes_at
 
     line = bar.add_task(task.name, total=None)
     scores = {
@@ -191,11 +209,9 @@ def _calibrate(
     }
     fitted = fit_head(scores[FIT_CONTEXT])
     bar.update(line, total=1, completed=1)
-    # The tag scores have the temperature of before in them already, if there is one.
-    old = encoder.calibration.get(task.name)
-    before = (old or HeadCalibration()).model_copy(update={"temperature": 1.0})
+    before = old or HeadCalibration()
     return CalibratedHead(
-        compose(old, fitted),
+        fitted,
         {c: calibration_bins(outcomes_at(head, before)) for c, head in scores.items()},
         {c: calibration_bins(outcomes_at(head, fitted)) for c, head in scores.items()},
     )
@@ -220,7 +236,12 @@ def _write_copy(
         calibration=calibration,
     )
     made = manifest.model_copy(
-        update={"id": identity, "calibration": calibration, "metrics": metrics}
+        update={
+            "id": identity,
+            "calibration": calibration,
+            "metrics": metrics,
+            "reference": None,  # its scores are those of before
+        }
     )
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,8 @@ def collect_scores(
 ) -> HeadScores:
     """Score `sentences`, read in `context`, with the head of `task`, before decoding.
 
-    `progress` is told how many texts were read.
+    :param encoder: one without calibration, so that what is fitted does not depend on an older one
+    :param progress: is told how many texts were read
     """
     tagger = CheckpointTagger(encoder, BatchLimits())
     part = head_layout(encoder.tasks).slices[encoder.tasks.index(task)]
@@ -196,14 +197,6 @@ def golden_section(
     return left if at_left <= at_right else right
 
 
-def compose(before: HeadCalibration | None, fitted: HeadCalibration) -> HeadCalibration:
-    """Return what `fitted`, on tag scores that `before` had scaled, is on those of the files."""
-    if before is None:
-        return fitted
-    temperature = before.temperature * fitted.temperature
-    return fitted.model_copy(update={"temperature": temperature})
-
-
 def calibrate_on_devel(
     checkpoint: Path | Encoder,
     devel: Sequence[DevelSet],
@@ -213,15 +206,15 @@ def calibrate_on_devel(
 ) -> dict[str, HeadCalibration]:
     """Fit each head of `devel` on its devel sentences, read in `context`.
 
-    :param checkpoint: a folder, loaded onto `device`, or a loaded encoder, which stays where it is
-    :return: the calibration by head, for `worker.checkpoint.write_manifest`; one that the
-        checkpoint had is replaced
+    :param checkpoint: a folder, loaded onto `device` without the calibration that it may have, or
+        an encoder loaded so, which stays where it is
+    :return: the calibration by head, for `worker.checkpoint.write_manifest`
     :raises TrainingError: if the checkpoint has no such head.
     """
     encoder = (
         checkpoint
         if isinstance(checkpoint, Encoder)
-        else load_encoder(checkpoint, device=str(device))
+        else load_encoder(checkpoint, device=str(device), calibrated=False)
     )
     fitted = {}
     for part in devel:
@@ -231,6 +224,7 @@ def calibrate_on_devel(
                 f"nothing to calibrate: the checkpoint has no head {part.task.name!r} with the "
                 f"labels {', '.join(part.task.label_names)}; it has {names}"
             )
-        head = fit_head(collect_scores(encoder, part.task, part.sentences, context))
-        fitted[part.task.name] = compose(encoder.calibration.get(part.task.name), head)
+        fitted[part.task.name] = fit_head(
+            collect_scores(encoder, part.task, part.sentences, context)
+        )
     return fitted

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import DivergenceError, TrainingError
+from schemas.errors import DivergenceError
 from training.batches import Inputs, collate
 from training.examples import Window
 from training.losses import Targets, head_loss
@@ -19,14 +19,16 @@ from training.optimisation import make_optimiser, rate_factor, set_rates
 from training.packed import PackedBert, can_pack
 from training.recipe import Recipe
 from training.regularisation import AveragedWeights, attacked
+from training.run_state import RunState, with_prefix, without_prefix
 from training.sampling import Material, draw_epoch
-from training.state import SavedState, load_state, optimiser_tensors, restore_optimiser, save_state
 from worker.decoding import HeadLayout
 from worker.model import MultiHeadModel
 from worker.tokenisation import WordPieceTokeniser
 
 _READ_EVERY = 25
 """On a GPU the loss is read only so often: reading waits for all that was given to it."""
+
+_AVERAGE = "average/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +77,34 @@ class Trainer:
         self._material = material
         self._recipe = recipe
         self._settings = settings
-        self._folder = folder
-        self._identity = identity
         self._log_variances: nn.Parameter | None = None
-        self._parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
+        parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
         extra: tuple[nn.Parameter, ...] = ()
         if recipe.uncertainty_weighting:
             self._log_variances = nn.Parameter(
                 torch.zeros(len(layout.slices), device=settings.device)
             )
             extra = (self._log_variances,)
-            self._parameters["log_variances"] = self._log_variances
-        self._optimiser = make_optimiser(model, recipe, extra)
+            parameters["log_variances"] = self._log_variances
+        self._parameters = tuple(parameters.values())
+        self._optimiser = make_optimiser(
+            model,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            layer_decay=recipe.layer_decay,
+            head_rate_factor=recipe.head_rate_factor,
+            extra=extra,
+        )
         packs = can_pack(model, settings.device, bf16=settings.bf16)
         self._packed = PackedBert(model) if packs else None
         self._average = AveragedWeights(model, recipe.ema) if recipe.ema else None
-        self._epoch = 0
-        self._batch = 0
-        self._step = 0
-        self._seconds = 0.0
+        self._at = RunState(folder, identity, model, parameters, self._optimiser, settings.device)
         self._scores: list[dict[str, float]] = []
 
     @property
     def seconds(self) -> float:
         """Seconds spent in training steps, over all starts of the run."""
-        return self._seconds
+        return self._at.seconds
 
     @property
     def scores(self) -> list[dict[str, float]]:
@@ -109,75 +114,31 @@ class Trainer:
     @property
     def resumed_step(self) -> int:
         """The step at which the run stands; 0 before the first."""
-        return self._step
+        return self._at.step
 
     def resume(self) -> bool:
         """Go to the latest saved state, if there is one; say whether there was.
 
         :raises TrainingError: if it is of a run with other settings.
         """
-        state = load_state(self._folder)
+        state = self._at.resume()
         if state is None:
             return False
-        if state.values["identity"] != self._identity:
-            was = state.values["identity"]
-            differing = [key for key in self._identity if was.get(key) != self._identity[key]]
-            raise TrainingError(
-                f"{self._folder} holds the state of another run (differing: "
-                f"{', '.join(differing) or 'keys'}); give another --output, or --restart"
-            )
-        weights = {
-            name.removeprefix("model/"): tensor
-            for name, tensor in state.tensors.items()
-            if name.startswith("model/")
-        }
-        self.model.load_state_dict(weights)
         if self._log_variances is not None:
             self._log_variances.data.copy_(state.tensors["log_variances"])
         if self._average is not None:
-            self._average.load(
-                {
-                    name.removeprefix("average/"): tensor
-                    for name, tensor in state.tensors.items()
-                    if name.startswith("average/")
-                }
-            )
-        restore_optimiser(self._optimiser, self._parameters, state.tensors)
-        torch.set_rng_state(state.tensors["random/cpu"])
-        if "random/device" in state.tensors:
-            torch.cuda.set_rng_state(state.tensors["random/device"], self._settings.device)
-        self._epoch, self._batch, self._step = (
-            state.values[key] for key in ("epoch", "batch", "step")
-        )
-        self._seconds, self._scores = state.values["seconds"], state.values["scores"]
+            self._average.load(without_prefix(state.tensors, _AVERAGE))
+        self._scores = state.values["scores"]
         return True
 
     def save(self) -> None:
         """Save the state as it is now."""
-        tensors = {
-            f"model/{name}": tensor.detach().cpu().contiguous()
-            for name, tensor in self.model.state_dict().items()
-        }
+        tensors = {}
         if self._log_variances is not None:
             tensors["log_variances"] = self._log_variances.detach().cpu()
         if self._average is not None:
-            tensors |= {
-                f"average/{name}": tensor.cpu() for name, tensor in self._average.tensors.items()
-            }
-        names = {id(parameter): name for name, parameter in self._parameters.items()}
-        tensors |= optimiser_tensors(self._optimiser, names)
-        tensors["random/cpu"] = torch.get_rng_state()
-        if self._settings.device.type == "cuda":
-            tensors["random/device"] = torch.cuda.get_rng_state(self._settings.device)
-        values = {
-            "identity": self._identity,
-            "epoch": self._epoch,
-            "batch": self._batch,
-            "step": self._step,
-            "seconds": self._seconds,
-            "scores": self._scores,
-        }
-        save_state(self._folder, self._step, SavedState(tensors, values))
+            tensors |= with_prefix(self._average.tensors, _AVERAGE)
+        self._at.save(tensors, {"scores": self._scores})
 
     def run(
         self,
@@ -194,27 +155,28 @@ class Trainer:
 
         :raises DivergenceError: if the loss is no longer a number.
         """
-        if self._step == 0:
+        at = self._at
+        if at.step == 0:
             torch.manual_seed(self._recipe.seed)
         recipe = self._recipe
         saved = clock()
         meter = _Meter(1 if self._settings.device.type == "cpu" else _READ_EVERY)
-        while self._epoch < recipe.epochs:
-            batches = draw_epoch(self._material, recipe, self._epoch)
+        while at.epoch < recipe.epochs:
+            batches = draw_epoch(self._material, recipe, at.epoch)
             total = len(batches) * recipe.epochs
             self.model.train()
-            while self._batch < len(batches):
+            while at.batch < len(batches):
                 begun = clock()
-                batch = batches[self._batch]
-                loss = self._train_step(batch, self._epoch * len(batches) + self._batch, total)
-                self._batch += 1
-                self._step += 1
-                meter.take(loss, self._step)
+                batch = batches[at.batch]
+                loss = self._train_step(batch, at.epoch * len(batches) + at.batch, total)
+                at.batch += 1
+                at.step += 1
+                meter.take(loss, at.step)
                 spent = clock() - begun
-                self._seconds += spent
+                at.seconds += spent
                 rate = meter.rate(sum(window.length for window in batch), spent)
-                left = len(batches) * (recipe.epochs - self._epoch) - self._batch
-                on_progress(Progress(self._step, self._step + left, self._epoch, meter.loss, rate))
+                left = len(batches) * (recipe.epochs - at.epoch) - at.batch
+                on_progress(Progress(at.step, at.step + left, at.epoch, meter.loss, rate))
                 stop = should_stop()
                 if stop or clock() - saved >= self._settings.save_seconds:
                     self.save()
@@ -223,17 +185,20 @@ class Trainer:
                     return False
             self._end_epoch(on_epoch)
             saved = clock()
+            if at.epoch < recipe.epochs and should_stop():
+                return False
         return True
 
     def _end_epoch(self, on_epoch: Callable[[int, MultiHeadModel], dict[str, float]]) -> None:
         """Have the epoch scored, and save the state."""
+        at = self._at
         self.model.eval()
         generator = torch.get_rng_state()
         with self._average.in_place() if self._average is not None else nullcontext():
-            scores = on_epoch(self._epoch, self.model)
+            scores = on_epoch(at.epoch, self.model)
         torch.set_rng_state(generator)
         self._scores.append(scores)
-        self._epoch, self._batch = self._epoch + 1, 0
+        at.epoch, at.batch = at.epoch + 1, 0
         self.save()
 
     def _train_step(self, batch: Sequence[Window], done: int, total: int) -> Tensor:
@@ -245,11 +210,11 @@ class Trainer:
         if recipe.fgm:
             with attacked(self._word_table(), recipe.fgm):
                 self._loss(inputs).backward()
-        nn.utils.clip_grad_norm_(self._parameters.values(), recipe.clip_norm)
+        nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         if self._average is not None:
-            self._average.update(self._step)
+            self._average.update(self._at.step)
         return loss.detach()
 
     def _loss(self, inputs: Inputs) -> Tensor:

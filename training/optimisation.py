@@ -5,38 +5,44 @@ import re
 import torch
 from torch import nn
 
-from training.recipe import Recipe
-
 _LAYER = re.compile(r"encoder\.(?:encoder\.)?layer\.(\d+)\.")
 
 
 def make_optimiser(
-    model: nn.Module, recipe: Recipe, extra: tuple[nn.Parameter, ...] = ()
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    head_rate_factor: float = 1.0,
+    extra: tuple[nn.Parameter, ...] = (),
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019); no weight decay on biases and norms, as BERT does.
 
     With `layer_decay` each layer learns at that share of the rate of the one above it, the
     embeddings at that of the lowest layer (discriminative fine-tuning, Howard and Ruder 2018).
-    `extra` parameters learn at the heads' rate, without weight decay.
+    The heads, and `extra` parameters, which have no weight decay, learn at `head_rate_factor` times
+    the full rate.
     """
     names = [name for name, _ in model.named_parameters()]
     layers = 1 + max((_layer(name) for name in names), default=-1)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        factor = _rate_share(name, layers, recipe)
+        is_head = name.startswith("heads.")
+        factor = head_rate_factor if is_head else _share(name, layers, layer_decay)
         groups.setdefault((factor, parameter.dim() > 1), []).append(parameter)
     if extra:
-        groups.setdefault((recipe.head_rate_factor, False), []).extend(extra)
+        groups.setdefault((head_rate_factor, False), []).extend(extra)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "base_rate": recipe.learning_rate * factor,
-                "weight_decay": recipe.weight_decay if matrix else 0.0,
+                "base_rate": learning_rate * factor,
+                "weight_decay": weight_decay if matrix else 0.0,
             }
             for (factor, matrix), parameters in groups.items()
         ],
-        lr=recipe.learning_rate,
+        lr=learning_rate,
         fused=True,
     )
 
@@ -47,10 +53,8 @@ def _layer(name: str) -> int:
     return int(found.group(1)) if found else -1
 
 
-def _rate_share(name: str, layers: int, recipe: Recipe) -> float:
-    if name.startswith("heads."):
-        return recipe.head_rate_factor
-    return float(recipe.layer_decay ** (layers - 1 - max(0, _layer(name))))
+def _share(name: str, layers: int, layer_decay: float) -> float:
+    return float(layer_decay ** (layers - 1 - max(0, _layer(name))))
 
 
 def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:

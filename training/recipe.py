@@ -136,82 +136,54 @@ class Recipe:
         return asdict(self)
 
 
+_COMPACT = Recipe(
+    "compact",
+    epochs=3,
+    learning_rate=3e-4,
+    head_rate_factor=3.0,
+    batch_pieces=2048,
+    attention_dropout=0.0,
+    letter_case=True,
+    single_share=0.3,
+)
+_SHORT_TEACHER = replace(_COMPACT, name="short-teacher", sampling_exponent=0.5, ema=0.998)
+TAUGHT: dict[str, Any] = {"distil_weight": 0.5, "pseudo_weight": 1.0}
+"""What a recipe changes that learns from teachers."""
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         # What BioBERT v1.1 was fine-tuned with: sentences, eight a batch.
         Recipe("reference", max_sentences=1),
         # The default: windows of sentences, a rate that suits a small encoder.
-        Recipe(
-            "compact",
-            epochs=3,
-            learning_rate=3e-4,
-            head_rate_factor=3.0,
-            batch_pieces=2048,
-            attention_dropout=0.0,
-            letter_case=True,
-            single_share=0.3,
-        ),
+        _COMPACT,
         # What teaches the shipped checkpoint, several seeds of it, on an encoder that was adapted
         # by masked language modelling.
-        Recipe(
-            "shipped-teacher",
+        replace(
+            _SHORT_TEACHER,
+            name="shipped-teacher",
             epochs=8,
             learning_rate=4e-4,
-            head_rate_factor=3.0,
             batch_pieces=4096,
-            attention_dropout=0.0,
-            letter_case=True,
-            single_share=0.3,
-            sampling_exponent=0.5,
-            ema=0.998,
         ),
         # The shipped checkpoint: the teacher that is best on devel goes on under attack, taught by
         # all of them on all text.
-        Recipe(
-            "shipped",
+        replace(
+            _SHORT_TEACHER,
+            name="shipped",
             epochs=1,
             learning_rate=2e-4,
-            batch_pieces=2048,
-            attention_dropout=0.0,
-            letter_case=True,
+            head_rate_factor=1.0,
             single_share=0.4,
-            sampling_exponent=0.5,
             fgm=0.5,
             ema=0.99,
             layer_decay=0.9,
-            distil_weight=0.5,
-            pseudo_weight=1.0,
             seed=14,
+            **TAUGHT,
         ),
         # The same idea within three hours of two cores: fewer passes, one stage less.
-        Recipe(
-            "short-teacher",
-            epochs=3,
-            learning_rate=3e-4,
-            head_rate_factor=3.0,
-            batch_pieces=2048,
-            attention_dropout=0.0,
-            letter_case=True,
-            single_share=0.3,
-            sampling_exponent=0.5,
-            ema=0.998,
-        ),
-        Recipe(
-            "short",
-            epochs=4,
-            learning_rate=3e-4,
-            head_rate_factor=3.0,
-            batch_pieces=2048,
-            attention_dropout=0.0,
-            letter_case=True,
-            single_share=0.3,
-            sampling_exponent=0.5,
-            ema=0.998,
-            distil_weight=0.5,
-            pseudo_weight=1.0,
-            text_share=0.2,
-        ),
+        _SHORT_TEACHER,
+        replace(_SHORT_TEACHER, name="short", epochs=4, text_share=0.2, **TAUGHT),
     )
 }
 

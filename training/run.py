@@ -243,7 +243,7 @@ def _material(
 def _identity(run: TrainingRun, start: StartingPoint) -> dict[str, Any]:
     """Name all that shapes the result."""
     return {
-        "recipe": json.loads(json.dumps(run.recipe.values())),
+        "recipe": run.recipe.values(),
         "encoder": start.source,
         "bf16": run.bf16,
         **_lesson(run),

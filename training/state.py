@@ -7,12 +7,10 @@ file `latest` names it; older ones are then removed.
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -68,29 +66,3 @@ def load_state(folder: Path) -> SavedState | None:
             f"the saved state {place} cannot be read ({error}); start over with --restart"
         ) from error
     return SavedState(tensors, values)
-
-
-def optimiser_tensors(
-    optimiser: torch.optim.Optimizer, names: Mapping[int, str]
-) -> dict[str, Tensor]:
-    """Flatten an optimiser's moments into named tensors; `names` maps parameter ids to names."""
-    out = {}
-    for parameter, moments in optimiser.state.items():
-        for key, value in moments.items():
-            out[f"optimiser/{names[id(parameter)]}/{key}"] = value.detach().cpu().contiguous()
-    return out
-
-
-def restore_optimiser(
-    optimiser: torch.optim.Optimizer,
-    parameters: Mapping[str, torch.nn.Parameter],
-    tensors: Mapping[str, Tensor],
-) -> None:
-    """Put moments back that `optimiser_tensors` took."""
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser/"):
-            _, parameter, key = name.split("/")
-            place = parameters[parameter]
-            # AdamW keeps its step count on the processor.
-            value = tensor if key == "step" else tensor.to(place.device)
-            optimiser.state[place][key] = value.clone()

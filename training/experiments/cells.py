@@ -9,20 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.mlm.recipe import MlmRecipe
-from training.recipe import RECIPES, Recipe
+from training.recipe import RECIPES, TAUGHT, Recipe
 
 CORPORA = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
 SMALL = ("ncbi-disease", "bc5cdr")
 
-PLAIN = Recipe(
-    "experiment",
-    epochs=6,
-    learning_rate=4e-4,
-    head_rate_factor=3.0,
-    batch_pieces=4096,
-    attention_dropout=0.0,
-    letter_case=True,
-    single_share=0.3,
+PLAIN = replace(
+    RECIPES["compact"], name="experiment", epochs=6, learning_rate=4e-4, batch_pieces=4096
 )
 """What every cell changes one thing of."""
 
@@ -82,14 +75,18 @@ MTL_PLAIN = "mtl-plain"
 PAIR_PLAIN = "mtl-pair-plain"
 SINGLES = tuple(f"stl-{corpus}" for corpus in CORPORA)
 
-_BEST: dict[str, Any] = {"sampling_exponent": 0.5, "ema": 0.998, "epochs": 8}
-_TAUGHT: dict[str, Any] = {"distil_weight": 0.5, "pseudo_weight": 1.0}
-_SHORT: dict[str, Any] = {
-    "sampling_exponent": 0.5,
-    "ema": 0.998,
-    "batch_pieces": 2048,
-    "learning_rate": 3e-4,
-}
+
+def _changes_of(recipe: str) -> dict[str, Any]:
+    """Return what a named recipe, its seed apart, changes of `PLAIN`."""
+    plain = PLAIN.values()
+    return {
+        key: value
+        for key, value in RECIPES[recipe].values().items()
+        if key not in ("name", "seed") and value != plain[key]
+    }
+
+
+_BEST = _changes_of("shipped-teacher")
 
 CELLS: tuple[Cell, ...] = (
     Cell(
@@ -148,7 +145,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-distil",
         "soft tags of an STL and MTL ensemble on all text",
-        changes=_TAUGHT | {"text_share": 0.3},
+        changes=TAUGHT | {"text_share": 0.3},
         teachers=(*SINGLES, MTL_PLAIN),
         texts=True,
         against=MTL_PLAIN,
@@ -170,7 +167,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-final",
         "the same, taught by an ensemble of mtl-best on all text",
-        changes=_BEST | _TAUGHT | {"epochs": 10, "text_share": 0.5},
+        changes=_BEST | TAUGHT | {"epochs": 10, "text_share": 0.5},
         teachers=("mtl-best",),
         texts=True,
         encoder="mlm",
@@ -179,7 +176,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-final-augment",
         "mtl-final with mentions replaced",
-        changes=_BEST | _TAUGHT | {"epochs": 10, "text_share": 0.5, "mention_replacement": 0.3},
+        changes=_BEST | TAUGHT | {"epochs": 10, "text_share": 0.5, "mention_replacement": 0.3},
         teachers=("mtl-best",),
         texts=True,
         encoder="mlm",
@@ -189,20 +186,20 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-short-direct",
         "two epochs of adaptation, ten of training, no teachers",
-        changes=_SHORT | {"epochs": 10},
+        changes=_changes_of("short-teacher") | {"epochs": 10},
         encoder="mlm-short",
         contexts=True,
     ),
     Cell(
         "mtl-short-teacher",
         "two epochs of adaptation, three of training",
-        changes=_SHORT | {"epochs": 3},
+        changes=_changes_of("short-teacher"),
         encoder="mlm-short",
     ),
     Cell(
         "mtl-short",
         "two epochs of adaptation, taught by mtl-short-teacher",
-        changes=_SHORT | _TAUGHT | {"epochs": 4, "text_share": 0.2},
+        changes=_changes_of("short"),
         teachers=("mtl-short-teacher",),
         texts=True,
         encoder="mlm-short",
@@ -211,12 +208,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-shipped",
         "the best mtl-best goes on for an epoch under attack, taught by all of them",
-        changes={
-            key: value
-            for key, value in RECIPES["shipped"].values().items()
-            if key not in ("name", "seed") and value != PLAIN.values()[key]
-        }
-        | {"text_share": 0.083},
+        changes=_changes_of("shipped") | {"text_share": 0.083},
         teachers=("mtl-best",),
         texts=True,
         encoder="mtl-best",

@@ -1,10 +1,9 @@
 """The loop of masked-language-model training: seeded, resumable, and waiting for no device."""
 
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from schemas.errors import DivergenceError, TrainingError
+from schemas.errors import DivergenceError
 from training.batches import Rows
 from training.loop import LoopSettings, Progress
 from training.mlm.masking import MaskedBatch, draw_batches, mask_batch, mask_pieces
 from training.mlm.model import MaskedModel
 from training.mlm.recipe import MlmRecipe
 from training.mlm.text import Pieces, pack_windows
-from training.optimisation import rate_factor, set_rates
+from training.optimisation import make_optimiser, rate_factor, set_rates
 from training.packed import PackedBert, can_pack
-from training.state import SavedState, load_state, optimiser_tensors, restore_optimiser, save_state
+from training.run_state import RunState
 from worker.packing import to_device
 from worker.tokenisation import WordPieceTokeniser
 
@@ -72,27 +71,27 @@ class MlmTrainer:
         self._known = mask_pieces(tokeniser.vocabulary(), len(model.bias))
         self._recipe = recipe
         self._settings = settings
-        self._folder = folder
-        self._identity = json.loads(json.dumps(identity))
-        self._parameters = dict(model.named_parameters())
-        self._optimiser = _optimiser(model, recipe)
+        parameters = dict(model.named_parameters())
+        self._parameters = tuple(parameters.values())
+        self._optimiser = make_optimiser(
+            model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
         # On a GPU batches are large enough for transformers' own network.
         on_cpu = settings.device.type == "cpu"
         packs = on_cpu and can_pack(model, settings.device, bf16=settings.bf16)
         self._packed = PackedBert(model) if packs else None
-        self._epoch = self._batch = self._step = 0
-        self._seconds = 0.0
+        self._at = RunState(folder, identity, model, parameters, self._optimiser, settings.device)
         self._measured: list[HeldOut] = []
 
     @property
     def seconds(self) -> float:
         """Seconds spent in training steps, over all starts of the run."""
-        return self._seconds
+        return self._at.seconds
 
     @property
     def step(self) -> int:
         """How many steps were made, over all starts of the run."""
-        return self._step
+        return self._at.step
 
     @property
     def windows(self) -> int:
@@ -109,54 +108,15 @@ class MlmTrainer:
 
         :raises TrainingError: if it is of a run with other settings.
         """
-        state = load_state(self._folder)
+        state = self._at.resume()
         if state is None:
             return False
-        was = state.values["identity"]
-        if was != self._identity:
-            differing = [key for key in self._identity if was.get(key) != self._identity[key]]
-            raise TrainingError(
-                f"{self._folder} holds the state of another run (differing: "
-                f"{', '.join(differing) or 'keys'}); give another --output, or --restart"
-            )
-        self.model.load_state_dict(
-            {
-                name.removeprefix("model/"): tensor
-                for name, tensor in state.tensors.items()
-                if name.startswith("model/")
-            }
-        )
-        restore_optimiser(self._optimiser, self._parameters, state.tensors)
-        torch.set_rng_state(state.tensors["random/cpu"])
-        if "random/device" in state.tensors:
-            torch.cuda.set_rng_state(state.tensors["random/device"], self._settings.device)
-        self._epoch, self._batch, self._step = (
-            state.values[key] for key in ("epoch", "batch", "step")
-        )
-        self._seconds = state.values["seconds"]
         self._measured = [HeldOut(**values) for values in state.values["measured"]]
         return True
 
     def save(self) -> None:
         """Save the state as it is now."""
-        tensors = {
-            f"model/{name}": tensor.detach().cpu().contiguous()
-            for name, tensor in self.model.state_dict().items()
-        }
-        names = {id(parameter): name for name, parameter in self._parameters.items()}
-        tensors |= optimiser_tensors(self._optimiser, names)
-        tensors["random/cpu"] = torch.get_rng_state()
-        if self._settings.device.type == "cuda":
-            tensors["random/device"] = torch.cuda.get_rng_state(self._settings.device)
-        values = {
-            "identity": self._identity,
-            "epoch": self._epoch,
-            "batch": self._batch,
-            "step": self._step,
-            "seconds": self._seconds,
-            "measured": [_values(found) for found in self._measured],
-        }
-        save_state(self._folder, self._step, SavedState(tensors, values))
+        self._at.save({}, {"measured": [asdict(found) for found in self._measured]})
 
     def run(
         self,
@@ -173,7 +133,7 @@ class MlmTrainer:
 
         :raises DivergenceError: if the loss is no longer a number.
         """
-        recipe = self._recipe
+        recipe, at = self._recipe, self._at
         if not self._measured:
             torch.manual_seed(recipe.seed)
             self._measured.append(self.measure(0))
@@ -183,30 +143,30 @@ class MlmTrainer:
         watch = _Watch(self._settings.device, clock)
         saved = clock()
         # A run that was stopped at its last step is still to be measured.
-        while self._epoch < recipe.epochs and (self._step < total or self._batch):
-            batches = self._draw(self._epoch)
+        while at.epoch < recipe.epochs and (at.step < total or at.batch):
+            batches = self._draw(at.epoch)
             self.model.train()
             watch.begin()
-            while self._batch < len(batches) and self._step < total:
-                numbers = batches[self._batch]
+            while at.batch < len(batches) and at.step < total:
+                numbers = batches[at.batch]
                 loss, pieces = self._train_step(self._windows[numbers], total)
-                self._batch += 1
-                self._step += 1
+                at.batch += 1
+                at.step += 1
                 watch.add(loss, pieces)
-                ends = self._batch == len(batches) or self._step == total
+                ends = at.batch == len(batches) or at.step == total
                 stop = should_stop()
                 due = stop or clock() - saved >= self._settings.save_seconds
-                if ends or due or watch.due(self._step):
-                    self._seconds += watch.read(self._step)
-                    on_progress(Progress(self._step, total, self._epoch, watch.loss, watch.rate))
+                if ends or due or watch.due(at.step):
+                    at.seconds += watch.read(at.step)
+                    on_progress(Progress(at.step, total, at.epoch, watch.loss, watch.rate))
                 if due:
                     self.save()
                     saved = clock()
                     watch.begin()
                 if stop:
                     return False
-            self._epoch, self._batch = self._epoch + 1, 0
-            self._measured.append(self.measure(self._epoch))
+            at.epoch, at.batch = at.epoch + 1, 0
+            self._measured.append(self.measure(at.epoch))
             on_measured(self._measured[-1])
             self.save()
             saved = clock()
@@ -268,12 +228,12 @@ class MlmTrainer:
     def _train_step(self, windows: npt.NDArray[np.int64], total: int) -> tuple[Tensor, int]:
         """Make a step; return its loss, still on the device, and its number of word pieces."""
         recipe = self._recipe
-        set_rates(self._optimiser, rate_factor(self._step, total, recipe.warmup))
-        generator = np.random.default_rng([recipe.seed, _BATCH, self._epoch, self._batch])
+        set_rates(self._optimiser, rate_factor(self._at.step, total, recipe.warmup))
+        generator = np.random.default_rng([recipe.seed, _BATCH, self._at.epoch, self._at.batch])
         batch = self._mask(self._train, windows, generator)
         loss = cross_entropy(*self._guess(batch))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters.values(), recipe.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return loss.detach(), int(batch.mask.sum())
@@ -332,29 +292,3 @@ class _Watch:
         self.rate = now if math.isnan(self.rate) else 0.8 * self.rate + 0.2 * now
         self.begin()
         return spent
-
-
-def _values(found: HeldOut) -> dict[str, Any]:
-    return {
-        "epoch": found.epoch,
-        "loss": found.loss,
-        "accuracy": found.accuracy,
-        "pieces": found.pieces,
-    }
-
-
-def _optimiser(model: MaskedModel, recipe: MlmRecipe) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); no weight decay on biases and norms, as BERT does."""
-    kinds: Sequence[tuple[bool, float]] = ((True, recipe.weight_decay), (False, 0.0))
-    return torch.optim.AdamW(
-        [
-            {
-                "params": [p for p in model.parameters() if (p.dim() > 1) == matrix],
-                "base_rate": recipe.learning_rate,
-                "weight_decay": decay,
-            }
-            for matrix, decay in kinds
-        ],
-        lr=recipe.learning_rate,
-        fused=True,
-    )

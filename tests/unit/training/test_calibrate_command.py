@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import CheckpointError, CorpusError, OutputError, SettingsError
+from schemas.manifest import HeadCalibration
 from tests.support.checkpoints import sign_again, tiny_checkpoint
 from tests.support.corpora import write_corpus
+from tests.support.drift import annotations, reference
 from training.calibrate_command import run
 from worker.checkpoint import MANIFEST, read_manifest
 from worker.tagger import load_tagger
@@ -78,6 +80,36 @@ def test_the_same_command_makes_the_same_checkpoint_and_heads_can_be_named(
     c = read_manifest(tmp_path / "c")
     assert c.calibration["bc2gm"] == a.calibration["bc2gm"]
     assert set(c.calibration) == {"bc2gm", "ncbi-disease"}
+
+
+def test_calibrating_twice_gives_what_once_gives(
+    checkpoint: Path, corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A temperature far from 1, beyond which a second fit on top of it would go on.
+    sign_again(
+        checkpoint,
+        calibration={"bc2gm": HeadCalibration(temperature=8.0, a=2.0, b=0.5, c=1.0)},
+    )
+    reports = []
+    for source, output in ((checkpoint, "once"), (tmp_path / "once", "twice")):
+        assert run(words(source, corpora, tmp_path / output, "--json", "-")) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    once, twice = (read_manifest(tmp_path / name) for name in ("once", "twice"))
+    assert twice.calibration == once.calibration
+    assert twice.id == once.id
+    first, second = (report["heads"]["bc2gm"] for report in reports)
+    assert second["ece_window_before"] == second["ece_window"] == first["ece_window"]
+    assert first["ece_window_before"] != first["ece_window"]
+
+
+def test_the_drift_reference_is_left_out_since_scores_change(
+    checkpoint: Path, corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign_again(checkpoint, reference=reference(annotations(10)))
+    assert run(words(checkpoint, corpora, tmp_path / "copy")) == 0
+    assert read_manifest(checkpoint).reference is not None
+    assert read_manifest(tmp_path / "copy").reference is None
+    assert f"pubner checkpoint reference {tmp_path / 'copy'}" in capsys.readouterr().out
 
 
 def test_what_cannot_be_done_is_refused_before_anything_is_written(

@@ -147,8 +147,8 @@ def test_what_is_chosen_for_is_what_the_runtime_gives(
         choice.whole_words,
     )
     tagger = DictionaryTagger("x", NORMALISER, [head])
-    given_texts = tagger.read([" ".join(one.words) for one in devel])
-    spans = [{(m.start, m.end, m.label) for m in mentions} for mentions, _ in given_texts]
+    given = tagger.read([" ".join(one.words) for one in devel])
+    spans = [{(m.start, m.end, m.label) for m in one.mentions} for one in given]
     right = sum(len(a & b.spans) for a, b in zip(spans, read, strict=True))
     total = sum(map(len, spans)) + sum(len(one.spans) for one in read)
     assert choice.devel_f1 == pytest.approx(2 * right / max(1, total))

@@ -1,7 +1,7 @@
 """The training loop: it learns, it is seeded, and a resumed run equals the uninterrupted one."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import torch
 
 from schemas.errors import CorpusError, TrainingError
 from schemas.tasks import TASKS, Task
-from tests.support.corpora import write_encoder
 from training.corpora.tsv import Sentence
 from training.encoders import load_encoder
 from training.examples import label_sentences
@@ -26,6 +25,8 @@ from worker.decoding import head_layout
 from worker.model import MultiHeadModel
 from worker.tokenisation import WordPieceTokeniser
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TASKS_USED = (TASKS["ncbi-disease"], TASKS["bc2gm"])
 RECIPE = Recipe(
     "test",
@@ -36,20 +37,6 @@ RECIPE = Recipe(
     max_pieces=128,
     letter_case=True,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pretrained-encoder folder in transformers' layout, tiny and random."""
-    return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 def sentences(label: str, word: str) -> tuple[Sentence, ...]:
@@ -83,7 +70,7 @@ def start(
         recipe,
         LoopSettings(torch.device("cpu"), bf16=False, save_seconds=1e9),
         folder,
-        {"recipe": json.loads(json.dumps(recipe.values()))},
+        {"recipe": recipe.values()},
     )
     return trainer, begun.model, begun.tokeniser
 
@@ -98,14 +85,10 @@ def no_scores(epoch: int, model: MultiHeadModel) -> dict[str, float]:
     return {"epoch": float(epoch)}
 
 
-def stop_after(steps: int) -> Callable[[], bool]:
-    left = [steps]
-
-    def stop() -> bool:
-        left[0] -= 1
-        return left[0] <= 0
-
-    return stop
+def stop_after(trainer: Trainer, steps: int) -> Callable[[], bool]:
+    """Ask `trainer` to stop so many steps after where it stands."""
+    last = trainer.resumed_step + steps
+    return lambda: trainer.resumed_step >= last
 
 
 @pytest.mark.parametrize("stops", [(3,), (1, 5), (6, 1, 1)])
@@ -117,7 +100,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(
     for steps in stops:
         part, _, _ = start(tmp_path / "parts", encoder)
         part.resume()
-        assert not part.run(silent, no_scores, stop_after(steps))
+        assert not part.run(silent, no_scores, stop_after(part, steps))
     last, resumed, _ = start(tmp_path / "parts", encoder)
     assert last.resume()
     assert last.resumed_step == sum(stops)
@@ -126,6 +109,24 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(
     expected = model.state_dict()
     for name, tensor in resumed.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_run_that_is_ended_behind_an_epoch_makes_no_more_steps(
+    tmp_path: Path, encoder: Path
+) -> None:
+    trainer, _, _ = start(tmp_path, encoder)
+    ended: list[int] = []
+
+    def end(epoch: int, model: MultiHeadModel) -> dict[str, float]:
+        ended.append(trainer.resumed_step)
+        return no_scores(epoch, model)
+
+    assert not trainer.run(silent, end, lambda: bool(ended))
+    assert ended == [trainer.resumed_step]
+    again, _, _ = start(tmp_path, encoder)
+    assert again.resume()
+    assert (again.resumed_step, again.scores) == (ended[0], [{"epoch": 0.0}])
+    assert again.run(silent, end, lambda: len(ended) > 1), "behind the last epoch it is at its end"
 
 
 def test_a_run_learns_what_its_heads_are_shown(tmp_path: Path, encoder: Path) -> None:
@@ -168,7 +169,7 @@ def test_the_reference_recipe_runs_on_its_own_architecture(tmp_path: Path, encod
 
 def test_the_state_of_another_run_is_refused(tmp_path: Path, encoder: Path) -> None:
     trainer, _, _ = start(tmp_path, encoder)
-    assert not trainer.run(silent, no_scores, stop_after(1))
+    assert not trainer.run(silent, no_scores, stop_after(trainer, 1))
     other, _, _ = start(tmp_path, encoder, Recipe(**{**RECIPE.values(), "seed": 99}))
     with pytest.raises(TrainingError, match="another run"):
         other.resume()
@@ -176,7 +177,7 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path, encoder: Path) -> N
 
 def test_a_state_that_cannot_be_read_is_told(tmp_path: Path, encoder: Path) -> None:
     trainer, _, _ = start(tmp_path, encoder)
-    assert not trainer.run(silent, no_scores, stop_after(1))
+    assert not trainer.run(silent, no_scores, stop_after(trainer, 1))
     (state,) = tmp_path.glob("state-*")
     (state / "tensors.safetensors").write_bytes(b"\0" * 20)
     again, _, _ = start(tmp_path, encoder)
@@ -186,7 +187,7 @@ def test_a_state_that_cannot_be_read_is_told(tmp_path: Path, encoder: Path) -> N
 
 def test_a_half_written_state_is_passed_over(tmp_path: Path, encoder: Path) -> None:
     trainer, _, _ = start(tmp_path, encoder)
-    assert not trainer.run(silent, no_scores, stop_after(2))
+    assert not trainer.run(silent, no_scores, stop_after(trainer, 2))
     (tmp_path / ".state-00000009.tmp").mkdir()
     (tmp_path / "state-00000008").mkdir()
     again, _, _ = start(tmp_path, encoder)

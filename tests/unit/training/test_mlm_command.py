@@ -1,27 +1,17 @@
 """`pubner train mlm`: from text to an encoder that `pubner train` takes; kills, wrong options."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from pubner import main
 from tests.support.corpora import write_corpus, write_encoder
+from tests.support.stopping import kill_command, signalled
 from worker.checkpoint import WEIGHTS, read_manifest
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -81,38 +71,38 @@ def test_an_encoder_is_made_and_a_checkpoint_from_it_says_so(
     assert "holds a finished checkpoint; name another --output" in capsys.readouterr().err
 
 
+LONG_RUN = ["--epochs", "12"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ground: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights that the long run gives when nothing stops it."""
+    output = tmp_path_factory.mktemp("undisturbed")
+    assert main(words(ground, output, "--texts", str(ground / "a.jsonl"), *LONG_RUN)) == 0
+    return (output / WEIGHTS).read_bytes()
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
-    ground: Path, tmp_path: Path, how: signal.Signals
+    ground: Path,
+    tmp_path: Path,
+    undisturbed: bytes,
+    how: signal.Signals,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    long_run = ["--texts", str(ground / "a.jsonl"), "--epochs", "12", "--save-seconds", "0"]
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, pubner; sys.exit(pubner.main(sys.argv[1:]))",
-            *words(ground, broken, *long_run),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    state = broken / ".training-state"
-    while not (state / "latest").exists() and run.poll() is None:
-        time.sleep(0.02)
-    run.send_signal(how)
-    printed, _ = run.communicate(timeout=120)
+    again = words(ground, tmp_path, "--texts", str(ground / "a.jsonl"), *LONG_RUN)
+    broken = [*again, "--save-seconds", "0"]
+    state = tmp_path / ".training-state"
     if how is signal.SIGKILL:
-        assert run.returncode == -9
+        kill_command(broken, (state / "latest").exists)
     else:
-        assert run.returncode == 128 + how
-        assert "the same command goes on from here" in printed
+        with signalled(how, (state / "latest").exists):
+            assert main(broken) == 128 + how
+        assert "the same command goes on from here" in capsys.readouterr().out
     assert (state / "latest").exists(), "it was stopped before its end"
-    assert main(words(ground, broken, *long_run)) == 0
-    assert main(words(ground, whole, *long_run)) == 0
-    assert (whole / WEIGHTS).read_bytes() == (broken / WEIGHTS).read_bytes()
+    assert main(again) == 0
+    assert "Going on from step" in capsys.readouterr().out
+    assert (tmp_path / WEIGHTS).read_bytes() == undisturbed
 
 
 @pytest.mark.parametrize(

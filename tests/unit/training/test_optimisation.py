@@ -1,6 +1,6 @@
 """Who learns at which rate."""
 
-from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -8,10 +8,9 @@ from torch import nn
 
 from tests.support.checkpoints import tiny_config
 from training.optimisation import make_optimiser, set_rates
-from training.recipe import Recipe
 from worker.model import MultiHeadModel, build_model
 
-RECIPE = Recipe("test", learning_rate=1e-3, head_rate_factor=3.0, weight_decay=0.02)
+make = partial(make_optimiser, learning_rate=1e-3, head_rate_factor=3.0, weight_decay=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def settings_by_name(
 
 
 def test_each_layer_learns_at_a_share_of_the_rate_of_the_one_above(model: MultiHeadModel) -> None:
-    found = settings_by_name(model, make_optimiser(model, replace(RECIPE, layer_decay=0.5)))
+    found = settings_by_name(model, make(model, layer_decay=0.5))
     assert set(found) == {name for name, _ in model.named_parameters()}
     shares = {
         "heads.": 3.0,
@@ -49,13 +48,13 @@ def test_each_layer_learns_at_a_share_of_the_rate_of_the_one_above(model: MultiH
 
 
 def test_without_layer_decay_all_of_the_encoder_learns_alike(model: MultiHeadModel) -> None:
-    found = settings_by_name(model, make_optimiser(model, RECIPE))
+    found = settings_by_name(model, make(model))
     assert {rate for name, (rate, _) in found.items() if name.startswith("encoder.")} == {1e-3}
 
 
 def test_biases_norms_and_head_weights_do_not_decay(model: MultiHeadModel) -> None:
     extra = nn.Parameter(torch.zeros(2))
-    found = settings_by_name(model, make_optimiser(model, RECIPE, (extra,)))
+    found = settings_by_name(model, make(model, extra=(extra,)))
     assert found.pop("extra") == pytest.approx((3e-3, 0.0))
     for name, (_, decay) in found.items():
         plain = name.endswith("bias") or "LayerNorm" in name
@@ -63,7 +62,7 @@ def test_biases_norms_and_head_weights_do_not_decay(model: MultiHeadModel) -> No
 
 
 def test_a_factor_scales_every_rate_from_its_full_one(model: MultiHeadModel) -> None:
-    optimiser = make_optimiser(model, replace(RECIPE, layer_decay=0.5))
+    optimiser = make(model, layer_decay=0.5)
     full = [group["base_rate"] for group in optimiser.param_groups]
     for factor in (0.5, 0.1):
         set_rates(optimiser, factor)

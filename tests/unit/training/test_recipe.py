@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schemas.errors import SettingsError
+from training.experiments.cells import PLAIN
 from training.recipe import RECIPES, Recipe, changes_of, find_recipe
 
 
@@ -17,6 +19,48 @@ def test_the_reference_recipe_is_the_published_one() -> None:
     assert recipe.batch_pieces == 0
     assert recipe.max_sentences == 1
     assert not recipe.letter_case
+
+
+SMALL_ENCODER: dict[str, Any] = {
+    "head_rate_factor": 3.0, "attention_dropout": 0.0, "letter_case": True, "single_share": 0.3
+}  # fmt: skip
+SHORT_TEACHER: dict[str, Any] = SMALL_ENCODER | {
+    "learning_rate": 3e-4, "batch_pieces": 2048, "sampling_exponent": 0.5, "ema": 0.998
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values"),
+    [
+        (RECIPES["reference"], {"max_sentences": 1}),
+        (RECIPES["compact"], SMALL_ENCODER | {"learning_rate": 3e-4, "batch_pieces": 2048}),
+        (PLAIN, SMALL_ENCODER | {"epochs": 6, "learning_rate": 4e-4, "batch_pieces": 4096}),
+        (RECIPES["short-teacher"], SHORT_TEACHER),
+        (
+            RECIPES["short"],
+            SHORT_TEACHER
+            | {"epochs": 4, "distil_weight": 0.5, "pseudo_weight": 1.0, "text_share": 0.2},
+        ),
+        (
+            RECIPES["shipped-teacher"],
+            SHORT_TEACHER | {"epochs": 8, "learning_rate": 4e-4, "batch_pieces": 4096},
+        ),
+        (
+            RECIPES["shipped"],
+            {
+                "epochs": 1, "learning_rate": 2e-4, "batch_pieces": 2048, "attention_dropout": 0.0,
+                "letter_case": True, "single_share": 0.4, "sampling_exponent": 0.5, "fgm": 0.5,
+                "layer_decay": 0.9, "ema": 0.99, "distil_weight": 0.5, "pseudo_weight": 1.0,
+                "seed": 14,
+            },
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, Recipe) else "",
+)  # fmt: skip
+def test_a_named_recipe_is_these_numbers_and_else_the_defaults(
+    recipe: Recipe, values: dict[str, Any]
+) -> None:
+    assert recipe == Recipe(recipe.name, **values)
 
 
 def test_changes_that_are_none_change_nothing() -> None:

@@ -1,6 +1,6 @@
 """A whole run: resumed to the bit with all that keeps state, ended early, refused elsewhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from training.export import half_weights
 from training.loop import Progress
 from training.recipe import Recipe
 from training.run import TrainedModel, TrainingRun, load_training_corpora, mean_score, run_training
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 PLAIN = Recipe(
@@ -42,14 +44,6 @@ FULL = replace(
     sampling_exponent_end=1.0,
 )
 TEXTS = tuple(f"the cancer of protein {word}" for word in ("cell", "gene", "disease", "human"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

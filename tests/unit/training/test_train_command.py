@@ -1,12 +1,8 @@
 """`pubner train`: from corpora to a checkpoint that the tagger loads; kills and wrong options."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from pubner import main
 from schemas.manifest import HeadCalibration
 from schemas.tasks import TASKS
 from tests.support.corpora import write_corpus, write_encoder
+from tests.support.stopping import kill_command, signalled
 from training.calibration import calibrate_on_devel
 from training.encoders import MINILM, encoder_folder, load_encoder
 from training.export import blend_weights
@@ -24,12 +21,7 @@ from training.run import load_training_corpora
 from worker.checkpoint import WEIGHTS, read_manifest
 from worker.tagger import load_tagger
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -297,30 +289,25 @@ def undisturbed(ground: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
-    ground: Path, tmp_path: Path, undisturbed: str, how: signal.Signals
+    ground: Path,
+    tmp_path: Path,
+    undisturbed: str,
+    how: signal.Signals,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    broken = words(ground, "mtl", tmp_path / "broken", *LONG_RUN, "--save-seconds", "0")
-    command = [sys.executable, "-c", "import sys, pubner; sys.exit(pubner.main(sys.argv[1:]))"]
-    run = subprocess.Popen(
-        [*command, *broken],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    again = words(ground, "mtl", tmp_path / "broken", *LONG_RUN)
+    broken = [*again, "--save-seconds", "0"]
     state = tmp_path / "broken" / ".training-state"
-    while not (state / "latest").exists() and run.poll() is None:
-        time.sleep(0.02)
-    run.send_signal(how)
-    printed, _ = run.communicate(timeout=120)
     if how is signal.SIGKILL:
-        assert run.returncode == -9
+        kill_command(broken, (state / "latest").exists)
     else:
-        assert run.returncode == 128 + how
-        assert "the same command goes on from here" in printed
+        with signalled(how, (state / "latest").exists):
+            assert main(broken) == 128 + how
+        assert "the same command goes on from here" in capsys.readouterr().out
     assert (state / "latest").exists(), "it was stopped before its end"
     assert not (tmp_path / "broken" / "manifest.json").exists()
-    assert main(broken) == 0
+    assert main(again) == 0
+    assert "Going on from step" in capsys.readouterr().out
     assert not state.exists()
     assert read_manifest(tmp_path / "broken").id == undisturbed
 

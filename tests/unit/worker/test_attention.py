@@ -35,7 +35,7 @@ def one_by_one(qkv: Tensor, batch: PackedBatch) -> Tensor:
     return out
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 90), min_size=1, max_size=40),
     ordered=st.booleans(),

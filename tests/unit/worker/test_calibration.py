@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def load(folder: Path, *, on_device: bool = False) -> CheckpointTagger:
     return tagger
 
 
-def placed(mentions: list[Mention]) -> list[tuple[str, str, int, int]]:
+def placed(mentions: Sequence[Mention]) -> list[tuple[str, str, int, int]]:
     return [(m.task, m.label, m.start, m.end) for m in mentions]
 
 
@@ -99,11 +100,11 @@ def test_scores_are_those_of_divided_tag_scores_and_mentions_stay(
     short = texts(12, 4)
     layout = head_layout(before.tasks)
     found = 0
-    for scored, (old, _), (new, _) in zip(
+    for scored, old, new in zip(
         before.tag_scores(short), before.read(short), after.read(short), strict=True
     ):
-        assert placed(old) == placed(new)
-        for one, other in zip(old, new, strict=True):
+        assert placed(old.mentions) == placed(new.mentions)
+        for one, other in zip(old.mentions, new.mentions, strict=True):
             head = [task.name for task in before.tasks].index(one.task)
             part = layout.slices[head]
             if one.task == "ncbi-disease":
@@ -134,8 +135,8 @@ def test_long_texts_have_the_same_mentions_and_the_id_differs(plain: Path, tmp_p
         with_calibration(plain, tmp_path / "both", ncbi_disease=COOL, bc2gm=CURVED),
     )
     pairs = list(zip(before.read(long), after.read(long), strict=True))
-    assert sum(len(old) for (old, _), _ in pairs) > 50
-    assert all(placed(old) == placed(new) for (old, _), (new, _) in pairs)
+    assert sum(len(old.mentions) for old, _ in pairs) > 50
+    assert all(placed(old.mentions) == placed(new.mentions) for old, new in pairs)
     assert after.id != before.id
     assert read_manifest(tmp_path / "both").calibration["bc2gm"] == CURVED
 
@@ -144,8 +145,8 @@ def test_a_curve_moves_scores_and_keeps_their_order(plain: Path, tmp_path: Path)
     given_texts = texts(8, 40)
     hot = load(with_calibration(plain, tmp_path / "hot", bc2gm=HOT)).read(given_texts)
     bent = load(with_calibration(plain, tmp_path / "bent", bc2gm=CURVED)).read(given_texts)
-    for (straight, _), (curved, _) in zip(hot, bent, strict=True):
-        for one, other in zip(straight, curved, strict=True):
+    for straight, curved in zip(hot, bent, strict=True):
+        for one, other in zip(straight.mentions, curved.mentions, strict=True):
             if one.task == "bc2gm":
                 odds = 0.6 * math.log(one.score) - 1.4 * math.log(1.0 - one.score) - 0.5
                 assert other.score == pytest.approx(1.0 / (1.0 + math.exp(-odds)), abs=1e-6)

@@ -152,9 +152,9 @@ def test_longest_match_is_that_of_brute_force(
         make_table(task, {"GENE": patterns}, normaliser),
         whole_words=False,
     )
-    ((mentions_found, _),) = DictionaryTagger("x", normaliser, [head]).read([text])
+    (read,) = DictionaryTagger("x", normaliser, [head]).read([text])
     expected = brute_force(text, entries, patterns)
-    assert [(m.start, m.end, m.score) for m in mentions_found] == expected
+    assert [(m.start, m.end, m.score) for m in read.mentions] == expected
 
 
 def test_time_is_linear_in_runs_of_what_tells_nothing(tagger: Tagger) -> None:

@@ -118,8 +118,9 @@ def test_a_text_longer_than_the_encoder_reads_is_read_to_its_end(checkpoint: Pat
     given = text(900)
     (pieces,) = encoder.tokeniser.encode([given])
     assert len(pieces) > 5 * encoder.max_pieces
-    ((mentions, count),) = tagger.read([given])
-    assert count == len(pieces)
+    (found,) = tagger.read([given])
+    mentions = found.mentions
+    assert found.word_pieces == len(pieces)
     assert min(m.start for m in mentions) < 200
     assert max(m.end for m in mentions) > len(given) - 200
     for head in ("ncbi-disease", "bc2gm"):
@@ -182,11 +183,13 @@ def test_scores_decoded_on_the_device_give_the_same_mentions(
     texts = [text(n, n) for n in (3, 250, 40, 0, 1, 90)]
     pairs = list(zip(on_host.read(texts), on_device.read(texts), strict=True))
     assert on_device.read([]) == []
-    assert sum(len(mentions) for (mentions, _), _ in pairs) > 20
-    for (mentions, pieces), (others, other_pieces) in pairs:
-        assert pieces == other_pieces
-        assert placed(tuple(mentions)) == placed(tuple(others))
-        assert [m.score for m in mentions] == pytest.approx([m.score for m in others], abs=1e-5)
+    assert sum(len(one.mentions) for one, _ in pairs) > 20
+    for one, other in pairs:
+        assert one.word_pieces == other.word_pieces
+        assert one.unknown_pieces == other.unknown_pieces
+        assert placed(one.mentions) == placed(other.mentions)
+        scores = [m.score for m in other.mentions]
+        assert [m.score for m in one.mentions] == pytest.approx(scores, abs=1e-5)
 
 
 @pytest.mark.parametrize("on_device", [False, True])

@@ -1,7 +1,7 @@
 """Masked-language-model training: it learns, is seeded, goes on, and its encoder trains on."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,12 @@ from training.recipe import Recipe
 from worker.checkpoint import WEIGHTS, file_digest
 from worker.model import build_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECIPE = MlmRecipe(
     epochs=3, learning_rate=1e-2, max_pieces=32, batch_pieces=256, held_out=0.1, seed=4
 )
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,16 @@
 """Which checkpoints a run uses: folders, or a registry's active one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from pipelines.logs import log
 from schemas.errors import CheckpointError
 from worker.registry.choice import Registered
+
+if TYPE_CHECKING:
+    from worker.registry.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ def choose_checkpoints(
 ) -> Checkpoints:
     """Return what `options` name, verified before anything runs.
 
-    Of a registry it is the checkpoint that is active now; with `look_seconds` the active one, look
-    by look.
+    Of a registry it is the checkpoint that is active now. With `look_seconds` it is the active one
+    look by look; should that one be broken, the run begins with the one before, as its workers do.
 
     :raises PubnerError: if one is missing or broken, two have the same head, or none is active.
     """
@@ -48,15 +52,35 @@ def choose_checkpoints(
         return check_checkpoints(options.checkpoint)
     from worker.registry.registry import default_cache, open_registry
 
-    cache = options.checkpoint_cache or default_cache()
     registry = open_registry(options.registry)
-    active = registry.active().id
-    registry.fetch(active, cache)
-    root = options.registry if "://" in options.registry else str(Path(options.registry).absolute())
+    cache = options.checkpoint_cache
     if look_seconds is None:
-        return Checkpoints(active, registered=Registered(root, str(cache), active))
-    followed = Registered(root, str(cache), look_seconds=look_seconds)
+        active = registry.active().id
+        registry.fetch(active, cache or default_cache())
+        return Checkpoints(active, registered=_registered(registry.root, cache, active))
+    active = _first_sound(registry, cache or default_cache())
+    followed = replace(_registered(registry.root, cache, None), look_seconds=look_seconds)
     return Checkpoints(active, registered=followed)
+
+
+def _registered(root: str, cache: Path | None, pinned: str | None) -> Registered:
+    """Return what workers are told: each finds its own cache folder, unless one is named."""
+    place = root if "://" in root else str(Path(root).absolute())
+    return Registered(place, None if cache is None else str(cache.absolute()), pinned)
+
+
+def _first_sound(registry: "Registry", cache: Path) -> str:
+    registry.active()
+    broken: list[CheckpointError] = []
+    for checkpoint_id in registry.pointer().fallbacks():
+        try:
+            registry.fetch(checkpoint_id, cache)
+        except CheckpointError as error:
+            broken.append(error)
+            log("a checkpoint is broken, the one before is taken", reason=str(error))
+        else:
+            return checkpoint_id
+    raise broken[0]
 
 
 def check_checkpoints(names: Sequence[str]) -> Checkpoints:

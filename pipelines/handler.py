@@ -1,6 +1,5 @@
 """The model handler: blocks of citations in, annotated blocks out, through RunInference."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,19 +11,18 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.checkpoints import Checkpoints
-from pipelines.drift_metrics import DriftMetrics
-from pipelines.logs import log
 from pipelines.messages import to_message
-from pipelines.metrics import NAMESPACE, count, gauge, observe
+from pipelines.metrics import NAMESPACE, count, observe
 from pipelines.monitor import Monitor
 from pipelines.records import AnnotatedBlock, AnnotatedCitation, ReadBlock, ReadCitation
+from pipelines.shared_tagger import SharedTagger, tell
 from schemas.records import Annotation, DeadLetter, SourcePosition, Stage
 from worker.memory import keep_from_collector
-from worker.registry.live import FixedTagger, SwapEvent, TaggerSource, open_source
+from worker.registry.live import FixedTagger, TaggerSource, open_source
 from worker.tagger import Tagger, load_tagger
 
 
-class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, TaggerSource]):
+class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
     """Runs every head of a tagger over the citations of a block, in one encoder pass each.
 
     Texts are given to the tagger in chunks: the citations of `chunk_size` consecutive offsets,
@@ -54,9 +52,8 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, TaggerSource]):
         self.max_text_chars = max_text_chars
         self.clock = clock
         self.monitor = monitor
-        self.drift = DriftMetrics()
 
-    def load_model(self) -> TaggerSource:
+    def load_model(self) -> SharedTagger:
         """Load and verify the checkpoints."""
         with self.monitor.watching():
             registered = self.checkpoints.registered
@@ -64,10 +61,10 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, TaggerSource]):
             if registered is None:
                 source = FixedTagger(self._load(self.checkpoints.folders))
             else:
-                source = open_source(registered, load=lambda path: self._load([path]), tell=_tell)
+                source = open_source(registered, load=lambda path: self._load([path]), tell=tell)
         keep_from_collector()
         self.monitor.report(models=1)
-        return source
+        return SharedTagger(source)
 
     def _load(self, folders: Sequence[Path]) -> Tagger:
         return load_tagger(folders, device=self.device, threads=self.threads)
@@ -75,19 +72,17 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, TaggerSource]):
     def run_inference(
         self,
         batch: Sequence[ReadBlock],
-        model: TaggerSource,
+        model: SharedTagger,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002 - Beam's signature
     ) -> list[AnnotatedBlock]:
         """Annotate each block; a document that fails becomes a dead letter, and no other does."""
         with self.monitor.watching():
             return [self._annotate_next(block, model) for block in batch]
 
-    def _annotate_next(self, block: ReadBlock, source: TaggerSource) -> AnnotatedBlock:
-        for event in source.events():
-            _count_event(event)
-        tagger = source.take()
+    def _annotate_next(self, block: ReadBlock, model: SharedTagger) -> AnnotatedBlock:
+        tagger = model.take()
         annotated = self.annotate_block(block, tagger)
-        self.drift.observe(annotated, tagger)
+        model.drift.observe(annotated, tagger)
         return annotated
 
     def annotate_block(self, block: ReadBlock, tagger: Tagger) -> AnnotatedBlock:
@@ -106,7 +101,6 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, TaggerSource]):
             citations += done
             letters += [self._dead_letter(block, item, error) for item, error in failed]
             self.monitor.report(citations=len(chunk))
-        gauge(f"active_checkpoint.{tagger.id}", 1)
         self._count(block, citations, letters)
         return AnnotatedBlock(
             key=block.key,
@@ -198,38 +192,3 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, TaggerSource]):
         pieces = sum(x.annotation.word_pieces for x in done if x.annotation is not None)
         observe("batch_word_pieces", pieces)
         observe("inference_milliseconds", round(1000 * seconds))
-
-
-def _tell(event: SwapEvent) -> None:
-    """Say what a look at the registry found."""
-    if event.kind == "swapped":
-        log(
-            "another checkpoint is in use",
-            checkpoint=event.checkpoint_id,
-            previous=event.previous,
-            loaded_seconds=round(event.seconds, 1),
-        )
-    elif event.kind == "refused":
-        log(
-            "a checkpoint was refused, the one in use stays",
-            level=logging.ERROR,
-            checkpoint=event.checkpoint_id,
-            reason=event.reason,
-        )
-    else:
-        log(
-            "the registry does not answer, trying again",
-            level=logging.WARNING,
-            reason=event.reason,
-        )
-
-
-def _count_event(event: SwapEvent) -> None:
-    if event.kind == "swapped":
-        count("checkpoint_swaps")
-        gauge(f"active_checkpoint.{event.previous}", 0)
-        observe("swap_milliseconds", round(1000 * event.seconds))
-    elif event.kind == "refused":
-        count("checkpoints_refused")
-    else:
-        count("registry_unreachable")

@@ -12,6 +12,8 @@ from worker.readers.records import Format
 class CheckpointSettings(Settings):
     """With which checkpoints to annotate."""
 
+    alternatives = (("checkpoint", "registry"),)
+
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         min_length=1,
@@ -34,8 +36,8 @@ class CheckpointSettings(Settings):
             raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
         if self.registry is not None and "checkpoint" in self.model_fields_set:
             raise ValueError(
-                "--registry (PUBNER_REGISTRY) names the checkpoint that is active there, and "
-                "--checkpoint another; leave one of them out"
+                "--registry names the checkpoint that is active there, and --checkpoint another; "
+                "leave one of them out"
             )
         return self
 

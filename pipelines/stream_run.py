@@ -328,7 +328,7 @@ class _Watch:
         registered = self.jobs.checkpoints.registered
         if registered is not None:
             try:
-                log("active checkpoint", id=open_registry(registered.registry).active().id)
+                log("promoted checkpoint", id=open_registry(registered.registry).active().id)
             except PubnerError as error:
                 log("the registry does not answer", error=str(error))
 

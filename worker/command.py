@@ -10,11 +10,16 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from schemas.errors import SettingsError
 from worker.console import human_console, print_table, write_json
@@ -50,6 +55,19 @@ class Settings(BaseSettings):
         enable_decoding=False,
         validate_default=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from `parse_settings` alone, which reads the environment too."""
+        return (init_settings,)
+
+    alternatives: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of fields of which one is given: a flag drops the other one's variable or file key."""
 
     @model_validator(mode="before")
     @classmethod
@@ -93,12 +111,25 @@ def parse_settings(
     config = flags.pop(CONFIG, None) or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG") or None
     file_values = _read_toml(cls, Path(config), prog) if config else {}
     environment = _read_environment(cls)
+    for pair in cls.alternatives:
+        _drop_alternatives(pair, flags, environment, file_values)
     try:
         return cls(**{**file_values, **environment, **flags})
     except ValidationError as error:
         origin = _Origin(cls, flags, environment, file_values, config, positional)
         lines = [origin.describe(detail) for detail in error.errors(include_url=False)]
         raise SettingsError(f"{'; '.join(lines)} (see `{prog} --help`)") from None
+
+
+def _drop_alternatives(
+    pair: tuple[str, str], flags: Mapping[str, Any], *weaker: dict[str, Any]
+) -> None:
+    """Where a stronger source gives one of two alternatives, drop the other from weaker ones."""
+    for place, stronger in enumerate([flags, *weaker]):
+        for name, other in (pair, pair[::-1]):
+            if name in stronger and other not in stronger:
+                for values in weaker[place:]:
+                    values.pop(other, None)
 
 
 class _Words:

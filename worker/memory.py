@@ -6,6 +6,8 @@ import ctypes
 import gc
 from typing import Final
 
+import torch
+
 _MMAP_THRESHOLD: Final = (-3, 32 << 20)
 _TRIM_THRESHOLD: Final = (-1, 1 << 30)
 _TOP_PAD: Final = (-2, 64 << 20)
@@ -42,5 +44,7 @@ def keep_from_collector() -> None:
 def settle_memory() -> None:
     """Give what is no longer in use back to the system, although freed memory is kept else."""
     keep_from_collector()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)

@@ -22,6 +22,7 @@ from pipelines.kafka.source import KafkaReader, KafkaSource, Reading
 from pipelines.monitor import Monitor
 from pipelines.output import open_output
 from pipelines.runners import StreamJob, choose_runner, make_runner
+from pipelines.shared_tagger import SharedTagger
 from pipelines.store import Store
 from pipelines.stream_graph import (
     ReadRanges,
@@ -54,9 +55,9 @@ class NothingTagger(Tagger):
 class NothingHandler(AnnotateHandler):
     """The handler around that tagger."""
 
-    def load_model(self) -> FixedTagger:
+    def load_model(self) -> SharedTagger:
         """Load nothing."""
-        return FixedTagger(NothingTagger())
+        return SharedTagger(FixedTagger(NothingTagger()))
 
 
 def fill_topic(brokers: str, topic: str, count: int, *, partitions: int = 1) -> None:

@@ -20,6 +20,7 @@ from pipelines.inputs import resolve_inputs
 from pipelines.monitor import Monitor, open_desk
 from pipelines.reading import BlockReader
 from pipelines.runners import choose_runner, make_runner
+from pipelines.shared_tagger import SharedTagger
 from pipelines.store import DiskStore
 from pipelines.writer import BlockWriter
 from schemas.errors import OutputError
@@ -44,8 +45,8 @@ class WildTagger(Tagger):
 class WildHandler(AnnotateHandler):
     """Runs the wild tagger."""
 
-    def load_model(self) -> FixedTagger:
-        return FixedTagger(WildTagger())
+    def load_model(self) -> SharedTagger:
+        return SharedTagger(FixedTagger(WildTagger()))
 
 
 def run(source: Path, store: DiskStore, monitor: Monitor | None = None) -> PipelineResult:
@@ -158,7 +159,9 @@ def test_a_write_that_fails_after_a_stop_is_told_of(
 
     with open_desk(time.monotonic) as desk:
         monkeypatch.setattr(
-            WildHandler, "load_model", lambda _: FixedTagger(StoppingTagger(desk.stop))
+            WildHandler,
+            "load_model",
+            lambda _: SharedTagger(FixedTagger(StoppingTagger(desk.stop))),
         )
         source = pubmed_xml(tmp_path / "a.xml", articles(20))
         with pytest.raises(Exception, match="stopped on request"):

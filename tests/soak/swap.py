@@ -27,6 +27,8 @@ from worker.registry.registry import open_registry
 _PARTITIONS = 4
 _GAP_SECONDS = 2.0
 """So much longer the longest gap in the output may be in a swap than without one."""
+_MODEL_MIB = 130
+"""What the shipped checkpoint takes in memory, about: a second one must not stay."""
 
 
 def main() -> int:
@@ -61,6 +63,9 @@ def main() -> int:
         kafka.down()
     gaps = results["longest_gap_seconds"]
     print(json.dumps(results, indent=2))
+    assert max(results["worker_mib"]) <= results["worker_mib"][0] + _MODEL_MIB, results[
+        "worker_mib"
+    ]
     assert max(gaps.values()) <= gaps["without a change"] + _GAP_SECONDS, gaps
     shutil.rmtree(folder)
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,6 @@ from tests.support.stream_check import Output, check_annotations, rows_in_place
 from worker.checkpoint import read_manifest
 from worker.registry.registry import Registry
 
-GRACE_SECONDS = 30.0
-"""So long after a change and a look every row must be by the new checkpoint."""
 _SAMPLE = 150
 
 
@@ -27,11 +25,13 @@ _SAMPLE = 150
 class Pace:
     """How often workers look at the registry, and how long each state of it lasts.
 
-    The first one is watched as long, to know the output's gaps without a swap.
+    The first one is watched as long, to know the output's gaps without a swap. So long after a
+    change and a look, the grace, every row must be by the new checkpoint; a state lasts longer.
     """
 
     look_seconds: float = 3.0
     hold_seconds: float = 36.0
+    grace_seconds: float = 30.0
 
 
 @dataclass
@@ -149,7 +149,7 @@ def run_swaps(swaps: Swaps, ids: Sequence[str], *, at_least: int) -> tuple[Outpu
         what=f"the metrics {wanted}",
     )
     found = scene.finish(at_least=at_least)
-    rows = check_turns(found, swaps.turns, first=ids[0], look_seconds=swaps.pace.look_seconds)
+    rows = check_turns(found, swaps.turns, first=ids[0], pace=swaps.pace)
     seconds = first_rows(found, swaps.turns)
     return found, {
         "messages": len(scene.load.sender.ledger),
@@ -162,14 +162,12 @@ def run_swaps(swaps: Swaps, ids: Sequence[str], *, at_least: int) -> tuple[Outpu
     }
 
 
-def check_turns(
-    found: Output, turns: Sequence[Turn], *, first: str, look_seconds: float
-) -> dict[str, int]:
+def check_turns(found: Output, turns: Sequence[Turn], *, first: str, pace: Pace) -> dict[str, int]:
     """Check which checkpoint made each row; return how many each made.
 
     A row may be by what was to be in use at its time, or at any time in the grace before it.
     """
-    grace = timedelta(seconds=look_seconds + GRACE_SECONDS)
+    grace = timedelta(seconds=pace.look_seconds + pace.grace_seconds)
     begins = [turn.when for turn in turns]
     expected = [first, *(turn.expected for turn in turns)]
     rows: Counter[str] = Counter()
@@ -181,8 +179,12 @@ def check_turns(
         if row["checkpoint_id"] not in allowed:
             wrong.append((place, made, row["checkpoint_id"], allowed))
     assert not wrong, f"{len(wrong)} rows by a checkpoint that was not in use: {wrong[:5]}"
-    for turn in turns:
-        assert rows[turn.expected], f"no row by {turn.expected}, which was {turn.kind}"
+    ends = [*begins[1:], datetime.max.replace(tzinfo=UTC)]
+    for turn, end in zip(turns, ends, strict=True):
+        certain = [
+            row for row in found.citations.values() if turn.when + grace < row["annotated_at"] < end
+        ]
+        assert certain, f"no row tells what was in use after {turn.kind}"
     return dict(rows)
 
 

@@ -11,11 +11,12 @@ LOOK_SECONDS: Final = 15.0
 class Registered:
     """A checkpoint of a registry: the one that is `pinned`, or the active one as it changes.
 
-    `cache` is the folder in which each worker keeps checkpoints of a remote registry;
+    `cache` is the folder in which each worker keeps checkpoints of a remote registry, None for the
+    cache folder of the user that the worker runs as;
     `look_seconds` is the least time between two looks at the pointer.
     """
 
     registry: str
-    cache: str
+    cache: str | None
     pinned: str | None = None
     look_seconds: float = LOOK_SECONDS

@@ -5,6 +5,7 @@ is fetched, verified, loaded and tried beside the one in use, and then takes its
 batches: whoever reads a batch takes one immutable tagger and keeps it to the batch's end.
 """
 
+import contextlib
 import threading
 import time
 import weakref
@@ -14,21 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-from schemas.errors import CheckpointError, OutputError, PubnerError
+from schemas.errors import CheckpointError, OutputError, PubnerError, RecordError, RegistryError
 from worker.memory import settle_memory
+from worker.registry.cache import default_cache
 from worker.registry.choice import Registered
 from worker.registry.pointer import Change
 from worker.registry.registry import Registry, open_registry
+from worker.registry.trial import try_tagger
 from worker.tagger import Tagger
 
-_WARM_UP: Final = tuple(
-    "Mutations of BRCA1 in patients with breast cancer treated with tamoxifen. " * count
-    for count in (1, 8, 2, 24, 4)
-)
-"""Texts of several lengths, so that what is laid out at first use is laid out before the swap."""
-_PAUSE_SECONDS: Final = 0.05
-_RELEASE_SECONDS: Final = 60.0
-"""How long the batches of the tagger before are waited for until its memory is given back."""
+_CERTAIN: Final = (CheckpointError, RecordError, RegistryError)
+"""Failures that say that the checkpoint itself is at fault; any other may pass."""
+_ATTEMPTS: Final = 3
+"""How often a checkpoint is loaded in vain before it is refused, where the failure may pass."""
+_PATIENCE_SECONDS: Final = 120.0
+"""How long a worker that starts waits for a registry that does not answer."""
+_PAUSE_SECONDS: Final = 3.0
+_TIDY_SECONDS: Final = 1.0
+"""How often it is seen whether the last batch of a tagger that was replaced has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,12 @@ class SwapEvent:
     """What became of a look at the pointer that found something to tell.
 
     `swapped` to `checkpoint_id` from `previous` after `seconds` of loading beside it; `refused`
-    that checkpoint for `reason`, so that the one before goes on; or the registry was
-    `unreachable`.
+    that checkpoint for `reason`, so that the one before goes on; `failed` to load it for a reason
+    that may pass, so it is tried again; or the registry was `unreachable`, told of once until it
+    answers.
     """
 
-    kind: Literal["swapped", "refused", "unreachable"]
+    kind: Literal["swapped", "refused", "failed", "unreachable"]
     checkpoint_id: str = ""
     previous: str = ""
     reason: str = ""
@@ -76,11 +81,13 @@ class LiveTagger:
     """The tagger of a registry's active checkpoint; see the module's docstring.
 
     `load` makes a tagger of a verified checkpoint's folder. `tell` is given each event at once, in
-    the thread that looks. `release` is called when the tagger before is no longer in use.
+    the thread that looks. `release` gives memory back, and is called when a tagger that was
+    replaced is no longer in use, however late that is.
 
     The registry is read when this is made, and then by `look`, which `follow` calls.
 
-    :raises PubnerError: if no checkpoint that was ever active can be loaded.
+    :raises PubnerError: if no checkpoint that was ever active can be loaded, or the registry does
+        not answer for minutes.
     """
 
     def __init__(
@@ -91,6 +98,7 @@ class LiveTagger:
         load: Callable[[Path], Tagger],
         tell: Callable[[SwapEvent], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
         release: Callable[[], None] = settle_memory,
     ) -> None:
         self.registry = registry
@@ -100,9 +108,11 @@ class LiveTagger:
         self._clock = clock
         self._release = release
         self._happened: deque[SwapEvent] = deque(maxlen=1000)
-        self._seen = 0
+        self._failures: dict[str, int] = {}
+        self._reached = True
+        self._retired: list[weakref.ref[Tagger]] = []
         self._looking = threading.Lock()
-        self._current = self._first()
+        self._seen, self._current = self._first(pause)
 
     def take(self) -> Tagger:
         """Return the tagger for one batch, which keeps it to its end."""
@@ -118,83 +128,124 @@ class LiveTagger:
     def look(self) -> None:
         """Read the pointer; where it names another checkpoint, load that and put it in use.
 
-        A checkpoint that cannot be loaded, or does not read the trial texts, is refused until the
-        pointer changes again. Where the registry cannot be reached, the next look tries again.
+        A checkpoint that is not what it says, or cannot read the trial texts, is refused until the
+        pointer changes again; one that cannot be loaded for another reason is tried again by the
+        next looks. Where the registry cannot be reached, the next look asks again.
         """
         with self._looking:
             try:
                 change = self.registry.pointer().active
-            except PubnerError as error:
-                self._note(SwapEvent("unreachable", reason=str(error)))
+            except Exception as error:  # whatever it is, the feed goes on
+                self._note_unreachable(error)
                 return
-            if change is None or change.number == self._seen:
+            if change is not None and change != self._seen and change.id != self._current.id:
+                self._swap(change)
                 return
-            if change.id == self._current.id:
-                self._seen = change.number
-                return
-            self._swap(change)
+            self._seen = change or self._seen
+            self._reached = True
+
+    @property
+    def untidy(self) -> bool:
+        """Whether a tagger that was replaced still holds memory."""
+        return bool(self._retired)
+
+    def tidy(self) -> None:
+        """Give the memory of taggers that were replaced back, once their last batch is done."""
+        still = [old for old in self._retired if old() is not None]
+        if len(still) < len(self._retired):
+            self._retired = still
+            self._release()
 
     def _swap(self, change: Change) -> None:
         begun = self._clock()
-        try:
-            tagger = self._loaded(change.id)
-        except OutputError as error:  # the store, not the checkpoint: it may answer next time
-            self._note(SwapEvent("unreachable", change.id, reason=str(error)))
+        tagger = self._attempt(change.id)
+        if tagger is None:
+            if change.id not in self._failures:
+                self._seen = change
+            self._release()
             return
-        except Exception as error:  # a checkpoint must not end the feed, whatever is wrong with it
-            self._seen = change.number
-            self._refuse(change.id, error)
-            return
-        before = self._current
-        old, previous = weakref.ref(before), before.id
-        del before
-        self._seen = change.number
-        self._current = tagger
+        self._retired.append(weakref.ref(self._current))
+        previous, self._current, self._seen = self._current.id, tagger, change
         seconds = self._clock() - begun
         self._note(SwapEvent("swapped", change.id, previous=previous, seconds=seconds))
-        self._let_go(old)
 
-    def _first(self) -> Tagger:
-        """Load the active checkpoint, or, where it is refused, the one that was active before."""
-        self._seen = self.registry.active().number
-        pointer = self.registry.pointer()
-        failures: list[Exception] = []
-        for checkpoint_id in pointer.fallbacks():
-            try:
-                return self._loaded(checkpoint_id)
-            except OutputError:
-                raise
-            except Exception as error:
-                failures.append(error)
-                self._refuse(checkpoint_id, error)
-        raise failures[0]
+    def _attempt(self, checkpoint_id: str) -> Tagger | None:
+        """Fetch, verify, load and try a checkpoint; None where that fails, which is noted.
 
-    def _loaded(self, checkpoint_id: str) -> Tagger:
-        """Fetch, verify, load and try a checkpoint."""
+        It is refused for good if it is no longer among `_failures` then.
+        """
+        try:
+            tagger = self._tried(checkpoint_id)
+        except OutputError as error:  # the store, not the checkpoint: it may answer next time
+            self._failures.setdefault(checkpoint_id, 0)
+            self._note_unreachable(error)
+            return None
+        except Exception as error:  # a checkpoint must not end the feed, whatever is wrong with it
+            self._reached = True
+            count = self._failures.pop(checkpoint_id, 0) + 1
+            if isinstance(error, _CERTAIN) or count >= _ATTEMPTS:
+                self._note(SwapEvent("refused", checkpoint_id, reason=_said(error)))
+            else:
+                self._failures[checkpoint_id] = count
+                self._note(SwapEvent("failed", checkpoint_id, reason=_said(error)))
+            return None
+        self._reached = True
+        self._failures.pop(checkpoint_id, None)
+        return tagger
+
+    def _tried(self, checkpoint_id: str) -> Tagger:
         tagger = self._load(self.registry.fetch(checkpoint_id, self._cache))
         if tagger.id != checkpoint_id:
             raise CheckpointError(
                 f"{self.registry.root}: what lies under {checkpoint_id} is checkpoint {tagger.id}"
             )
-        tagger.annotate(_WARM_UP)
+        try_tagger(tagger)
         return tagger
 
-    def _refuse(self, checkpoint_id: str, error: Exception) -> None:
-        reason = (
-            str(error) if isinstance(error, PubnerError) else f"{type(error).__name__}: {error}"
-        )
-        self._note(SwapEvent("refused", checkpoint_id, reason=reason))
+    def _first(self, pause: Callable[[float], None]) -> tuple[Change, Tagger]:
+        """Load the active checkpoint, or, where it is refused, the one that was active before."""
+        end = self._clock() + _PATIENCE_SECONDS
+        while True:
+            try:
+                active = self.registry.active()
+                waiting = self.registry.pointer().fallbacks()
+            except OutputError as error:
+                if self._clock() >= end:
+                    raise
+                self._note_unreachable(error)
+                pause(_PAUSE_SECONDS)
+                continue
+            for checkpoint_id in waiting:
+                tagger = self._attempt(checkpoint_id)
+                if tagger is not None:
+                    return active, tagger
+                if checkpoint_id in self._failures:
+                    break
+            else:
+                raise CheckpointError(
+                    f"{self.registry.root}: none of the checkpoints that were ever active can be "
+                    f"used: {self._happened[-1].reason}"
+                )
+            if self._clock() >= end:
+                raise CheckpointError(
+                    f"{self.registry.root}: {checkpoint_id} cannot be loaded: "
+                    f"{self._happened[-1].reason}"
+                )
+            pause(_PAUSE_SECONDS)
 
     def _note(self, event: SwapEvent) -> None:
         self._happened.append(event)
-        self._tell(event)
+        with contextlib.suppress(Exception):  # a log that fails must not end the following
+            self._tell(event)
 
-    def _let_go(self, old: "weakref.ref[Tagger]") -> None:
-        """Give the memory of the tagger before back, once its last batch is done."""
-        end = self._clock() + _RELEASE_SECONDS
-        while old() is not None and self._clock() < end:
-            time.sleep(_PAUSE_SECONDS)
-        self._release()
+    def _note_unreachable(self, error: Exception) -> None:
+        if self._reached:
+            self._reached = False
+            self._note(SwapEvent("unreachable", reason=_said(error)))
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, PubnerError) else f"{type(error).__name__}: {error}"
 
 
 def follow(live: LiveTagger, look_seconds: float) -> None:
@@ -212,11 +263,23 @@ def follow(live: LiveTagger, look_seconds: float) -> None:
 def _follow(
     reference: "weakref.ref[LiveTagger]", stop: threading.Event, look_seconds: float
 ) -> None:
-    while not stop.wait(look_seconds):
+    rest = look_seconds
+    while True:
         live = reference()
         if live is None:
             return
-        live.look()
+        wait = min(rest, _TIDY_SECONDS) if live.untidy else rest
+        del live
+        if stop.wait(wait):
+            return
+        rest -= wait
+        live = reference()
+        if live is None:
+            return
+        if rest <= 0:
+            rest = look_seconds
+            live.look()
+        live.tidy()
         del live
 
 
@@ -230,7 +293,8 @@ def open_source(
 
     :raises PubnerError: if no checkpoint can be loaded.
     """
-    registry, cache = open_registry(choice.registry), Path(choice.cache)
+    registry = open_registry(choice.registry)
+    cache = default_cache() if choice.cache is None else Path(choice.cache)
     if choice.pinned is not None:
         return FixedTagger(load(registry.fetch(choice.pinned, cache)))
     live = LiveTagger(registry, cache, load=load, tell=tell)

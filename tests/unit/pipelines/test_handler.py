@@ -12,6 +12,7 @@ from pipelines.checkpoints import check_checkpoints
 from pipelines.handler import AnnotateHandler
 from pipelines.monitor import Monitor
 from pipelines.records import ReadBlock, ReadCitation
+from pipelines.shared_tagger import SharedTagger
 from schemas.records import Annotation, Citation
 from tests.support.blocks import NOW, letter
 from tests.support.checkpoints import tiny_checkpoint
@@ -93,7 +94,7 @@ def test_a_block_keeps_its_records_and_gets_mentions(
         13: Citation(13),
     }
     before = read_block(citations)
-    [after] = handler(checkpoint).run_inference([before], FixedTagger(tagger))
+    [after] = handler(checkpoint).run_inference([before], SharedTagger(FixedTagger(tagger)))
     assert [item.offset for item in after.citations] == [10, 12, 11, 13]
     assert [item.annotation is None for item in after.citations] == [False, False, True, True]
     expected = tagger.inner.annotate(["BRCA1 cell 10\n", "BRCA1 cell 12\n"])
@@ -110,7 +111,7 @@ def test_one_bad_document_is_a_dead_letter_and_no_other_is(
 ) -> None:
     citations = {**titled(10, 12, 13), 11: Citation(11, title="lone \ud800 surrogate")}
     [after] = handler(checkpoint).run_inference(
-        [read_block(dict(sorted(citations.items())))], FixedTagger(tagger)
+        [read_block(dict(sorted(citations.items())))], SharedTagger(FixedTagger(tagger))
     )
     assert [item.offset for item in after.citations] == [10, 12, 13]
     bad = after.dead_letters[1]
@@ -121,7 +122,7 @@ def test_one_bad_document_is_a_dead_letter_and_no_other_is(
 def test_of_a_long_text_the_beginning_is_read(checkpoint: Path, tagger: RecordingTagger) -> None:
     citations = {10: Citation(1, title="BRCA1 in breast cancer"), 11: Citation(2, title="BRCA1")}
     [after] = handler(checkpoint, max_text_chars=6).run_inference(
-        [read_block(citations)], FixedTagger(tagger)
+        [read_block(citations)], SharedTagger(FixedTagger(tagger))
     )
     assert tagger.calls == [["BRCA1 ", "BRCA1\n"]]
     annotations = [item.annotation for item in after.citations]
@@ -134,7 +135,7 @@ def test_what_beam_asks(checkpoint: Path, tagger: RecordingTagger) -> None:
     assert asked.batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
     assert asked.get_num_bytes([read_block(titled(10))]) == len("BRCA1 cell 10\n")
     assert asked.get_metrics_namespace() == "pubner"
-    assert isinstance(asked.run_inference([], FixedTagger(tagger)), list)
+    assert isinstance(asked.run_inference([], SharedTagger(FixedTagger(tagger))), list)
 
 
 def test_what_is_loaded_is_kept_from_the_garbage_collector(checkpoint: Path) -> None:

@@ -54,6 +54,41 @@ def complaint(*words: str) -> str:
     return message
 
 
+class Either(Settings):
+    """Settings of which one of two is given."""
+
+    alternatives = (("folder", "registry"),)
+    folder: str | None = Field(default=None, description="here")
+    registry: str | None = Field(default=None, description="there")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "file", "expected"),
+    [
+        (["--folder=a"], {"REGISTRY": "b"}, "", ("a", None)),
+        (["--registry=a"], {"FOLDER": "b"}, "", (None, "a")),
+        ([], {"REGISTRY": "b"}, 'folder = "c"', (None, "b")),
+        (["--folder=a"], {}, 'registry = "c"', ("a", None)),
+        (["--folder=a", "--registry=b"], {}, "", ("a", "b")),
+        ([], {"FOLDER": "a", "REGISTRY": "b"}, "", ("a", "b")),
+    ],
+)
+def test_of_two_alternatives_the_stronger_source_has_its_way(
+    words: list[str],
+    environment: dict[str, str],
+    file: str,
+    expected: tuple[str | None, str | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(f"PUBNER_{name}", value)
+    (tmp_path / "settings.toml").write_text(file)
+    config = f"--config={tmp_path / 'settings.toml'}"
+    found = parse_settings(Either, [*words, config], prog="pubner try", description="Try.")
+    assert (found.folder, found.registry) == expected
+
+
 def test_defaults_hold_where_nothing_is_given() -> None:
     settings = parse("--corpus", "a")
     assert settings == Sample(corpus=("a",))

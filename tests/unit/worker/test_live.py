@@ -3,13 +3,14 @@
 import gc
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from schemas.errors import CheckpointError, OutputError, RegistryError
+from schemas.errors import CheckpointError, OutputError, RecordError, RegistryError
 from tests.support.checkpoints import tiny_checkpoint
-from tests.support.registries import damage, moment, move
+from tests.support.registries import damage, moment, move, rollback
 from worker.checkpoint import read_manifest
 from worker.objects.base import Stored
 from worker.objects.disk import DiskObjects
@@ -137,25 +138,65 @@ def test_one_that_was_mended_is_taken_when_it_is_promoted_again(
     assert source.take().id == ids[1]
 
 
-def test_one_that_cannot_read_the_trial_texts_is_refused(
-    registry: Registry, ids: list[str], told: list[SwapEvent]
-) -> None:
-    class Failing(Tagger):
-        def annotate(self, texts: object) -> object:  # type: ignore[override]
-            raise MemoryError("no room")
+class Failing(Tagger):
+    """A tagger that cannot read: `error` says why."""
+
+    error: Exception = MemoryError("no room")
+
+    def annotate(self, texts: object) -> object:  # type: ignore[override]
+        raise self.error
+
+
+def failing(ids: list[str], error: Exception, times: int = 1_000) -> Callable[[Path], Tagger]:
+    """Load taggers, of which the second checkpoint's fail on the trial texts some times."""
+    left = [times]
 
     def load_some(folder: Path) -> Tagger:
         tagger = load(folder)
-        if tagger.id == ids[1]:
-            tagger.__class__ = Failing
+        if tagger.id == ids[1] and left[0]:
+            left[0] -= 1
+            tagger.__class__ = type("Failed", (Failing,), {"error": error})
         return tagger
 
+    return load_some
+
+
+def test_one_whose_scores_are_no_numbers_is_refused_at_once(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
     move(registry, ids[0])
-    source = LiveTagger(registry, Path("unused"), load=load_some, tell=told.append)
+    loading = failing(ids, RecordError("scores that are no numbers"))
+    source = LiveTagger(registry, Path("unused"), load=loading, tell=told.append)
     move(registry, ids[1])
     source.look()
+    source.look()
     assert source.take().id == ids[0]
-    assert told[-1].reason == "MemoryError: no room"
+    assert [(event.kind, event.reason) for event in told] == [
+        ("refused", "scores that are no numbers")
+    ]
+
+
+def test_what_may_pass_is_tried_again_and_refused_in_the_end(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    error = MemoryError("no room")
+    source = LiveTagger(registry, Path("unused"), load=failing(ids, error, 2), tell=told.append)
+    move(registry, ids[1])
+    for _ in range(3):
+        source.look()
+    assert source.take().id == ids[1]
+    assert [event.kind for event in told] == ["failed", "failed", "swapped"]
+    assert told[0].reason == "MemoryError: no room"
+
+    told.clear()
+    move(registry, ids[0])
+    source = LiveTagger(registry, Path("unused"), load=failing(ids, error), tell=told.append)
+    move(registry, ids[1])
+    for _ in range(5):
+        source.look()
+    assert source.take().id == ids[0]
+    assert [event.kind for event in told] == ["failed", "failed", "refused"]
 
 
 def test_a_worker_that_starts_on_a_damaged_one_takes_the_one_before(
@@ -178,12 +219,12 @@ def test_a_worker_that_starts_on_a_damaged_one_takes_the_one_before(
 class Away(DiskObjects):
     """A registry that is not always to be reached."""
 
-    away: bool = False
+    error: Exception | None = None
 
     def get(self, path: str) -> Stored | None:
-        if Away.away:
-            raise OutputError("no route to it")
-        return super().get(path)
+        if Away.error is not None:
+            raise Away.error
+        return DiskObjects.get(self, path)
 
 
 def test_while_the_registry_is_away_the_feed_goes_on(
@@ -194,37 +235,112 @@ def test_while_the_registry_is_away_the_feed_goes_on(
     far = Registry(registry.root, Away(registry.objects.root))
     source = live(far, told)
     move(registry, ids[1])
-    monkeypatch.setattr(Away, "away", True)
-    source.look()
-    assert source.take().id == ids[0]
+    for error in (OutputError("no route to it"), ValueError("what a library may raise")):
+        monkeypatch.setattr(Away, "error", error)
+        source.look()
+        source.look()
+        assert source.take().id == ids[0]
     assert [event.kind for event in told] == ["unreachable"]
-    monkeypatch.setattr(Away, "away", False)
+    monkeypatch.setattr(Away, "error", None)
     source.look()
     assert source.take().id == ids[1]
 
 
-def test_the_tagger_before_is_let_go_when_its_last_batch_is_done(
-    registry: Registry, ids: list[str], told: list[SwapEvent]
+def test_the_tagger_before_is_let_go_when_its_last_batch_is_done_however_late(
+    registry: Registry, ids: list[str]
 ) -> None:
     move(registry, ids[0])
     released: list[bool] = []
-    held: list[Tagger] = []
     source = LiveTagger(
         registry,
         Path("unused"),
         load=load,
-        tell=lambda _: held.clear(),  # the batch ends after the swap
         release=lambda: released.append(first() is None),
     )
-    held.append(source.take())
+    held = [source.take()]
     first = weakref.ref(held[0])
     gc.freeze()  # as in a worker, where the collector passes over what was there
     try:
         move(registry, ids[1])
         source.look()
+        source.tidy()
+        assert source.untidy
+        # Meanwhile the registry is followed: a rollback does not wait for the batch.
+        rollback(registry)
+        source.look()
+        assert source.take().id == ids[0]
+        assert first() is not None
+        assert all(released)
+        held.clear()
+        source.tidy()
     finally:
         gc.unfreeze()
-    assert released == [True]
+    assert not source.untidy
+    assert released[-1]
+    assert first() is None
+
+
+def test_what_a_refused_checkpoint_took_is_given_back(registry: Registry, ids: list[str]) -> None:
+    move(registry, ids[0])
+    released: list[str] = []
+    source = LiveTagger(
+        registry, Path("unused"), load=load, release=lambda: released.append("again")
+    )
+    damage(registry, ids[1])
+    move(registry, ids[1])
+    source.look()
+    assert released == ["again"]
+
+
+def test_a_pointer_that_was_made_anew_is_followed(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    source = live(registry, told)
+    registry.objects.remove("active.json")
+    source.look()
+    move(registry, ids[1])
+    source.look()
+    assert source.take().id == ids[1]
+
+
+def test_a_worker_that_starts_waits_for_a_registry_that_is_away(
+    registry: Registry, ids: list[str], told: list[SwapEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move(registry, ids[0])
+    assert isinstance(registry.objects, DiskObjects)
+    far = Registry(registry.root, Away(registry.objects.root))
+    seconds = [0.0]
+    monkeypatch.setattr(Away, "error", OutputError("no route to it"))
+
+    def pause(duration: float) -> None:
+        seconds[0] += duration
+        if seconds[0] > 30:
+            monkeypatch.setattr(Away, "error", None)
+
+    def start() -> LiveTagger:
+        return LiveTagger(
+            far,
+            Path("unused"),
+            load=load,
+            tell=told.append,
+            clock=lambda: seconds[0],
+            pause=pause,
+        )
+
+    assert start().take().id == ids[0]
+    assert [event.kind for event in told] == ["unreachable"]
+    assert seconds[0] > 30
+    monkeypatch.setattr(Away, "error", OutputError("no route to it"))
+    seconds[0] = -1e9  # for ever
+    with pytest.raises(OutputError, match="no route"):
+        LiveTagger(
+            far,
+            Path("unused"),
+            load=load,
+            clock=iter(range(0, 10**6, 50)).__next__,
+            pause=lambda _: None,
+        )
 
 
 def test_it_is_followed_by_a_thread_that_ends_with_it(registry: Registry, ids: list[str]) -> None:

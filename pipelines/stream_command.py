@@ -100,12 +100,16 @@ def without_savepoint(words: Sequence[str]) -> list[str]:
 def summary_of(
     settings: "StreamSettings", report: "StreamReport", checkpoint_id: str
 ) -> dict[str, Any]:
-    """Return what the summary says, for programs."""
+    """Return what the summary says, for programs.
+
+    `checkpoint_id` is what the run began with; where it follows a registry, rows name their own.
+    """
     return {
         "topics": list(settings.topic),
         "group": settings.group,
         "output": settings.output,
         "checkpoint_id": checkpoint_id,
+        "registry": settings.registry,
         "caught_up": report.caught_up,
         **_figures(report),
         "seconds": round(report.seconds, 3),

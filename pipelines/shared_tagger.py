@@ -21,7 +21,7 @@ class SharedTagger:
         self.drift = DriftMetrics()
         self._source = source
         self._lock = threading.Lock()
-        self._shown = ""
+        self._used: dict[str, None] = {}
 
     def take(self) -> Tagger:
         """Return the tagger for one batch, which keeps it to its end; show which one it is."""
@@ -29,10 +29,10 @@ class SharedTagger:
             _count(event)
         with self._lock:
             tagger = self._source.take()
-            before, self._shown = self._shown, tagger.id
-            if before not in ("", tagger.id):
-                gauge(f"active_checkpoint.{before}", 0)
-            gauge(f"active_checkpoint.{tagger.id}", 1)
+            self._used[tagger.id] = None
+            # All of them each time: Beam keeps the metrics of each thread's step apart.
+            for known in self._used:
+                gauge(f"active_checkpoint.{known}", int(known == tagger.id))
         return tagger
 
 

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from schemas.errors import InputError
+from training.drift.known import Known, KnownWithRegistry, known_checkpoints
 from training.drift.page import write_page
 from training.drift.reading import StoredOutput
 from training.drift.report import (
     CheckpointReport,
     DriftReport,
     gather,
-    known_checkpoints,
     make_report,
     report_json,
 )
-from training.drift.words import change_word, excess_word, share_word
+from training.drift.words import change_word, excess_word, no_warnings_words, share_word
 from training.evaluation.errors_page import require_writable
 from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.drift_index import DriftLimits
+from worker.registry.cache import default_cache
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,12 +40,24 @@ class DriftSettings(Settings):
         description="checkpoints whose references are compared with, by folder, or `default`; "
         "those that annotated nothing here do no harm",
     )
+    registry: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a checkpoint registry, whose references are compared with, too; they go "
+        "before the shipped checkpoint's, but behind those of checkpoints that are named",
+    )
+    checkpoint_cache: Path | None = Field(
+        default=None,
+        description="where checkpoints of a remote registry are kept, to count word pieces with "
+        "(default: ~/.cache/pubner/checkpoints)",
+    )
     since: date | None = Field(default=None, description="the first day (UTC), as 2026-01-31")
     until: date | None = Field(default=None, description="the last day (UTC)")
     sample: int = Field(
         default=1000,
         ge=0,
-        description="texts a day in which unknown word pieces are counted; 0 counts none",
+        description="texts a day in which unknown word pieces are counted; 0 counts none, and "
+        "fetches no checkpoint from a registry; fewer than --min-citations are not judged",
     )
     max_psi: float = Field(
         default=_USUAL.psi,
@@ -105,7 +118,7 @@ def run(argv: Sequence[str]) -> int:
     )
     if settings.html is not None:
         require_writable(settings.html)
-    known = known_checkpoints([resolve_checkpoint(name) for name in settings.checkpoint])
+    known = _known(settings)
     output = StoredOutput(settings.output)
     console = human_console(settings.json_file)
     from rich.progress import Progress
@@ -136,16 +149,31 @@ def run(argv: Sequence[str]) -> int:
     return 1 if settings.fail_on_warning and report.warnings else 0
 
 
+def _known(settings: DriftSettings) -> Known:
+    given = known_checkpoints([resolve_checkpoint(name) for name in settings.checkpoint])
+    if settings.registry is None:
+        return given
+    return KnownWithRegistry(
+        given,
+        settings.registry,
+        cache=settings.checkpoint_cache or default_cache(),
+        folders_first="checkpoint" in settings.model_fields_set,
+        tokenisers=settings.sample > 0,
+    )
+
+
 def _print(console: "Console", report: DriftReport) -> None:
     for one in report.checkpoints:
         console.print(
             f"Checkpoint {one.checkpoint_id}, compared with {one.compared_with}", soft_wrap=True
         )
         _print_days(console, one, report.limits)
+        for sentence in one.told_not_judged(report.limits):
+            console.print(sentence, soft_wrap=True)
     for checkpoint_id, day, warning in report.warnings:
         console.print(f"warning: {day} {checkpoint_id}: {warning.message}", soft_wrap=True)
     if not report.warnings:
-        console.print("no warnings")
+        console.print(no_warnings_words(report), soft_wrap=True)
 
 
 def _print_days(console: "Console", one: CheckpointReport, limits: DriftLimits) -> None:

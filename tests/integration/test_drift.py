@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pubner
 from tests.support.annotating import annotate
 from tests.support.s3 import S3Server
 from worker.checkpoint import read_manifest
+from worker.registry.registry import open_registry
 
 LIMITS = ("--min-citations=50", "--min-mentions=50")
 
@@ -116,3 +118,36 @@ def test_an_output_on_an_object_store_is_read_alike(
     assert found[0]["citations"] == 60
     assert found[0]["bc2gm"] > 0
     assert pubner.main(["drift", server.url("nothing")]) == 2
+
+
+def test_the_reference_is_that_of_a_registry_on_an_object_store(
+    referenced: Path,
+    server: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root, cache = server.url("registry"), tmp_path / "cache"
+    monkeypatch.setenv("PUBNER_REGISTRY", root)
+    monkeypatch.setenv("PUBNER_CHECKPOINT_CACHE", str(cache))
+    registry = open_registry(root)
+    registry.publish(referenced, who="ann", when=datetime(2026, 1, 31, tzinfo=UTC))
+    citations = write_citations(tmp_path / "some.jsonl", range(60))
+    annotate([citations], tmp_path / "out", referenced)
+    made = read_manifest(referenced)
+    file = tmp_path / "drift.json"
+    words = ["drift", str(tmp_path / "out"), f"--json={file}", *LIMITS]
+    for size, fetched in ((0, []), (20, [made.id])):
+        assert pubner.main([*words, f"--sample={size}"]) == 0
+        [one] = json.loads(file.read_text())["checkpoints"]
+        assert made.reference is not None
+        assert one["reference"] == made.reference.model_dump(mode="json")
+        assert {day["sampled_texts"] for day in one["days"]} == {size}
+        found = sorted(path.name for path in cache.glob("[!.]*"))
+        assert found == fetched
+    server.down()
+    capsys.readouterr()
+    assert pubner.main([*words, "--sample=0"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert len(said.splitlines()) == 1

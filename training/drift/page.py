@@ -6,7 +6,7 @@ from pathlib import Path
 from schemas.errors import OutputError
 from training.drift.plots import drift_svg
 from training.drift.report import CheckpointReport, DriftReport
-from training.drift.words import change_word, excess_word, share_word
+from training.drift.words import change_word, excess_word, no_warnings_words, share_word
 
 TEMPLATE = "drift.html.j2"
 
@@ -50,6 +50,7 @@ def render_page(report: DriftReport) -> str:
         report=report,
         limits=report.limits,
         plot=plot,
+        no_warnings=no_warnings_words(report),
         change=change_word,
         excess=lambda drift: excess_word(drift, report.limits),
         share=share_word,

@@ -12,6 +12,7 @@ from worker.drift_index import DriftLimits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280", "#4a5568")
 _MARKERS = "osD^vP"
@@ -42,11 +43,24 @@ def drift_svg(report: CheckpointReport, limits: DriftLimits) -> str:
             figure.legend(
                 handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
             )
+        _settle(figure)
         drawn = StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None}, facecolor="white")
     svg = drawn.getvalue()
     title = escape(f"Drift of checkpoint {report.checkpoint_id} by day")
     return svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _settle(figure: "Figure") -> None:
+    """Lay the figure out, and keep that but for the last digits, which differ from run to run.
+
+    The solver's do, and matplotlib makes the ids of clip paths from them.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(x, 6) for x in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 def _draw_rates(axes: "Axes", report: CheckpointReport, days: Sequence[DayReport]) -> None:

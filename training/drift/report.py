@@ -1,42 +1,44 @@
 """The drift of an output by checkpoint and day: gathered from what is stored, and judged."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from itertools import combinations
-from pathlib import Path
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from schemas.manifest import DriftReference
+from training.drift.known import Known, KnownCheckpoint
 from training.drift.reading import Key, Sample, StoredOutput
-from worker.checkpoint import TOKENISER, read_manifest
-from worker.dictionary import KIND as DICTIONARY_KIND
-from worker.drift import DayTally, DriftTally, joined_reference, reference_from
+from worker.drift import DayTally, DriftTally, reference_from
 from worker.drift_index import DriftLimits, DriftWarning, HeadDrift, head_drift, judge
-from worker.tokenisation import WordPieceTokeniser, load_tokeniser
+from worker.tokenisation import WordPieceTokeniser
 
 _TEXTS_AT_ONCE = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownCheckpoint:
-    """A checkpoint, or a set of some, that is at hand: its reference, heads and tokenisers."""
+class NotJudged(StrEnum):
+    """Why a day is not judged."""
 
-    reference: DriftReference | None
-    heads: tuple[str, ...]
-    tokenisers: tuple[WordPieceTokeniser, ...]
+    FEW = "few_citations"
+    FEW_IN_REFERENCE = "few_citations_in_reference"
+    ITSELF = "is_the_reference"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DayReport:
-    """One day: what was found, each head beside the reference, and what has drifted."""
+    """One day: what was found, each head beside the reference, and what has drifted.
+
+    `not_judged` says why there are no warnings; None where the day was judged.
+    """
 
     day: date
     tally: DayTally
     heads: Mapping[str, HeadDrift]
     warnings: tuple[DriftWarning, ...]
+    not_judged: NotJudged | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +46,7 @@ class CheckpointReport:
     """The days of one checkpoint, or set, in their order.
 
     `reference` is its own where `has_reference`, else what it found on its first day here.
-    `at_hand` says whether the checkpoint was given.
+    `at_hand` says whether the checkpoint was given, or is in the registry.
     """
 
     checkpoint_id: str
@@ -63,9 +65,34 @@ class CheckpointReport:
         """What its days are compared with, in words."""
         if self.has_reference:
             return f"its reference, {self.reference.citations:,} citations of {self.reference.name}"
-        why = "it has no reference" if self.at_hand else "it was not given with --checkpoint"
+        why = (
+            "it has no reference"
+            if self.at_hand
+            else "it was not given with --checkpoint, and no --registry has it"
+        )
         first = self.days[0]
         return f"its own first day, {first.day}, {first.tally.citations:,} citations: {why}"
+
+    @property
+    def not_judged(self) -> Mapping[NotJudged, int]:
+        """How many days are not judged, by the reason."""
+        return Counter(day.not_judged for day in self.days if day.not_judged is not None)
+
+    def told_not_judged(self, limits: DriftLimits) -> list[str]:
+        """Return the same in words, a sentence for each reason."""
+        few = f"fewer than {limits.citations:,} citations"
+        of = f"of {len(self.days):,} days"
+        said = []
+        for why, count in self.not_judged.items():
+            are = "is" if count == 1 else "are"
+            if why is NotJudged.FEW:
+                have = "has" if count == 1 else "have"
+                said.append(f"{count:,} {of} {have} {few}: not judged")
+            elif why is NotJudged.FEW_IN_REFERENCE:
+                said.append(f"{count:,} {of} {are} not judged: the reference has {few}")
+            else:
+                said.append(f"{count:,} {of} {are} what the others are compared with: not judged")
+        return said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,42 +113,21 @@ class DriftReport:
             for warning in day.warnings
         ]
 
+    @property
+    def day_count(self) -> int:
+        """The days of all checkpoints."""
+        return sum(len(one.days) for one in self.checkpoints)
 
-def known_checkpoints(folders: Sequence[Path]) -> dict[str, KnownCheckpoint]:
-    """Return the checkpoints in `folders` by id, and each set that can be made of them.
-
-    :raises CheckpointError: if one is missing, altered, or contradicts its manifest.
-    """
-    found: dict[str, KnownCheckpoint] = {}
-    for folder in folders:
-        manifest = read_manifest(folder)
-        reads_pieces = manifest.kind != DICTIONARY_KIND
-        found[manifest.id] = KnownCheckpoint(
-            manifest.reference,
-            tuple(task.name for task in manifest.tasks),
-            (load_tokeniser(folder / TOKENISER),) if reads_pieces else (),
-        )
-    if len(found) == 1:
-        return found
-    from worker.tagger import set_id
-
-    alone = dict(found)
-    for size in range(2, len(alone) + 1):
-        for ids in combinations(alone, size):
-            members = [alone[one] for one in ids]
-            heads = [head for member in members for head in member.heads]
-            if len(set(heads)) == len(heads):  # a tagger takes no two of one head
-                found[set_id(ids)] = KnownCheckpoint(
-                    joined_reference([member.reference for member in members]),
-                    tuple(heads),
-                    tuple(x for member in members for x in member.tokenisers),
-                )
-    return found
+    @property
+    def not_judged(self) -> Mapping[str, int]:
+        """How many days are not judged, by the checkpoint's id; those with none are left out."""
+        counts = {one.checkpoint_id: sum(one.not_judged.values()) for one in self.checkpoints}
+        return {name: count for name, count in counts.items() if count}
 
 
 def gather(
     output: StoredOutput,
-    known: Mapping[str, KnownCheckpoint],
+    known: Known,
     *,
     since: date | None = None,
     until: date | None = None,
@@ -134,22 +140,24 @@ def gather(
     checkpoint is known. They are chosen by a hash of their positions, so are the same each time.
     `progress` is called once a block that was read.
 
-    :raises InputError: if a file cannot be read.
+    :raises PubnerError: if a file, or what is known of its checkpoint, cannot be read.
     """
     tally, samples, name = DriftTally(), dict[Key, Sample](), ""
+    tokenisers: dict[str, Sequence[WordPieceTokeniser]] = {}
     for block in output.block_days(since, until):
         tally.add(*block.key, DayTally(citations=len(block.offsets), cells=block.cells))
         checkpoint = known.get(block.key[0])
         if sample and checkpoint is not None and checkpoint.tokenisers:
             before = samples.get(block.key) or Sample.empty(sample)
             samples[block.key] = before.with_block(block)
+            tokenisers[block.key[0]] = checkpoint.tokenisers
         if progress is not None and block.name != name:
             progress()
         name = block.name
     for key, chosen in samples.items():
         for file, offsets in chosen.by_block():
             texts = output.texts(file, offsets)
-            tally.add(*key, _count_pieces(texts, known[key[0]].tokenisers))
+            tally.add(*key, _count_pieces(texts, tokenisers[key[0]]))
     return tally
 
 
@@ -163,9 +171,7 @@ def _count_pieces(texts: Sequence[str], tokenisers: Sequence[WordPieceTokeniser]
     return DayTally(texts=len(texts), word_pieces=pieces, unknown_pieces=unknown)
 
 
-def make_report(
-    place: str, tally: DriftTally, known: Mapping[str, KnownCheckpoint], limits: DriftLimits
-) -> DriftReport:
+def make_report(place: str, tally: DriftTally, known: Known, limits: DriftLimits) -> DriftReport:
     """Compare each checkpoint's days with its reference, or else with its first day."""
     by_checkpoint: dict[str, dict[date, DayTally]] = {}
     for (checkpoint_id, day), found in tally.days.items():
@@ -199,10 +205,21 @@ def _checkpoint_report(
                 tally,
                 {head: head_drift(tally, head, reference.heads.get(head)) for head in heads},
                 tuple(judge(tally, reference, limits)),
+                _why_not_judged(tally, reference, limits, itself=own is None and day == first),
             )
             for day, tally in days.items()
         ),
     )
+
+
+def _why_not_judged(
+    tally: DayTally, reference: DriftReference, limits: DriftLimits, *, itself: bool
+) -> NotJudged | None:
+    if tally.citations < limits.citations:
+        return NotJudged.FEW
+    if reference.citations < limits.citations:
+        return NotJudged.FEW_IN_REFERENCE
+    return NotJudged.ITSELF if itself else None
 
 
 def report_json(report: DriftReport) -> dict[str, Any]:
@@ -210,6 +227,8 @@ def report_json(report: DriftReport) -> dict[str, Any]:
     return {
         "output": report.output,
         "limits": asdict(report.limits),
+        "days": report.day_count,
+        "days_not_judged": sum(report.not_judged.values()),
         "checkpoints": [
             {
                 "id": one.checkpoint_id,
@@ -217,6 +236,7 @@ def report_json(report: DriftReport) -> dict[str, Any]:
                 "has_reference": one.has_reference,
                 "compared_with": one.compared_with,
                 "reference": one.reference.model_dump(mode="json") if one.has_reference else None,
+                "not_judged": one.told_not_judged(report.limits),
                 "days": [_day_json(day) for day in one.days],
             }
             for one in report.checkpoints
@@ -234,6 +254,7 @@ def _day_json(day: DayReport) -> dict[str, Any]:
             head: {**asdict(drift), "psi_excess": drift.psi_excess}
             for head, drift in day.heads.items()
         },
+        "not_judged": day.not_judged,
         "warnings": [
             {**asdict(warning), "kind": str(warning.kind), "message": warning.message}
             for warning in day.warnings

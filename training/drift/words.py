@@ -1,8 +1,20 @@
 """The drift's figures as they are shown, in the page and in the terminal."""
 
+from training.drift.report import DriftReport
 from worker.drift_index import DriftLimits, HeadDrift
 
 MISSING = "–"
+
+
+def no_warnings_words(report: DriftReport) -> str:
+    """Return what a report without warnings says: whether there was anything to judge, too."""
+    left_out = report.not_judged
+    count, days = sum(left_out.values()), report.day_count
+    if not count:
+        return "no warnings"
+    if count == days:
+        return "no warnings, since no day was judged"
+    return f"no warnings; {count:,} of {days:,} days not judged: {', '.join(left_out)}"
 
 
 def change_word(drift: HeadDrift) -> str:

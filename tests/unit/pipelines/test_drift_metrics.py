@@ -8,8 +8,11 @@ from datetime import timedelta
 
 import apache_beam as beam
 import pytest
+from apache_beam.metrics.execution import MetricsContainer
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.worker.statesampler import StateSampler
+from apache_beam.utils.counters import CounterFactory
 
 from pipelines.drift_metrics import DriftMetrics
 from pipelines.metrics import NAMESPACE
@@ -32,9 +35,11 @@ def drifted(count: int) -> list[Annotation]:
 class NamedTagger(Tagger):
     """A tagger that only says what it is."""
 
-    def __init__(self, reference: DriftReference | None = REFERENCE) -> None:
-        self.id = "c1"
-        self.tasks = (TASKS["bc2gm"],)
+    def __init__(
+        self, reference: DriftReference | None = REFERENCE, *, id: str = "c1", head: str = "bc2gm"
+    ) -> None:
+        self.id = id
+        self.tasks = (TASKS[head],)
         self.reference = reference
 
 
@@ -51,22 +56,22 @@ def annotated(
 
 
 class Observe(beam.DoFn):
-    """Gives each block to one object, as a worker process would."""
+    """Gives each block to one object, as a worker process would, with the tagger that read it."""
 
-    def __init__(self, tagger: Tagger) -> None:
+    def __init__(self, *taggers: Tagger) -> None:
         self._metrics = DriftMetrics()
-        self._tagger = tagger
+        self._taggers = {tagger.id: tagger for tagger in taggers}
 
     def process(self, element: AnnotatedBlock) -> None:
-        self._metrics.observe(element, self._tagger)
+        self._metrics.observe(element, self._taggers[element.checkpoint_id])
 
 
-def metrics_of(blocks: Sequence[AnnotatedBlock], tagger: Tagger) -> Mapping[str, int]:
+def metrics_of(blocks: Sequence[AnnotatedBlock], *taggers: Tagger) -> Mapping[str, int]:
     """Return the metrics of blocks that one process observes in their order."""
     options = PipelineOptions(["--direct_num_workers=1"])
     with beam.Pipeline("FnApiRunner", options=options) as pipeline:
         elements = pipeline | beam.Create([list(blocks)]) | beam.FlatMap(lambda some: some)
-        elements | beam.ParDo(Observe(tagger))
+        elements | beam.ParDo(Observe(*taggers))
     found = pipeline.result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
     counters = {one.key.metric.name: one.result for one in found["counters"]}
     return counters | {one.key.metric.name: one.result.value for one in found["gauges"]}
@@ -140,3 +145,83 @@ def test_old_days_are_forgotten_and_copies_begin_empty() -> None:
     assert copy.days == {}
     copy.observe(annotated(annotations(1)), tagger)
     assert len(copy.days) == 1
+
+
+def test_gauges_fall_to_0_with_another_checkpoint_until_it_has_enough() -> None:
+    before, after = NamedTagger(), NamedTagger(id="c2", head="ncbi-disease")
+    found = annotations(500, heads=("ncbi-disease",))
+    blocks = [annotated(drifted(600)), annotated(found[:499], checkpoint_id="c2")]
+    shown = metrics_of(blocks, before, after)
+    gauges = {
+        "mentions_per_citation_milli.bc2gm": 0,
+        "drift_psi_permille.bc2gm": 0,
+        "unknown_pieces_permille": 0,
+    }
+    assert {name: shown[name] for name in gauges} == gauges
+    assert "mentions_per_citation_milli.ncbi-disease" not in shown
+    # With enough it shows its own, and those of a head that it lacks stay 0.
+    blocks.append(annotated(found[499:], checkpoint_id="c2"))
+    shown = metrics_of(blocks, before, after)
+    assert {name: shown[name] for name in gauges} == gauges
+    assert shown["mentions_per_citation_milli.ncbi-disease"] > 1000
+    # The one before comes back, as after a rollback, with what it has found of the day so far.
+    shown = metrics_of([*blocks, annotated(drifted(1))], before, after)
+    assert shown["mentions_per_citation_milli.bc2gm"] > 7000
+    assert shown["unknown_pieces_permille"] == 500
+    assert shown["mentions_per_citation_milli.ncbi-disease"] == 0
+
+
+class Thread:
+    """One of a worker process's threads, with metrics of its own as Beam gives them."""
+
+    def __init__(self, metrics: DriftMetrics) -> None:
+        self._metrics = metrics
+        self._container = MetricsContainer("step")
+        self._pool = ThreadPoolExecutor(1)
+
+    def observe(self, block: AnnotatedBlock, tagger: Tagger) -> dict[str, int]:
+        """Return the gauges that the thread shows once it has observed a block."""
+        self._pool.submit(self._observe, block, tagger).result()
+        gauges = self._container.get_cumulative().gauges
+        return {key.metric.name: found.value or 0 for key, found in gauges.items()}
+
+    def _observe(self, block: AnnotatedBlock, tagger: Tagger) -> None:
+        sampler = StateSampler("process", CounterFactory())
+        sampler.start()
+        with sampler.scoped_state("step", "process", metrics_container=self._container):
+            self._metrics.observe(block, tagger)
+        sampler.stop()
+
+
+def test_each_thread_shows_the_gauges_of_its_process() -> None:
+    before, after = NamedTagger(), NamedTagger(id="c2")
+    metrics = DriftMetrics()
+    one, two = Thread(metrics), Thread(metrics)
+    shown = one.observe(annotated(drifted(600)), before)
+    assert shown["drift_psi_permille.bc2gm"] > 250
+    assert two.observe(annotated(annotations(1)), before).keys() == shown.keys()
+    few = annotated(annotations(1), checkpoint_id="c2")
+    assert set(one.observe(few, after).values()) == {0}
+    assert set(two.observe(few, after).values()) == {0}
+
+
+def test_threads_that_share_it_tell_each_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, tagger = DriftMetrics(), NamedTagger()
+    blocks = [annotated(drifted(600))] * 8
+    with caplog.at_level("INFO", logger="pubner"), ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda block: metrics.observe(block, tagger), blocks))
+    told = [one.__dict__["fields"]["kind"] for one in caplog.records]
+    assert sorted(told) == ["mentions_per_citation", "score_psi", "unknown_pieces"]
+
+
+def test_a_checkpoint_that_stays_in_use_is_not_told_of_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = DriftMetrics()
+    found = annotated(drifted(600))
+    with caplog.at_level("INFO", logger="pubner"):
+        for number in range(6):  # five others are tried beside it
+            metrics.observe(found, NamedTagger())
+            name = f"other-{number}"
+            metrics.observe(annotated(annotations(1), checkpoint_id=name), NamedTagger(id=name))
+    assert [one.getMessage() for one in caplog.records].count("drift") == 3

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from schemas.errors import CheckpointError, InputError, OutputError, SettingsError
+from schemas.errors import (
+    CheckpointError,
+    InputError,
+    OutputError,
+    RegistryError,
+    SettingsError,
+)
 from schemas.manifest import DriftReference
 from schemas.records import Annotation
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.drift import annotations, reference, write_block
+from tests.support.registries import damage
 from training.drift_command import run
-from worker.checkpoint import read_manifest, replace_manifest
+from worker.checkpoint import MANIFEST, read_manifest, replace_manifest
+from worker.registry.registry import CHECKPOINTS, Registry, open_registry
 from worker.tagger import set_id
 
 DAY = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -197,3 +206,160 @@ def test_what_cannot_be_done_is_one_line(same: list[list[Annotation]], tmp_path:
         run([*words, "--html", str(tmp_path)])
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         run([words[0], "--checkpoint", str(tmp_path / "nowhere")])
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """A registry in which another checkpoint, without reference, is published."""
+    made = open_registry(str(tmp_path / "registry"))
+    _, folder = checkpoint_with(tmp_path / "another", None, seed=5)
+    made.publish(folder, who="ann", when=DAY)
+    return made
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A checkpoint that annotated nothing, to be read instead of the shipped one."""
+    return tiny_checkpoint(tmp_path / "other", seed=9)
+
+
+def test_the_reference_of_a_published_checkpoint_is_found_in_its_registry(
+    same: list[list[Annotation]],
+    registry: Registry,
+    other: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, folder = checkpoint_with(tmp_path / "checkpoint", REFERENCE)
+    registry.publish(folder, who="ann", when=DAY)
+    write_days(tmp_path / "out", same, name)
+    words = (tmp_path / "out", "--checkpoint", other)
+    monkeypatch.setenv("PUBNER_REGISTRY", registry.root)
+    _, found, said = asked(capsys, *words)
+    [one] = found["checkpoints"]
+    assert (one["at_hand"], one["has_reference"]) == (True, True)
+    assert one["reference"] == REFERENCE.model_dump(mode="json")
+    assert {day["sampled_texts"] for day in one["days"]} == {100}
+    assert "compared with its reference" in said
+    # Texts are read by the checkpoint's tokeniser, so only then all of it must be whole.
+    damage(registry, name)
+    with pytest.raises(CheckpointError, match="altered"):
+        run([str(word) for word in words])
+    _, found, _ = asked(capsys, *words, "--sample", 0)
+    assert found["checkpoints"][0]["has_reference"]
+    # Checkpoints that annotated nothing in these days are not looked at.
+    write_days(tmp_path / "nothing", same, "c1")
+    _, found, _ = asked(capsys, tmp_path / "nothing", *words[1:])
+    assert not found["checkpoints"][0]["at_hand"]
+
+
+def test_a_checkpoint_that_is_not_published_is_not_at_hand(
+    same: list[list[Annotation]],
+    registry: Registry,
+    other: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name, folder = checkpoint_with(tmp_path / "checkpoint", REFERENCE)
+    write_days(tmp_path / "out", same, name)
+    where = ("--checkpoint", other, "--registry", registry.root)
+    _, found, said = asked(capsys, tmp_path / "out", *where)
+    assert not found["checkpoints"][0]["at_hand"]
+    assert "it was not given with --checkpoint, and no --registry has it" in said
+    # Nor is one whose publication broke off: its manifest is there, its record is not.
+    shutil.copytree(folder, Path(registry.root) / CHECKPOINTS / name)
+    assert not asked(capsys, tmp_path / "out", *where)[1]["checkpoints"][0]["at_hand"]
+    # What is no id names nothing outside the registry.
+    write_days(tmp_path / "strange", same, "../checkpoint")
+    assert not asked(capsys, tmp_path / "strange", *where)[1]["checkpoints"][0]["at_hand"]
+
+
+def test_a_named_folder_goes_before_the_registry_and_that_before_the_shipped_checkpoint(
+    same: list[list[Annotation]],
+    registry: Registry,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, folder = checkpoint_with(tmp_path / "checkpoint", REFERENCE)
+    registry.publish(folder, who="ann", when=DAY)
+    own = reference(annotations(700, seed=8))
+    checkpoint_with(folder, own)
+    write_days(tmp_path / "out", same, name)
+
+    def compared_with(*more: object) -> int:
+        _, found, _ = asked(capsys, tmp_path / "out", "--registry", registry.root, *more)
+        return int(found["checkpoints"][0]["reference"]["citations"])
+
+    assert compared_with("--checkpoint", folder) == 700
+    monkeypatch.setattr("worker.checkpoint.default_checkpoint", lambda: folder)
+    assert compared_with() == 600
+    assert compared_with("--checkpoint", "default") == 700
+    checkpoint_with(folder, None)
+    assert compared_with("--checkpoint", folder) == 600
+
+
+def test_a_registry_that_cannot_be_read_is_one_line(
+    same: list[list[Annotation]], registry: Registry, other: Path, tmp_path: Path
+) -> None:
+    name, folder = checkpoint_with(tmp_path / "checkpoint", REFERENCE)
+    registry.publish(folder, who="ann", when=DAY)
+    write_days(tmp_path / "out", same, name)
+    words = [str(tmp_path / "out"), "--checkpoint", str(other), "--registry"]
+    with pytest.raises(RegistryError, match="it is no folder"):
+        run([*words, str(tmp_path / "nowhere")])
+    (Path(registry.root) / CHECKPOINTS / name / MANIFEST).write_text("{}")
+    with pytest.raises(CheckpointError, match=name):
+        run([*words, registry.root])
+
+
+def test_days_that_are_not_judged_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, folder = checkpoint_with(tmp_path / "checkpoint", REFERENCE)
+    page = tmp_path / "drift.html"
+    drifted = annotations(49, rate=8.0, shape=(2.0, 5.0))
+    write_days(tmp_path / "one", [drifted], name)
+    words = ("--checkpoint", folder, "--html", page, "--fail-on-warning")
+    status, found, said = asked(capsys, tmp_path / "one", *words)
+    sentence = "1 of 1 days has fewer than 50 citations: not judged"
+    assert status == 0
+    assert (found["days"], found["days_not_judged"]) == (1, 1)
+    [one] = found["checkpoints"]
+    assert one["not_judged"] == [sentence]
+    assert one["days"][0]["not_judged"] == "few_citations"
+    assert sentence in said.splitlines()
+    assert said.splitlines()[-2] == "no warnings, since no day was judged"
+    html = page.read_text("utf-8")
+    assert f"{sentence}." in html
+    assert "No warnings, since no day was judged." in html
+    # Of several days those that are enough are judged, and the checkpoint of the others is named.
+    write_days(tmp_path / "some", [annotations(100), drifted, drifted], name)
+    status, found, said = asked(capsys, tmp_path / "some", *words)
+    [one] = found["checkpoints"]
+    assert one["not_judged"] == ["2 of 3 days have fewer than 50 citations: not judged"]
+    assert [day["not_judged"] for day in one["days"]] == [None, "few_citations", "few_citations"]
+    assert f"no warnings; 2 of 3 days not judged: {name}" in said
+    # Where all are enough nothing is said.
+    write_days(tmp_path / "all", [annotations(100)], name)
+    _, found, said = asked(capsys, tmp_path / "all", *words)
+    assert found["days_not_judged"] == 0
+    assert "not judged" not in said
+    assert 'class="note"' not in page.read_text("utf-8")
+
+
+def test_a_reference_that_is_too_small_or_the_day_itself_judges_nothing_and_that_is_told(
+    other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, folder = checkpoint_with(tmp_path / "checkpoint", reference(annotations(40)))
+    write_days(tmp_path / "out", [annotations(100), annotations(100, rate=9.0)], name)
+    _, found, _ = asked(capsys, tmp_path / "out", "--checkpoint", folder)
+    assert found["checkpoints"][0]["not_judged"] == [
+        "2 of 2 days are not judged: the reference has fewer than 50 citations"
+    ]
+    _, found, said = asked(capsys, tmp_path / "out", "--checkpoint", other)
+    assert found["checkpoints"][0]["not_judged"] == [
+        "1 of 2 days is what the others are compared with: not judged"
+    ]
+    assert "no warnings" not in said

@@ -69,6 +69,8 @@ def beam_logging(*, verbose: bool) -> Iterator[None]:
 
 def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> int:
     from pipelines.checkpoints import choose_checkpoints
+
+    checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
     from pipelines.example import find_example
     from pipelines.inputs import resolve_inputs
     from pipelines.output import open_output
@@ -80,7 +82,6 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     console = human_console(settings.json_file)
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     choice = choose_runner(settings.runner, beam_arguments)
-    checkpoints = choose_checkpoints(settings)
     sources = [file.source for file in files]
     if not settings.inputs:
         console.print(f"No input given: annotating the bundled sample, {sources[0]}.")

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import SettingsError
+from schemas.errors import CheckpointError, SettingsError
 from schemas.manifest import ID_LENGTH, CheckpointManifest
 from worker.checkpoint import read_manifest, resolve_checkpoint
 from worker.registry.registry import ACTIVE, CHECKPOINTS, Registry, open_registry
@@ -64,4 +64,13 @@ def find_checkpoint(name: str, registry: str | None) -> FoundFolder | FoundPubli
         return FoundPublished(opened, opened.find(name))
     if name == ACTIVE and not Path(name).exists():
         raise SettingsError("the active checkpoint is that of a registry; name one by --registry")
-    return FoundFolder(resolve_checkpoint(name))
+    try:
+        return FoundFolder(resolve_checkpoint(name))
+    except CheckpointError as error:
+        if registry is None or Path(name).exists():
+            raise
+        opened = open_registry(registry)
+        raise CheckpointError(
+            f"{error}; or give the beginning of an id of {opened.root}, which has "
+            f"{opened.list_ids()}"
+        ) from error

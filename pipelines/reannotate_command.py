@@ -51,15 +51,16 @@ def run(argv: Sequence[str]) -> int:
 
 def _reannotate(settings: "ReannotateSettings", beam_arguments: Sequence[str]) -> dict[str, Any]:
     from pipelines.checkpoints import choose_checkpoints
-    from pipelines.output import open_existing, open_output
-    from pipelines.reannotation_plan import Work, block_size_of, blocks_in, find_work
-    from pipelines.runners import choose_runner
     from pipelines.where import parse_condition
 
     condition = parse_condition(settings.where)
+    checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
+    from pipelines.output import open_existing, open_output
+    from pipelines.reannotation_plan import Work, block_size_of, blocks_in, find_work
+    from pipelines.runners import choose_runner
+
     choice = choose_runner(settings.runner, beam_arguments, prog=PROG)
     known = open_existing(settings.output)
-    checkpoints = choose_checkpoints(settings)
     block_size = block_size_of(known)
     if block_size is None:
         return _summary(settings, checkpoints, Work())

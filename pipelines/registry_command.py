@@ -16,7 +16,7 @@ from schemas.errors import CheckpointError, RegistryError
 from schemas.manifest import CheckpointManifest
 from worker.checkpoint import read_manifest, resolve_checkpoint
 from worker.command import human_console, parse_settings, print_table, write_json
-from worker.registry.registry import Change, Registry, open_registry
+from worker.registry.registry import Change, Pointer, Registry, open_registry
 from worker.registry.who import default_who
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def list_checkpoints(argv: Sequence[str]) -> int:
             for entry in entries
         ],
         columns=["", "id", "heads", "published", "by", "devel"],
+        whole=[0, 1, 3] if console.is_terminal else range(6),
     )
     return 0
 
@@ -136,15 +137,24 @@ def rollback(argv: Sequence[str], *, clock: Clock = _now) -> int:
         RollbackSettings,
         argv,
         prog=f"{_PROG} rollback",
-        description="Make the checkpoint active again that was active before this one. It is "
-        "verified first. Again, it goes back one further; never forward.",
+        description="Make the checkpoint active again that was active before this one, or with "
+        "--to any that ever was. It is verified first. Again, it goes back one further; never "
+        "forward.",
     )
     registry = open_registry(settings.registry)
     registry.require_conditional("rollback")
     registry.active()
     before = registry.pointer()
-    target = before.before()
-    registry.verify(target)
+    target = before.before() if settings.to is None else _find_earlier(before, settings.to)
+    try:
+        registry.verify(target)
+    except (CheckpointError, RegistryError) as error:
+        others = [known for known in _earlier(before) if known != target]
+        if not others:
+            raise
+        raise CheckpointError(
+            f"{error}; or roll back past it with --to ID, one of {', '.join(others)}"
+        ) from error
     change = registry.move(
         before,
         target,
@@ -158,6 +168,28 @@ def rollback(argv: Sequence[str], *, clock: Clock = _now) -> int:
         f"{change.id} is active in {registry.root}; before it was {change.previous}",
     )
     return 0
+
+
+def _earlier(pointer: Pointer) -> list[str]:
+    """Return the ids that were active and are not now, those to go back to first."""
+    now = pointer.active
+    return [known for known in pointer.fallbacks() if now is None or known != now.id]
+
+
+def _find_earlier(pointer: Pointer, name: str) -> str:
+    """Return the id that was active before and begins with `name`.
+
+    :raises RegistryError: if none does, or several do.
+    """
+    earlier = _earlier(pointer)
+    found = [known for known in earlier if known.startswith(name)]
+    if len(found) != 1:
+        what = "several checkpoints" if found else "no checkpoint"
+        raise RegistryError(
+            f"--to {name!r}: {what} of that id were active before; those are "
+            f"{', '.join(found or earlier) or 'none'}"
+        )
+    return found[0]
 
 
 def history(argv: Sequence[str]) -> int:
@@ -199,6 +231,7 @@ def history(argv: Sequence[str]) -> int:
         ],
         columns=["", "when", "what", "active", "before", "by", "why"],
         right=[0],
+        whole=[0, 1, 3, 4] if console.is_terminal else range(7),
     )
     return 0
 

@@ -58,6 +58,12 @@ class RollbackSettings(_RegistrySettings):
     """Which registry to roll back, and why."""
 
     why: str = Field(description="the reason, which the history keeps")
+    to: str | None = Field(
+        default=None,
+        min_length=1,
+        description="an id that was active before, or the beginning of it (default: the one "
+        "before this)",
+    )
     who: str | None = Field(default=None, min_length=1, description=_WHO)
 
     @field_validator("why")

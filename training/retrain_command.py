@@ -46,4 +46,6 @@ def run(argv: Sequence[str]) -> int:
         outcome = run_round(job)
     if settings.json_file is not None and outcome.result is not None:
         write_json(outcome.result, settings.json_file)
+    if outcome.refusal is not None:
+        raise outcome.refusal
     return outcome.code

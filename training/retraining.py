@@ -17,6 +17,7 @@ from training.corpora.corpus import corpora_root, open_corpus
 from training.encoders import MINILM
 from training.evaluation.evaluate import evaluate_head
 from training.evaluation.report import EvaluationReport, print_report, report_json
+from training.gate.judging import GateRefusedError
 from training.gate.running import (
     Candidacy,
     go_live,
@@ -77,10 +78,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended: its exit status, and what came of the round, once that is known."""
+    """How a call ended: its exit status, and what came of the round, once that is known.
+
+    `refusal` is there if the gate refused the checkpoint.
+    """
 
     code: int
     result: dict[str, Any] | None = None
+    refusal: GateRefusedError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,6 @@ def run_round(job: Job) -> Outcome:
 
     :raises CorpusError: if a corpus is broken; names file, line and reason.
     :raises TrainingError: if a corpus changed since the round was begun, or training fails.
-    :raises GateRefusedError: if the gate refuses the checkpoint.
     :raises RegistryError: if another one was promoted while the gate measured.
     """
     require_inputs(job.settings)
@@ -112,14 +116,15 @@ def run_round(job: Job) -> Outcome:
     scores = _evaluate(job, plan, manifest, digests)
     manifest = _refer(job, manifest)
     _publish(job, manifest)
+    judged, refusal = _judge(job, plan, manifest)
     result = {
         "id": manifest.id,
         "path": str(job.round.checkpoint),
         "active_before": plan.active,
         "evaluation": scores,
-        **_judge(job, plan, manifest),
+        **judged,
     }
-    return Outcome(0, result)
+    return Outcome(0 if refusal is None else refusal.exit_code, result, refusal)
 
 
 def _plan(job: Job) -> Plan:
@@ -340,17 +345,19 @@ def _publish(job: Job, manifest: CheckpointManifest) -> None:
         job.say(f"{manifest.id} is published in {job.registry.root}.")
 
 
-def _judge(job: Job, plan: Plan, manifest: CheckpointManifest) -> dict[str, Any]:
-    """Ask the gate, and go live if that is wanted; return what came of it."""
+def _judge(
+    job: Job, plan: Plan, manifest: CheckpointManifest
+) -> tuple[dict[str, Any], GateRefusedError | None]:
+    """Ask the gate, and go live if that is wanted; return what came of it, and the refusal."""
     settings, registry = job.settings, job.registry
     promoted = job.round.done("promote", {"id": manifest.id})
     if promoted is not None:
         job.say(f"{manifest.id} went live in this round before; there is nothing left to do.")
-        return promoted
+        return promoted, None
     pointer = registry.pointer()
     if pointer.active is not None and pointer.active.id == manifest.id:
         job.say(f"{manifest.id} is active already; there is nothing left to do.")
-        return {"verdict": None, "report": None, "promoted": False}
+        return {"verdict": None, "report": None, "promoted": False}, None
     request = Candidacy(
         registry,
         pointer,
@@ -379,14 +386,18 @@ def _judge(job: Job, plan: Plan, manifest: CheckpointManifest) -> dict[str, Any]
         place = keep_report(registry, report)
         judged = {"verdict": report.verdict, "report": place}
         job.round.end("gate", given, judged)
-        require_passed(report, f"The report is {registry.root}/{place} and the .html beside it.")
+        where = f"The report is {registry.root}/{place} and the .html beside it."
+        try:
+            require_passed(report, where)
+        except GateRefusedError as refusal:
+            return {**judged, "promoted": False}, refusal
     if not settings.promote:
         job.say(
             f"The gate lets {manifest.id} pass. The same command with --promote makes it active."
         )
-        return {**judged, "promoted": False}
+        return {**judged, "promoted": False}, None
     change = go_live(request, judged["report"], forced=False, now=job.now)
     job.say(f"{manifest.id} is active; it takes the place of {change.previous or 'none'}.")
     result = {**judged, "promoted": True}
     job.round.end("promote", {"id": manifest.id}, result)
-    return result
+    return result, None

@@ -13,6 +13,9 @@ from schemas.errors import OutputError
 if TYPE_CHECKING:
     from rich.console import Console
 
+_WIDEST = 100_000
+"""More columns than any table has."""
+
 
 def write_json(value: object, file: str) -> None:
     """Write `value` as JSON to `file`, or to standard output where `file` is `-`.
@@ -83,25 +86,41 @@ def print_table(
     columns: Sequence[str] = (),
     title: str | None = None,
     right: Iterable[int] = (),
+    whole: Iterable[int] = (),
 ) -> None:
     """Print `rows` as a table; `right` are the indices of the columns set flush right.
 
+    Those that are `whole` are never folded, even if lines get longer than the console is wide.
     A cell may be any object: a `rich.text.Text` keeps its style, everything else is shown as text.
     """
     from rich import box
+    from rich.cells import cell_len
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    flush_right = set(right)
+    flush_right, unfolded = set(right), set(whole)
     materialised = [list(row) for row in rows]
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(columns))
     width = max([len(columns), *(len(row) for row in materialised)], default=0)
+
+    def longest(index: int) -> int:
+        cells = [str(row[index]) for row in (columns, *materialised) if index < len(row)]
+        return max(cell_len(line) for cell in cells for line in (cell.splitlines() or [""]))
+
     for index in range(width):
         table.add_column(
             columns[index] if index < len(columns) else "",
             justify="right" if index in flush_right else "left",
             overflow="fold",
+            no_wrap=index in unfolded,
+            min_width=longest(index) if index in unfolded else None,
         )
     for row in materialised:
         table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    console.print(table)
+    if unfolded:
+        wide = console.options.update(max_width=_WIDEST)
+        least = Measurement.get(console, wide, table).minimum
+        if least > console.width:
+            table.width = least  # or rich would crop what does not fit
+    console.print(table, crop=not unfolded)

@@ -1,16 +1,18 @@
 """`pubner checkpoint promote` on real, tiny checkpoints: what goes live, what does not, and why."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import pubner
-from tests.support.checkpoints import tiny_checkpoint
+from tests.support.checkpoints import sign_again, tiny_checkpoint, tiny_vocabulary
 from tests.support.corpora import write_corpus
-from worker.checkpoint import WEIGHTS, read_manifest
+from worker.checkpoint import CONFIG, WEIGHTS, read_manifest
 from worker.registry.registry import Registry, open_registry
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -162,6 +164,103 @@ def test_without_anything_to_judge_by_nothing_is_promoted(
     assert promote(registry, tmp_path / "empty", ids[1]) == 3
     assert active(registry) == ids[0]
     assert "the gate has nothing to judge by" in capsys.readouterr().err
+
+
+def test_a_canary_alone_is_enough_only_where_that_is_said(
+    registry: Registry,
+    tmp_path: Path,
+    place: Path,
+    ids: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_active(registry, ids[0])
+    (tmp_path / "empty").mkdir()
+    wide = ("--max-changed-share", "1", "--max-changed-mentions", "1")
+    assert promote(registry, tmp_path / "empty", ids[1], *canary(place), *wide) == 3
+    assert "a canary alone tells no worse checkpoint from a better one" in capsys.readouterr().err
+    report = report_of(registry, ids[1])
+    assert [one["option"] for one in report["breaches"]] == ["--canary-only"]
+    for head in ("ncbi-disease", "bc2gm"):
+        assert any(f"{head!r} was scored on no evaluation set" in x for x in report["notes"])
+    more = (*canary(place), *wide, "--canary-only")
+    assert promote(registry, tmp_path / "empty", ids[1], *more) == 0
+    assert active(registry) == ids[1]
+    assert not registry.active().forced
+
+
+def spoil(source: Path, folder: Path, how: str) -> str:
+    """Copy a checkpoint into `folder` with a fault that its digests do not tell; return its id."""
+    shutil.copytree(source, folder)
+    if how == "does not load":
+        config = json.loads((folder / CONFIG).read_text())
+        (folder / CONFIG).write_text(json.dumps({**config, "hidden_size": 64}))
+    else:
+        weights = load_file(folder / WEIGHTS)
+        if how == "no numbers":
+            weights["heads.bias"][:] = float("nan")
+        else:  # of one word that the trial texts lack
+            (name,) = [name for name in weights if "word_embeddings" in name]
+            weights[name][tiny_vocabulary()["gene"]] = float("nan")
+        save_file(weights, folder / WEIGHTS)
+    sign_again(folder)
+    return read_manifest(folder).id
+
+
+FAULTS = pytest.mark.parametrize("how", ["does not load", "no numbers", "no number for one word"])
+
+
+@FAULTS
+def test_an_active_checkpoint_that_cannot_be_used_is_replaced_by_force_alone(
+    registry: Registry,
+    place: Path,
+    ids: list[str],
+    checkpoints: list[Path],
+    tmp_path: Path,
+    how: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = spoil(checkpoints[0], tmp_path / "broken", how)
+    registry.publish(tmp_path / "broken", who="tester", when=NOW)
+    make_active(registry, broken)
+    assert promote(registry, place, ids[1], *canary(place)) == 3
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "the active checkpoint cannot be compared: checkpoint " in line
+    report = report_of(registry, ids[1])
+    (breach,) = report["breaches"]
+    assert breach["option"] == "--force"
+    assert report["sets"][0]["candidate"] is not None
+    assert report["sets"][0]["active"] is None
+    assert not report["canary"]["compared"]
+    assert promote(registry, place, ids[1], *canary(place), "--force", "it is broken") == 0
+    assert active(registry) == ids[1]
+    assert registry.active().forced
+
+
+@pytest.mark.parametrize("first", [True, False])
+@FAULTS
+def test_a_candidate_that_cannot_be_used_is_refused_whatever_is_forced(
+    registry: Registry,
+    place: Path,
+    ids: list[str],
+    checkpoints: list[Path],
+    tmp_path: Path,
+    how: str,
+    first: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = spoil(checkpoints[1], tmp_path / "broken", how)
+    registry.publish(tmp_path / "broken", who="tester", when=NOW)
+    if not first:
+        make_active(registry, ids[0])
+    assert promote(registry, place, broken, *canary(place), "--force", "now") == 3
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert f"checkpoint {broken} is refused: the candidate cannot be used: checkpoint" in line
+    assert "No force overrules that" in line
+    report = report_of(registry, broken)
+    assert (report["verdict"], report["breaches"][0]["final"]) == ("refused", True)
+    assert active(registry) == (None if first else ids[0])
 
 
 def test_a_promotion_that_came_while_the_gate_measured_stands(

@@ -171,8 +171,9 @@ def test_a_round_that_is_worse_is_published_and_refused(
     spoilt = tmp_path / "2"
     # Training from the bare encoder at no rate to speak of: it has learned nothing.
     bare = ("--encoder", str(ground / "encoder"), "--set", "learning_rate=1e-9", "--promote")
+    written = tmp_path / "2.json"
     capsys.readouterr()
-    assert pubner.main(words(registry, ground, spoilt, *bare)) == 3
+    assert pubner.main([*words(registry, ground, spoilt, *bare), "--json", str(written)]) == 3
     error = capsys.readouterr().err
     made = read_manifest(spoilt / "checkpoint").id
     assert error.startswith(f"pubner: checkpoint {made} is refused: ")
@@ -180,6 +181,9 @@ def test_a_round_that_is_worse_is_published_and_refused(
     assert made in registry.ids()
     assert registry.active().id == active
     assert step(spoilt, "gate")["verdict"] == "refused"
+    result = json.loads(written.read_text())
+    assert (result["id"], result["verdict"], result["promoted"]) == (made, "refused", False)
+    assert result["report"] == step(spoilt, "gate")["report"]
     # Asked again, the gate judges again.
     assert pubner.main(words(registry, ground, spoilt, *bare, "--max-f1-drop", "100")) == 0
     assert registry.active().id == made

@@ -13,6 +13,8 @@ LEAST_CALIBRATED = 150
 """Fewer found mentions tell nothing of calibration: fifteen bins of ten."""
 LEAST_MENTIONS = 50
 """Of fewer mentions of an entity type the share that changes tells little."""
+LEAST_CITATIONS = 100
+"""Of fewer citations of a canary the share that changes tells little."""
 _ROUNDING = 1e-9
 
 
@@ -27,6 +29,7 @@ class Breach:
     """A tolerance that is broken: the option that sets it, of what, the figure and the limit.
 
     `words` says it in one clause. Figure and limit are None where there is nothing to count.
+    `final` says that no force overrules it; no option sets such a one.
     """
 
     option: str
@@ -34,6 +37,7 @@ class Breach:
     words: str
     figure: float | None = None
     limit: float | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,16 @@ class Measured:
     """All that was measured of a candidate.
 
     `first` says that no checkpoint is active, so there is nothing to compare with.
-    `active_problem` says why the active checkpoint could not be read, and is empty if it was.
+    `active_problem` says why the active checkpoint could not be used, and is empty if it was; the
+    candidate was then measured alone. `candidate_problem` says the same of the candidate, of which
+    nothing was measured then. `common` are the names of the heads that both have.
     """
 
     first: bool = False
     active_problem: str = ""
+    candidate_problem: str = ""
     heads: HeadChanges = HeadChanges()
+    common: tuple[str, ...] = ()
     sets: tuple[SetComparison, ...] = ()
     speed: SpeedComparison | None = None
     canary: CanaryReport | None = None
@@ -79,13 +87,17 @@ def _without(these: Sequence[Task], those: Sequence[Task]) -> Iterator[str]:
 def judge(measured: Measured, limits: Limits) -> tuple[Breach, ...]:
     """Return the tolerances that the candidate breaks; none of them is broken at its limit.
 
-    A first promotion breaks none: there is nothing that could get worse. Any other for which
-    neither an evaluation set nor a canary could be compared is refused, since the gate would have
-    said nothing.
+    A candidate that cannot be used is refused for that alone, and for good. A first promotion
+    breaks no tolerance otherwise: there is nothing that could get worse. Any other for which no
+    evaluation set scored a head of both is refused, since a canary tells no worse checkpoint from a
+    better one; with `canary_only` it may be judged by a canary in which something was found.
     """
+    if measured.candidate_problem:
+        words = f"cannot be used: {measured.candidate_problem}"
+        return (Breach("", "the candidate", words, final=True),)
     if measured.first:
         return ()
-    breaches = [*_comparability(measured), *_heads(measured, limits)]
+    breaches = [*_comparability(measured, limits), *_heads(measured, limits)]
     for one in measured.sets:
         breaches += _set_breaches(one, limits)
     breaches += _speed(measured.speed, limits)
@@ -96,16 +108,18 @@ def judge(measured: Measured, limits: Limits) -> tuple[Breach, ...]:
 def notes_of(measured: Measured) -> tuple[str, ...]:
     """Return what whoever decides should know beside the breaches."""
     notes = []
+    if measured.candidate_problem:
+        return ("nothing was measured",)
     if measured.first:
         notes.append(
             "no checkpoint was active, so there is nothing to compare with: the candidate was "
-            "verified and loaded"
+            "verified, loaded and tried on a few texts"
             + (", and evaluated alone" if measured.sets or measured.canary else ", no more")
         )
     for one in measured.sets:
         if not one.labels:
             notes.append(f"{one.name}: the heads {one.head!r} have no label in common")
-        elif one.candidate is not None and one.active is None and not measured.first:
+        elif one.candidate is not None and one.active is None and _compares(measured):
             notes.append(f"{one.name}: the head {one.head!r} is new and was scored alone")
         elif one.bootstrap is not None and not _tells_calibration(one):
             notes.append(
@@ -114,28 +128,66 @@ def notes_of(measured: Measured) -> tuple[str, ...]:
             )
     if not measured.sets:
         notes.append("there was no evaluation set: no head was scored")
+    scored = {one.head for one in measured.sets if _tells_scores(one)}
+    notes += [
+        f"the head {name!r} was scored on no evaluation set: whether it is worse is not known"
+        for name in measured.common
+        if name not in scored
+    ]
     if measured.canary is None:
         notes.append("there was no canary: what changes in recent citations is not known")
-    elif measured.canary.sample.left_out:
-        notes.append(
-            f"{measured.canary.sample.left_out:,} records of the canary's files could not be read"
-        )
+    else:
+        notes += _canary_notes(measured.canary)
     return tuple(notes)
 
 
-def _comparability(measured: Measured) -> Iterator[Breach]:
+def _compares(measured: Measured) -> bool:
+    return not measured.first and not measured.active_problem
+
+
+def _tells_scores(one: SetComparison) -> bool:
+    """Whether a set has gold mentions by which both checkpoints were scored."""
+    return one.bootstrap is not None and one.mentions > 0
+
+
+def _canary_notes(canary: CanaryReport) -> Iterator[str]:
+    if canary.sample.left_out:
+        yield f"{canary.sample.left_out:,} records of the canary's files could not be read"
+    if not canary.compared:
+        return
+    if canary.citations < LEAST_CITATIONS:
+        yield (
+            f"the canary has {canary.citations:,} citations: of fewer than {LEAST_CITATIONS} the "
+            "share that changes tells little"
+        )
+    few = [str(kind.entity_type) for kind in canary.types if kind.mentions < LEAST_MENTIONS]
+    if few:
+        yield (
+            f"the canary has fewer than {LEAST_MENTIONS} mentions of {', '.join(few)}, so the "
+            "share of them that changes was not judged"
+        )
+
+
+def _comparability(measured: Measured, limits: Limits) -> Iterator[Breach]:
     if measured.active_problem:
         yield Breach(
             "--force", "the active checkpoint", f"cannot be compared: {measured.active_problem}"
         )
-    elif not any(one.bootstrap is not None for one in measured.sets) and not (
-        measured.canary is not None and measured.canary.mentions
-    ):
+    elif any(map(_tells_scores, measured.sets)):
+        return
+    elif measured.canary is None or not measured.canary.mentions:
         yield Breach(
             "--force",
             "the gate",
-            "has nothing to judge by: give it an evaluation set (--corpus, --data, --documents) "
-            "or recent citations (--canary)",
+            "has nothing to judge by: give it an evaluation set (--corpus, --data, --documents)",
+        )
+    elif not limits.canary_only:
+        yield Breach(
+            "--canary-only",
+            "the gate",
+            "scored no head that both have, and a canary alone tells no worse checkpoint from a "
+            "better one: give it an evaluation set (--corpus, --data, --documents), or "
+            "--canary-only",
         )
 
 

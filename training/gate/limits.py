@@ -12,7 +12,7 @@ class Limits:
     of the canary's citations in which the mentions of one entity type may change,
     `max_changed_mentions` the share of an entity type's mentions, of those that either checkpoint
     finds; both from 0 to 1. `allow_lost_heads` lets a candidate lack heads or labels that the
-    active checkpoint has.
+    active checkpoint has; `canary_only` lets one pass that no evaluation set scored.
 
     The defaults for the canary come from a measurement on 300 abstracts; each figure is that of the
     entity type with the largest. The shipped checkpoint and the one before it, of another recipe
@@ -30,3 +30,4 @@ class Limits:
     max_changed_share: float = 0.85
     max_changed_mentions: float = 0.7
     allow_lost_heads: bool = False
+    canary_only: bool = False

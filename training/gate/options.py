@@ -71,6 +71,11 @@ class GateSettings(Settings):
     allow_lost_heads: bool = Field(
         default=False, description="let heads and labels go that the active checkpoint has"
     )
+    canary_only: bool = Field(
+        default=False,
+        description="judge by the canary alone where no evaluation set scores a head; it tells a "
+        "broken checkpoint from a sound one, not a worse from a better",
+    )
     checkpoint_cache: Path | None = Field(
         default=None,
         description="folder for copies of a remote registry's checkpoints (default: the user's "
@@ -90,4 +95,5 @@ class GateSettings(Settings):
             max_changed_share=self.max_changed_share,
             max_changed_mentions=self.max_changed_mentions,
             allow_lost_heads=self.allow_lost_heads,
+            canary_only=self.canary_only,
         )

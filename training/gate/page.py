@@ -25,6 +25,9 @@ VERDICTS = {
     ),
 }
 
+_FIRST = "No checkpoint was active: the first one breaks no tolerance."
+_UNUSABLE = "The candidate cannot be used, and was not promoted; --force does not overrule that."
+
 SIGNS = {"same": "", "lost": "−", "gained": "+", "altered": "↔"}
 """The sign before a marked mention, for those who do not tell the colours apart."""
 
@@ -82,6 +85,10 @@ def render_page(report: GateReport) -> str:
     environment.filters["hundredth"] = lambda value: f"{100 * value:.2f}"
     environment.filters["signed"] = lambda value: f"{100 * value:+.2f}".replace("-", "−")
     sign, title, meaning = VERDICTS[report.verdict]
+    if report.is_final:
+        meaning = _UNUSABLE
+    elif report.measured.first:
+        meaning = _FIRST
     return environment.get_template(TEMPLATE).render(
         report=report,
         measured=report.measured,

@@ -30,7 +30,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """The gate's answer to one request to promote; `force` is the reason to promote it anyway."""
+    """The gate's answer to one request to promote; `force` is the reason to promote it anyway.
+
+    No force overrules a breach that is `final`.
+    """
 
     registry: str
     candidate: str
@@ -50,7 +53,12 @@ class GateReport:
         """Whether the candidate may go live, and whether it would have without force."""
         if not self.breaches:
             return "passed"
-        return "refused" if self.force is None else "forced"
+        return "refused" if self.force is None or self.is_final else "forced"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a breach is one that no force overrules."""
+        return any(breach.final for breach in self.breaches)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -2,31 +2,28 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from schemas.errors import CheckpointError, RegistryError
 from schemas.manifest import CheckpointManifest
 from training.evaluation.documents import read_gold_file
-from training.gate.canary import compare_canary
-from training.gate.judging import GateRefusedError, Measured, head_changes, judge
+from training.gate.canary import common_labels, compare_canary
+from training.gate.judging import GateRefusedError, HeadChanges, Measured, head_changes, judge
 from training.gate.measuring import compare_on, measure_speed, speed_texts
 from training.gate.options import GateSettings
 from training.gate.page import render_page
+from training.gate.readers import ACTIVE, CANDIDATE, Reader, Side, UnusableError, blaming
 from training.gate.report import GateReport, manifest_differences, report_json
-from training.gate.sample import read_sample
-from training.gate.sets import read_sets, refuse_test, split_word
+from training.gate.sample import CanarySample, read_sample
+from training.gate.sets import EvaluationSet, read_sets, refuse_test, split_word
 from worker.checkpoint import read_manifest
 from worker.registry.cache import default_cache
 from worker.registry.pointer import Change, Pointer
 from worker.registry.registry import Registry
-
-if TYPE_CHECKING:
-    from worker.tagger import Tagger
 
 Watch = Callable[[str, int], Callable[[int], None]]
 """Is told what begins and of how many texts; returns what is told how many more were read."""
@@ -62,6 +59,10 @@ def run_gate(
 ) -> GateReport:
     """Measure the candidate beside the active checkpoint, and judge it. Nothing is changed.
 
+    Both read the trial texts first, as every worker has a checkpoint do. What cannot, or fails on
+    a text later, is a breach: the candidate for good, the active one so that the candidate is
+    measured alone.
+
     :param clock: returns seconds; the speed is measured by it
     :raises CheckpointError: if the candidate is not what its manifest says.
     :raises RegistryError: if it is not published.
@@ -79,45 +80,32 @@ def run_gate(
             active_manifest = read_manifest(active_folder)
         except (CheckpointError, RegistryError) as error:
             active_folder, problem = None, str(error)
-    tasks = manifest.task_records()
-    active_tasks = () if active_manifest is None else active_manifest.task_records()
-    sets = read_sets(
-        (*active_tasks, *tasks),
-        root=request.root,
-        corpora=request.corpora,
-        split=settings.split,
-        context=settings.context,
-        documents=settings.documents,
-    )
-    sample = read_sample(settings.canary, settings.canary_limit)
-    candidate = _load(folder, settings)
-    active = None if active_folder is None else _load(active_folder, settings)
-    sides = 1 if active is None else 2
-    rng = np.random.default_rng(_SEED)
-    comparisons = tuple(
-        compare_on(one, candidate, active, rng, watch(one.name, sides * len(one.readings)))
-        for one in sets
-    )
-    canary = None
-    if sample.citations:
-        progress = watch("canary", len(sample.citations))
-        canary = compare_canary(sample, candidate, active, progress)
-    speed = None
-    texts, what = [one.text for one in sample.citations], "citations of the canary"
-    if not texts:
-        texts = [reading.text for one in sets for reading in one.readings]
-        what = "texts of the evaluation sets"
-    if active is not None and texts:
-        watch("speed", 1)
-        speed = measure_speed(candidate, active, speed_texts(texts), what=what, clock=clock)
+    material = _read_material(request, settings, active_manifest, manifest)
+    common = () if active_manifest is None else _common_heads(active_manifest, manifest)
     measured = Measured(
         first=change is None,
-        active_problem=problem,
-        heads=head_changes(active_tasks, tasks if active_tasks else ()),
-        sets=comparisons,
-        speed=speed,
-        canary=canary,
+        heads=HeadChanges()
+        if active_manifest is None
+        else head_changes(active_manifest.task_records(), manifest.task_records()),
     )
+    try:
+        candidate = _ready(CANDIDATE, folder, settings)
+        try:
+            if active_folder is not None:
+                active = _ready(ACTIVE, active_folder, settings)
+                found = _measure(material, candidate, active, clock=clock, watch=watch)
+                measured = replace(found, heads=measured.heads, common=common)
+        except UnusableError as error:
+            if error.side == CANDIDATE:
+                raise
+            active_folder, problem = None, error.reason
+        if active_folder is None:
+            found = _measure(material, candidate, None, clock=clock, watch=watch)
+            measured = replace(
+                found, first=measured.first, heads=measured.heads, active_problem=problem
+            )
+    except UnusableError as error:
+        measured = replace(measured, candidate_problem=error.reason)
     limits = settings.limits()
     return GateReport(
         registry=registry.root,
@@ -139,6 +127,73 @@ def run_gate(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What is measured on."""
+
+    sets: tuple[EvaluationSet, ...]
+    sample: CanarySample
+
+
+def _read_material(
+    request: Candidacy,
+    settings: GateSettings,
+    active: CheckpointManifest | None,
+    candidate: CheckpointManifest,
+) -> _Material:
+    active_tasks = () if active is None else active.task_records()
+    sets = read_sets(
+        (*active_tasks, *candidate.task_records()),
+        root=request.root,
+        corpora=request.corpora,
+        split=settings.split,
+        context=settings.context,
+        documents=settings.documents,
+    )
+    return _Material(sets, read_sample(settings.canary, settings.canary_limit))
+
+
+def _common_heads(active: CheckpointManifest, candidate: CheckpointManifest) -> tuple[str, ...]:
+    """Return the names of the heads that have a label in common."""
+    labels = common_labels(active.task_records(), candidate.task_records())
+    return tuple(name for name, both in labels.items() if both)
+
+
+def _measure(
+    material: _Material,
+    candidate: Reader,
+    active: Reader | None,
+    *,
+    clock: Callable[[], float],
+    watch: Watch,
+) -> Measured:
+    """Measure the candidate beside the active checkpoint, or alone.
+
+    :raises UnusableError: if one of them fails on a text.
+    """
+    sets, sample = material.sets, material.sample
+    sides = 1 if active is None else 2
+    rng = np.random.default_rng(_SEED)
+    comparisons = tuple(
+        compare_on(one, candidate, active, rng, watch(one.name, sides * len(one.readings)))
+        for one in sets
+        if active is not None or one.head in {task.name for task in candidate.tasks}
+    )
+    canary = None
+    if sample.citations:
+        progress = watch("canary", len(sample.citations))
+        canary = compare_canary(sample, candidate, active, progress)
+    speed = None
+    texts, what = [one.text for one in sample.citations], "citations of the canary"
+    if not texts:
+        texts = [reading.text for one in sets for reading in one.readings]
+        what = "texts of the evaluation sets"
+    if active is not None and texts:
+        watch("speed", 1)
+        speed = measure_speed(candidate, active, speed_texts(texts), what=what, clock=clock)
+    return Measured(sets=comparisons, speed=speed, canary=canary)
+
+
 def require_inputs(settings: GateSettings) -> None:
     """Make sure, before work is done for it, that what the gate is given can be read.
 
@@ -150,10 +205,19 @@ def require_inputs(settings: GateSettings) -> None:
         read_gold_file(split_word(word)[1])
 
 
-def _load(folder: Path, settings: GateSettings) -> "Tagger":
+def _ready(side: Side, folder: Path, settings: GateSettings) -> Reader:
+    """Load a checkpoint and have it read the trial texts.
+
+    :raises UnusableError: if it cannot.
+    """
+    from worker.registry.trial import try_tagger
     from worker.tagger import load_tagger
 
-    return load_tagger([folder], device=settings.device, threads=settings.threads)
+    with blaming(side, CheckpointError):
+        tagger = load_tagger([folder], device=settings.device, threads=settings.threads)
+    with blaming(side, Exception):
+        try_tagger(tagger)
+    return Reader(side, tagger)
 
 
 def keep_report(registry: Registry, report: GateReport) -> str:
@@ -171,13 +235,18 @@ def require_passed(report: GateReport, where: str) -> None:
     """Refuse what the gate refused.
 
     :param where: where the report lies, in words
-    :raises GateRefusedError: with every tolerance that is broken, unless the request was forced.
+    :raises GateRefusedError: with every tolerance that is broken, unless the request was forced
+        and force overrules it.
     """
     if report.verdict == "refused":
         broken = "; ".join(f"{breach.subject} {breach.words}" for breach in report.breaches)
+        way_out = (
+            "No force overrules that: train or export it again, and publish it"
+            if report.is_final
+            else "To promote it all the same give a reason: --force REASON"
+        )
         raise GateRefusedError(
-            f"checkpoint {report.candidate} is refused: {broken}. {where} To promote it all the "
-            "same give a reason: --force REASON"
+            f"checkpoint {report.candidate} is refused: {broken}. {where} {way_out}"
         )
 
 

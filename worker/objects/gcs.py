@@ -144,18 +144,25 @@ class GcsObjects:
 
     @contextmanager
     def _reporting(self, action: str, path: str) -> Iterator[None]:
-        """Turn the failures of Google's libraries and of the network into an `OutputError`."""
+        """Turn the failures of Google's libraries and of the network into an `OutputError`.
+
+        A ValueError is what they raise for a STORAGE_EMULATOR_HOST that is no URL, DataCorruption
+        and InvalidResponse what a download or an upload raises by itself.
+        """
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
+        from google.resumable_media.common import DataCorruption, InvalidResponse
 
+        known = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse)
         try:
             yield
-        except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        except (*known, OSError, ValueError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise OutputError(
-                f"cannot {action} {f'{self.root}/{path}'!r}: {reason}; check the bucket and the "
-                "credentials that GOOGLE_APPLICATION_CREDENTIALS or the machine gives, then give "
-                "the same command again: what is in place stays"
+                f"cannot {action} {f'{self.root}/{path}'!r}: {reason}; check the bucket, "
+                "STORAGE_EMULATOR_HOST if it is set, and the credentials that "
+                "GOOGLE_APPLICATION_CREDENTIALS or the machine gives, then give the same command "
+                "again: what is in place stays"
             ) from error
 
 

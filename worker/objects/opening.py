@@ -1,11 +1,17 @@
 """Which store of objects a folder or URL names."""
 
+import re
 from pathlib import Path
 
+from schemas.errors import OutputError
 from worker.objects.base import Objects
 
 CONDITIONAL = ("a folder of this machine", "s3://", "gs://")
 """Where an object is put only if nobody replaced it in between."""
+
+_SECRET = re.compile(r"://[^/?#@:]*:(?!\d+([/?#]|$))[^@]*@|(?<=http)s?://[^/?#]*@")
+"""A password in a URL, or any user of a web server, which may be a token; `abfs://CONTAINER@HOST`
+and `hdfs://USER@HOST` name none."""
 
 
 def is_conditional(root: str) -> bool:
@@ -13,13 +19,43 @@ def is_conditional(root: str) -> bool:
     return "://" not in root or root.startswith(("file://", "s3://", "gs://"))
 
 
+def expanded(root: str) -> str:
+    """Return a folder or URL with the home for a `~` at a folder's begin.
+
+    :raises OutputError: if there is no such home.
+    """
+    if not root.startswith("~"):
+        return root
+    try:
+        return str(Path(root).expanduser())
+    except RuntimeError as error:
+        raise OutputError(f"cannot open {root!r}: {error}; give the folder's whole name") from error
+
+
+def refuse_secrets(root: str) -> None:
+    """Refuse a URL with a password in it, without saying it.
+
+    :raises OutputError: if it is one.
+    """
+    if (found := _SECRET.search(root)) is not None:
+        kept = f"{root.partition('://')[0]}://{root[found.end() :]}"
+        raise OutputError(
+            f"the URL {kept!r} was given with a user name or password in it, which messages and "
+            "reports would show; leave them out: credentials come from the environment or the "
+            "files that the store's libraries read"
+        )
+
+
 def open_objects(root: str) -> Objects:
     """Return the objects below `root`: a folder, or an s3://, gs:// or other URL.
 
-    Where `is_conditional` is false they can only be read.
+    Where `is_conditional` is false they can only be read. `~` at a folder's begin is the user's
+    home.
 
-    :raises OutputError: if what opens such URLs is not installed.
+    :raises OutputError: if what opens such URLs is not installed, a password is in the URL, or
+        there is no such home.
     """
+    refuse_secrets(root)
     if root.startswith("s3://"):
         from worker.objects.s3 import S3Objects
 
@@ -34,4 +70,4 @@ def open_objects(root: str) -> Objects:
         return ReadObjects(root)
     from worker.objects.disk import DiskObjects
 
-    return DiskObjects(Path(root.removeprefix("file://")).absolute())
+    return DiskObjects(Path(expanded(root).removeprefix("file://")).absolute())

@@ -128,13 +128,23 @@ class S3Objects:
 
     @contextmanager
     def _reporting(self, action: str, path: str) -> Iterator[None]:
-        """Turn the failures of boto3 and of the network into an `OutputError`."""
+        """Turn the failures of boto3 and of the network into an `OutputError`.
+
+        A ValueError is what botocore raises for an endpoint that is no URL.
+        """
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, HTTPClientError
 
         try:
             yield
-        except (_client_error(), BotoCoreError, Boto3Error, HTTPClientError, OSError) as error:
+        except (
+            _client_error(),
+            BotoCoreError,
+            Boto3Error,
+            HTTPClientError,
+            OSError,
+            ValueError,
+        ) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise OutputError(
                 f"cannot {action} {f'{self.root}/{path}'!r}: {reason}; check the bucket, "

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from schemas.errors import CheckpointError, OutputError, RegistryError
+from schemas.errors import CheckpointError, OutputError, PubnerError, RegistryError
 from schemas.manifest import ID_LENGTH, CheckpointManifest
 from worker.checkpoint import MANIFEST, check_identity, parse_manifest, read_manifest
 from worker.objects.base import ConflictError, Objects
 from worker.objects.disk import DiskObjects
-from worker.objects.opening import CONDITIONAL, is_conditional, open_objects
+from worker.objects.opening import CONDITIONAL, expanded, is_conditional, open_objects
 from worker.registry.cache import cached, default_cache
 from worker.registry.content import Publication, content, digest_of, read_file, read_note
 from worker.registry.pointer import POINTER, Action, Change, Pointer, from_bytes, to_bytes
@@ -74,6 +74,10 @@ class Registry:
                 f"{_enumerate(found or ids)}: give one of them, or publish it first"
             )
         return found[0]
+
+    def list_ids(self) -> str:
+        """Return the ids of all published checkpoints for a message, of many the first ones."""
+        return _enumerate(self.ids())
 
     def publication(self, checkpoint_id: str) -> Publication:
         """Return who published a checkpoint, and when.
@@ -192,8 +196,12 @@ class Registry:
     ) -> Change:
         """Make a checkpoint active in one step, unless the pointer is no longer `over`.
 
+        Where the answer to the write is lost the pointer is read again, to see what came of it.
+
         :raises RegistryError: if another change came between (the pointer is then as that one made
             it), or the registry can only be read, or the checkpoint is not published.
+        :raises OutputError: if the store fails; the message says whether that is known to have
+            changed nothing.
         """
         self.require_conditional(action)
         self.publication(checkpoint_id)
@@ -220,11 +228,38 @@ class Registry:
                 if now.version == over.version:  # refused beside one that came to nothing
                     continue
                 raise self._overtaken(now) from None
+            except OutputError as error:
+                return self._look_for(change, over, error)
             return change
         raise RegistryError(
             f"{self.root}/{POINTER}: other commands write it all the time; nothing was changed: "
             "try again"
         )
+
+    def _look_for(self, change: Change, over: Pointer, failure: OutputError) -> Change:
+        """Return a change whose write failed, if it is in the history all the same.
+
+        :raises RegistryError: if another one is there in its place.
+        :raises OutputError: if it is not there, or that cannot be known.
+        """
+        reason = str(failure).partition("; ")[0]
+        advice = "look at `pubner checkpoint history` before you give the command again"
+        try:
+            now = self.pointer()
+        except PubnerError as error:
+            again = str(error).partition("; ")[0]
+            raise OutputError(
+                f"whether {change.id} became active is not known: {reason}, and then {again}; "
+                f"{advice}"
+            ) from failure
+        if change in now.changes:
+            return change
+        if now.version != over.version:
+            raise self._overtaken(now) from failure
+        raise OutputError(
+            f"{change.id} did not become active: {reason}; the store may still apply what was on "
+            f"its way: {advice}"
+        ) from failure
 
     def put_report(self, checkpoint_id: str, name: str, data: bytes) -> str:
         """Keep what the gate said of a checkpoint; return where, below the root."""
@@ -352,11 +387,15 @@ class Registry:
 def open_registry(root: str) -> Registry:
     """Return the registry at `root`: a folder, or an s3://, gs:// or other URL.
 
-    :raises RegistryError: if it names nothing, or what opens such URLs is not installed.
+    `~` at a folder's begin is the user's home.
+
+    :raises RegistryError: if it names nothing, a password is in it, or what opens such URLs is not
+        installed.
     """
     if not root.strip():
         raise RegistryError("no registry is named; give a folder, or an s3:// or gs:// URL")
     try:
+        root = expanded(root)
         return Registry(root.rstrip("/") or "/", open_objects(root))
     except OutputError as error:
         raise RegistryError(str(error)) from error

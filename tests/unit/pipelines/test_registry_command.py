@@ -172,6 +172,11 @@ def test_without_a_registry_names_are_folders(
     assert "no checkpoint at" in complain("show", identity)
     monkeypatch.setenv("PUBNER_REGISTRY", str(tmp_path / "registry"))
     assert "no checkpoint whose id begins with 'abc'" in complain("show", "abc")
+    published = publish(open_registry(str(tmp_path / "registry")), tmp_path)
+    for command in ("verify", "show"):
+        said = complain(command, "zzzz")
+        assert "no checkpoint at 'zzzz'" in said
+        assert f"{tmp_path}/registry, which has {published}" in said
     assert identity in run("show", "./abc")
 
 
@@ -253,6 +258,52 @@ def test_nothing_is_rolled_back_to_a_damaged_checkpoint(
     (Path(registry.root) / "checkpoints" / first / DICTIONARY).unlink()
     assert f"{first}/{DICTIONARY} is missing" in complain("rollback", "--why=worse")
     assert registry.active().id == second
+
+
+def test_a_rollback_passes_over_a_damaged_checkpoint_when_told_to(
+    run: Run, complain: Run, registry: Registry, tmp_path: Path
+) -> None:
+    first, second, third, other = (publish(registry, tmp_path, number) for number in range(4))
+    for identity in (first, second, third):
+        move(registry, identity)
+    (Path(registry.root) / "checkpoints" / second / DICTIONARY).unlink()
+    said = complain("rollback", "--why=worse")
+    assert f"{second}/{DICTIONARY} is missing" in said
+    assert f"--to ID, one of {first}\n" in said
+    for wrong in (other, third, "zz"):
+        assert f"--to '{wrong}': no checkpoint of that id" in complain(
+            "rollback", "--why=worse", f"--to={wrong}"
+        )
+    run("rollback", "--why=worse", f"--to={first[:12]}")
+    change = registry.active()
+    assert (change.id, change.previous, change.action) == (first, third, "rollback")
+    assert "nothing to roll back to" in complain("rollback", "--why=worse")
+
+
+def test_a_table_that_is_piped_loses_and_folds_nothing(
+    run: Run, registry: Registry, tmp_path: Path
+) -> None:
+    scored = small_checkpoint(tmp_path / "scored", 7)
+    heads = ("ncbi-disease", "bc2gm", "jnlpba", "bc4chemd", "linnaeus", "bc5cdr", "s800")
+    sign_again(scored, metrics={f"devel/{name}": {"strict_f1": 0.8577} for name in heads})
+    registry.publish(scored, who="a.very.long.name@a-machine-of-a-cluster", when=moment(3))
+    identity = read_manifest(scored).id
+    move(registry, identity)
+    (line,) = (line for line in run("list").splitlines() if identity in line)
+    for word in ("a.very.long.name@a-machine-of-a-cluster", "2026-03-01T12:03:00Z"):
+        assert word in line
+    assert ", ".join(f"{name} 85.8" for name in heads) in line
+    why = "a reason that takes more than one line of a table, for it is told at some length"
+    registry.move(
+        registry.pointer(),
+        publish(registry, tmp_path, 1),
+        action="promote",
+        who="ann",
+        when=moment(4),
+        why=why,
+    )
+    (line,) = (line for line in run("history").splitlines() if why in line)
+    assert identity in line
 
 
 def test_a_rollback_that_is_overtaken_is_told(

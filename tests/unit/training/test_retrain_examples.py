@@ -1,9 +1,11 @@
 """The examples of `deploy/retrain`: sound files, and what the script makes of exit statuses."""
 
+import json
 import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +64,77 @@ def test_what_the_gate_refused_is_left_alone_until_the_mark_is_removed(tmp_path:
     mark.unlink()
     assert run_round(tmp_path, 0).returncode == 0
     assert len(calls(tmp_path)) == 2
+
+
+def begin_earlier(folder: Path, month: str = "2020-03", verdict: str | None = None) -> Path:
+    """Make an earlier month's round that was begun, with a verdict or without."""
+    rounds = folder / "rounds"
+    (rounds / month).mkdir(parents=True)
+    (rounds / month / "round.json").write_text("{}")
+    if verdict is not None:
+        (rounds / f"{month}.json").write_text(verdict)
+    return rounds
+
+
+def months(folder: Path) -> list[str]:
+    return [re.findall(r"--output \S*/(\S+)", call)[0] for call in calls(folder)]
+
+
+def test_a_round_that_its_month_did_not_end_is_ended_first(tmp_path: Path) -> None:
+    begin_earlier(tmp_path)
+    begin_earlier(tmp_path, "2020-02")
+    failed = run_round(tmp_path, 2)
+    assert failed.returncode == 2
+    assert "to give that one up: touch " in failed.stderr
+    assert months(tmp_path) == ["2020-03"]
+    assert run_round(tmp_path, 0).returncode == 0
+    assert months(tmp_path)[1] == "2020-03"
+    assert months(tmp_path)[2] > "2020-03"
+    assert calls(tmp_path)[1].count("2020-03") == 3, "output, reason and JSON"
+
+
+def test_an_earlier_round_that_the_gate_refuses_is_marked_and_no_longer_in_the_way(
+    tmp_path: Path,
+) -> None:
+    rounds = begin_earlier(tmp_path)
+    assert run_round(tmp_path, 3).returncode == 3
+    assert [mark.name for mark in rounds.glob("*.refused")] == ["2020-03.refused"]
+    assert run_round(tmp_path, 0).returncode == 0
+    assert months(tmp_path)[0] == "2020-03"
+    assert len(months(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"verdict": "passed", "promoted": True},
+        {"verdict": "passed", "promoted": False},
+        {"verdict": None, "promoted": False},
+    ],
+)
+def test_a_round_that_has_its_verdict_is_finished(tmp_path: Path, result: dict[str, Any]) -> None:
+    rounds = begin_earlier(tmp_path, verdict=json.dumps(result, indent=2))
+    assert run_round(tmp_path, 0).returncode == 0
+    (month,) = months(tmp_path)
+    assert month > "2020-03"
+    (rounds / f"{month}.json").write_text(json.dumps(result, indent=2))
+    assert run_round(tmp_path, 0).returncode == 0
+    assert len(calls(tmp_path)) == 1
+
+
+def test_a_folder_in_which_no_round_was_begun_is_no_round(tmp_path: Path) -> None:
+    (tmp_path / "rounds" / "2020-03").mkdir(parents=True)
+    assert run_round(tmp_path, 0).returncode == 0
+    assert len(calls(tmp_path)) == 1
+
+
+def test_once_a_month_is_begun_an_earlier_one_is_left_alone(tmp_path: Path) -> None:
+    assert run_round(tmp_path, 1).returncode == 1
+    (month,) = months(tmp_path)
+    (tmp_path / "rounds" / month / "round.json").write_text("{}")
+    begin_earlier(tmp_path)
+    assert run_round(tmp_path, 0).returncode == 0
+    assert months(tmp_path) == [month, month]
 
 
 def test_the_airflow_example_compiles_and_knows_the_options() -> None:

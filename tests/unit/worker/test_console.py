@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from rich.text import Text
 
 from schemas.errors import OutputError
@@ -55,6 +56,16 @@ def test_a_failed_replacement_leaves_the_old_file(
         write_json([2], str(file))
     assert json.loads(file.read_text()) == [1]
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_columns_that_are_whole_are_not_folded_on_a_narrow_console(terminal: bool) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=20, force_terminal=terminal, no_color=True)
+    long = "0123456789" * 3
+    print_table(console, [(long, "a b c d e f g h i j k l m n o p")], whole=[0])
+    assert long in stream.getvalue()
+    assert all(letter in stream.getvalue() for letter in "abcdefghijklmnop")
 
 
 def test_tables_have_no_colours_without_a_terminal(

@@ -275,7 +275,7 @@ def test_the_tagger_before_is_let_go_when_its_last_batch_is_done_however_late(
         source.tidy()
     finally:
         gc.unfreeze()
-    assert not source.untidy
+    assert released[-1]
     assert first() is None
 
 

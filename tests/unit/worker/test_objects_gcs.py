@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.resumable_media.common import DataCorruption
 
 from schemas.errors import OutputError
 from worker.objects.gcs import GcsObjects
@@ -46,6 +47,22 @@ def test_without_credentials_it_says_where_they_are_looked_for(
         OutputError, match=r"cannot read 'gs://bucket/x': .*none\.json.*GOOGLE_APPLICATION_CREDEN"
     ):
         GcsObjects("gs://bucket").get("x")
+
+
+def test_a_host_that_is_no_url_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://[nonsense")
+    with pytest.raises(OutputError, match=r"cannot read 'gs://bucket/x': .*STORAGE_EMULATOR_HOST"):
+        GcsObjects("gs://bucket", retry_seconds=0.1).get("x")
+
+
+@pytest.mark.parametrize("kind", [DataCorruption, ValueError])
+def test_what_the_libraries_raise_by_themselves_is_one_error(kind: type[Exception]) -> None:
+    objects = GcsObjects("gs://bucket")
+    with (
+        pytest.raises(OutputError, match="cannot read 'gs://bucket/x': bad digest; check"),
+        objects._reporting("read", "x"),
+    ):
+        raise kind("bad digest") if kind is ValueError else kind(None, "bad digest")
 
 
 def test_a_server_that_does_not_answer_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:

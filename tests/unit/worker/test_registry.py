@@ -1,5 +1,6 @@
 """A registry: publishing, finding, verifying, moving the pointer, fetching."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -24,9 +26,11 @@ from tests.support.registries import (
 )
 from tests.support.stepped import CrashAt, CrashError, MemoryObjects, SteppedObjects
 from worker.checkpoint import DICTIONARY, MANIFEST, read_manifest
-from worker.objects.base import ConflictError, Objects
+from worker.locks import exclusive
+from worker.objects.base import ConflictError, Objects, Stored
 from worker.objects.disk import DiskObjects
-from worker.registry.cache import default_cache
+from worker.objects.opening import open_objects
+from worker.registry.cache import cached, default_cache
 from worker.registry.registry import Registry, open_registry
 
 
@@ -419,6 +423,81 @@ def test_a_write_whose_answer_is_lost_has_won(tmp_path: Path) -> None:
     assert registry.publication(read_manifest(other).id).who == "ann"
 
 
+class Silent(MemoryObjects):
+    """A bucket that applies a PUT of the pointer, or does not, and never says so."""
+
+    applies = True
+    answers = True
+
+    def get(self, path: str) -> Stored | None:
+        if not self.answers:
+            raise OutputError(f"cannot read {path!r}: timed out; give the same command again")
+        return super().get(path)
+
+    def put(self, path: str, data: bytes, *, over: str | None) -> str:
+        if self.applies:
+            super().put(path, data, over=over)
+        raise OutputError(f"cannot write {path!r}: timed out; give the same command again")
+
+
+def silent(objects: MemoryObjects) -> tuple[Silent, Registry]:
+    """Return a view of a bucket whose puts are never answered, and the registry in it."""
+    found = Silent(objects.stored, objects.puts)
+    return found, Registry("memory", found)
+
+
+def test_a_change_that_was_applied_without_an_answer_is_known(
+    remote: Registry, tmp_path: Path
+) -> None:
+    first, second = publish(remote, tmp_path, 1), publish(remote, tmp_path, 2)
+    move(remote, first)
+    move(remote, second)
+    assert isinstance(remote.objects, MemoryObjects)
+    _, unsure = silent(remote.objects)
+    assert rollback(unsure) == first
+    assert [change.id for change in remote.pointer().changes] == [first, second, first]
+
+
+def test_a_change_that_was_not_applied_says_to_look_first(remote: Registry, tmp_path: Path) -> None:
+    identity = publish(remote, tmp_path)
+    assert isinstance(remote.objects, MemoryObjects)
+    bucket, unsure = silent(remote.objects)
+    bucket.applies = False
+    with pytest.raises(OutputError, match="did not become active: cannot write") as caught:
+        move(unsure, identity)
+    assert "look at `pubner checkpoint history` before" in str(caught.value)
+    assert "same command" not in str(caught.value)
+    assert remote.pointer().active is None
+
+
+def test_a_change_of_which_nothing_is_known_says_so(remote: Registry, tmp_path: Path) -> None:
+    identity = publish(remote, tmp_path)
+    assert isinstance(remote.objects, MemoryObjects)
+    bucket, _ = silent(remote.objects)
+
+    def fall_silent(step: str) -> None:
+        bucket.answers = bucket.answers and not step.startswith("put")
+
+    failing = Registry("memory", SteppedObjects(bucket, fall_silent))
+    with pytest.raises(
+        OutputError, match=r"became active is not known: .*timed out, and then .*history` before"
+    ):
+        move(failing, identity)
+
+
+def test_a_change_that_failed_while_another_was_made_tells_of_that(
+    remote: Registry, tmp_path: Path
+) -> None:
+    first, second = publish(remote, tmp_path, 1), publish(remote, tmp_path, 2)
+    assert isinstance(remote.objects, MemoryObjects)
+    bucket, unsure = silent(remote.objects)
+    bucket.applies = False
+    over = unsure.pointer()
+    move(remote, second)
+    with pytest.raises(RegistryError, match=f"moved to {second} by ann"):
+        unsure.move(over, first, action="promote", who="bob", when=moment(), why="late")
+
+
 class Overtaken(MemoryObjects):
     """A bucket in which another promotes behind our write, before its refusal is looked at."""
 
@@ -554,6 +633,67 @@ def test_a_damaged_copy_is_replaced(remote: Registry, tmp_path: Path, damage: st
     assert [path.name for path in cache.glob(".*.tmp")] == []
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES])
+def test_a_copy_that_cannot_be_read_now_is_left_as_it_is(
+    remote: Registry, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = publish(remote, tmp_path)
+    cache = tmp_path / "cache"
+    place = remote.fetch(identity, cache)
+    kept = (place / DICTIONARY).stat().st_ino
+    opened = Path.open
+
+    def fail(self: Path, *rest: Any, **options: Any) -> Any:
+        if self.name == DICTIONARY:
+            raise OSError(number, os.strerror(number))
+        return opened(self, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(OutputError, match=f"{os.strerror(number)}.*is left as it is"):
+            remote.fetch(identity, cache)
+    assert (place / DICTIONARY).stat().st_ino == kept
+    assert remote.fetch(identity, cache) == place
+
+
+def test_a_damaged_copy_lies_there_until_the_new_one_is_whole_and_is_then_moved_aside(
+    remote: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = publish(remote, tmp_path)
+    place = remote.fetch(identity, tmp_path / "cache")
+    (place / DICTIONARY).write_bytes(b"{}")
+    seen: list[bool] = []
+
+    def look(step: str) -> None:
+        seen.append((place / DICTIONARY).exists())
+
+    removed: list[Path] = []
+    remove = shutil.rmtree
+
+    def note(folder: Path, **options: Any) -> None:
+        removed.append(folder)
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", note)
+    Registry("memory", SteppedObjects(remote.objects, look)).fetch(identity, place.parent)
+    assert seen
+    assert all(seen)
+    assert place not in removed, "its files would go one by one under whoever loads them"
+    assert read_manifest(place).id == identity
+    assert [path.name for path in place.parent.iterdir() if path.name != ".locks"] == [identity]
+
+
+def test_a_process_that_does_not_end_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    identity = "0123456789abcdef"
+    with (
+        exclusive(tmp_path / ".locks" / f"{identity}.lock"),
+        pytest.raises(
+            OutputError, match=rf"process {os.getpid()} has been fetching checkpoint {identity}"
+        ),
+    ):
+        cached(identity, tmp_path, fill=lambda *_: None, wait_seconds=0)
+
+
 def test_what_is_damaged_there_is_not_cached(tmp_path: Path) -> None:
     objects = MemoryObjects()
     registry = Registry("memory", objects)
@@ -590,6 +730,35 @@ def test_a_report_is_kept_and_can_be_kept_again(registry: Registry) -> None:
         found = registry.objects.get(place)
         assert found is not None
         assert found.data == data
+
+
+def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    registry = open_registry("~/registry")
+    assert registry == open_registry(str(tmp_path / "registry"))
+    assert open_objects("~/registry") == DiskObjects(tmp_path / "registry")
+    with pytest.raises(RegistryError, match="cannot open '~nobody-of-this-name/r'"):
+        open_registry("~nobody-of-this-name/r")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ann:secret@host/r",
+        "https://secret@host/r",
+        "s3://ann:secret@host/r",
+        "https://ann:se/cret@host/r",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(RegistryError, match=r"'\w+://host/r' was given with a user") as caught:
+        open_registry(url)
+    assert "cret" not in str(caught.value)
+
+
+def test_what_is_no_password_in_a_url_is_let_through() -> None:
+    for url in ("s3://bucket/a@b", "http://127.0.0.1:9/a@b"):
+        assert open_registry(url).root == url
 
 
 def test_what_is_no_registry_is_one_error(tmp_path: Path) -> None:

@@ -76,14 +76,21 @@ def test_what_is_just_at_each_limit_passes() -> None:
             Measured(sets=(a_set(),), speed=SpeedComparison("texts", 10, 1000, 5, 1.0, 1.26, 0.79)),
             "--min-speed",
         ),
-        (Measured(canary=a_canary(changed=11)), "--max-changed-share"),
-        (Measured(canary=a_canary(changed=10, altered=26)), "--max-changed-mentions"),
+        (Measured(sets=(a_set(),), canary=a_canary(changed=11)), "--max-changed-share"),
+        (
+            Measured(sets=(a_set(),), canary=a_canary(changed=10, altered=26)),
+            "--max-changed-mentions",
+        ),
         (
             Measured(sets=(a_set(),), heads=HeadChanges(lost=("jnlpba: RNA",))),
             "--allow-lost-heads",
         ),
         (Measured(), "--force"),
         (Measured(active_problem="weights are altered", canary=a_canary()), "--force"),
+        (Measured(canary=a_canary()), "--canary-only"),
+        (Measured(sets=(replace(a_set(), mentions=0),), canary=a_canary()), "--canary-only"),
+        (Measured(candidate_problem="its scores are no numbers", sets=(a_set(drop=9),)), ""),
+        (Measured(candidate_problem="its scores are no numbers", first=True), ""),
     ],
 )
 def test_what_is_beyond_one_limit_is_refused_by_that_one(measured: Measured, option: str) -> None:
@@ -112,12 +119,14 @@ def test_calibration_is_not_judged_by_few_mentions() -> None:
 
 
 def test_the_share_of_mentions_is_not_judged_by_few_of_them() -> None:
-    few = LEAST_MENTIONS - 1
-    assert broken(Measured(canary=a_canary(altered=few, mentions=few))) == []
-    many = LEAST_MENTIONS
-    assert broken(Measured(canary=a_canary(altered=many, mentions=many))) == [
-        "--max-changed-mentions"
-    ]
+    few, many = (
+        Measured(sets=(a_set(),), canary=a_canary(altered=count, mentions=count))
+        for count in (LEAST_MENTIONS - 1, LEAST_MENTIONS)
+    )
+    assert broken(few) == []
+    assert any("fewer than 50 mentions of Disease" in note for note in notes_of(few))
+    assert broken(many) == ["--max-changed-mentions"]
+    assert not any("fewer than 50 mentions" in note for note in notes_of(many))
 
 
 def test_lost_heads_pass_where_they_are_allowed() -> None:
@@ -127,6 +136,24 @@ def test_lost_heads_pass_where_they_are_allowed() -> None:
 
 def test_a_canary_in_which_nothing_is_found_is_nothing_to_judge_by() -> None:
     assert broken(Measured(canary=a_canary(mentions=0))) == ["--force"]
+
+
+def test_a_canary_alone_is_enough_where_that_is_said() -> None:
+    alone = replace(LIMITS, canary_only=True)
+    assert broken(Measured(canary=a_canary()), alone) == []
+    assert broken(Measured(canary=a_canary(mentions=0)), alone) == ["--force"]
+    assert broken(Measured(), alone) == ["--force"]
+
+
+def test_common_heads_that_no_set_scores_are_named() -> None:
+    notes = notes_of(Measured(sets=(a_set(),), common=("bc2gm", "jnlpba")))
+    assert [note for note in notes if "scored on no evaluation set" in note] == [
+        "the head 'jnlpba' was scored on no evaluation set: whether it is worse is not known"
+    ]
+
+
+def test_a_small_canary_is_told() -> None:
+    assert any("has 20 citations" in note for note in notes_of(Measured(canary=a_canary())))
 
 
 def test_a_set_that_one_side_alone_reads_is_nothing_to_judge_by() -> None:

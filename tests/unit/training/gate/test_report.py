@@ -107,6 +107,7 @@ def test_the_verdict_is_that_of_the_breaches_and_of_force(measured: Measured) ->
     assert a_report(measured).verdict == "refused"
     assert a_report(measured, force="wanted").verdict == "forced"
     assert a_report(Measured(sets=(a_set(),)), force="wanted").verdict == "passed"
+    assert a_report(Measured(candidate_problem="x"), force="wanted").verdict == "refused"
 
 
 def test_the_json_says_all_that_was_measured(measured: Measured) -> None:
@@ -150,6 +151,7 @@ def test_the_page_is_whole_and_escapes_what_it_shows(measured: Measured) -> None
         (a_report(Measured()), "nothing to judge by"),
         (a_report(Measured(), force="because"), "Refused, but forced"),
         (a_report(Measured(active_problem="it is altered")), "it is altered"),
+        (a_report(Measured(first=True, candidate_problem="no numbers")), "cannot be used"),
     ],
 )
 def test_every_verdict_has_a_page(report: GateReport, said: str) -> None:

@@ -88,8 +88,7 @@ def check_checkpoints(names: Sequence[str]) -> Checkpoints:
 
     :raises CheckpointError: if one is missing or broken, or two have the same head.
     """
-    from worker.checkpoint import read_manifest, resolve_checkpoint
-    from worker.tagger import set_id
+    from worker.checkpoint import read_manifest, resolve_checkpoint, set_id
 
     folders = [resolve_checkpoint(name) for name in names]
     manifests = [read_manifest(folder) for folder in folders]

@@ -158,6 +158,13 @@ def check_identity(manifest: CheckpointManifest, place: str) -> None:
         )
 
 
+def set_id(checkpoint_ids: Sequence[str]) -> str:
+    """Return one checkpoint's id, or of a set the digest of its sorted ids."""
+    if len(checkpoint_ids) == 1:
+        return checkpoint_ids[0]
+    return hashlib.sha256("\n".join(sorted(checkpoint_ids)).encode()).hexdigest()[:ID_LENGTH]
+
+
 def task_entries(tasks: Sequence[Task]) -> tuple[TaskEntry, ...]:
     """Return the manifest's form of `tasks`."""
     return tuple(

@@ -1,6 +1,5 @@
 """The tagger: loaded checkpoints that turn texts into mentions, all heads in one encoder pass."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor
 
 from schemas.errors import CheckpointError, RecordError
-from schemas.manifest import ID_LENGTH, DriftReference
+from schemas.manifest import DriftReference
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
-from worker.checkpoint import read_manifest
+from worker.checkpoint import read_manifest, set_id
 from worker.decoding import decode, head_layout
 from worker.device_decoding import DecodingUnderWay, decode_on_device, device_layout
 from worker.dictionary import KIND as DICTIONARY_KIND
@@ -287,13 +286,6 @@ class Tagger:
             Annotation(mark_preferred(mentions), word_pieces=count, unknown_pieces=unknown_count)
             for mentions, count, unknown_count in zip(found, pieces, unknown, strict=True)
         ]
-
-
-def set_id(checkpoint_ids: Sequence[str]) -> str:
-    """Return one checkpoint's id, or of a set the digest of its sorted ids."""
-    if len(checkpoint_ids) == 1:
-        return checkpoint_ids[0]
-    return hashlib.sha256("\n".join(sorted(checkpoint_ids)).encode()).hexdigest()[:ID_LENGTH]
 
 
 def load_tagger(

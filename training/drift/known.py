@@ -45,7 +45,7 @@ def known_checkpoints(folders: Sequence[Path]) -> dict[str, KnownCheckpoint]:
         )
     if len(found) == 1:
         return found
-    from worker.tagger import set_id
+    from worker.checkpoint import set_id
 
     alone = dict(found)
     for size in range(2, len(alone) + 1):

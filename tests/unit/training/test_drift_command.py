@@ -23,9 +23,8 @@ from tests.support.checkpoints import tiny_checkpoint
 from tests.support.drift import annotations, reference, write_block
 from tests.support.registries import damage
 from training.drift_command import run
-from worker.checkpoint import MANIFEST, read_manifest, replace_manifest
+from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, set_id
 from worker.registry.registry import CHECKPOINTS, Registry, open_registry
-from worker.tagger import set_id
 
 DAY = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LIMITS = ("--min-citations", "50", "--min-mentions", "50")

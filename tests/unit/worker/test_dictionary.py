@@ -13,10 +13,10 @@ from schemas.errors import CheckpointError, RecordError
 from schemas.tasks import TASKS
 from tests.support.checkpoints import sign_again, tiny_checkpoint
 from tests.support.dictionaries import Known, head_content, write_dictionary
-from worker.checkpoint import DICTIONARY, read_manifest
+from worker.checkpoint import DICTIONARY, read_manifest, set_id
 from worker.dictionary import DictionaryTagger, Head, load_dictionary, make_table
 from worker.normalisation import Normaliser, Rules, letter_case
-from worker.tagger import Tagger, load_tagger, set_id
+from worker.tagger import Tagger, load_tagger
 
 ENTRIES: Known = {
     "Chemical": {"IL": 0.5, "cisplatin": 0.9, "lead": [0.8, 0.8, 0.0, 0.0]},

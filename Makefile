@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.pubner-installed
 BENCH_STAMP := $(VENV)/.pubner-bench-installed
 LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt requirements/bench.txt
+JOBS ?= 2
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -27,8 +28,8 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt
 annotate: setup ## annotate the bundled PubMed sample into out/
 	$(BIN)/pubner annotate --output out
 
-test: setup ## run the whole test suite with coverage
-	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+test: setup ## run the whole test suite with coverage, two tests at a time (JOBS=1: one)
+	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --cov-fail-under=90
 
 check: setup ## lint, format, types, import rule
 	$(BIN)/ruff check .

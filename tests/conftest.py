@@ -13,6 +13,21 @@ settings.register_profile("pubner", deadline=None)
 settings.load_profile("pubner")
 
 
+_SERVICES = frozenset({"kafka", "flink"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, keep those together that share something costly.
+
+    The real Kafka and the real Flink are started once, and with them lie the tests that depend on
+    how long something takes; else a file's tests share its fixtures.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        group = "services" if fixtures & _SERVICES else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
     """Give back to the garbage collector what a loaded model kept from it."""

@@ -51,6 +51,7 @@ for swap in range(1, int(sys.argv[2]) + 1):
     live.look()
     assert live.take().id == order[swap % 2]
     live.take().annotate(text)
+    live.tidy()  # as the thread that follows the registry does
     print(resident() - first)
 """
 

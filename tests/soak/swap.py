@@ -27,7 +27,7 @@ from worker.registry.registry import open_registry
 _PARTITIONS = 4
 _GAP_SECONDS = 2.0
 """So much longer the longest gap in the output may be in a swap than without one."""
-_MODEL_MIB = 130
+_MODEL_MIB = 185
 """What the shipped checkpoint takes in memory, about: a second one must not stay."""
 
 

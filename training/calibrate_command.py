@@ -17,9 +17,9 @@ from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, open_corpus, present_corpora
 from training.corpora.tsv import Sentence
 from training.evaluation.calibration import Bin, bins_error, calibration_bins
-from training.evaluation.errors_page import require_writable
 from training.evaluation.predict import Context
 from training.evaluation.reliability import write_reliability
+from training.pages import require_writable
 from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 

@@ -19,7 +19,7 @@ from training.drift.report import (
     report_json,
 )
 from training.drift.words import change_word, excess_word, no_warnings_words, share_word
-from training.evaluation.errors_page import require_writable
+from training.pages import require_writable
 from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.drift_index import DriftLimits

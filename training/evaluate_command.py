@@ -20,11 +20,12 @@ from training.evaluation.errors_analysis import (
     analyse_errors,
     training_mentions,
 )
-from training.evaluation.errors_page import ErrorsPage, require_writable, write_page
+from training.evaluation.errors_page import ErrorsPage, write_page
 from training.evaluation.evaluate import evaluate_head
 from training.evaluation.predict import Context, ScoredSpan
 from training.evaluation.reliability import write_reliability
 from training.evaluation.report import EvaluationReport, print_report, report_json
+from training.pages import require_writable
 from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, write_json
 

@@ -80,11 +80,11 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
     """Judge the candidate, and make it active if it passes; return the exit status."""
     from rich.progress import Progress
 
-    from training.evaluation.errors_page import require_writable
     from training.gate.page import render_page
     from training.gate.report import report_json
     from training.gate.running import Candidacy, go_live, keep_report, require_passed, run_gate
     from training.gate.tables import print_gate
+    from training.pages import require_writable, write_text
 
     registry = open_registry(settings.registry)
     if not settings.dry_run:
@@ -118,8 +118,7 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
         report = run_gate(request, settings, clock=clock, watch=watching(bar))
     print_gate(report, console)
     if settings.html is not None:
-        settings.html.parent.mkdir(parents=True, exist_ok=True)
-        settings.html.write_text(render_page(report), encoding="utf-8")
+        write_text(settings.html, render_page(report))
     place = None if settings.dry_run else keep_report(registry, report)
     change = None
     try:

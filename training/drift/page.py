@@ -1,12 +1,11 @@
 """The drift of an output as one HTML page that needs nothing else."""
 
-import os
 from pathlib import Path
 
-from schemas.errors import OutputError
 from training.drift.plots import drift_svg
 from training.drift.report import CheckpointReport, DriftReport
 from training.drift.words import change_word, excess_word, no_warnings_words, share_word
+from training.pages import page_environment, write_text
 
 TEMPLATE = "drift.html.j2"
 
@@ -16,36 +15,18 @@ def write_page(report: DriftReport, path: Path) -> None:
 
     :raises OutputError: if it cannot be written.
     """
-    content = render_page(report)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(content, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    write_text(path, render_page(report))
 
 
 def render_page(report: DriftReport) -> str:
     """Return the page as HTML: style and plots within, no script, nothing to load."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     def plot(one: CheckpointReport) -> Markup:
         # What comes from the output, its ids and heads, matplotlib escapes.
         return Markup(drift_svg(one, report.limits))  # noqa: S704
 
-    environment = Environment(
-        loader=PackageLoader("training.drift", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
+    environment = page_environment("training.drift")
     return environment.get_template(TEMPLATE).render(
         report=report,
         limits=report.limits,

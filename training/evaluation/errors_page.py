@@ -1,17 +1,15 @@
 """The errors of a checkpoint's heads as one HTML page that needs nothing else, for any reader."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import OutputError
 from schemas.records import Span
 from training.evaluation.errors import ERRORS, Edge, Outcome, compare_spans
 from training.evaluation.errors_analysis import HeadErrors, MarkedSentence, Tally
 from training.evaluation.errors_markup import Piece, marked_pieces
 from training.evaluation.errors_words import NAMES, findings, mentions_of, percent, summary
+from training.pages import page_environment, write_text
 
 TEMPLATE = "errors.html.j2"
 
@@ -38,56 +36,17 @@ class ErrorsPage:
     heads: Mapping[str, HeadErrors]
 
 
-def require_writable(path: Path) -> None:
-    """Make sure that a file can be put at `path`, before work is done for it. Nothing is left.
-
-    :raises OutputError: if it cannot.
-    """
-    if path.is_dir():
-        raise OutputError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
-    folder = path.absolute().parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {str(path)!r}: {folder}: {error.strerror or error}; "
-            "name a file in a folder that can be written"
-        ) from error
-
-
 def write_page(page: ErrorsPage, path: Path) -> None:
     """Write the page to `path`, whole or not at all; parent folders are made.
 
     :raises OutputError: if it cannot be written.
     """
-    content = render_page(page)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(content, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    write_text(path, render_page(page))
 
 
 def render_page(page: ErrorsPage) -> str:
     """Return the page as HTML: style within, no script, nothing to load."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("training.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
+    environment = page_environment("training.evaluation")
     environment.filters["percent"] = percent
     template = environment.get_template(TEMPLATE)
     return template.render(

@@ -4,15 +4,14 @@ The bins are those of the expected calibration error; below each panel lie the s
 span. The same bins give the same bytes.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.errors import OutputError
 from training.evaluation.calibration import Bin, bins_error
+from training.pages import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,16 +47,8 @@ def write_reliability(
             below = figure.add_subplot(grid[2 * row + 1, column], sharex=above)
             _draw_points(above, head, lines)
             _draw_counts(below, lines)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                figure.savefig(temporary, format="svg", metadata={"Date": None})
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 
 def _draw_points(axes: "Axes", head: str, lines: Mapping[str, Sequence[Bin]]) -> None:

@@ -8,6 +8,7 @@ from training.evaluation.errors import Comparison
 from training.gate.canary import Example, TypeChange
 from training.gate.judging import LEAST_MENTIONS
 from training.gate.report import GateReport, change_of
+from training.pages import page_environment
 
 TEMPLATE = "gate.html.j2"
 
@@ -67,21 +68,7 @@ class Tolerance:
 
 def render_page(report: GateReport) -> str:
     """Return the page as HTML: style within, no script, nothing to load."""
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=ChoiceLoader(
-            [
-                PackageLoader("training.gate", "templates"),
-                PackageLoader("training.evaluation", "templates"),
-            ]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
+    environment = page_environment("training.gate", "training.evaluation")
     environment.filters["hundredth"] = lambda value: f"{100 * value:.2f}"
     environment.filters["signed"] = lambda value: f"{100 * value:+.2f}".replace("-", "−")
     sign, title, meaning = VERDICTS[report.verdict]

@@ -16,8 +16,9 @@ from training.evaluate_command import run
 from training.evaluation.errors import Outcome, compare_spans
 from training.evaluation.errors_analysis import analyse_errors, training_mentions
 from training.evaluation.errors_markup import marked_pieces
-from training.evaluation.errors_page import ErrorsPage, render_page, require_writable, write_page
+from training.evaluation.errors_page import ErrorsPage, render_page, write_page
 from training.evaluation.errors_words import findings, summary
+from training.pages import require_writable
 
 NASTY = "<script>alert(1)</script>"
 JNLPBA = Sentence(

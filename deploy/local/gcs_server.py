@@ -1,15 +1,13 @@
 """A stand-in for Google Cloud Storage (fake-gcs-server). `deploy/local/gcs` runs it."""
 
-import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import Final
 
 from go_programs import build
-from machine import check_free, default_folder, free_port, listens
-from processes import Service, only_one
-from trouble import LocalError
+from machine import check_free, free_port, listens
+from object_servers import run
+from processes import Service
 
 VERSION: Final = "v1.56.1"
 MODULE: Final = "github.com/fsouza/fake-gcs-server"
@@ -73,40 +71,14 @@ class Server:
 
 def main(words: list[str]) -> int:
     """Run the command and return its exit status."""
-    parser = argparse.ArgumentParser(prog="gcs", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start it; the last line is the environment for clients")
-    down = commands.add_parser("down", help="stop it; its data stay")
-    status = commands.add_parser("status", help="print that line; exit status 3 where it is down")
-    for command in (up, down, status):
-        command.add_argument(
-            "--folder", type=Path, default=default_folder("gcs"), help="data, logs and the port"
-        )
-    up.add_argument(
-        "--port", type=int, help=f"0 takes a free one (default: as before, else {DEFAULT_PORT})"
+    return run(
+        words,
+        Server,
+        name="gcs",
+        description=__doc__,
+        holds="data, logs and the port",
+        default_port=DEFAULT_PORT,
     )
-    up.add_argument("--bucket", default="pubner", help="a bucket to make")
-    down.add_argument("--erase", action="store_true", help="delete the folder too")
-    asked = parser.parse_args(words)
-    server = Server(asked.folder.absolute())
-    try:
-        if asked.command == "status" and server.service.pid() is None:
-            print("down")
-            return 3
-        if asked.command != "status":
-            with only_one(server.folder):
-                if asked.command == "up":
-                    server.up(port=asked.port, bucket=asked.bucket)
-                else:
-                    server.down()
-        if asked.command != "down":
-            print(" ".join(f"{name}={value}" for name, value in server.environment.items()))
-        elif asked.erase:
-            shutil.rmtree(server.folder)
-    except LocalError as error:
-        print(f"deploy/local/gcs: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":

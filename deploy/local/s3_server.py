@@ -1,18 +1,16 @@
 """An S3 server (Versity's gateway over a folder) on this machine. `deploy/local/s3` runs it."""
 
-import argparse
 import json
 import os
 import secrets
-import shutil
 import sys
 from pathlib import Path
 from typing import Final
 
 from go_programs import build
-from machine import check_free, default_folder, free_port, listens
-from processes import Service, only_one
-from trouble import LocalError
+from machine import check_free, free_port, listens
+from object_servers import run
+from processes import Service
 
 VERSION: Final = "v1.8.0"
 MODULE: Final = "github.com/versity/versitygw/cmd/versitygw"
@@ -102,40 +100,14 @@ def _write_secret(path: Path, text: str) -> None:
 
 def main(words: list[str]) -> int:
     """Run the command and return its exit status."""
-    parser = argparse.ArgumentParser(prog="s3", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start it; the last line is the environment for clients")
-    down = commands.add_parser("down", help="stop it; its data stay")
-    status = commands.add_parser("status", help="print that line; exit status 3 where it is down")
-    for command in (up, down, status):
-        command.add_argument(
-            "--folder", type=Path, default=default_folder("s3"), help="data, logs and access keys"
-        )
-    up.add_argument(
-        "--port", type=int, help=f"0 takes a free one (default: as before, else {DEFAULT_PORT})"
+    return run(
+        words,
+        Server,
+        name="s3",
+        description=__doc__,
+        holds="data, logs and access keys",
+        default_port=DEFAULT_PORT,
     )
-    up.add_argument("--bucket", default="pubner", help="a bucket to make")
-    down.add_argument("--erase", action="store_true", help="delete the folder too")
-    asked = parser.parse_args(words)
-    server = Server(asked.folder.absolute())
-    try:
-        if asked.command == "status" and server.service.pid() is None:
-            print("down")
-            return 3
-        if asked.command != "status":
-            with only_one(server.folder):
-                if asked.command == "up":
-                    server.up(port=asked.port, bucket=asked.bucket)
-                else:
-                    server.down()
-        if asked.command != "down":
-            print(" ".join(f"{name}={value}" for name, value in server.environment.items()))
-        elif asked.erase:
-            shutil.rmtree(server.folder)
-    except LocalError as error:
-        print(f"deploy/local/s3: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":

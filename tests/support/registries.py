@@ -66,6 +66,13 @@ def damage(registry: Registry, checkpoint_id: str) -> None:
     place.write_bytes(data)
 
 
+def everything(registry: Registry) -> dict[str, bytes]:
+    """Return every object of a registry on a disk."""
+    root = Path(registry.root)
+    files = [path for path in root.rglob("*") if path.is_file() and ".locks" not in path.parts]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
 def race(registry: Registry, checkpoint_id: str, count: int) -> list[str]:
     """Have threads move over one and the same pointer; return what each was told, "" if it won."""
     over = registry.pointer()

@@ -300,9 +300,7 @@ class Registry:
             except ConflictError:
                 continue
             return
-        raise RegistryError(
-            f"{self.root}/{path}: another command writes it all the time; end it, and try again"
-        )
+        raise self._contended(path)
 
     def _put_first(self, path: str, data: bytes) -> bool:
         """Put an object where there is none; return False where another was first."""
@@ -314,7 +312,10 @@ class Registry:
                     return False
                 continue  # refused beside one that came to nothing
             return True
-        raise RegistryError(
+        raise self._contended(path)
+
+    def _contended(self, path: str) -> RegistryError:
+        return RegistryError(
             f"{self.root}/{path}: another command writes it all the time; end it, and try again"
         )
 

@@ -31,6 +31,7 @@ from pipelines.store import Store
 from pipelines.stored_text import stored_citations
 from pipelines.where import Condition, Evaluate
 from pipelines.writer import InPlace, read_block
+from worker.groups import in_groups
 from worker.overlapping import make_helper, read_ahead
 
 _GROUP = 16
@@ -109,7 +110,7 @@ def reannotate_blocks(
 ) -> None:
     """Build the graph that annotates blocks of one limit again."""
     register_coders()
-    groups = [tuple(keys[begin : begin + _GROUP]) for begin in range(0, len(keys), _GROUP)]
+    groups = [tuple(group) for group in in_groups(keys, _GROUP)]
     branch = f"(text limit {reader.max_text_chars or 'none'})"
     (
         pipeline

@@ -29,6 +29,7 @@ from training.scoring import DevelSet
 from worker.calibration import EDGE
 from worker.decoding import decode, head_layout
 from worker.encoder import Encoder, load_encoder
+from worker.groups import in_groups
 from worker.mentions import mentions_of
 from worker.tagger import BatchLimits, CheckpointTagger, ScoredText
 
@@ -74,8 +75,7 @@ def collect_scores(
     part = head_layout(encoder.tasks).slices[encoder.tasks.index(task)]
     readings = readings_of(sentences, context)
     scored: list[ScoredText] = []
-    for begin in range(0, len(readings), _TEXTS_AT_ONCE):
-        group = [reading.text for reading in readings[begin : begin + _TEXTS_AT_ONCE]]
+    for group in in_groups((reading.text for reading in readings), _TEXTS_AT_ONCE):
         scored += [
             ScoredText(text.pieces, text.scores[:, part].copy())
             for text in tagger.tag_scores(group)

@@ -22,6 +22,7 @@ from training.corpora.windows import document_ranges, join_sentences
 from training.examples import IGNORED, UNLABELLED, LabelledPieces
 from training.sampling import Material
 from worker.decoding import HeadLayout, head_layout
+from worker.groups import in_groups
 from worker.tagger import CheckpointTagger
 from worker.tokenisation import WordPieceTokeniser
 
@@ -65,8 +66,7 @@ class Teachers:
 
         :param progress: is told how many texts were read
         """
-        for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-            group = texts[begin : begin + _TEXTS_AT_ONCE]
+        for group in in_groups(texts, _TEXTS_AT_ONCE):
             yield from self._read(group)
             progress(len(group))
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from schemas.manifest import DriftReference, HeadReference
 from schemas.records import Annotation
 from schemas.tasks import Task
+from worker.groups import in_groups
 
 Counts = npt.NDArray[np.int64]
 """Mentions by score cell, shape (CELLS,); or by bin, shape (bins,)."""
@@ -212,19 +213,10 @@ def reference_of(tagger: Annotator, texts: Iterable[str], *, name: str) -> Drift
     :raises ValueError: if there is no text.
     """
     total, digest = DayTally(), hashlib.sha256()
-    waiting: list[str] = []
-
-    def count(chunk: Sequence[str]) -> DayTally:
-        for text in chunk:
+    for group in in_groups(texts, _TEXTS_AT_ONCE):
+        for text in group:
             digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        return total + tally_of(tagger.annotate(chunk))
-
-    for text in texts:
-        waiting.append(text)
-        if len(waiting) == _TEXTS_AT_ONCE:
-            total, waiting = count(waiting), []
-    if waiting:
-        total = count(waiting)
+        total += tally_of(tagger.annotate(group))
     if not total.citations:
         raise ValueError("a reference needs at least one text")
     heads = [task.name for task in tagger.tasks]

@@ -23,6 +23,7 @@ from worker.dictionary import KIND as DICTIONARY_KIND
 from worker.dictionary import load_dictionary
 from worker.drift import joined_reference
 from worker.encoder import Encoder, load_encoder
+from worker.groups import in_groups
 from worker.mentions import mentions_of
 from worker.overlap import mark_preferred
 from worker.overlapping import overlapped
@@ -78,7 +79,7 @@ class CheckpointTagger:
         """
         # On a CPU there is nothing to overlap: what prepares and decodes takes the encoder's cores.
         size = _GPU_PART if self._tables is not None else max(1, len(texts))
-        parts = [texts[begin : begin + size] for begin in range(0, len(texts), size)]
+        parts = list(in_groups(texts, size))
         launched: list[Future[Tensor]] = []
 
         def launch(pieces: Sequence[WordPieces]) -> _UnderWay:

@@ -14,6 +14,7 @@ from training.drift.known import Known, KnownCheckpoint
 from training.drift.reading import Key, Sample, StoredOutput
 from worker.drift import DayTally, DriftTally, reference_from
 from worker.drift_index import DriftLimits, DriftWarning, HeadDrift, head_drift, judge
+from worker.groups import in_groups
 from worker.tokenisation import WordPieceTokeniser
 
 _TEXTS_AT_ONCE = 256
@@ -163,9 +164,9 @@ def gather(
 
 def _count_pieces(texts: Sequence[str], tokenisers: Sequence[WordPieceTokeniser]) -> DayTally:
     pieces = unknown = 0
-    for begin in range(0, len(texts), _TEXTS_AT_ONCE):
+    for group in in_groups(texts, _TEXTS_AT_ONCE):
         for tokeniser in tokenisers:
-            for one in tokeniser.encode(texts[begin : begin + _TEXTS_AT_ONCE]):
+            for one in tokeniser.encode(group):
                 pieces += len(one)
                 unknown += int(np.count_nonzero(one.ids == tokeniser.unknown_id))
     return DayTally(texts=len(texts), word_pieces=pieces, unknown_pieces=unknown)

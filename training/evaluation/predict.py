@@ -11,6 +11,7 @@ from schemas.tasks import Task
 from training.corpora.spans import sentence_text
 from training.corpora.tsv import Sentence
 from training.corpora.windows import document_ranges, join_sentences
+from worker.groups import in_groups
 
 WINDOW_SENTENCES = 8
 """How many sentences the tagger reads at once in window context."""
@@ -102,8 +103,7 @@ def annotate_scored(
     tagger: Annotator, texts: Sequence[str], head: str, progress: Callable[[int], None]
 ) -> Iterator[tuple[ScoredSpan, ...]]:
     """Yield the same with the probabilities that the head gives."""
-    for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-        group = texts[begin : begin + _TEXTS_AT_ONCE]
+    for group in in_groups(texts, _TEXTS_AT_ONCE):
         for annotation in tagger.annotate(group):
             yield scored_spans(annotation.mentions, head)
         progress(len(group))

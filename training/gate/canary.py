@@ -9,6 +9,7 @@ from schemas.tasks import EntityType, Task
 from training.evaluation.errors import Comparison, Outcome, compare_spans
 from training.evaluation.predict import Annotator
 from training.gate.sample import CanaryCitation, CanarySample
+from worker.groups import in_groups
 
 EXAMPLES_PER_TYPE = 6
 _TEXTS_AT_ONCE = 64
@@ -121,9 +122,7 @@ def compare_canary(
     else:
         labels = common_labels(active.tasks, candidate.tasks)
     counts = _Counts(tasks, compared=active is not None)
-    citations = sample.citations
-    for begin in range(0, len(citations), _TEXTS_AT_ONCE):
-        group = citations[begin : begin + _TEXTS_AT_ONCE]
+    for group in in_groups(sample.citations, _TEXTS_AT_ONCE):
         texts = [one.text for one in group]
         after = candidate.annotate(texts)
         before = after if active is None else active.annotate(texts)

@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from training.corpora.catalogue import Split
 from training.corpora.corpus import open_corpus
 from training.corpora.spans import sentence_text
 from worker.checkpoint import file_digest
+from worker.groups import in_groups
 from worker.readers.failures import Failure
 from worker.readers.lines import split_lines
 from worker.readers.streams import open_decompressed
@@ -186,10 +186,9 @@ def tokenise_passages(
     """
     room = max_pieces - SPECIAL_PIECES
     kept = _Documents()
-    stream = iter(passages)
-    while chunk := list(islice(stream, _CHUNK)):
-        encoded = tokeniser.encode([passage.text for passage in chunk])
-        for passage, pieces in zip(chunk, encoded, strict=True):
+    for group in in_groups(passages, _CHUNK):
+        encoded = tokeniser.encode([passage.text for passage in group])
+        for passage, pieces in zip(group, encoded, strict=True):
             if passage.opens_document or kept.length + len(pieces) > room:
                 kept.close()
             kept.add(pieces.ids, pieces.case, pieces.first)

@@ -12,11 +12,14 @@ from tests.support.stream_check import (
     Output,
     check_committed,
     check_stream,
+    read_output,
     rows_in_place,
 )
 from tests.support.stream_runs import Runner, Stream, flink_runner, resume_words, wait_until
 
 _SETTLE_SECONDS = 0.2
+_SHOWN = 8
+_LOG_SHOWN = 4000
 
 
 @dataclass
@@ -45,11 +48,21 @@ class Scene:
     def wait_for_progress(self, count: int = 300, *, what: str = "progress") -> None:
         """Wait until `count` more positions are in place."""
         goal = self.rows() + count
-        self.wait_until(lambda: self.rows() >= goal, what=what)
+        self._wait_for_rows(lambda: goal, what=what)
 
     def wait_until(self, condition: Callable[[], bool], *, what: str) -> None:
         """Wait until `condition` holds, while the command goes on."""
-        wait_until(condition, self.running, look_seconds=_SETTLE_SECONDS, what=what)
+        wait_until(
+            condition,
+            self.running,
+            look_seconds=_SETTLE_SECONDS,
+            what=what,
+            report=self._report,
+        )
+
+    def catch_up(self) -> None:
+        """Wait until every message that was sent has its row, however long while rows come."""
+        self._wait_for_rows(lambda: self.load.count, what="catching up")
 
     def kill_launcher(self) -> None:
         """Kill the command; its job goes on."""
@@ -80,7 +93,7 @@ class Scene:
     def check(self) -> Output:
         """Hold the load, let the stream catch up, and check all of the output."""
         with self.load.held():
-            self.wait_until(lambda: self.rows() >= self.load.count, what="catching up")
+            self.catch_up()
             return check_stream(
                 self.stream.output,
                 self.load.sender.ledger,
@@ -95,7 +108,7 @@ class Scene:
         """
         self.load.stop()
         self.load.fill(at_least)
-        self.wait_until(lambda: self.rows() >= self.load.count, what="catching up")
+        self.catch_up()
         assert self.running is not None
         self._wait_for_commits()
         self.stream.drain(self.running)
@@ -111,6 +124,30 @@ class Scene:
         self.kill_launcher()
         for job in self.running_jobs():
             self.flink.cancel(job)
+
+    def _wait_for_rows(self, goal: Callable[[], int], *, what: str) -> None:
+        wait_until(
+            lambda: self.rows() >= goal(),
+            self.running,
+            look_seconds=_SETTLE_SECONDS,
+            what=what,
+            progress=self.rows,
+            report=self._report,
+        )
+
+    def _report(self) -> str:
+        """Say what tells why the stream stands still."""
+        found = read_output(self.stream.output, block_size=self.stream.block_size, problems=[])
+        places = found.citations.keys() | found.dead_letters.keys()
+        missing = sorted({x.place for x in self.load.sender.ledger} - places)
+        said = [
+            f"{self.rows()} rows of {self.load.count} messages",
+            f"missing: {missing[:_SHOWN]} to {missing[-1:]}",
+            f"jobs: {self.flink.jobs()}",
+            *(self.flink.trouble(job) for job in self.running_jobs()),
+            self.stream.said()[-_LOG_SHOWN:],
+        ]
+        return "\n".join(said)
 
     def _wait_for_commits(self) -> None:
         def committed() -> bool:

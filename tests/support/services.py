@@ -131,6 +131,10 @@ class Flink:
         found = json.loads(get(f"{self.rest}/jobs"))
         return {job["id"]: job["status"] for job in found["jobs"]}
 
+    def trouble(self, job: str) -> str:
+        """Return what Flink says of the failures of a job, the newest first."""
+        return get(f"{self.rest}/jobs/{job}/exceptions?maxExceptions=3").decode()
+
     def cancel(self, job: str) -> None:
         """Cancel a job, and wait until it is."""
         urllib.request.urlopen(

@@ -102,6 +102,10 @@ class Stream:
         summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
         return summary
 
+    def said(self) -> str:
+        """Return what the newest command has written to standard error."""
+        return (self.folder / "log" / "stderr").read_text(errors="replace")
+
     def wait_for_rows(self, count: int, running: Running) -> None:
         """Wait until that many positions have a row."""
         wait_until(lambda: rows_in_place(self.output) >= count, running)
@@ -113,13 +117,21 @@ def wait_until(
     *,
     look_seconds: float = _LOOK_SECONDS,
     what: str = "what was awaited",
+    progress: Callable[[], int] = lambda: 0,
+    report: Callable[[], str] = lambda: "",
 ) -> None:
-    """Wait until `condition` holds, for minutes at most, or until the command ends."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    """Wait until `condition` holds, or until the command ends.
+
+    It fails when `progress` has stayed the same for minutes, and says then what `report` tells: a
+    machine that is slow is waited for, a stream that stands still is not.
+    """
+    reached, deadline = progress(), time.monotonic() + _PATIENCE_SECONDS
     while not condition():
         if running is not None and not running.is_alive:
             raise AssertionError(f"pubner ended: {running.finish().err}")
-        assert time.monotonic() < deadline, f"{what} did not come"
+        if (now := progress()) != reached:
+            reached, deadline = now, time.monotonic() + _PATIENCE_SECONDS
+        assert time.monotonic() < deadline, f"{what} did not come; {report()}"
         time.sleep(look_seconds)
 
 

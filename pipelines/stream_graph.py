@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import apache_beam as beam
-from apache_beam.io.unbounded_source import ReadFromUnboundedSource
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import PCollection
 
@@ -22,17 +21,13 @@ from pipelines.kafka.dead_letter_topic import DeadLetterTopic
 from pipelines.kafka.decode import decode_part
 from pipelines.kafka.parts import RawPart
 from pipelines.kafka.ranges import OffsetRange, RangeReader
+from pipelines.kafka.shares import ReadShares
 from pipelines.kafka.source import KafkaSource
 from pipelines.metrics import count, observe
 from pipelines.monitor import Monitor
 from pipelines.records import AnnotatedBlock, ReadBlock, WrittenBlock
 from pipelines.writer import BlockWriter
 from schemas.records import Stage
-
-_POLL_SECONDS = 0.5
-"""How long a source without messages rests."""
-_BUNDLE_SECONDS = 3.0
-"""After how long a bundle ends, once the part in hand is written; checkpoints wait for it."""
 
 
 @beam.typehints.with_input_types(OffsetRange)
@@ -131,12 +126,9 @@ class WritePart(beam.DoFn):
         return written
 
 
-def read_stream(pipeline: beam.Pipeline, source: KafkaSource) -> PCollection[RawPart]:
-    """Read without end."""
-    reading = ReadFromUnboundedSource(
-        source, poll_interval=_POLL_SECONDS, max_read_time_seconds=_BUNDLE_SECONDS
-    )
-    parts: PCollection[RawPart] = pipeline | "Read" >> reading
+def read_stream(pipeline: beam.Pipeline, shares: Sequence[KafkaSource]) -> PCollection[RawPart]:
+    """Read without end, each share by a reader of its own."""
+    parts: PCollection[RawPart] = pipeline | "Read" >> ReadShares(shares)
     return parts
 
 

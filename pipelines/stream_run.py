@@ -96,9 +96,9 @@ class StreamJobs:
     def unbounded(self, monitor: Monitor) -> beam.Pipeline:
         """Return the pipeline that reads without end."""
         pipeline = make_pipeline(self.choice)
-        shares = len(self.topics.partitions)
-        source = KafkaSource(self._reading(), self.drain, shares, monitor)
-        self._annotate(read_stream(pipeline, source), (), monitor)
+        source = KafkaSource(self._reading(), self.drain, monitor)
+        shares = source.shares(len(self.topics.partitions))
+        self._annotate(read_stream(pipeline, shares), (), monitor)
         return pipeline
 
     def bounded(

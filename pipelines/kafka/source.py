@@ -96,15 +96,18 @@ class KafkaSource(UnboundedSource):
 
     reading: Reading
     drain: DrainSignal
-    shares: int
     monitor: Monitor = Monitor()  # noqa: RUF009 - a frozen record that nobody listens to
     index: int = 0
     count: int = 1
 
-    def split(self, desired_num_splits: int, options: object = None) -> list["KafkaSource"]:  # noqa: ARG002
-        """Return one source for each share of the partitions."""
-        count = max(1, min(self.shares, _MOST_SHARES))
+    def shares(self, partitions: int) -> list["KafkaSource"]:
+        """Return a source for each share of so many partitions."""
+        count = max(1, min(partitions, _MOST_SHARES))
         return [replace(self, index=index, count=count) for index in range(count)]
+
+    def split(self, desired_num_splits: int, options: object = None) -> list["KafkaSource"]:  # noqa: ARG002
+        """Return the source itself: a share is never split."""
+        return [self]
 
     def create_reader(
         self,

@@ -94,7 +94,7 @@ def measure_source(brokers: str, topic: str, count: int) -> dict[str, float]:
     topics = find_topics(access, [topic])
     with tempfile.TemporaryDirectory() as folder:
         reading = Reading(access, topics.digests, "bench-source", 1000, 60.0)
-        source = KafkaSource(reading, DrainSignal(folder, "bench"), shares=1)
+        source = KafkaSource(reading, DrainSignal(folder, "bench"))
         reader = KafkaReader(source, {}, clock=time.monotonic)
         more = reader.start()
         begun, read = time.perf_counter(), 0
@@ -168,8 +168,8 @@ def measure_unbounded(brokers: str, topic: str, prism: str) -> dict[str, float]:
             pipeline = beam.Pipeline(runner=make_runner(choice), options=choice.options)
             drain = DrainSignal(output, group)
             reading = Reading(access, topics.digests, group, 1000, 30.0)
-            source = KafkaSource(reading, drain, shares=len(topics.partitions))
-            _annotate(read_stream(pipeline, source), access, group, store)
+            shares = KafkaSource(reading, drain).shares(len(topics.partitions))
+            _annotate(read_stream(pipeline, shares), access, group, store)
             result = pipeline.run()
             while not store.names("citations"):
                 time.sleep(0.05)

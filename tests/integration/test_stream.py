@@ -190,7 +190,7 @@ def test_flink_without_end(kafka: Kafka, checkpoint: Path, tmp_path: Path, flink
     """The same, with the command that it names to go on from the savepoint."""
     topic, sender = "endless-flink", Sender(kafka.bootstrap)
     stream = Stream(tmp_path, kafka.bootstrap, (topic,), checkpoint, group=topic)
-    resume = _run_without_end(stream, sender, flink_runner(flink), partitions=2)
+    resume = _run_without_end(stream, sender, flink_runner(flink).parallel(2), partitions=2)
     running = start_pubner(tmp_path / "log", *resume)
     sender.send(topic, 200, partitions=range(2))
     stream.wait_for_rows(len(sender.ledger), running)

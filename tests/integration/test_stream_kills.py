@@ -19,7 +19,7 @@ TOPIC = "kills"
 PARTITIONS = 4
 MESSAGES = 20_000
 BACKLOG = 4_000
-KINDS = ("no state", "worker", "broker", "replacement", "jobmanager", "stale worker")
+KINDS = ("no state", "worker", "young", "broker", "replacement", "jobmanager", "stale worker")
 """A stale worker comes about by the death of its TaskManager.
 
 To begin without state comes first: from the group's offsets it would make good what an earlier one

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.swap import swap_under_load, tiny_ones
+from tests.soak.swap import MOST_SOCKETS, swap_under_load, tiny_ones
 from tests.soak.swaps import Pace
 from tests.support.services import Flink, Kafka
 
@@ -25,6 +25,7 @@ def test_swapped_under_load(kafka: Kafka, flink: Flink, tmp_path: Path) -> None:
     )
     assert results["messages"] >= 20_000
     assert len(results["rows_by_checkpoint"]) == 2
+    assert max(results["worker_sockets"]) <= MOST_SOCKETS
     first_rows = results["seconds_to_first_row"]
     assert first_rows.pop("damaged") is None
     assert None not in first_rows.values()

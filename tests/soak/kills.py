@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from tests.soak.scene import Scene
 from tests.support.services import kill
@@ -13,12 +14,26 @@ Kill = Callable[[Scene], None]
 _STALE_SECONDS = 20.0
 _WATCH_SECONDS = 60.0
 _STOP_SECONDS = 0.05
+_YOUNG_KILLS = 2
 
 
 def kill_worker(scene: Scene) -> None:
     """SIGKILL of the Python workers; Flink restarts the job."""
     scene.wait_until(lambda: bool(scene.flink.workers()), what="a worker")
     _kill(scene.flink.workers())
+
+
+def kill_young(scene: Scene) -> None:
+    """SIGKILL of the workers, and again right after the first checkpoint that follows, in turn.
+
+    The job is then restarted with what the runner kept of its readers when it had only begun.
+    """
+    [job] = scene.running_jobs()
+    for _ in range(_YOUNG_KILLS):
+        before = scene.flink.newest_checkpoint(job)
+        kill_worker(scene)
+        _wait_for_checkpoint(scene, job, behind=before)
+    kill_worker(scene)
 
 
 def kill_taskmanager(scene: Scene) -> None:
@@ -102,6 +117,7 @@ def stop_and_resume(scene: Scene) -> None:
 
 KILLS: Mapping[str, Kill] = {
     "worker": kill_worker,
+    "young": kill_young,
     "taskmanager": kill_taskmanager,
     "jobmanager": kill_jobmanager,
     "no state": lose_all_state,
@@ -111,6 +127,13 @@ KILLS: Mapping[str, Kill] = {
     "launcher": kill_launcher,
     "savepoint": stop_and_resume,
 }
+
+
+def _wait_for_checkpoint(scene: Scene, job: str, *, behind: Path | None) -> None:
+    scene.wait_until(
+        lambda: scene.flink.newest_checkpoint(job) not in (None, behind),
+        what="the first checkpoint after a restart",
+    )
 
 
 def _is_replacing(scene: Scene) -> bool:

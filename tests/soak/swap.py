@@ -29,6 +29,8 @@ _GAP_SECONDS = 2.0
 """So much longer the longest gap in the output may be in a swap than without one."""
 _MODEL_MIB = 185
 """What the shipped checkpoint takes in memory, about: a second one must not stay."""
+MOST_SOCKETS = 40
+"""What four readers, the commits and Beam itself need, twice: readers must not be left behind."""
 
 
 def main() -> int:
@@ -66,6 +68,7 @@ def main() -> int:
     assert max(results["worker_mib"]) <= results["worker_mib"][0] + _MODEL_MIB, results[
         "worker_mib"
     ]
+    assert max(results["worker_sockets"]) <= MOST_SOCKETS, results["worker_sockets"]
     assert max(gaps.values()) <= gaps["without a change"] + _GAP_SECONDS, gaps
     shutil.rmtree(folder)
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -91,6 +91,7 @@ class Swaps:
     pace: Pace
     turns: list[Turn] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
+    sockets: list[int] = field(default_factory=list)
 
     def promote(self, kind: str, checkpoint_id: str, *, expected: str | None = None) -> None:
         """Move the pointer, as a promotion that passed its gate does."""
@@ -119,7 +120,9 @@ class Swaps:
         time.sleep(self.pace.hold_seconds)
         gap = self.watch.longest_gap(begun, time.monotonic())
         self.scene.wait_for_progress(what="progress after a change")
-        self.memory.append(max(map(resident_bytes, self.scene.flink.workers()), default=0))
+        workers = self.scene.flink.workers()
+        self.memory.append(max(map(resident_bytes, workers), default=0))
+        self.sockets.append(max(map(open_sockets, workers), default=0))
         return gap
 
     def _note(self, kind: str, active: str, expected: str) -> None:
@@ -159,6 +162,7 @@ def run_swaps(swaps: Swaps, ids: Sequence[str], *, at_least: int) -> tuple[Outpu
             turn.kind: one for turn, one in zip(swaps.turns, seconds, strict=True)
         },
         "worker_mib": [round(x / 2**20) for x in swaps.memory],
+        "worker_sockets": swaps.sockets,
     }
 
 
@@ -209,6 +213,16 @@ def check_alone(found: Output, folders: Sequence[Path]) -> None:
             place: row for place, row in found.citations.items() if row["checkpoint_id"] == identity
         }
         check_annotations(Output(made, {}, found.mentions), folder, sample=_SAMPLE)
+
+
+def open_sockets(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    count = 0
+    with suppress(OSError):
+        for place in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                count += str(place.readlink()).startswith("socket:")
+    return count
 
 
 def resident_bytes(pid: int) -> int:

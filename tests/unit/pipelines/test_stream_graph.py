@@ -60,7 +60,7 @@ def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipe
         parts = read_ranges(pipeline, ranges, reader)
     else:
         reading = Reading(ACCESS, {"t": "kafka:c:t"}, "g", 10, 5.0)
-        parts = read_stream(pipeline, KafkaSource(reading, drain, shares=3))
+        parts = read_stream(pipeline, KafkaSource(reading, drain).shares(3))
     annotate_parts(
         parts,
         clock=now,
@@ -110,6 +110,37 @@ def test_reading_to_writing_is_one_stage_and_commits_are_another(
     assert has(reading, "Read", "Decode", "Annotate", "Write", "ByPartition")
     assert not has(reading, "Commit")
     assert [stage for stage in stages if has(stage, "Commit")]
+
+
+def test_each_share_is_an_element_with_a_key_that_stays(tmp_path: Path) -> None:
+    """Flink's runner keeps a reader's place by the bytes of its element.
+
+    They must tell shares apart, and be the same whenever a worker has read and written them again.
+    """
+    topics = {"a": "kafka:c:a", "b": "kafka:c:b"}
+    reading = Reading(ACCESS, topics, "g", 10, 5.0)
+    shares = KafkaSource(reading, DrainSignal(str(tmp_path), "run")).shares(5)
+    pipeline = build(tmp_path, PipelineOptions([]), bounded=False)
+    proto, context = pipeline.to_runner_api(return_context=True)
+    [read] = [
+        transform
+        for transform in proto.components.transforms.values()
+        if transform.unique_name.endswith("Read/ReadUnbounded")
+    ]
+    [place] = read.inputs.values()
+    coder = context.coders.get_by_id(proto.components.pcollections[place].coder_id)
+    first = [coder.encode(coder.decode(coder.encode(share))) for share in shares]
+    again = [coder.encode(coder.decode(key)) for key in first]
+    assert again == first
+    assert len(set(first)) == len(shares)
+    assert [coder.decode(key) for key in first] == shares
+
+
+def test_no_bundle_waits_to_be_finalized(tmp_path: Path) -> None:
+    """One that does keeps its step, and the readers in it, until the runner's next checkpoint."""
+    pipeline = build(tmp_path, PipelineOptions([]), bounded=False)
+    proto = pipeline.to_runner_api()
+    assert common_urns.requirements.REQUIRES_BUNDLE_FINALIZATION.urn not in proto.requirements
 
 
 def test_dataflow_s_graph_says_what_it_needs(tmp_path: Path) -> None:

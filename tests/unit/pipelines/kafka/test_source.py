@@ -46,7 +46,7 @@ def clock() -> Clock:
 
 def make_source(folder: Path) -> KafkaSource:
     reading = Reading(KafkaAccess(("x:1",)), {"t": "kafka:c:t"}, "g", 10, 5.0)
-    return KafkaSource(reading, DrainSignal(str(folder), "me"), shares=2)
+    return KafkaSource(reading, DrainSignal(str(folder), "me"))
 
 
 def make_reader(
@@ -256,11 +256,20 @@ def test_a_drain_gives_out_what_is_open_and_ends(
 
 
 def test_every_partition_has_one_share() -> None:
-    whole = make_source(Path("x"))
-    shares = whole.split(20)
+    shares = make_source(Path("x")).shares(2)
     assert [share.count for share in shares] == [2, 2]
     for number in range(7):
         assert sum(share.owns(TopicPartition("t", number)) for share in shares) == 1
+
+
+def test_a_share_is_split_no_further() -> None:
+    for share in make_source(Path("x")).shares(3):
+        assert share.split(20) == [share]
+
+
+def test_there_is_a_share_at_least_and_eight_at_most() -> None:
+    source = make_source(Path("x"))
+    assert [len(source.shares(partitions)) for partitions in (0, 1, 8, 9, 100)] == [1, 1, 8, 8, 8]
 
 
 def test_equal_marks_have_equal_bytes() -> None:

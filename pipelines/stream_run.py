@@ -1,5 +1,6 @@
 """Runs a stream: to the end that the topics have now, or until it is asked to end."""
 
+import logging
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ from pipelines.run import (
     utc_now,
 )
 from pipelines.runners import RunnerChoice
+from pipelines.standstill import Standstill
 from pipelines.store import Store
 from pipelines.stream_graph import (
     ReadRanges,
@@ -49,6 +51,7 @@ from pipelines.stream_graph import (
     read_stream,
 )
 from pipelines.stream_plan import (
+    Positions,
     Topics,
     find_in_place,
     find_positions,
@@ -63,6 +66,9 @@ from worker.registry.registry import open_registry
 _LOOK_SECONDS = 0.5
 _REPORT_SECONDS = 10.0
 _SAVEPOINT_SECONDS = 600.0
+_STANDSTILL_SECONDS = 300.0
+"""So much longer than a part stays open nothing may be committed where there is something to read.
+"""
 _ROUND_BLOCKS = 100
 """Blocks that the in-process runner is given at a time: it commits when it has done them all."""
 
@@ -248,7 +254,12 @@ class _Watch:
     drained: bool = field(default=False, init=False)
     """Whether all is committed and the runner's job, which reads no more, merely idles."""
     _ending: bool = field(default=False, init=False)
+    _standstill: Standstill = field(init=False)
     _reported: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        patience = _STANDSTILL_SECONDS + self.jobs.settings.flush_seconds
+        self._standstill = Standstill(patience)
 
     def until_ended(self) -> str | None:
         """Return when the runner has ended the job: where its savepoint is, if it made one."""
@@ -325,12 +336,28 @@ class _Watch:
             log("the broker does not answer", error=str(error))
             return
         log("progress", lag=positions.lag, partitions=len(positions.places))
+        self._warn(positions, now)
         registered = self.jobs.checkpoints.registered
         if registered is not None:
             try:
                 log("promoted checkpoint", id=open_registry(registered.registry).active().id)
             except PubnerError as error:
                 log("the registry does not answer", error=str(error))
+
+    def _warn(self, positions: Positions, now: float) -> None:
+        """Say which partitions stand still, and what helps."""
+        for partition, seconds in self._standstill.look(positions.places, positions.ends, now):
+            offset = positions.places[partition]
+            log(
+                "a partition stands still; stop the run and start it without its savepoint: it "
+                "goes on from the group's offsets and loses nothing",
+                level=logging.WARNING,
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=offset,
+                lag=positions.ends[partition] - offset,
+                seconds=round(seconds),
+            )
 
 
 @contextmanager

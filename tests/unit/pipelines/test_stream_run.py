@@ -1,5 +1,6 @@
-"""What the command does when it is asked to end a stream that runs on a Flink cluster."""
+"""What the command does while a stream runs, and when it is asked to end one on Flink."""
 
+import logging
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
+from kafka import TopicPartition
 
 from pipelines import stream_run
+from pipelines.stream_plan import Positions
 from pipelines.stream_run import _Watch
+
+SETTINGS = SimpleNamespace(flush_seconds=20.0)
 
 
 class Cluster:
@@ -43,7 +48,7 @@ def asked_to_end(monkeypatch: pytest.MonkeyPatch, *, listed: bool) -> tuple[Clus
     choice = SimpleNamespace(flink_rest="http://localhost:1", options=options)
     asked = threading.Event()
     asked.set()
-    jobs: Any = SimpleNamespace(choice=choice)
+    jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS)
     return cluster, _Watch(jobs, result, asked).until_ended()
 
 
@@ -61,3 +66,20 @@ def test_a_job_that_fails_before_the_cluster_lists_it_is_not_waited_for(
     cluster, savepoint = asked_to_end(monkeypatch, listed=False)
     assert savepoint is None
     assert len(cluster.asked) == 3
+
+
+def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one, other = TopicPartition("t", 0), TopicPartition("t", 1)
+    jobs: Any = SimpleNamespace(settings=SETTINGS)
+    result: Any = SimpleNamespace()
+    watch = _Watch(jobs, result, threading.Event())
+    with caplog.at_level(logging.INFO, logger="pubner"):
+        for now, place in ((0.0, 7), (300.0, 8), (320.0, 9)):
+            watch._warn(Positions({one: 5, other: place}, {one: 12, other: 20}), now)
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "without its savepoint" in record.getMessage()
+    wanted = {"topic": "t", "partition": 0, "offset": 5, "lag": 7, "seconds": 320}
+    assert record.__dict__["fields"] == wanted

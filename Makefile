@@ -29,7 +29,7 @@ annotate: setup ## annotate the bundled PubMed sample into out/
 	$(BIN)/pubner annotate --output out
 
 test: setup ## run the whole test suite with coverage, two tests at a time (JOBS=1: one)
-	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --cov-fail-under=90
+	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations=20 --cov --cov-report=term --cov-fail-under=90
 
 check: setup ## lint, format, types, import rule
 	$(BIN)/ruff check .

@@ -1,12 +1,12 @@
 """Drift over the days as SVG: mentions per citation, score stability, unknown word pieces."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import date
 from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from training.drawing import plot_style
 from training.drift.report import CheckpointReport, DayReport
 from worker.drift_index import DriftLimits
 
@@ -27,7 +27,7 @@ def drift_svg(report: CheckpointReport, limits: DriftLimits) -> str:
     """
     from matplotlib.figure import Figure
 
-    with _style(report.checkpoint_id):
+    with plot_style(report.checkpoint_id):
         figure = Figure(figsize=(8.6, 7.4), layout="constrained")
         rates, scores, unknown = figure.subplots(
             3, 1, sharex=True, gridspec_kw={"height_ratios": [4, 3, 2]}
@@ -134,19 +134,3 @@ def _mark_days(axes: "Axes", days: Sequence[date]) -> None:
 
 def _style_of(number: int) -> tuple[str, str]:
     return _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
-
-
-def _style(salt: str) -> AbstractContextManager[None]:
-    """Make the SVG depend on what is drawn alone, and text stay text."""
-    import matplotlib as mpl
-
-    return mpl.rc_context(
-        {
-            "font.size": 9.0,
-            "svg.hashsalt": salt,
-            "svg.fonttype": "none",
-            "font.family": "sans-serif",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )

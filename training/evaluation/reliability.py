@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.drawing import save_svg
 from training.evaluation.calibration import Bin, bins_error
-from training.pages import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +47,7 @@ def write_reliability(
             below = figure.add_subplot(grid[2 * row + 1, column], sharex=above)
             _draw_points(above, head, lines)
             _draw_counts(below, lines)
-        with written_whole(path) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
+        save_svg(figure, path)
 
 
 def _draw_points(axes: "Axes", head: str, lines: Mapping[str, Sequence[Bin]]) -> None:

@@ -1,10 +1,10 @@
 """The plots of the experiment page as SVG; the same table gives the same bytes."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.drawing import plot_style, save_svg
 from training.experiments.figures import (
     HEADS,
     JOINED,
@@ -43,7 +43,7 @@ def plot_systems(rows: Sequence[Row], published: Mapping[str, float], path: Path
 
     :param published: by head, points on test that are drawn as a line
     """
-    with _style():
+    with plot_style():
         figure = _figure(8.6, 4.2)
         panels = figure.subplots(1, 2, sharey=True)
         floor = _floor(rows)
@@ -65,7 +65,7 @@ def plot_systems(rows: Sequence[Row], published: Mapping[str, float], path: Path
         panels[0].set_ylabel("strict entity F1")
         handles, labels = panels[1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def _floor(rows: Sequence[Row]) -> float:
@@ -104,7 +104,7 @@ def plot_differences(
     means, pooled over `pool`. Bars stand in the order of `rows`, the first on top.
     """
     names = [row["name"] for row in rows]
-    with _style():
+    with plot_style():
         figure = _figure(1.7 + 2.3 * len(heads), 1.5 + 0.3 * len(rows))
         panels = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
         reach = 0.0
@@ -126,7 +126,7 @@ def plot_differences(
         panels[0].set_ylim(len(names) - 0.5, -0.5)
         panels[0].set_xlim(-1.6 * reach, 1.6 * reach)
         figure.supxlabel(f"devel F1 less {base['name']}'s, in points", fontsize="medium")
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def _bars(axes: "Axes", found: Sequence[Difference | None]) -> None:
@@ -151,7 +151,7 @@ def _bars(axes: "Axes", found: Sequence[Difference | None]) -> None:
 
 def plot_bootstrap(compared: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw each difference between a multi-task and a single-task model on test with its 95 %."""
-    with _style():
+    with plot_style():
         figure = _figure(6.6, 1.1 + 0.24 * len(compared))
         axes = figure.add_subplot()
         systems = list(dict.fromkeys(one["first"] for one in compared))
@@ -167,7 +167,7 @@ def plot_bootstrap(compared: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.invert_yaxis()
         axes.grid(visible=True, axis="x", color=_GRID, linewidth=0.6)
         axes.set_xlabel("test F1 less that of the single-task model, in points (dotted: −0.5)")
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def plot_contexts(
@@ -177,7 +177,7 @@ def plot_contexts(
 
     :param ways: by head, then by the row's name, then by what is read at once, the score
     """
-    with _style():
+    with plot_style():
         figure = _figure(1.2 + 2.5 * len(ways), 3.3)
         panels = figure.subplots(1, len(ways), squeeze=False)[0]
         for axes, (head, by_row) in zip(panels, ways.items(), strict=True):
@@ -197,32 +197,10 @@ def plot_contexts(
         panels[0].set_ylabel("strict entity F1, devel")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _style() -> AbstractContextManager[None]:
-    """Make the SVG depend on what is drawn alone, and text stay text."""
-    import matplotlib as mpl
-
-    return mpl.rc_context(
-        {
-            "font.size": 9,
-            "svg.hashsalt": "pubner",
-            "svg.fonttype": "none",
-            "font.family": "sans-serif",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")
-    temporary.replace(path)

@@ -1,13 +1,13 @@
 """Plots of a search as SVG; the same study gives the same bytes."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from training.drawing import plot_style, save_svg
 from training.tuning.study import was_interrupted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def plot_history(trials: Sequence[FrozenTrial], path: Path) -> None:
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     cut = [trial for trial in trials if trial.state == TrialState.PRUNED]
     lost = [t for t in trials if t.state == TrialState.FAIL and not was_interrupted(t)]
-    with _style():
+    with plot_style():
         figure = _figure(3.6)
         axes = figure.add_subplot()
         axes.scatter(*_points(done), s=28, color=_DONE, label="trained to the end", zorder=3)
@@ -54,7 +54,7 @@ def plot_history(trials: Sequence[FrozenTrial], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, axis="y", color="#e2e8f0", linewidth=0.6)
         axes.legend(frameon=False, loc="best")
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def plot_importance(shares: Mapping[str, float], trials: int, path: Path) -> None:
@@ -64,14 +64,14 @@ def plot_importance(shares: Mapping[str, float], trials: int, path: Path) -> Non
     """
     names = [name.replace("_", " ") for name in shares][::-1]
     values = list(shares.values())[::-1]
-    with _style():
+    with plot_style():
         figure = _figure(1.3 + 0.36 * len(names))
         axes = figure.add_subplot()
         bars = axes.barh(names, values, color=_DONE, height=0.6)
         axes.bar_label(bars, labels=[f"{value:.2f}" for value in values], padding=3)
         axes.set_xlim(0, 1.08 * max(values))
         axes.set_xlabel(f"share of the variance of devel F1 (fANOVA, {trials} trials)")
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def _points(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[float]]:
@@ -83,25 +83,3 @@ def _figure(height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(6.4, height), layout="constrained")
-
-
-def _style() -> AbstractContextManager[None]:
-    """Return a context in which figures look alike everywhere, and their bytes are the same."""
-    import matplotlib as mpl
-
-    return mpl.rc_context(
-        {
-            "font.size": 9,
-            "svg.hashsalt": "pubner",
-            "svg.fonttype": "none",
-            "font.family": "sans-serif",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="svg", metadata={"Date": None})
-    temporary.replace(path)

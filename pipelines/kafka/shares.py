@@ -43,12 +43,12 @@ class _NothingToFinalize:
 class _ReadShare(_ReadFromUnboundedSourceDoFn):
     """Beam's step, without finalization."""
 
-    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator] # Beam has no type for it
     def process(
         self,
         element: KafkaSource,
         tracker: Any = _PLACE,  # noqa: ANN401 - Beam gives what its own step takes
-        watermark_estimator: Any = _WATERMARK,  # noqa: ANN401
+        watermark_estimator: Any = _WATERMARK,  # noqa: ANN401 - the same
     ) -> Iterator[Any]:
         """Yield parts, and leave the rest to the next bundle."""
         parts: Iterator[Any] = super().process(

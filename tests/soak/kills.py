@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from tests.soak.scene import Scene
 from tests.support.services import kill
@@ -32,7 +31,7 @@ def kill_young(scene: Scene) -> None:
     for _ in range(_YOUNG_KILLS):
         before = scene.flink.newest_checkpoint(job)
         kill_worker(scene)
-        _wait_for_checkpoint(scene, job, behind=before)
+        scene.newest_checkpoint(job, behind=before)
     kill_worker(scene)
 
 
@@ -127,13 +126,6 @@ KILLS: Mapping[str, Kill] = {
     "launcher": kill_launcher,
     "savepoint": stop_and_resume,
 }
-
-
-def _wait_for_checkpoint(scene: Scene, job: str, *, behind: Path | None) -> None:
-    scene.wait_until(
-        lambda: scene.flink.newest_checkpoint(job) not in (None, behind),
-        what="the first checkpoint after a restart",
-    )
 
 
 def _is_replacing(scene: Scene) -> bool:

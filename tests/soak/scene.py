@@ -15,7 +15,14 @@ from tests.support.stream_check import (
     read_output,
     rows_in_place,
 )
-from tests.support.stream_runs import Runner, Stream, flink_runner, resume_words, wait_until
+from tests.support.stream_runs import (
+    Runner,
+    Stream,
+    flink_runner,
+    resume_words,
+    wait_for_count,
+    wait_until,
+)
 
 _SETTLE_SECONDS = 0.2
 _SHOWN = 8
@@ -83,9 +90,11 @@ class Scene:
         ended = ("CANCELED", "FINISHED", "FAILED")
         return [job for job, state in self.flink.jobs().items() if state not in ended]
 
-    def newest_checkpoint(self, job: str) -> Path:
-        """Return the newest checkpoint of a job, once it has one."""
-        self.wait_until(lambda: self.flink.newest_checkpoint(job) is not None, what="a checkpoint")
+    def newest_checkpoint(self, job: str, *, behind: Path | None = None) -> Path:
+        """Return the newest checkpoint of a job, once it has one that comes behind `behind`."""
+        self.wait_until(
+            lambda: self.flink.newest_checkpoint(job) not in (None, behind), what="a checkpoint"
+        )
         place = self.flink.newest_checkpoint(job)
         assert place is not None
         return place
@@ -126,12 +135,12 @@ class Scene:
             self.flink.cancel(job)
 
     def _wait_for_rows(self, goal: Callable[[], int], *, what: str) -> None:
-        wait_until(
-            lambda: self.rows() >= goal(),
+        wait_for_count(
+            self.rows,
+            goal,
             self.running,
             look_seconds=_SETTLE_SECONDS,
             what=what,
-            progress=self.rows,
             report=self._report,
         )
 

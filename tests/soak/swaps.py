@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.soak.scene import Scene
 from tests.support.registries import damage
 from tests.support.stream_check import Output, check_annotations, rows_in_place
@@ -217,20 +219,15 @@ def check_alone(found: Output, folders: Sequence[Path]) -> None:
 
 def open_sockets(pid: int) -> int:
     """Return how many sockets a process has open."""
-    count = 0
-    with suppress(OSError):
-        for place in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                count += str(place.readlink()).startswith("socket:")
-    return count
+    with suppress(psutil.Error):
+        return len(psutil.Process(pid).net_connections("all"))
+    return 0
 
 
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of a process."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
-            if line.startswith("VmRSS:"):
-                return 1024 * int(line.split()[1])
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
     return 0
 
 

@@ -117,19 +117,34 @@ def wait_until(
     *,
     look_seconds: float = _LOOK_SECONDS,
     what: str = "what was awaited",
-    progress: Callable[[], int] = lambda: 0,
     report: Callable[[], str] = lambda: "",
 ) -> None:
-    """Wait until `condition` holds, or until the command ends.
+    """Wait until `condition` holds, for minutes at most, or until the command ends."""
+    wait_for_count(
+        lambda: int(condition()), lambda: 1, running,
+        look_seconds=look_seconds, what=what, report=report,
+    )  # fmt: skip
 
-    It fails when `progress` has stayed the same for minutes, and says then what `report` tells: a
+
+def wait_for_count(
+    count: Callable[[], int],
+    goal: Callable[[], int],
+    running: Running | None = None,
+    *,
+    look_seconds: float = _LOOK_SECONDS,
+    what: str = "what was awaited",
+    report: Callable[[], str] = lambda: "",
+) -> None:
+    """Wait until `count` has reached `goal`, or until the command ends.
+
+    It fails when `count` has stayed the same for minutes, and says then what `report` tells: a
     machine that is slow is waited for, a stream that stands still is not.
     """
-    reached, deadline = progress(), time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
+    reached, deadline = -1, 0.0
+    while (now := count()) < goal():
         if running is not None and not running.is_alive:
             raise AssertionError(f"pubner ended: {running.finish().err}")
-        if (now := progress()) != reached:
+        if now != reached:
             reached, deadline = now, time.monotonic() + _PATIENCE_SECONDS
         assert time.monotonic() < deadline, f"{what} did not come; {report()}"
         time.sleep(look_seconds)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pipelines.logs import quiet
+from pipelines.silence import quiet
 from worker.command import human_console, parse_settings, print_table, write_json
 
 if TYPE_CHECKING:
@@ -61,8 +61,6 @@ def beam_logging(*, verbose: bool) -> Iterator[None]:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
         yield
         return
-    # Beam's own logger stays silent to the process's end, when Beam says what it stops.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     with quiet():
         yield
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.logs import quiet
+from pipelines.silence import quiet
 from worker.command import human_console, parse_settings, print_table, write_json
 
 if TYPE_CHECKING:

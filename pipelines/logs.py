@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from pipelines.silence import LIBRARIES, is_library
+
 LOGGER = "pubner"
-_LOUD = ("apache_beam", "kafka")
-"""Libraries that log as errors what they try again, and raise what they do not."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -59,9 +59,9 @@ def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterat
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     root, ours = logging.getLogger(), logging.getLogger(LOGGER)
     # By a filter, not by levels: the code that connects to Kafka sets these for itself.
-    handler.addFilter(lambda record: verbose or record.name.split(".")[0] not in _LOUD)
+    handler.addFilter(lambda record: verbose or not is_library(record.name))
     levels = {logger: logger.level for logger in (root, ours)}
-    for name in _LOUD if verbose else ():
+    for name in LIBRARIES if verbose else ():
         logging.getLogger(name).setLevel(logging.NOTSET)
     root.addHandler(handler)
     root.setLevel(logging.INFO if verbose else logging.ERROR)
@@ -72,20 +72,6 @@ def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterat
         root.removeHandler(handler)
         for logger, level in levels.items():
             logger.setLevel(level)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the libraries' logs off standard error, where a user expects one clear line."""
-    root = logging.getLogger()
-    level, silent = root.level, logging.NullHandler()
-    root.addHandler(silent)
-    root.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(silent)
 
 
 def _words(name: str) -> str:

@@ -1,6 +1,5 @@
 """`pubner stream`: annotate Kafka topics, up to their ends or without end."""
 
-import logging
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -30,12 +29,12 @@ def run(argv: Sequence[str]) -> int:
     words = list(argv)
     split = words.index("--") if "--" in words else len(words)
     from pipelines.logs import logging_to
+    from pipelines.silence import silence_libraries
     from pipelines.stream_settings import StreamSettings
 
     settings = parse_settings(StreamSettings, words[:split], prog=PROG, description=DESCRIPTION)
     if not settings.verbose:
-        # Beam's own logger stays silent to the process's end, when Beam says what it stops.
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
+        silence_libraries()
     with logging_to(verbose=settings.verbose):
         return _stream(settings, words[split + 1 :], words)
 

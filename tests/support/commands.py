@@ -4,6 +4,7 @@ A fork server imports the heavy libraries once, so that a process costs little.
 """
 
 import atexit
+import logging
 import multiprocessing
 import os
 import resource
@@ -111,6 +112,7 @@ def _child(
         os.close(file)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    logging.getLogger().handlers.clear()  # what Beam, imported by the fork server, has left
     os.environ.update(environment)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     if largest_file is not None:

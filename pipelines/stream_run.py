@@ -61,6 +61,7 @@ from pipelines.stream_plan import (
 )
 from pipelines.stream_settings import StreamSettings
 from schemas.errors import BrokerError, PubnerError
+from worker.groups import in_groups
 from worker.registry.registry import open_registry
 
 _LOOK_SECONDS = 0.5
@@ -195,11 +196,12 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
     log("reading", partitions=len(jobs.topics.partitions), lag=positions.lag, blocks=len(ranges))
     counters: dict[str, int] = {}
     size = _ROUND_BLOCKS if not jobs.choice.ends_unbounded else max(1, len(ranges))
+    reached = 0
     with stopping(jobs.drain.request) as stop:
-        for start in range(0, len(ranges), size):
+        for group in in_groups(ranges, size):
             if stop.is_set():
                 break
-            found = [(x, jobs.in_place(x)) for x in with_bases(ranges[start : start + size])]
+            found = [(x, jobs.in_place(x)) for x in with_bases(group)]
             missing = [wanted for wanted, note in found if note is None]
             in_place = [note for _, note in found if note is not None]
             with open_desk(time.monotonic) as desk:
@@ -208,7 +210,8 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
                 done = run_to_end(pipeline, desk, jobs.choice)
             for name, count in done.items():
                 counters[name] = counters.get(name, 0) + count
-            log("in place", blocks=min(start + size, len(ranges)), of=len(ranges))
+            reached += len(group)
+            log("in place", blocks=reached, of=len(ranges))
     return StreamReport(time.monotonic() - begin, not stop.is_set(), None, counters)
 
 

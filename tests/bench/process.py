@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,11 @@ from tests.bench.citations import cut_citations, load_citations
 from tests.bench.memory import Mark, memory_mb
 from tests.bench.results import Sample
 from tests.bench.rows import LIMIT, PLANS
+from worker.groups import in_groups
 
 ROOT = Path(__file__).resolve().parents[2]
+_CHUNK = 250
+"""Citations that a row is given at once to compare what it finds, and to watch it grow."""
 _LOADERS = {
     "transformers": "tests.bench.peers.transformers_pipeline",
     "torch": "tests.bench.peers.plain_torch",
@@ -154,10 +156,9 @@ class _Server:
         }
 
     def mentions(self, row: str, count: int) -> list[list[object]]:
-        """Return what a row finds in the first `count` citations, in chunks of 250."""
+        """Return what a row finds in the first `count` citations."""
         found: list[list[object]] = []
-        numbers = iter(range(min(count, len(self._texts))))
-        while chunk := list(islice(numbers, 250)):
+        for chunk in in_groups(range(min(count, len(self._texts))), _CHUNK):
             several = self._rows[row]([self._texts[number] for number in chunk])
             for number, mentions in zip(chunk, several, strict=True):
                 found += [[number, m.task, m.label, m.start, m.end] for m in mentions]
@@ -167,7 +168,7 @@ class _Server:
         """Annotate `count` citations, cut to about `share` of their sentences, with the tagger."""
         texts = (item.text for item in cut_citations(self._citations, count, share=share))
         marks, done, begun = [], 0, time.perf_counter()
-        while chunk := list(islice(texts, 250)):
+        for chunk in in_groups(texts, _CHUNK):
             self._rows["tagger"](chunk)
             done += len(chunk)
             marks.append(Mark(done, time.perf_counter() - begun, memory_mb()))

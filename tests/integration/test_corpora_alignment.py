@@ -12,6 +12,7 @@ from training.corpora.tsv import Sentence
 from training.corpora.windows import document_ranges, join_sentences
 from worker.alignment import project_spans, recover_spans
 from worker.checkpoint import default_checkpoint
+from worker.groups import in_groups
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 
 BATCH = 4096
@@ -47,8 +48,7 @@ def long_sentences(
     """Check the round trip of `sentences`; name those of more than `LONG` word pieces."""
     labels = CATALOGUE[name].labels
     found = {}
-    for begin in range(0, len(sentences), BATCH):
-        group = sentences[begin : begin + BATCH]
+    for group in in_groups(sentences, BATCH):
         texts = [sentence_text(sentence.words) for sentence in group]
         encoded = tokeniser.encode([text for text, _ in texts])
         for sentence, (_, offsets), pieces in zip(group, texts, encoded, strict=True):

@@ -70,9 +70,8 @@ def _registered(root: str, cache: Path | None, pinned: str | None) -> Registered
 
 
 def _first_sound(registry: "Registry", cache: Path) -> str:
-    registry.active()
     broken: list[CheckpointError] = []
-    for checkpoint_id in registry.pointer().fallbacks():
+    for checkpoint_id in registry.active_and_fallbacks()[1]:
         try:
             registry.fetch(checkpoint_id, cache)
         except CheckpointError as error:

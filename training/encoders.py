@@ -16,9 +16,9 @@ from transformers.utils import logging as transformers_logging
 from schemas.errors import TrainingError
 from schemas.tasks import Task
 from training.recipe import Recipe
-from worker.checkpoint import CONFIG, MANIFEST, TOKENISER, WEIGHTS, file_digest, read_manifest
+from worker.checkpoint import MANIFEST, TOKENISER, WEIGHTS, file_digest, read_manifest
 from worker.decoding import head_layout
-from worker.model import MultiHeadModel, build_model, load_config, use_case_classes
+from worker.model import MultiHeadModel, build_model, read_config, use_case_classes
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 
 MINILM = "minilm"
@@ -185,7 +185,7 @@ def _from_checkpoint(folder: Path, recipe: Recipe, tasks: Sequence[Task]) -> Sta
             f"{manifest.max_pieces}, the recipe {recipe.letter_case} and {recipe.max_pieces}; "
             "take a recipe that fits it"
         )
-    config = load_config(json.loads((folder / CONFIG).read_text("utf-8")))
+    config = read_config(folder)
     config.hidden_dropout_prob = recipe.dropout
     config.attention_probs_dropout_prob = recipe.attention_dropout
     layout, known = head_layout(tasks), head_layout(manifest.task_records())

@@ -25,13 +25,20 @@ from schemas.manifest import (
     content_id,
 )
 from schemas.tasks import Task
+from worker.checkpoint_files import (
+    CONFIG,
+    DICTIONARY,
+    MANIFEST,
+    TOKENISER,
+    WEIGHTS,
+    check_size,
+    read_bounded,
+)
+from worker.regular_files import open_regular
+
+__all__ = ["CONFIG", "DICTIONARY", "MANIFEST", "TOKENISER", "WEIGHTS"]
 
 DEFAULT = "default"
-MANIFEST = "manifest.json"
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-TOKENISER = "tokenizer.json"
-DICTIONARY = "dictionary.json"
 MODEL_FILES = (WEIGHTS, CONFIG, TOKENISER)
 
 
@@ -67,8 +74,11 @@ def _is_shipped(name: str) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file as hex."""
-    with path.open("rb") as stream:
+    """Return the SHA-256 of a regular file as hex.
+
+    :raises OSError: if it cannot be read, or is no regular file.
+    """
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -79,11 +89,7 @@ def read_manifest(path: Path, *, verify: bool = True) -> CheckpointManifest:
         or does not belong to the id.
     """
     file = path / MANIFEST
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
-    manifest = parse_manifest(data, str(file))
+    manifest = parse_manifest(read_bounded(file), str(file))
     if verify:
         _verify(path, manifest)
     return manifest
@@ -126,6 +132,7 @@ def _check_calibration(
 def _verify(path: Path, manifest: CheckpointManifest) -> None:
     for name, expected in manifest.files.items():
         try:
+            check_size(path / name)
             found = file_digest(path / name)
         except OSError as error:
             raise CheckpointError(

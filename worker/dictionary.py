@@ -24,6 +24,7 @@ from schemas.manifest import CheckpointManifest, DriftReference
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
 from worker.checkpoint import DICTIONARY, read_manifest
+from worker.checkpoint_files import read_bounded
 from worker.normalisation import LETTER_CASES, Normaliser, Pretokens, Rules, letter_case
 
 KIND: Final = "dictionary"
@@ -274,9 +275,7 @@ def load_dictionary(path: Path) -> DictionaryTagger:
 
 def _read_file(file: Path) -> DictionaryFile:
     try:
-        return DictionaryFile.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+        return DictionaryFile.model_validate_json(read_bounded(file))
     except ValidationError as error:
         first = error.errors()[0]
         # A key may hold any character, line breaks too.

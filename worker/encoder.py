@@ -1,10 +1,9 @@
 """A checkpoint's encoder and heads, loaded onto a device: packed batches in, tag scores out."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +17,7 @@ from schemas.tasks import Task
 from worker.bert import BertNetwork, bert_shapes, is_plain_bert
 from worker.calibration import scale_heads
 from worker.checkpoint import CONFIG, TOKENISER, WEIGHTS, read_manifest
+from worker.checkpoint_files import read_bounded, weight_shapes
 from worker.decoding import head_layout
 from worker.memory import keep_freed_memory
 from worker.model import load_config
@@ -29,6 +29,8 @@ from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
 if TYPE_CHECKING:
     from worker.model import MultiHeadModel
 
+_LEAST_PIECES: Final = 8
+"""The shortest input in word pieces that windows can be cut to."""
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -164,22 +166,34 @@ def load_encoder(
     place = choose_device(device)
     if place.type == "cpu":
         keep_freed_memory()
-    try:
-        config = load_config(json.loads((path / CONFIG).read_text("utf-8")))
-        weights = load_file(path / WEIGHTS)
-    except (ValueError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
-    tokeniser = load_tokeniser(path / TOKENISER)
+    for name in (CONFIG, WEIGHTS, TOKENISER):
+        if name not in manifest.files:
+            raise CheckpointError(
+                f"checkpoint {path}: the manifest names no {name}; export the checkpoint again"
+            )
+    shapes = weight_shapes(path / WEIGHTS)
     layout = head_layout(manifest.task_records())
     width = layout.width
-    _check(path, manifest, config.to_dict(), width, weights)
-    calibration = manifest.calibration if calibrated else {}
-    weights = scale_heads(weights, layout, calibration)
+    try:
+        config = load_config(read_bounded(path / CONFIG), shapes)
+        _check(path, manifest, config.to_dict(), width, shapes)
+        check_fit(config, shapes, width)
+    except CheckpointError as error:
+        if str(path) in str(error):
+            raise
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
+    tokeniser = load_tokeniser(path / TOKENISER)
     if tokeniser.vocabulary_size > int(config.vocab_size):
         raise CheckpointError(
             f"checkpoint {path}: the tokeniser has {tokeniser.vocabulary_size} word pieces, the "
             f"encoder {config.vocab_size}; they do not belong together"
         )
+    try:
+        weights = load_file(path / WEIGHTS)
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+    calibration = manifest.calibration if calibrated else {}
+    weights = scale_heads(weights, layout, calibration)
     network = _fitted(
         path,
         config,
@@ -216,24 +230,6 @@ def _fitted(
 ) -> Network:
     """Build the network of `config` around `weights`, which must be exactly its own."""
     if is_plain_bert(config):
-        hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
-        if heads < 1 or hidden % heads:
-            raise CheckpointError(
-                f"checkpoint {path}: config.json gives {heads} attention heads for a width of "
-                f"{hidden}, expected a divisor of it; export the checkpoint again"
-            )
-        expected = bert_shapes(config, tags)
-        found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        wrong = sorted(
-            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-        )
-        if wrong:
-            name = wrong[0]
-            raise CheckpointError(
-                f"checkpoint {path}: weights do not fit config.json: {name} has the shape "
-                f"{found.get(name, 'of nothing')}, expected {expected.get(name, 'no such weight')}"
-                + (f" (and {len(wrong) - 1} more)" if wrong[1:] else "")
-            )
         return BertNetwork(weights, config, letter_case=letter_case, device=device, dtype=precision)
     from worker.model import build_model
 
@@ -250,17 +246,50 @@ def _fitted(
     )
 
 
+def check_fit(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], tags: int) -> None:
+    """Make sure that weights of these shapes are exactly those of an encoder with `tags` tags.
+
+    Nothing of the encoder's size is allocated.
+
+    :raises CheckpointError: if they are not, or the configuration says what cannot be.
+    """
+    if is_plain_bert(config):
+        hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
+        if heads < 1 or hidden % heads:
+            raise CheckpointError(
+                f"config.json gives {heads} attention heads for a width of {hidden}, expected a "
+                "divisor of it; export the checkpoint again"
+            )
+        expected = bert_shapes(config, tags)
+    else:
+        from worker.model import build_model
+
+        with torch.device("meta"):
+            model = build_model(config, tags)
+        expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = sorted(
+        name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name)
+    )
+    if wrong:
+        name = wrong[0]
+        raise CheckpointError(
+            f"weights do not fit config.json: {name} has the shape "
+            f"{shapes.get(name, 'of nothing')}, expected {expected.get(name, 'no such weight')}"
+            + (f" (and {len(wrong) - 1} more)" if wrong[1:] else "")
+        )
+
+
 def _check(
     path: Path,
     manifest: CheckpointManifest,
     config: dict[str, object],
     width: int,
-    weights: dict[str, torch.Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
     """Check that weights, configuration and manifest speak of the same heads and inputs."""
-    heads = weights.get("heads.weight")
-    if heads is None or heads.shape[0] != width:
-        found = "none" if heads is None else f"{heads.shape[0]}"
+    heads = shapes.get("heads.weight")
+    if not heads or heads[0] != width:
+        found = "none" if not heads else f"{heads[0]}"
         names = ", ".join(task.name for task in manifest.tasks)
         raise CheckpointError(
             f"checkpoint {path}: the manifest names the heads {names} ({width} tags), the weights "
@@ -270,6 +299,11 @@ def _check(
         raise CheckpointError(
             f"checkpoint {path}: the manifest says that the encoder reads letter case, but it has "
             f"{config.get('type_vocab_size')} token types, expected {CASE_CLASSES}"
+        )
+    if manifest.max_pieces < _LEAST_PIECES:
+        raise CheckpointError(
+            f"checkpoint {path}: max_pieces is {manifest.max_pieces}, expected at least "
+            f"{_LEAST_PIECES}"
         )
     longest = config.get("max_position_embeddings")
     if isinstance(longest, int) and manifest.max_pieces > longest:

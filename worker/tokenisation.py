@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from schemas.errors import CheckpointError, RecordError
+from worker.checkpoint_files import read_bounded
 
 CASE_CLASSES = 4
 """How many letter-case classes there are: 0 none upper, 1 first upper, 2 all upper, 3 mixed."""
@@ -82,6 +83,11 @@ class WordPieceTokeniser:
         """The SHA-256 of the tokeniser's own form: of equal ones all word pieces are equal."""
         return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
+    @property
+    def id_count(self) -> int:
+        """How many rows an embedding table needs for every id of the vocabulary."""
+        return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
+
     def vocabulary(self) -> dict[str, int]:
         """Return the id of every word piece, special ones included."""
         return dict(self._tokenizer.get_vocab())
@@ -98,6 +104,13 @@ class WordPieceTokeniser:
                 "the text holds a lone surrogate, which no UTF-8 output can store; "
                 "mend the source's character encoding"
             ) from error
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            raise RecordError(
+                f"the checkpoint's tokeniser fails on this text ({reason_of_panic(error)}); if "
+                "other texts fail too, take another checkpoint"
+            ) from error
         return [
             _word_pieces(text, encoding) for text, encoding in zip(texts, encodings, strict=True)
         ]
@@ -112,14 +125,28 @@ def load_tokeniser(path: Path) -> WordPieceTokeniser:
 
     :raises CheckpointError: if it is missing or no tokeniser.
     """
+    data = read_bounded(path)
     try:
-        return WordPieceTokeniser(Tokenizer.from_file(str(path)))
-    except CheckpointError:
-        raise
-    except Exception as error:  # the library raises bare Exception
+        return WordPieceTokeniser(Tokenizer.from_buffer(data))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except BaseException as error:  # the library raises bare Exception, and panics
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise CheckpointError(
-            f"{path} is no readable tokenizer.json ({error}); copy the checkpoint again"
+            f"{path} is no readable tokenizer.json ({reason_of_panic(error)}); copy the "
+            "checkpoint again"
         ) from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust panicked; its error has no public name."""
+    return type(error).__name__ == "PanicException"
+
+
+def reason_of_panic(error: BaseException) -> str:
+    """Return what an error of the tokeniser says, in one short line."""
+    return " ".join(str(error).split())[:200]
 
 
 def _word_pieces(text: str, encoding: Encoding) -> WordPieces:

@@ -1,5 +1,6 @@
 """Real, tiny, randomly initialised checkpoints: the code path of large ones, in an instant."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from schemas.tasks import TASKS
 from training.export import export_checkpoint, half_weights
 from training.recipe import Recipe
 from worker.checkpoint import (
+    TOKENISER,
     WEIGHTS,
     file_digest,
     read_manifest,
@@ -140,6 +142,20 @@ def without_heads(source: Path, folder: Path, names: Sequence[str]) -> Path:
     save_file(weights, folder / WEIGHTS)
     calibration = {x: y for x, y in manifest.calibration.items() if x not in names}
     sign_again(folder, tasks=task_entries(kept), calibration=calibration, reference=None)
+    return folder
+
+
+def with_panicking_tokeniser(folder: Path) -> Path:
+    """Give the checkpoint a tokeniser whose library panics on longer texts; return the folder."""
+    values = json.loads((folder / TOKENISER).read_text("utf-8"))
+    values["pre_tokenizer"] = {
+        "type": "Split",
+        "pattern": {"Regex": "(x+x+)+y|([A-Za-z ]+)*!"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    (folder / TOKENISER).write_text(json.dumps(values), "utf-8")
+    sign_again(folder)
     return folder
 
 

@@ -11,9 +11,12 @@ from typing import BinaryIO
 from schemas.errors import OutputError
 from worker.locks import exclusive
 from worker.objects.base import ConflictError, Stored
+from worker.regular_files import NotRegularError, open_regular
 
 _LOCKS = ".locks"
 _TEMPORARY_SUFFIX = ".tmp"
+_NO_OBJECT = (FileNotFoundError, NotADirectoryError, NotRegularError)
+"""What says that there is no object: a named pipe or a device is none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ class DiskObjects:
         place = self.root / path
         with _reporting("read", place):
             try:
-                data = place.read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
+                with open_regular(place) as stream:
+                    data = stream.read()
+            except _NO_OBJECT:
                 return None
         return Stored(data, _version(data))
 
@@ -57,8 +61,8 @@ class DiskObjects:
         place = self.root / path
         with _reporting("read", place):
             try:
-                return place.open("rb")
-            except (FileNotFoundError, NotADirectoryError):
+                return open_regular(place)
+            except _NO_OBJECT:
                 return None
 
     def digest(self, path: str) -> str | None:
@@ -66,9 +70,9 @@ class DiskObjects:
         place = self.root / path
         with _reporting("read", place):
             try:
-                with place.open("rb") as stream:
+                with open_regular(place) as stream:
                     return hashlib.file_digest(stream, "sha256").hexdigest()
-            except (FileNotFoundError, NotADirectoryError):
+            except _NO_OBJECT:
                 return None
 
     def names(self, folder: str, prefix: str = "") -> list[str]:

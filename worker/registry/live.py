@@ -26,6 +26,7 @@ from worker.tagger import Tagger
 
 _CERTAIN: Final = (CheckpointError, RecordError, RegistryError)
 """Failures that say that the checkpoint itself is at fault; any other may pass."""
+_ENDS_THE_PROCESS: Final = (KeyboardInterrupt, SystemExit)
 _ATTEMPTS: Final = 3
 """How often a checkpoint is loaded in vain before it is refused, where the failure may pass."""
 _PATIENCE_SECONDS: Final = 120.0
@@ -135,7 +136,9 @@ class LiveTagger:
         with self._looking:
             try:
                 change = self.registry.pointer().active
-            except Exception as error:  # whatever it is, the feed goes on
+            except _ENDS_THE_PROCESS:
+                raise
+            except BaseException as error:  # whatever it is, the feed goes on
                 self._note_unreachable(error)
                 return
             if change is not None and change != self._seen and change.id != self._current.id:
@@ -143,6 +146,15 @@ class LiveTagger:
                 return
             self._seen = change or self._seen
             self._reached = True
+
+    def poll(self, *, tidy_only: bool = False) -> None:
+        """Look, unless `tidy_only`, and tidy; what fails is an event, and nothing is raised."""
+        try:
+            if not tidy_only:
+                self.look()
+            self.tidy()
+        except BaseException as error:  # nothing may end the thread that follows the registry
+            self._note(SwapEvent("failed", self._current.id, reason=_said(error)))
 
     @property
     def untidy(self) -> bool:
@@ -180,7 +192,9 @@ class LiveTagger:
             self._failures.setdefault(checkpoint_id, 0)
             self._note_unreachable(error)
             return None
-        except Exception as error:  # a checkpoint must not end the feed, whatever is wrong with it
+        except _ENDS_THE_PROCESS:
+            raise
+        except BaseException as error:  # also what no library should raise, such as a panic
             self._reached = True
             count = self._failures.pop(checkpoint_id, 0) + 1
             if isinstance(error, _CERTAIN) or count >= _ATTEMPTS:
@@ -207,8 +221,7 @@ class LiveTagger:
         end = self._clock() + _PATIENCE_SECONDS
         while True:
             try:
-                active = self.registry.active()
-                waiting = self.registry.pointer().fallbacks()
+                active, waiting = self.registry.active_and_fallbacks()
             except OutputError as error:
                 if self._clock() >= end:
                     raise
@@ -238,13 +251,13 @@ class LiveTagger:
         with contextlib.suppress(Exception):  # a log that fails must not end the following
             self._tell(event)
 
-    def _note_unreachable(self, error: Exception) -> None:
+    def _note_unreachable(self, error: BaseException) -> None:
         if self._reached:
             self._reached = False
             self._note(SwapEvent("unreachable", reason=_said(error)))
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return str(error) if isinstance(error, PubnerError) else f"{type(error).__name__}: {error}"
 
 
@@ -276,10 +289,9 @@ def _follow(
         live = reference()
         if live is None:
             return
-        if rest <= 0:
-            rest = look_seconds
-            live.look()
-        live.tidy()
+        due = rest <= 0
+        rest = look_seconds if due else rest
+        live.poll(tidy_only=not due)
         del live
 
 

@@ -173,14 +173,22 @@ class Registry:
 
         :raises RegistryError: if none was ever promoted.
         """
-        change = self.pointer().active
+        return self.active_and_fallbacks()[0]
+
+    def active_and_fallbacks(self) -> tuple[Change, tuple[str, ...]]:
+        """Return the active change and the ids to try in turn, of one reading of the pointer.
+
+        :raises RegistryError: if none was ever promoted.
+        """
+        pointer = self.pointer()
+        change = pointer.active
         if change is None:
             raise RegistryError(
                 f"{self.root} has no active checkpoint; publish one and promote it: pubner "
                 f"checkpoint publish DIR --registry {self.root}, pubner checkpoint promote ID "
                 f"--registry {self.root}"
             )
-        return change
+        return change, pointer.fallbacks()
 
     def move(
         self,

@@ -1,6 +1,7 @@
 """The tagger that follows a registry: swaps, refusals, falling back, memory."""
 
 import gc
+import queue
 import threading
 import weakref
 from collections.abc import Callable
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import CheckpointError, OutputError, RecordError, RegistryError
-from tests.support.checkpoints import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint, with_panicking_tokeniser
 from tests.support.registries import damage, moment, move, rollback
 from worker.checkpoint import read_manifest
 from worker.objects.base import Stored
 from worker.objects.disk import DiskObjects
 from worker.registry.choice import Registered
 from worker.registry.live import LiveTagger, SwapEvent, follow, open_source
+from worker.registry.pointer import POINTER
 from worker.registry.registry import Registry, open_registry
 from worker.tagger import Tagger, load_tagger
 
@@ -358,6 +360,88 @@ def test_it_is_followed_by_a_thread_that_ends_with_it(registry: Registry, ids: l
     gc.collect()
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_a_tokeniser_that_panics_is_refused_and_the_next_promotion_is_taken(
+    registry: Registry, ids: list[str], tmp_path: Path
+) -> None:
+    bad = with_panicking_tokeniser(tiny_checkpoint(tmp_path / "bad", seed=3))
+    registry.publish(bad, who="eve", when=moment())
+    move(registry, ids[0])
+    told: queue.Queue[SwapEvent] = queue.Queue()
+    source = LiveTagger(registry, Path("unused"), load=load, tell=told.put, release=lambda: None)
+    follow(source, 0.01)
+    move(registry, read_manifest(bad, verify=False).id)
+    event = told.get(timeout=60)
+    assert event.kind == "refused"
+    assert "tokeniser fails" in event.reason
+    move(registry, ids[2])
+    assert told.get(timeout=60).kind == "swapped"
+    assert source.take().id == ids[2]
+
+
+def test_the_pointer_is_read_once_at_the_start(
+    registry: Registry, ids: list[str], told: list[SwapEvent]
+) -> None:
+    move(registry, ids[0])
+    objects = registry.objects
+    assert isinstance(objects, DiskObjects)
+    reads: list[str] = []
+
+    class Counted(DiskObjects):
+        def get(self, path: str) -> Stored | None:
+            reads.append(path)
+            return super().get(path)
+
+    live(Registry(registry.root, Counted(objects.root)), told)
+    assert reads.count(POINTER) == 1
+
+
+class Unforeseen(BaseException):
+    """What no library should raise: no `Exception`."""
+
+
+@pytest.mark.parametrize("place", ["load", "read", "release"])
+def test_nothing_ends_the_thread_that_follows_the_registry(
+    registry: Registry, ids: list[str], place: str
+) -> None:
+    fails = threading.Event()
+
+    def raising(where: str) -> None:
+        if fails.is_set() and where == place:
+            raise Unforeseen(where)
+
+    class Strange(DiskObjects):
+        def get(self, path: str) -> Stored | None:
+            raising("read")
+            return super().get(path)
+
+    def loading(folder: Path) -> Tagger:
+        raising("load")
+        return load(folder)
+
+    move(registry, ids[0])
+    told: queue.Queue[SwapEvent] = queue.Queue()
+    objects = registry.objects
+    assert isinstance(objects, DiskObjects)
+    source = LiveTagger(
+        Registry(registry.root, Strange(objects.root)),
+        Path("unused"),
+        load=loading,
+        tell=told.put,
+        release=lambda: raising("release"),
+    )
+    follow(source, 0.01)
+    fails.set()
+    move(registry, ids[1])
+    while "Unforeseen" not in (event := told.get(timeout=60)).reason:
+        pass
+    assert event.kind == ("unreachable" if place == "read" else "failed")
+    fails.clear()
+    move(registry, ids[2])
+    while (event := told.get(timeout=60)).checkpoint_id != ids[2]:
+        pass
+    assert event.kind == "swapped"
 
 
 def test_a_pinned_checkpoint_stays(registry: Registry, ids: list[str], tmp_path: Path) -> None:

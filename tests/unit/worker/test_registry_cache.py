@@ -94,15 +94,15 @@ def test_a_copy_that_cannot_be_read_now_is_left_as_it_is(
     cache = tmp_path / "cache"
     place = remote.fetch(identity, cache)
     kept = (place / DICTIONARY).stat().st_ino
-    opened = Path.open
+    opened = os.open
 
-    def fail(self: Path, *rest: Any, **options: Any) -> Any:
-        if self.name == DICTIONARY:
+    def fail(path: Any, *rest: Any, **options: Any) -> int:
+        if Path(path).name == DICTIONARY:
             raise OSError(number, os.strerror(number))
-        return opened(self, *rest, **options)
+        return opened(path, *rest, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", fail)
+        patch.setattr(os, "open", fail)
         with pytest.raises(OutputError, match=f"{os.strerror(number)}.*is left as it is"):
             remote.fetch(identity, cache)
     assert (place / DICTIONARY).stat().st_ino == kept

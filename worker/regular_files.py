@@ -1,0 +1,28 @@
+"""Opens files that may be anything: a named pipe or a device never holds the reader up."""
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+
+
+class NotRegularError(OSError):
+    """A named pipe, a device or a socket where a regular file is expected."""
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading.
+
+    :raises NotRegularError: if it is a named pipe or a device.
+    :raises OSError: if it cannot be opened, or is a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, not a regular file", str(path))
+    kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device"
+    raise NotRegularError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))

@@ -63,14 +63,16 @@ def write_text(path: Path, content: str) -> None:
 
 
 def page_environment(*packages: str) -> "Environment":
-    """Return what renders the templates of `packages`, the first that has one.
+    """Return what renders the templates of `packages`, the first that has one, then of all pages.
 
     All that is put into them is escaped, and what is not there is an error.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
+        loader=ChoiceLoader(
+            [PackageLoader(package, "templates") for package in (*packages, "training")]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -37,8 +37,7 @@ class OneGene:
         return [Annotation((found,)) for _ in texts]
 
 
-@pytest.fixture
-def measured() -> Measured:
+def some_measured() -> Measured:
     sample = CanarySample((CanaryCitation(77, "new.xml", TEXT),), ("/data/new.xml",), left_out=1)
     return Measured(
         heads=HeadChanges(lost=("jnlpba: cell-line",), gained=("bc4chemd",)),
@@ -46,6 +45,11 @@ def measured() -> Measured:
         speed=SpeedComparison("citations of the canary", 48, 5000, 5, 2.0, 1.0, 2.0),
         canary=compare_canary(sample, OneGene(3, 8), OneGene(15, 18)),
     )
+
+
+@pytest.fixture
+def measured() -> Measured:
+    return some_measured()
 
 
 def a_report(

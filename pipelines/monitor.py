@@ -14,14 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from schemas import errors
-from schemas.errors import PubnerError
+from schemas.errors import PubnerError, RunStoppedError
 
 _LONGEST_LINE = 4000
 """Bytes; a write to a pipe of up to 4096 is never mixed with another."""
-
-
-class RunStoppedError(PubnerError):
-    """The run was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from itertools import count
 
 import pytest
 
-from pipelines.monitor import Desk, Monitor, RunStoppedError, open_desk
+from pipelines.monitor import Desk, Monitor, open_desk
 from pipelines.progress import progress_line
-from schemas.errors import OutputError
+from schemas.errors import OutputError, RunStoppedError
 
 
 def ticks() -> Callable[[], float]:

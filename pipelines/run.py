@@ -25,7 +25,13 @@ from pipelines.runners import RunnerChoice, make_runner
 from pipelines.settings import AnnotateSettings, ModelSettings, RunSettings
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
-from schemas.errors import InterruptedRunError, PubnerError, RunStoppedError, SettingsError
+from schemas.errors import (
+    InterruptedRunError,
+    PubnerError,
+    RunStoppedError,
+    SettingsError,
+    error_in_text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +182,11 @@ def counters_of(result: PipelineResult) -> dict[str, int]:
 
 
 def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
-    """Return the error that ended the pipeline: the one a step reported, else Beam's own."""
-    known = desk.error()
+    """Return the error that ended the pipeline: the one a step reported, or that Beam names."""
+    known = desk.error() or error_in_text(str(error))
     if known is not None:
         return known
-    if isinstance(error, PubnerError) or (choice.in_process and desk.failure is not None):
+    if isinstance(error, PubnerError):
         return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return PubnerError(f"{choice.name} failed: {lines[-1]} (--verbose shows its log)")

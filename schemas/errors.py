@@ -1,13 +1,34 @@
 """The one error family. Each message states the value, what was expected, and what to do."""
 
+import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+_STEP = " [while running "
+"""What Beam puts behind the message of an error that ends a step."""
 
 
 class PubnerError(Exception):
     """Root of every error that pubner raises on purpose; `exit_code` is the command's status."""
 
     exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the error whole, whatever its class's constructor takes."""
+        return _remade, (type(self), self.args), self.__dict__
+
+
+class UnexpectedError(PubnerError):
+    """An error that pubner does not raise on purpose, as one line; its cause is the error."""
+
+    exit_code = 1
+
+    def __init__(self, error: BaseException) -> None:
+        reason = str(error).strip()
+        super().__init__(type(error).__name__ + (f": {reason}" if reason else ""))
+        self.__cause__ = error
 
 
 class SettingsError(PubnerError):
@@ -103,3 +124,52 @@ class GateRefusedError(PubnerError):
     """A candidate that breaks a tolerance; it is not promoted."""
 
     exit_code = 3
+
+
+def family() -> Iterator[type[PubnerError]]:
+    """Yield every class of the family that is known to this process, the root first."""
+    found: list[type[PubnerError]] = [PubnerError]
+    for kind in found:  # it grows meanwhile
+        yield kind
+        found += [below for below in kind.__subclasses__() if below not in found]
+
+
+def error_to_json(error: BaseException) -> str:
+    """Return an error as one line of JSON; one that is not of the family as `UnexpectedError`."""
+    ours = error if isinstance(error, PubnerError) else UnexpectedError(error)
+    name = _name(type(ours))
+    return json.dumps({"error": name, "args": ours.args, "state": ours.__dict__}, default=str)
+
+
+def error_from_json(line: str | bytes) -> PubnerError:
+    """Return the error that `error_to_json` wrote in this process."""
+    found = json.loads(line)
+    kind = next(kind for kind in family() if _name(kind) == found["error"])
+    error = _remade(kind, tuple(found["args"]))
+    error.__dict__.update(found["state"])
+    return error
+
+
+def error_in_text(text: str) -> PubnerError | None:
+    """Return the last error of the family that a traceback names, as a runner passes it on.
+
+    Of the error its class and its message are kept. None where there is none.
+    """
+    begin, kind = max(
+        ((text.rfind(f"{_name(kind)}: "), kind) for kind in family()), key=lambda found: found[0]
+    )
+    if begin < 0:
+        return None
+    message = text[begin + len(_name(kind)) + 2 :].partition("\n")[0].partition(_STEP)[0]
+    return _remade(kind, (message,))
+
+
+def _name(kind: type[PubnerError]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _remade(kind: type[PubnerError], values: tuple[object, ...]) -> PubnerError:
+    """Return an error with these `args`, without its constructor, which may take others."""
+    error = kind.__new__(kind)
+    error.args = values
+    return error

@@ -1,12 +1,15 @@
 """The one command, `pubner`: a table of sub-commands, each imported only when it is run."""
 
+import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from schemas.errors import PubnerError
+from schemas.errors import OutputError, PubnerError, UnexpectedError
+from worker.terminal import one_line, prepare_streams, safe_text, watched_output
 
 
 class Command(NamedTuple):
@@ -187,25 +190,57 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names (the process's own words if None); return its exit code.
 
-    0 is success, 2 a wrong option, path or checkpoint, 3 a checkpoint that the gate refuses (each
-    one line on standard error), 130 an interrupt. An error that pubner does not raise on purpose
-    keeps its traceback.
+    0 is success, 2 a wrong option, path or checkpoint, 3 a checkpoint that the gate refuses, 1 an
+    error that pubner does not raise on purpose (each one line on standard error; `--verbose` shows
+    the traceback), 130 an interrupt, 141 an output that nobody reads any more.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
+    with watched_output() as output:
+        try:
+            code = _exit_code(words)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            return 130
+        except BaseException as error:  # a panic of a tokeniser is no Exception
+            return _fail(error, lost=output.lost, verbose=_is_verbose(words))
+        return code
+
+
+def _exit_code(words: list[str]) -> int:
     try:
         return _dispatch(words)
-    except PubnerError as error:
-        _complain(" ".join(str(error).split()))
-        return error.exit_code
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except SystemExit as request:
         return request.code if isinstance(request.code, int) else 0
+
+
+def _fail(error: BaseException, *, lost: OSError | None, verbose: bool) -> int:
+    """Complain of an error in one line; return the exit code.
+
+    `lost` is why standard output could not be written, if it could not.
+    """
+    if isinstance(lost, BrokenPipeError):
+        return 141
+    if verbose:
+        sys.stderr.write(safe_text("".join(traceback.format_exception(error)), lines=True))
+    if lost is not None:
+        error = OutputError(
+            f"cannot write to standard output: {lost.strerror or lost}; make room, or send it "
+            "somewhere else"
+        )
+    known = error if isinstance(error, PubnerError) else UnexpectedError(error)
+    line = one_line(str(known))
+    if isinstance(known, UnexpectedError) and not verbose:
+        line += " (this was not expected; --verbose shows the traceback)"
+    _complain(line)
+    return known.exit_code
+
+
+def _is_verbose(words: Sequence[str]) -> bool:
+    options = words[: words.index("--")] if "--" in words else words
+    given = os.environ.get("PUBNER_VERBOSE", "").lower() in ("1", "true", "t", "yes", "y", "on")
+    return "--verbose" in options or (given and "--no-verbose" not in options)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -264,7 +299,9 @@ def _print(text: str) -> None:
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"pubner: {line}\n")
+    with contextlib.suppress(OSError):  # nobody reads standard error
+        sys.stderr.write(f"pubner: {line}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.silence import quiet
 from schemas.errors import InputError
 from worker.command import human_console, parse_settings, print_table, write_json
+from worker.terminal import safe_text
 
 if TYPE_CHECKING:
     from pipelines.dead_letters_settings import ListSettings, ReplaySettings
@@ -188,7 +189,7 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
 
 
 def _print_list(settings: "ListSettings", found: "LetterList") -> None:
-    from pipelines.letters.showing import time_text, visible
+    from pipelines.letters.showing import time_text
 
     console = human_console(settings.json_file)
     total = found.counts.total()
@@ -200,12 +201,12 @@ def _print_list(settings: "ListSettings", found: "LetterList") -> None:
         console,
         [
             (
-                visible(line.source),
+                line.source,
                 line.partition,
                 line.offset,
                 line.stage,
-                visible(line.error_type),
-                _shortened(visible(line.error)),
+                line.error_type,
+                _shortened(safe_text(line.error)),
                 f"{line.size:,}",
                 time_text(line.seen_at) + (" (replayed)" if line.replayed else ""),
             )
@@ -217,7 +218,7 @@ def _print_list(settings: "ListSettings", found: "LetterList") -> None:
     kinds = sorted(found.counts.items(), key=lambda item: (-item[1], item[0]))
     print_table(
         console,
-        [(stage, visible(kind), f"{count:,}") for (stage, kind), count in kinds],
+        [(stage, kind, f"{count:,}") for (stage, kind), count in kinds],
         columns=["stage", "error type", "dead letters"],
         right=[2],
     )

@@ -1,6 +1,5 @@
 """What a long-running command says of itself: lines for people, JSON for machines."""
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -11,12 +10,17 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from pipelines.silence import LIBRARIES, is_library
+from worker.terminal import safe_json, safe_text
 
 LOGGER = "pubner"
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: `time` (UTC), `level`, `event`, and the event's own fields."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self.encoding = encoding
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of one record."""
@@ -28,7 +32,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return safe_json(line, default=str, encoding=self.encoding)
 
 
 class PlainFormatter(logging.Formatter):
@@ -37,9 +41,8 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of one record."""
         fields = getattr(record, "fields", {})
-        return ", ".join(
-            [record.getMessage(), *(f"{_words(name)} {_shown(x)}" for name, x in fields.items())]
-        )
+        words = [f"{_words(name)} {_shown(value)}" for name, value in fields.items()]
+        return safe_text(", ".join([record.getMessage(), *words]))
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
@@ -56,7 +59,8 @@ def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterat
     target = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(target)
     plain = Console(file=target).is_terminal
-    handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
+    encoding = target.encoding or "utf-8"
+    handler.setFormatter(PlainFormatter() if plain else JsonFormatter(encoding))
     root, ours = logging.getLogger(), logging.getLogger(LOGGER)
     # By a filter, not by levels: the code that connects to Kafka sets these for itself.
     handler.addFilter(lambda record: verbose or not is_library(record.name))

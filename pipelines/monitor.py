@@ -9,19 +9,18 @@ import json
 import os
 import select
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from schemas import errors
-from schemas.errors import PubnerError
+from schemas.errors import PubnerError, RunStoppedError, error_from_json, error_to_json
 
-_LONGEST_LINE = 4000
-"""Bytes; a write to a pipe of up to 4096 is never mixed with another."""
-
-
-class RunStoppedError(PubnerError):
-    """The run was asked to stop."""
+_PIECE = 1500
+"""Characters of an error that one line takes: as JSON at most 3000 bytes, and a write to a pipe of
+up to 4096 is never mixed with another."""
+_WAIT_SECONDS = 10.0
+"""How long a piece of an error waits for room in the pipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,13 @@ class Monitor:
         self._send(counts)
 
     def failed(self, error: BaseException) -> None:
-        """Tell the desk of the error that ends the pipeline."""
-        self._send({"error": type(error).__name__, "message": str(error)[: _LONGEST_LINE // 8]})
+        """Report the error that ends the pipeline, whole."""
+        text = error_to_json(error)
+        begins = range(0, len(text), _PIECE)
+        name = uuid.uuid4().hex
+        for begin in begins:
+            piece = text[begin : begin + _PIECE]
+            self._send({"error": name, "last": begin == begins[-1], "piece": piece}, waits=True)
 
     def check(self) -> None:
         """Go on, or end the step.
@@ -62,10 +66,12 @@ class Monitor:
     def _is_here(self) -> bool:
         return self.process == os.getpid()
 
-    def _send(self, message: dict[str, int] | dict[str, str]) -> None:
+    def _send(self, message: Mapping[str, object], *, waits: bool = False) -> None:
         if not self._is_here():
             return
         try:
+            if waits:
+                select.select([], [self.report_to], [], _WAIT_SECONDS)
             os.write(self.report_to, json.dumps(message).encode() + b"\n")
         except OSError:
             return  # a full or closed pipe costs a progress line, never the work
@@ -83,7 +89,8 @@ class Desk:
     monitor: Monitor
     clock: Callable[[], float]
     counts: dict[str, int] = field(default_factory=dict)
-    failure: tuple[str, str] | None = None
+    failure: PubnerError | None = None
+    _pieces: dict[str, str] = field(default_factory=dict)
     _stop_to: int = -1
     _begin: float | None = None
     _latest: float = 0.0
@@ -100,8 +107,7 @@ class Desk:
         """Take one report."""
         message = json.loads(line)
         if "error" in message:
-            if self.failure is None or self.failure[0] == RunStoppedError.__name__:
-                self.failure = message["error"], message["message"]
+            self._take_error(message["error"], message["piece"], last=message["last"])
             return
         self._latest = self.clock()
         if "models" in message and self._begin is None:
@@ -110,14 +116,15 @@ class Desk:
             self.counts[name] = self.counts.get(name, 0) + count
 
     def error(self) -> PubnerError | None:
-        """Return the error that ended the pipeline, if pubner raised it on purpose."""
-        if self.failure is None:
-            return None
-        name, message = self.failure
-        kind = getattr(errors, name, None)
-        if isinstance(kind, type) and issubclass(kind, PubnerError):
-            return kind(message)
-        return RunStoppedError(message) if name == RunStoppedError.__name__ else None
+        """Return the error that ended the pipeline; `UnexpectedError` where it is not ours."""
+        return self.failure
+
+    def _take_error(self, name: str, piece: str, *, last: bool) -> None:
+        text = self._pieces.pop(name, "") + piece
+        if not last:
+            self._pieces[name] = text
+        elif self.failure is None or isinstance(self.failure, RunStoppedError):
+            self.failure = error_from_json(text)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from typing import BinaryIO
 
 from pipelines.blocks import BlockKey, encode_source, file_name
 from schemas.arrow import KINDS
-from schemas.errors import OutputError
-from worker.objects.base import ConflictError, Objects
+from schemas.errors import ConflictError, OutputError
+from worker.objects.base import Objects
 
 JOURNALS = ".journal"
 _SETTLING_ATTEMPTS = 100

@@ -12,8 +12,8 @@ from pipelines.object_store import ObjectStore
 from pipelines.store import DiskStore, Store, open_store
 from pipelines.tables import FORMAT_VERSION
 from schemas.arrow import KINDS
-from schemas.errors import OutputError
-from worker.locks import LockedError, exclusive
+from schemas.errors import LockedError, OutputError
+from worker.locks import exclusive
 from worker.objects.base import Objects, Stored
 
 MANIFEST = "pubner.json"

@@ -17,7 +17,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from pipelines.checkpoints import Checkpoints
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
-from pipelines.monitor import Desk, Monitor, RunStoppedError, open_desk
+from pipelines.monitor import Desk, Monitor, open_desk
 from pipelines.progress import show_progress
 from pipelines.reading import BlockReader
 from pipelines.records import InputFile
@@ -25,18 +25,13 @@ from pipelines.runners import RunnerChoice, make_runner
 from pipelines.settings import AnnotateSettings, ModelSettings, RunSettings
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
-from schemas.errors import PubnerError, SettingsError
-
-
-class InterruptedRunError(PubnerError):
-    """A run that a signal stopped; `exit_code` is 128 plus the signal, as shells have it."""
-
-    def __init__(self, signal_number: int, output: str) -> None:
-        super().__init__(
-            f"stopped by {signal.Signals(signal_number).name}; what is in place in {output!r} "
-            "stays, and the same command goes on from there"
-        )
-        self.exit_code = 128 + signal_number
+from schemas.errors import (
+    InterruptedRunError,
+    PubnerError,
+    RunStoppedError,
+    SettingsError,
+    error_in_text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +182,11 @@ def counters_of(result: PipelineResult) -> dict[str, int]:
 
 
 def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
-    """Return the error that ended the pipeline: the one a step reported, else Beam's own."""
-    known = desk.error()
+    """Return the error that ended the pipeline: the one a step reported, or that Beam names."""
+    known = desk.error() or error_in_text(str(error))
     if known is not None:
         return known
-    if isinstance(error, PubnerError) or (choice.in_process and desk.failure is not None):
+    if isinstance(error, PubnerError):
         return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return PubnerError(f"{choice.name} failed: {lines[-1]} (--verbose shows its log)")

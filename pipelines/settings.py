@@ -64,7 +64,11 @@ class ModelSettings(CheckpointSettings):
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of the model; by default all"
     )
-    verbose: bool = Field(default=False, description="show the log of Beam on standard error")
+    verbose: bool = Field(
+        default=False,
+        description="show the log of Beam on standard error, and the traceback of an error that is "
+        "not expected",
+    )
 
 
 class RunSettings(ModelSettings):

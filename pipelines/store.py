@@ -17,8 +17,8 @@ from typing import BinaryIO, Protocol
 from pipelines.blocks import BlockKey, encode_source, file_name, parse_name
 from pipelines.tables import revision_in
 from schemas.arrow import KINDS
-from schemas.errors import OutputError
-from worker.locks import WAIT_SECONDS, LockedError, exclusive
+from schemas.errors import LockedError, OutputError
+from worker.locks import WAIT_SECONDS, exclusive
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCKS = ".locks"

@@ -21,8 +21,7 @@ from pipelines.records import AnnotatedBlock, WrittenBlock
 from pipelines.store import Replacement, Store
 from pipelines.tables import Footer, Tables, block_tables, footer_in, revision_of
 from schemas.arrow import KINDS
-from schemas.errors import OutputError
-from worker.objects.base import ConflictError
+from schemas.errors import ConflictError, OutputError
 
 ATTEMPTS = 100
 """How often a block is merged anew where other writers of it are always faster."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.errors import CorpusError, SettingsError, TrainingError
+from schemas.errors import CorpusError, GateRefusedError, SettingsError, TrainingError
 from schemas.manifest import CheckpointManifest
 from training.corpora.catalogue import Split
 from training.corpora.check import CorpusReport, check_corpora
@@ -17,7 +17,6 @@ from training.corpora.corpus import corpora_root, open_corpus
 from training.encoders import MINILM
 from training.evaluation.evaluate import evaluate_head
 from training.evaluation.report import EvaluationReport, print_report, report_json
-from training.gate.judging import GateRefusedError
 from training.gate.running import (
     Candidacy,
     go_live,

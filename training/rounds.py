@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import TrainingError
+from schemas.errors import LockedError, TrainingError
 from worker.command import write_json
-from worker.locks import LockedError, exclusive
+from worker.locks import exclusive
 
 ROUND, STEPS, RECIPE, CHECKPOINT = "round.json", "steps", "recipe.json", "checkpoint"
 _LOCK = ".lock"

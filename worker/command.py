@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from `parse_settings` alone, which reads the environment too."""
         return (init_settings,)
+
+    verbose: bool = Field(
+        default=False, description="show the traceback of an error that is not expected"
+    )
 
     alternatives: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of fields of which one is given: a flag drops the other one's variable or file key."""

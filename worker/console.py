@@ -1,6 +1,5 @@
 """What a command prints and writes: JSON for programs, tables for people."""
 
-import json
 import os
 import sys
 import tempfile
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import OutputError
+from worker.terminal import safe_json, safe_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,11 +24,11 @@ def write_json(value: object, file: str) -> None:
 
     :raises OutputError: if the file cannot be written.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     if file == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(safe_json(value, indent=2, encoding=sys.stdout.encoding or "utf-8") + "\n")
         sys.stdout.flush()
         return
+    text = safe_json(value, indent=2) + "\n"
     path = Path(file)
     try:
         if path.exists() and not path.is_file():
@@ -63,13 +63,14 @@ def human_console(json_file: str | None = None) -> "Console":
     """Return where text for people goes: standard error when `json_file` is `-`.
 
     Standard output then holds the JSON alone. Without a terminal there are no colour codes, and
-    lines are 120 columns wide, whatever the environment says.
+    lines are 120 columns wide, whatever the environment says. Control characters in what is printed
+    are shown as escapes.
     """
-    from rich.console import Console
+    from worker.safe_console import SafeConsole
 
     to_stderr = json_file == "-"
     terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
-    return Console(
+    return SafeConsole(
         stderr=to_stderr,
         force_terminal=terminal,
         width=None if terminal else 120,
@@ -100,13 +101,16 @@ def print_table(
     from rich.text import Text
 
     flush_right, unfolded = set(right), set(whole)
-    materialised = [list(row) for row in rows]
+    materialised = [
+        [cell if isinstance(cell, Text) else safe_text(str(cell)) for cell in row] for row in rows
+    ]
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(columns))
     width = max([len(columns), *(len(row) for row in materialised)], default=0)
 
     def longest(index: int) -> int:
-        cells = [str(row[index]) for row in (columns, *materialised) if index < len(row)]
-        return max(cell_len(line) for cell in cells for line in (cell.splitlines() or [""]))
+        return max(
+            cell_len(str(row[index])) for row in (columns, *materialised) if index < len(row)
+        )
 
     for index in range(width):
         table.add_column(
@@ -117,7 +121,7 @@ def print_table(
             min_width=longest(index) if index in unfolded else None,
         )
     for row in materialised:
-        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+        table.add_row(*row)
     if unfolded:
         wide = console.options.update(max_width=_WIDEST)
         least = Measurement.get(console, wide, table).minimum

@@ -8,21 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import OutputError
+from schemas.errors import LockedError
 
 WAIT_SECONDS = 120.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
-
-
-class LockedError(OutputError):
-    """A lock that someone else holds; `holder` is the process that took it last, as text."""
-
-    def __init__(self, place: Path, holder: str) -> None:
-        super().__init__(
-            f"process {holder} holds the lock {str(place)!r}; end that process (it may be "
-            "stopped), and give the command again"
-        )
-        self.holder = holder
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 CONFIG = "config"
+VERBOSE = "verbose"
 OPTION_NAMES = {"json_file": "json"}
 """Fields that cannot bear their option's name, since pydantic has a method of that name."""
 
@@ -57,7 +58,7 @@ def print_help(
         info = cls.model_fields[positional]
         lines += [*_entry(positional.upper(), info.description or ""), ""]
     lines.append("options:")
-    for name, info in cls.model_fields.items():
+    for name, info in sorted(cls.model_fields.items(), key=lambda item: item[0] == VERBOSE):
         if name != positional:
             lines += _entry(_signature(name, info), _explain(info))
     lines += _entry("--config FILE", "a TOML file with settings; also PUBNER_CONFIG")

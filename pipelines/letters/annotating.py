@@ -13,7 +13,7 @@ from datetime import datetime
 
 from pipelines.checkpoints import Checkpoints
 from pipelines.handler import AnnotateHandler
-from pipelines.letters.content import RefusedRecordError, citation_of
+from pipelines.letters.content import citation_of
 from pipelines.letters.reading import (
     BlockLetters,
     LetterId,
@@ -26,7 +26,7 @@ from pipelines.monitor import Monitor
 from pipelines.records import AnnotatedBlock, ReadBlock, ReadCitation
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
-from schemas.errors import OutputError, RecordError
+from schemas.errors import OutputError, RecordError, RefusedRecordError
 from schemas.records import DeadLetter, Stage
 from worker.readers.records import Format
 from worker.tagger import Tagger

@@ -14,21 +14,13 @@ import io
 
 from pipelines.kafka.decoding import decode_record
 from pipelines.messages import to_message
-from schemas.errors import InputError, RecordError
+from schemas.errors import InputError, RecordError, RefusedRecordError
 from schemas.records import Citation, DeadLetter, Stage
 from worker.readers.fields import checked_pmid
 from worker.readers.jsonl import parse_message
 from worker.readers.records import Format, ReadRecord, detect_format, read_records
 
 _JSON_STAGES = (Stage.ANNOTATE, Stage.WRITE)
-
-
-class RefusedRecordError(RecordError):
-    """A file's record that its reader still refuses; `error_type` is what the reader calls it."""
-
-    def __init__(self, error_type: str, error: str) -> None:
-        super().__init__(error)
-        self.error_type = error_type
 
 
 def citation_of(letter: DeadLetter, *, from_topic: bool, format: Format | None = None) -> Citation:

@@ -16,8 +16,8 @@ from pipelines.letters.reading import LetterId
 from pipelines.letters.selection import format_position, parse_position
 from pipelines.object_store import ObjectStore
 from pipelines.store import LOCKS, TEMPORARY_SUFFIX, DiskStore, Store, reporting
-from schemas.errors import OutputError
-from worker.locks import LockedError, exclusive
+from schemas.errors import LockedError, OutputError
+from worker.locks import exclusive
 from worker.objects.base import Objects
 
 FOLDER = ".replays"

@@ -13,10 +13,10 @@ from pipelines.letters.reading import LetterId, letter_digest, read_letters
 from pipelines.letters.selection import Selection, format_position
 from pipelines.store import Store
 from schemas.records import DeadLetter
+from worker.terminal import safe_json, safe_text
 
 _HEX_BYTES = 16
 _PRINTED = frozenset(string.printable.encode()) - frozenset(string.whitespace.encode()) | {0x20}
-_LAYOUT = "\t\n\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ def describe_letter(letter: DeadLetter, *, replays: Collection[str]) -> Iterator
         "key": "none" if letter.key is None else inline(letter.key),
     }
     for name, value in facts.items():
-        yield f"{name + ':':<12} {visible(str(value))}"
+        yield f"{name + ':':<12} {safe_text(str(value))}"
     for header, content in letter.headers:
-        yield f"{'header:':<12} {visible(header)} = {inline(content)}"
+        yield f"{'header:':<12} {safe_text(header)} = {inline(content)}"
     yield f"{'payload:':<12} {len(letter.payload):,} bytes"
     if letter.payload:
         yield ""
@@ -147,11 +147,9 @@ def describe_bytes(data: bytes) -> Iterator[str]:
         yield from hex_dump(data)
         return
     try:
-        pretty = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        pretty.encode("utf-8")
+        yield safe_json(json.loads(text), indent=2)
     except (ValueError, RecursionError):
-        pretty = text
-    yield pretty
+        yield safe_text(text.replace("\r\n", "\n"), lines=True)
 
 
 def as_text(data: bytes) -> str | None:
@@ -163,7 +161,8 @@ def as_text(data: bytes) -> str | None:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if all(_is_visible(x) or x in _LAYOUT for x in text) else None
+    shown = text.replace("\r\n", "\n")
+    return text if safe_text(shown, lines=True) == shown else None
 
 
 def hex_dump(data: bytes) -> Iterator[str]:
@@ -177,15 +176,4 @@ def hex_dump(data: bytes) -> Iterator[str]:
 def inline(data: bytes) -> str:
     """Return bytes on one line: their text, or a Python literal where they are none."""
     text = as_text(data)
-    return repr(data) if text is None else visible(text)
-
-
-def visible(text: str) -> str:
-    """Return `text` on one line, with control characters written as escapes."""
-    return "".join(
-        x if _is_visible(x) else x.encode("unicode_escape").decode("ascii") for x in text
-    )
-
-
-def _is_visible(character: str) -> bool:
-    return character >= " " and not "\x7f" <= character <= "\x9f"
+    return repr(data) if text is None else safe_text(text)

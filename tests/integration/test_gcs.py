@@ -13,14 +13,13 @@ import pytest
 import pubner
 from pipelines.store import open_store
 from pipelines.writer import read_block
-from schemas.errors import OutputError
+from schemas.errors import ConflictError, OutputError
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, rows
 from tests.support.gcs import GcsServer
 from tests.support.parts import KEY, SIZE, part, writer_to
 from tests.support.s3 import download
 from tests.support.services import run_local
-from worker.objects.base import ConflictError
 from worker.objects.gcs import GcsObjects
 
 

@@ -18,7 +18,7 @@ from pipelines.output import open_existing, open_output
 from pipelines.store import open_store
 from pipelines.writer import committed_blocks, read_block
 from schemas.arrow import KINDS
-from schemas.errors import OutputError
+from schemas.errors import ConflictError, OutputError
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, rows
 from tests.support.commands import run_pubner, start_pubner
@@ -27,7 +27,6 @@ from tests.support.s3 import S3Server, count_files, download, versions
 from tests.support.services import Kafka
 from tests.support.streaming import Sender, make_topic
 from tests.support.writing import start_writer
-from worker.objects.base import ConflictError
 from worker.objects.s3 import S3Objects
 
 NAME = "topic-0-000000000000.parquet"

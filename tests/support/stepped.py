@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.store import DiskStore
-from worker.objects.base import ConflictError, Objects, Stored
+from schemas.errors import ConflictError
+from worker.objects.base import Objects, Stored
 
 Hook = Callable[[str], None]
 """Is told what is about to be done: `stage mentions`, `commit citations`, `put citations/x`."""

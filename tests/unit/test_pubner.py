@@ -106,15 +106,52 @@ def test_how_a_command_ends(
     assert capsys.readouterr().err == line
 
 
-def test_an_error_that_is_no_one_s_fault_but_ours_keeps_its_traceback(
-    monkeypatch: pytest.MonkeyPatch,
+class Panic(BaseException):
+    """What a library in another language raises: no Exception."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by\n0"), Panic("by\n0"), OSError("by\n0")])
+def test_an_error_that_is_not_expected_is_one_line_and_status_1(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(words: Sequence[str]) -> int:
-        raise ZeroDivisionError
+        raise error
 
     add_command(monkeypatch, run)
-    with pytest.raises(ZeroDivisionError):
-        pubner.main(["probe"])
+    assert pubner.main(["probe", "--", "--verbose"]) == 1
+    found = capsys.readouterr().err
+    line = f"pubner: {type(error).__name__}: by 0"
+    assert found == f"{line} (this was not expected; --verbose shows the traceback)\n"
+    assert pubner.main(["probe", "--verbose"]) == 1
+    found = capsys.readouterr().err
+    assert found.startswith("Traceback (most recent call last):\n")
+    assert found.endswith(f"\n{line}\n")
+    monkeypatch.setenv("PUBNER_VERBOSE", "1")
+    assert pubner.main(["probe"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [OutputError, ValueError])
+@pytest.mark.parametrize("words", [["probe"], ["probe", "--verbose"]])
+def test_no_control_character_of_a_message_reaches_the_terminal(
+    words: list[str],
+    kind: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(words: Sequence[str]) -> int:
+        raise kind("\x1b[31mred\x9b2J\r\x07\u202eturned \udc80 " + "x" * 5000)
+
+    add_command(monkeypatch, run)
+    pubner.main(words)
+    found = capsys.readouterr().err
+    line = found.splitlines()[-1]
+    assert "\\x1b[31mred\\x9b2J" in line
+    assert "\\u202eturned \\udc80 xxx" in line
+    assert "[5,000 characters]" in line
+    assert len(line) < 500
+    assert not {x for x in found if x != "\n" and (x < " " or "\x7f" <= x <= "\x9f")}
+    assert "\u202e" not in found
 
 
 def run_python(code: str, *, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:

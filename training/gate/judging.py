@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.errors import PubnerError
 from schemas.tasks import EntityType, Task
 from training.gate.canary import CanaryReport
 from training.gate.limits import Limits
@@ -16,12 +15,6 @@ LEAST_MENTIONS = 50
 LEAST_CITATIONS = 100
 """Of fewer citations of a canary the share that changes tells little."""
 _ROUNDING = 1e-9
-
-
-class GateRefusedError(PubnerError):
-    """A candidate that breaks a tolerance; it is not promoted."""
-
-    exit_code = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.errors import CheckpointError, RegistryError
+from schemas.errors import CheckpointError, GateRefusedError, RegistryError
 from schemas.manifest import CheckpointManifest
 from training.evaluation.documents import read_gold_file
 from training.gate.canary import common_labels, compare_canary
-from training.gate.judging import GateRefusedError, HeadChanges, Measured, head_changes, judge
+from training.gate.judging import HeadChanges, Measured, head_changes, judge
 from training.gate.measuring import compare_on, measure_speed, speed_texts
 from training.gate.options import GateSettings
 from training.gate.page import render_page

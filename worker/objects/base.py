@@ -2,12 +2,6 @@
 
 from typing import BinaryIO, NamedTuple, Protocol
 
-from schemas.errors import OutputError
-
-
-class ConflictError(OutputError):
-    """Another writer replaced the object in between: look again, merge, and try again."""
-
 
 class Stored(NamedTuple):
     """An object's bytes, and what the store calls this version of it."""

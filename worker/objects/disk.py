@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from schemas.errors import OutputError
+from schemas.errors import ConflictError, OutputError
 from worker.locks import exclusive
-from worker.objects.base import ConflictError, Stored
+from worker.objects.base import Stored
 from worker.regular_files import NotRegularError, open_regular
 
 _LOCKS = ".locks"

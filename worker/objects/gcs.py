@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from schemas.errors import OutputError
-from worker.objects.base import ConflictError, Stored
+from schemas.errors import ConflictError, OutputError
+from worker.objects.base import Stored
 from worker.objects.ranges import TAIL_BYTES, RangeStream
 
 _NONE_YET = 0

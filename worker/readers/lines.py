@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from schemas.errors import DamagedStreamError
 from worker.readers.failures import MAX_RECORD_BYTES, Failure, oversize_failure, read_failure
-from worker.readers.streams import DamagedStreamError
 
 _BOM = b"\xef\xbb\xbf"
 

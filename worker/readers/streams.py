@@ -4,16 +4,12 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from schemas.errors import RecordError
+from schemas.errors import DamagedStreamError
 
 CHUNK_BYTES: Final = 2**20
 _COMPRESSED_CHUNK_BYTES: Final = 2**17
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = zlib.MAX_WBITS + 16
-
-
-class DamagedStreamError(RecordError):
-    """A compressed stream that is cut or corrupt. What could be decompressed came before it."""
 
 
 def open_decompressed(stream: BinaryIO) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from worker.readers.streams import DamagedStreamError
+from schemas.errors import DamagedStreamError
 
 LONGEST_TOKEN: Final = 32
 """No token that a pattern looks for may need more bytes than this, what it looks ahead included."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from schemas.errors import CheckpointError, OutputError
+from schemas.errors import CheckpointError, LockedError, OutputError
 from worker.checkpoint import read_manifest
-from worker.locks import LockedError, exclusive
+from worker.locks import exclusive
 
 _WAIT_SECONDS = 600.0
 """How long a process waits while another one downloads the same checkpoint."""

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from schemas.errors import CheckpointError, OutputError, PubnerError, RegistryError
+from schemas.errors import CheckpointError, ConflictError, OutputError, PubnerError, RegistryError
 from schemas.manifest import ID_LENGTH, CheckpointManifest
 from worker.checkpoint import MANIFEST, check_identity, parse_manifest, read_manifest
-from worker.objects.base import ConflictError, Objects
+from worker.objects.base import Objects
 from worker.objects.disk import DiskObjects
 from worker.objects.opening import CONDITIONAL, expanded, is_conditional, open_objects
 from worker.registry.cache import cached, default_cache

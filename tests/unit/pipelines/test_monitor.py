@@ -1,15 +1,25 @@
 """The line between a pipeline's steps and the command that runs it."""
 
+import copy
+import inspect
 import os
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
-from pipelines.monitor import Desk, Monitor, RunStoppedError, open_desk
+from pipelines.monitor import Desk, Monitor, open_desk
 from pipelines.progress import progress_line
-from schemas.errors import OutputError
+from schemas.errors import (
+    OutputError,
+    PubnerError,
+    RunStoppedError,
+    UnexpectedError,
+    family,
+)
 
 
 def ticks() -> Callable[[], float]:
@@ -48,16 +58,19 @@ def test_a_stop_is_seen_by_every_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"), [(OutputError("full é"), OutputError), (ValueError("odd"), None)]
+    ("error", "kind", "message"),
+    [
+        (OutputError("full é"), OutputError, "full é"),
+        (ValueError("odd"), UnexpectedError, "ValueError: odd"),
+    ],
 )
-def test_the_first_error_is_kept_if_it_is_ours(error: Exception, kind: type | None) -> None:
+def test_the_first_error_is_kept(error: Exception, kind: type, message: str) -> None:
     with open_desk(ticks()) as desk:
         for each in (error, OutputError("later")):
             with pytest.raises(type(each)), desk.monitor.watching():
                 raise each
     found = desk.error()
-    assert desk.failure == (type(error).__name__, str(error))
-    assert found is None if kind is None else (type(found), str(found)) == (kind, str(error))
+    assert (type(found), str(found)) == (kind, message)
 
 
 def test_a_failure_counts_more_than_the_stop_that_came_before_it() -> None:
@@ -90,12 +103,60 @@ def test_a_line_that_nobody_reads_costs_nothing() -> None:
     os.close(writer)
 
 
-def test_a_long_message_still_arrives() -> None:
+def test_a_long_message_arrives_whole_though_other_reports_come_in_between() -> None:
+    message = '\x00é"\\\U0001f600\udc80' * 50_000
     with open_desk(ticks()) as desk:
-        desk.monitor.failed(OutputError("\x00é" * 5000))
+
+        def report() -> None:
+            for _ in range(100):
+                desk.monitor.report(citations=1)
+
+        other = threading.Thread(target=report)
+        other.start()
+        desk.monitor.failed(OutputError(message))
+        other.join()
     error = desk.error()
     assert isinstance(error, OutputError)
-    assert str(error).startswith("\x00é")
+    assert str(error) == message
+    assert desk.counts["citations"] > 0
+
+
+def every_error() -> list[PubnerError]:
+    """Return an error of each class of the family, made as its constructor asks."""
+    values: dict[str, object] = {
+        "str": "no room in 'ü'",
+        "int": 15,
+        "Path": Path("/a/lock"),
+        "bool": True,
+        "BaseException": ValueError("odd"),
+    }
+    made = []
+    for kind in family():
+        if kind.__init__ is Exception.__init__:
+            made.append(kind("no room in 'ü'"))
+            continue
+        given: list[object] = []
+        named: dict[str, object] = {}
+        for parameter in inspect.signature(kind).parameters.values():
+            value = values[parameter.annotation.__name__]
+            if parameter.kind == parameter.KEYWORD_ONLY:
+                named[parameter.name] = value
+            else:
+                given.append(value)
+        made.append(kind(*given, **named))
+    return made
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
+def test_every_error_of_the_family_arrives_whole(error: PubnerError) -> None:
+    with open_desk(ticks()) as desk, pytest.raises(type(error)), desk.monitor.watching():
+        raise error
+    arrived = [desk.error(), pickle.loads(pickle.dumps(error)), copy.copy(error)]
+    for found in arrived:
+        assert type(found) is type(error)
+        assert str(found) == str(error)
+        assert found.exit_code == error.exit_code
+        assert found.__dict__ == error.__dict__
 
 
 def test_a_desk_without_reports_knows_nothing() -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from pipelines.store import LOCKS, DiskStore
 from pipelines.writer import committed_blocks, read_block
+from schemas.errors import LockedError
 from tests.support.blocks import hidden_files, rows
 from tests.support.parts import KEY, part, writer_to
 from tests.support.writing import start_writer
-from worker.locks import LockedError, exclusive
+from worker.locks import exclusive
 
 PLACES = ["commit mentions", "commit dead_letters", "commit citations"]
 

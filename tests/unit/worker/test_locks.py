@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.locks import LockedError, exclusive, try_hold
+from schemas.errors import LockedError
+from worker.locks import exclusive, try_hold
 
 
 def test_a_lock_has_one_holder_and_is_free_behind_it(tmp_path: Path) -> None:

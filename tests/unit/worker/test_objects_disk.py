@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import OutputError
-from worker.objects.base import ConflictError
+from schemas.errors import ConflictError, OutputError
 from worker.objects.disk import DiskObjects
 from worker.objects.opening import is_conditional, open_objects
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from schemas.errors import OutputError, RegistryError
+from schemas.errors import ConflictError, OutputError, RegistryError
 from tests.support.registries import (
     everything,
     moment,
@@ -19,7 +19,7 @@ from tests.support.registries import (
 )
 from tests.support.stepped import MemoryObjects, SteppedObjects
 from worker.checkpoint import read_manifest
-from worker.objects.base import ConflictError, Stored
+from worker.objects.base import Stored
 from worker.registry.registry import Registry, open_registry
 
 

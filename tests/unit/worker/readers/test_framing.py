@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.errors import DamagedStreamError
 from tests.support.pubmed import pubmed_parts
 from tests.support.xml import HEAD, TAIL, article, bad_records, document, items, outline, pieces
 from worker.readers.failures import Failure
 from worker.readers.framing import MAX_STRAY_BYTES, Frame, Framer
 from worker.readers.pubmed_xml import read_pubmed_xml
 from worker.readers.records import BadRecord, ReadRecord
-from worker.readers.streams import DamagedStreamError
 
 ONE, TWO, THREE = article(1), article(2), article(3)
 

@@ -6,7 +6,8 @@ import zlib
 
 import pytest
 
-from worker.readers.streams import CHUNK_BYTES, DamagedStreamError, open_decompressed
+from schemas.errors import DamagedStreamError
+from worker.readers.streams import CHUNK_BYTES, open_decompressed
 
 TEXT = b"".join(b"line %d of a text that compresses\n" % n for n in range(20_000))
 

@@ -1,0 +1,64 @@
+"""What of an error survives where a runner passes it on as text."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import schemas.errors
+from schemas.errors import (
+    BrokerError,
+    InputError,
+    LockedError,
+    OutputError,
+    error_in_text,
+    family,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        (
+            "Traceback (most recent call last):\n  File ...\nschemas.errors.OutputError: "
+            "no room in 'a: b' [while running 'Write/ParDo']\n",
+            OutputError,
+            "no room in 'a: b'",
+        ),
+        (
+            "schemas.errors.InputError: first\nDuring handling ...\nRuntimeError: "
+            "schemas.errors.LockedError: process 3 holds it [while running 'Write']\n\n\tat java",
+            LockedError,
+            "process 3 holds it",
+        ),
+        ("schemas.errors.BrokerError: no answer", BrokerError, "no answer"),
+        ("schemas.errors.InputError: ", InputError, ""),
+    ],
+)
+def test_the_last_error_of_the_family_is_found(text: str, kind: type, message: str) -> None:
+    found = error_in_text(text)
+    assert type(found) is kind
+    assert str(found) == message
+
+
+@pytest.mark.parametrize("text", ["", "ValueError: odd", "an OutputError: or so"])
+def test_other_errors_are_none(text: str) -> None:
+    assert error_in_text(text) is None
+
+
+def test_every_class_of_the_family_stands_in_one_file() -> None:
+    here = Path(schemas.errors.__file__)
+    names = {kind.__name__ for kind in family()}
+    files = [here.parent.parent / "pubner.py"]
+    for package in ("schemas", "worker", "pipelines", "training"):
+        files += (here.parent.parent / package).rglob("*.py")
+    assert len(files) > 100
+    elsewhere = [
+        (str(file), node.name)
+        for file in files
+        if file != here
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        and names & {base.id for base in node.bases if isinstance(base, ast.Name)}
+    ]
+    assert elsewhere == []

@@ -16,13 +16,11 @@ from apache_beam.options.pipeline_options import (
     _BeamArgumentParser,
 )
 from apache_beam.portability.api import beam_provision_api_pb2
-from apache_beam.runners.portability.fn_api_runner.fn_runner import (
-    ExtendedProvisionInfo,
-    FnApiRunner,
-)
+from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
+from pipelines.local_servers import InProcessRunner, keep_local
 from schemas.errors import SettingsError
 
 DIRECT = "DirectRunner"
@@ -172,9 +170,9 @@ def make_runner(choice: RunnerChoice) -> PipelineRunner:
     if choice.name == DIRECT:
         encoded = JobServiceHandle.encode_pipeline_options(choice.options.get_all_options())
         provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-        return FnApiRunner(provision_info=ExtendedProvisionInfo(provision))
+        return InProcessRunner(provision_info=ExtendedProvisionInfo(provision))
     try:
-        return create_runner(choice.name)
+        return keep_local(create_runner(choice.name))
     except ImportError as error:
         raise SettingsError(f"--runner {choice.name}: {error}") from error
 

@@ -17,13 +17,13 @@ def test_direct_runner_is_the_one_in_this_process(name: str) -> None:
     choice = choose_runner(name, ["--direct_num_workers=3"])
     assert (choice.name, choice.in_process) == ("DirectRunner", True)
     assert choice.options.view_as(DirectOptions).direct_num_workers == 3
-    assert type(make_runner(choice)) is FnApiRunner
+    assert isinstance(make_runner(choice), FnApiRunner)
 
 
 def test_a_cluster_s_runner_is_passed_through() -> None:
     choice = choose_runner("flink", ["--flink_master=host:8081", "--parallelism", "2"])
     assert (choice.name, choice.in_process) == ("FlinkRunner", False)
-    assert type(make_runner(choice)) is FlinkRunner
+    assert isinstance(make_runner(choice), FlinkRunner)
 
 
 def test_the_runner_may_stand_among_beam_s_options() -> None:

@@ -25,6 +25,7 @@ from schemas.manifest import (
     content_id,
 )
 from schemas.tasks import Task
+from worker.places import absolute
 
 DEFAULT = "default"
 MANIFEST = "manifest.json"
@@ -45,7 +46,7 @@ def resolve_checkpoint(name: str) -> Path:
 
     :raises CheckpointError: if there is no such folder, or it holds no manifest.
     """
-    path = default_checkpoint() if name == DEFAULT or _is_shipped(name) else Path(name)
+    path = default_checkpoint() if name == DEFAULT or _is_shipped(name) else Path(absolute(name))
     if not path.is_dir():
         raise CheckpointError(
             f"no checkpoint at {name!r}: expected a folder with {MANIFEST}, or {DEFAULT!r} "

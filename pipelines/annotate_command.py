@@ -1,6 +1,7 @@
 """`pubner annotate`: what a user sees of a run."""
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -75,11 +76,16 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     from pipelines.run import run_pipeline
     from pipelines.runners import choose_runner
     from pipelines.sample import sample_path
+    from pipelines.store import is_local
     from pipelines.summary import blocks_of, count_rows, new_blocks
 
     console = human_console(settings.json_file)
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     choice = choose_runner(settings.runner, beam_arguments)
+    places = {"INPUT": next((file.path for file in files if is_local(file.path)), None)}
+    choice.check_places({"--output": settings.output, "--registry": settings.registry, **places})
+    if choice.exposure is not None:
+        sys.stderr.write(f"pubner: {choice.exposure}\n")
     sources = [file.source for file in files]
     if not settings.inputs:
         console.print(f"No input given: annotating the bundled sample, {sources[0]}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipelines.logs import log
 from schemas.errors import CheckpointError
+from worker.places import absolute
 from worker.registry.choice import Registered
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def choose_checkpoints(
 
     registry = open_registry(options.registry)
     cache = options.checkpoint_cache
+    cache = None if cache is None else Path(absolute(str(cache)))
     if look_seconds is None:
         active = registry.active().id
         registry.fetch(active, cache or default_cache())
@@ -65,8 +67,8 @@ def choose_checkpoints(
 
 def _registered(root: str, cache: Path | None, pinned: str | None) -> Registered:
     """Return what workers are told: each finds its own cache folder, unless one is named."""
-    place = root if "://" in root else str(Path(root).absolute())
-    return Registered(place, None if cache is None else str(cache.absolute()), pinned)
+    place = None if cache is None else absolute(str(cache))
+    return Registered(absolute(root), place, pinned)
 
 
 def _first_sound(registry: "Registry", cache: Path) -> str:

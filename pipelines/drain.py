@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.store import is_local, local_path, reporting
 from schemas.errors import OutputError
+from worker.places import absolute
 
 if TYPE_CHECKING:
     from worker.objects.base import Objects
@@ -31,6 +32,9 @@ class DrainSignal:
     token: str = field(default="", init=False, compare=False)
     _looked: float = field(default=-_LOOK_SECONDS, init=False, compare=False)
     _objects: "Objects | None" = field(default=None, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.output = absolute(self.output)
 
     def requested(self, now: float) -> bool:
         """Return whether to end; look at most every two seconds of the clock `now`."""

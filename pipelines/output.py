@@ -4,19 +4,18 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.object_store import ObjectStore
-from pipelines.store import DiskStore, Store, open_store
+from pipelines.store import MANIFEST, DiskStore, Store, open_store
 from pipelines.tables import FORMAT_VERSION
 from schemas.arrow import KINDS
 from schemas.errors import LockedError, OutputError
 from worker.locks import exclusive
 from worker.objects.base import Objects, Stored
 
-MANIFEST = "pubner.json"
 LOCK = ".pubner.lock"
 
 
@@ -42,7 +41,7 @@ def open_output(
         with _locked(store.root):
             store.settle_leftovers()
             _agree(store, root, block_size, sources or {})
-            yield store
+            yield replace(store, opened=True)
     else:
         _agree(store, root, block_size, sources or {})
         if isinstance(store, ObjectStore):

@@ -1,5 +1,6 @@
 """`pubner reannotate`: what a user sees of it."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,9 @@ def _reannotate(settings: "ReannotateSettings", beam_arguments: Sequence[str]) -
     from pipelines.runners import choose_runner
 
     choice = choose_runner(settings.runner, beam_arguments, prog=PROG)
+    choice.check_places({"OUTPUT": settings.output, "--registry": settings.registry})
+    if choice.exposure is not None:
+        sys.stderr.write(f"pubner: {choice.exposure}\n")
     known = open_existing(settings.output)
     block_size = block_size_of(known)
     if block_size is None:

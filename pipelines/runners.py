@@ -5,7 +5,7 @@ All that differs between runners stands here.
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -13,17 +13,19 @@ from typing import NoReturn
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    SparkRunnerOptions,
     _BeamArgumentParser,
 )
 from apache_beam.portability.api import beam_provision_api_pb2
-from apache_beam.runners.portability.fn_api_runner.fn_runner import (
-    ExtendedProvisionInfo,
-    FnApiRunner,
-)
+from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
+from pipelines.local_servers import InProcessRunner, keep_local
 from schemas.errors import SettingsError
+from worker.places import absolute, is_local
 
 DIRECT = "DirectRunner"
 PRISM = "PrismRunner"
@@ -32,6 +34,9 @@ _KNOWN = (DIRECT, PRISM, "FlinkRunner", "DataflowRunner", "PortableRunner", "Spa
 _IN_PROCESS = (DIRECT, PRISM)
 FLINK = "FlinkRunner"
 DATAFLOW = "DataflowRunner"
+SPARK = "SparkRunner"
+_BUILT = "-loopback"
+"""How the folder of a Prism ends that listens on loopback alone; see deploy/local/prism."""
 FLINK_CHECKPOINT_MS = 10_000
 """How often Flink checkpoints a stream unless `--checkpointing_interval` says otherwise."""
 _FLINK_SERVER_OPTIONS = frozenset(
@@ -96,6 +101,66 @@ class RunnerChoice:
         if self.name != FLINK or not master or master.startswith("["):
             return None
         return str(master) if "://" in master else f"http://{master}"
+
+    def check_places(self, places: Mapping[str, str | None]) -> None:
+        """Check that the runner's workers can see `places`, given by the options that name them.
+
+        That a worker pool on another machine sees a folder cannot be told from here; its workers
+        look for the output's manifest before they write.
+
+        :raises SettingsError: if one is on this machine, and no worker is, or only in containers.
+        """
+        if self.name == DATAFLOW:
+            where = "workers are other machines, which do not see it"
+        elif self._in_containers:
+            where = "workers are containers, which do not see it and lose what they write there"
+        else:
+            return
+        for option, place in places.items():
+            if place is not None and is_local(place):
+                remedy = "give the URL of an object store"
+                if self.name == DATAFLOW:
+                    remedy += ", and --region, --project and --temp_location behind `--`"
+                else:
+                    remedy += ", or, with workers on this machine, --environment_type=EXTERNAL "
+                    remedy += "and --environment_config=HOST:PORT of a worker pool behind `--`"
+                raise SettingsError(
+                    f"{option} {place!r} is on this machine, and {self.name}'s {where}; {remedy}"
+                )
+
+    @property
+    def _in_containers(self) -> bool:
+        """Whether the steps run in Docker, which Beam takes where nothing else is said."""
+        if self.name == DIRECT:
+            return False
+        portable = self.options.view_as(PortableOptions)
+        kind = portable.environment_type or ""
+        if kind or portable.output_executable_path:
+            return kind.upper() == "DOCKER" or kind == "beam:env:docker:v1"
+        spark = str(self.options.view_as(SparkRunnerOptions).spark_master_url)
+        master = str(self.options.view_as(FlinkRunnerOptions).flink_master)
+        return not (
+            self.name == PRISM
+            or (self.name == FLINK and master.startswith("["))
+            or (self.name == SPARK and spark.startswith("local"))
+        )
+
+    @property
+    def exposure(self) -> str | None:
+        """Who else can reach what this run starts, where it is not known to keep to loopback."""
+        if self.name == PRISM:
+            program = str(self.options.view_as(PrismRunnerOptions).prism_location)
+            if Path(program).absolute().parent.name.endswith(_BUILT):
+                return None
+            what = f"Prism at {program} is not the one that deploy/local/prism builds"
+        elif self.name in (FLINK, SPARK) and not self.options.view_as(PortableOptions).job_endpoint:
+            what = f"Beam starts its own job server for {self.name}"
+        else:
+            return None
+        return (
+            f"{what}: it may listen on all interfaces, and whoever reaches its ports can run code "
+            "here; close them to other machines"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +237,9 @@ def make_runner(choice: RunnerChoice) -> PipelineRunner:
     if choice.name == DIRECT:
         encoded = JobServiceHandle.encode_pipeline_options(choice.options.get_all_options())
         provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-        return FnApiRunner(provision_info=ExtendedProvisionInfo(provision))
+        return InProcessRunner(provision_info=ExtendedProvisionInfo(provision))
     try:
-        return create_runner(choice.name)
+        return keep_local(create_runner(choice.name))
     except ImportError as error:
         raise SettingsError(f"--runner {choice.name}: {error}") from error
 
@@ -186,11 +251,14 @@ def find_prism() -> Path:
     """
     named = os.environ.get(PRISM_VARIABLE, "").strip()
     if named:
-        if not Path(named).is_file():
+        if not Path(absolute(named)).is_file():
             raise SettingsError(f"{PRISM_VARIABLE} names {named!r}, which is no file")
-        return Path(named)
+        return Path(absolute(named))
     cache = Path(__file__).resolve().parent.parent / ".cache" / "prism"
-    found = sorted(path for path in cache.glob("*/prism") if path.is_file())
+    found = sorted(
+        (path for path in cache.glob("*/prism") if path.is_file()),
+        key=lambda path: (path.parent.name.endswith(_BUILT), path.parent.name),
+    )
     if not found:
         raise SettingsError(
             "--runner PrismRunner needs the Prism program: build it with deploy/local/prism, or "

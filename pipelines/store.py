@@ -8,6 +8,7 @@ finished or undone by whoever opens the block next: it is finished where some re
 """
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,11 @@ from pipelines.tables import revision_in
 from schemas.arrow import KINDS
 from schemas.errors import LockedError, OutputError
 from worker.locks import WAIT_SECONDS, exclusive
+from worker.places import absolute, is_local
 
+__all__ = ["DiskStore", "Replacement", "Store", "is_local", "local_path", "open_store", "reporting"]
+
+MANIFEST = "pubner.json"
 TEMPORARY_SUFFIX = ".tmp"
 LOCKS = ".locks"
 
@@ -71,14 +76,9 @@ def open_store(root: str) -> Store:
     return open_object_store(root)
 
 
-def is_local(path: str) -> bool:
-    """Whether `path` lies on this machine's own file system."""
-    return "://" not in path or path.startswith("file://")
-
-
 def local_path(path: str) -> Path:
-    """Return the path of a local `path`, which may begin with `file://`."""
-    return Path(path.removeprefix("file://"))
+    """Return the whole path of a local `path`, which may begin with `file://` or `~`."""
+    return Path(absolute(path))
 
 
 @contextmanager
@@ -96,20 +96,31 @@ def reporting(action: str, place: object) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class DiskStore:
-    """An output folder on a disk."""
+    """An output folder on a disk; in one that was `opened` for a run lies its manifest."""
 
     root: Path
+    opened: bool = False
 
     @contextmanager
     def replacing(self, key: BlockKey) -> Iterator["_DiskReplacement"]:
         """Hold the lock of the block's partition.
 
         :raises LockedError: if another process keeps it for minutes.
+        :raises OutputError: if this process sees another folder than the one that was opened.
         """
+        self._check_opened()
         with self._locked(key):
             name = file_name(key)
             self.settle(name)
             yield _DiskReplacement(self, name)
+
+    def _check_opened(self) -> None:
+        if self.opened and not (self.root / MANIFEST).exists():
+            raise OutputError(
+                f"a worker on {socket.gethostname()} sees no {MANIFEST} in {str(self.root)!r}, "
+                "where the command has put one: it does not see the command's folder; give a "
+                "folder that all workers see by the same path, or the URL of an object store"
+            )
 
     @contextmanager
     def _locked(self, key: BlockKey, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:

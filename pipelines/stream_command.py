@@ -1,5 +1,6 @@
 """`pubner stream`: annotate Kafka topics, up to their ends or without end."""
 
+import logging
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -56,6 +57,9 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
             f"--runner {choice.name} cannot run a stream without end; give --until-caught-up, or "
             "another runner such as PrismRunner or FlinkRunner"
         )
+    choice.check_places({"--output": settings.output, "--registry": settings.registry})
+    if choice.exposure is not None:
+        log(choice.exposure, level=logging.WARNING)
     checkpoints = choose_checkpoints(settings, look_seconds=settings.registry_seconds)
     access = settings.access(remote=not choice.in_process)
     topics = find_topics(access, settings.topic)

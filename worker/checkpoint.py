@@ -34,6 +34,7 @@ from worker.checkpoint_files import (
     check_size,
     read_bounded,
 )
+from worker.places import absolute
 from worker.regular_files import open_regular
 
 __all__ = ["CONFIG", "DICTIONARY", "MANIFEST", "TOKENISER", "WEIGHTS"]
@@ -52,7 +53,7 @@ def resolve_checkpoint(name: str) -> Path:
 
     :raises CheckpointError: if there is no such folder, or it holds no manifest.
     """
-    path = default_checkpoint() if name == DEFAULT or _is_shipped(name) else Path(name)
+    path = default_checkpoint() if name == DEFAULT or _is_shipped(name) else Path(absolute(name))
     if not path.is_dir():
         raise CheckpointError(
             f"no checkpoint at {name!r}: expected a folder with {MANIFEST}, or {DEFAULT!r} "

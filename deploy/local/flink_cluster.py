@@ -7,7 +7,6 @@ which starts the Python processes that a TaskManager asks for.
 import argparse
 import importlib.util
 import json
-import os
 import shutil
 import sys
 import urllib.request
@@ -125,6 +124,10 @@ class Cluster:
     def _installation(self) -> Installation:
         return install()
 
+    @property
+    def _agent(self) -> str:
+        return f"-javaagent:{self._installation.agent}"
+
     def _choose_ports(self, shape: Shape, asked: Mapping[str, int | None]) -> dict[str, int]:
         before = self.ports
         ports: dict[str, int] = {}
@@ -138,22 +141,20 @@ class Cluster:
     def _start(self, name: str, command: Sequence[str]) -> None:
         environment = {"FLINK_CONF_DIR": str(self._conf)}
         environment["FLINK_PLUGINS_DIR"] = str(self._installation.plugins)
-        if name == "workerpool":  # the pool starts its workers as `python`
-            folder = Path(sys.executable).parent
-            environment["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
         self.service(name).start(command, environment)
 
     def _command(self, name: str) -> list[str]:
         ports = self.ports
         if name == "workerpool":
-            if importlib.util.find_spec("apache_beam") is None:
-                raise LocalError(f"{sys.executable} has no Beam; run `make setup` first")
-            main = "apache_beam.runners.worker.worker_pool_main"
-            return [sys.executable, "-m", main, f"--service_port={ports['workerpool']}"]
+            if importlib.util.find_spec("pipelines") is None:
+                raise LocalError(f"{sys.executable} has no pubner; run `make setup` first")
+            pool = ("-m", "pipelines.worker_pool", f"--port={ports['workerpool']}")
+            return [sys.executable, *pool]
         if name == "jobserver":
             master = f"{HOST}:{ports['rest']}" if "rest" in ports else "[local]"
             return [
-                *(java(), "-Xmx512m", "-XX:+UseSerialGC", *JAVA_OPTIONS, *SIMPLE_LOGGING),
+                *(java(), self._agent, "-Xmx512m", "-XX:+UseSerialGC"),
+                *(*JAVA_OPTIONS, *SIMPLE_LOGGING),
                 f"-Dpubner.staged={self.folder / 'nothing.jar'}",
                 *("-cp", str(self.folder / "jobserver.jar")),
                 str(_HERE / "JobServer.java"),
@@ -168,7 +169,8 @@ class Cluster:
             main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
             heap = "512m"
         return [
-            *(java(), f"-Xmx{heap}", f"-XX:MaxMetaspaceSize={metaspace}", *JAVA_OPTIONS),
+            *(java(), self._agent, f"-Xmx{heap}", f"-XX:MaxMetaspaceSize={metaspace}"),
+            *JAVA_OPTIONS,
             "-XX:MaxDirectMemorySize=512m",
             f"-Dlog4j.configurationFile={(self._conf / 'log4j.properties').as_uri()}",
             *("-cp", self._installation.cluster_path(), main),

@@ -1,5 +1,6 @@
 """Flink and Beam's runner for it: where their jars come from, and which of them go where."""
 
+import hashlib
 import subprocess
 import sys
 import tarfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from jars import fetch_jars, put_in_place
-from machine import CACHE
+from machine import CACHE, java
 from trouble import LocalError
 
 FLINK: Final = "1.19.3"
@@ -19,14 +20,19 @@ _HERE: Final = Path(__file__).resolve().parent
 # Flink's tables, state processors and formats are not needed; loading them costs seconds.
 _CLUSTER_JARS: Final = ("flink-dist-", "log4j-")
 _PROMETHEUS: Final = "plugins/metrics-prometheus"
+_AGENT: Final = _HERE / "Loopback.java"
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """The folders of jars: Flink's own and its plug-ins, and Beam's with all that it needs."""
+    """The folders of jars: Flink's own and its plug-ins, and Beam's with all that it needs.
+
+    `agent` is a jar for `java -javaagent:`, which keeps a process off all interfaces but loopback.
+    """
 
     flink: Path
     beam: Path
+    agent: Path
 
     @property
     def plugins(self) -> Path:
@@ -68,7 +74,40 @@ def install() -> Installation:
     :raises LocalError: it cannot be, or is not what is pinned.
     """
     beam = fetch_jars(_HERE / "flink.xml", CACHE / "flink" / f"beam-{BEAM}")
-    return Installation(_fetch_flink(CACHE / "flink" / FLINK), beam)
+    return Installation(_fetch_flink(CACHE / "flink" / FLINK), beam, _build_agent(beam))
+
+
+def _build_agent(beam: Path) -> Path:
+    """Compile the agent, where that was not done before; it uses one of Beam's jars."""
+    source = _AGENT.read_bytes()
+    jar = CACHE / "flink" / f"loopback-{hashlib.sha256(source).hexdigest()[:12]}.jar"
+    if jar.is_file():
+        return jar
+    (library,) = beam.glob("byte-buddy-*.jar")
+    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=jar.parent) as name:
+        compiler = [java(), "--module", "jdk.compiler/com.sun.tools.javac.Main", "--release", "11"]
+        command = [*compiler, "-cp", str(library), "-d", name, str(_AGENT)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            said = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
+            raise LocalError(
+                f"{java()} cannot compile {_AGENT.name} ({said[0][:200]}); a JDK is needed, "
+                "e.g. apt install openjdk-17-jdk-headless"
+            )
+        made = Path(name) / jar.name
+        with zipfile.ZipFile(made, "w") as opened:
+            opened.writestr(
+                "META-INF/MANIFEST.MF",
+                _manifest(
+                    f"Premain-Class: {_AGENT.stem}",
+                    "Can-Retransform-Classes: true",
+                    f"Class-Path: {library.as_uri()}",
+                ),
+            )
+            for compiled in Path(name).glob("*.class"):
+                opened.write(compiled, compiled.name)
+        made.replace(jar)
+    return jar
 
 
 def _fetch_flink(folder: Path) -> Path:

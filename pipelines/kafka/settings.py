@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pipelines.kafka.access import KafkaAccess
 from schemas.errors import SettingsError
 from worker.command import Settings
+from worker.places import absolute
 
 PASSWORD_VARIABLE = "PUBNER_SASL_PASSWORD"  # noqa: S105 - the name of a variable
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:,/\[\]]+):(\d{1,5})")
@@ -170,15 +171,19 @@ class KafkaSettings(Settings):
             sasl_mechanism=self.sasl_mechanism,
             sasl_username=self.sasl_username,
             sasl_password_variable=variable,
-            sasl_password_file=self.sasl_password_file,
+            sasl_password_file=_absolute(self.sasl_password_file),
             oauth_token_provider=self.oauth_token_provider,
-            tls_ca_file=self.tls_ca_file,
-            tls_certificate_file=self.tls_certificate_file,
-            tls_key_file=self.tls_key_file,
-            tls_key_password_file=self.tls_key_password_file,
+            tls_ca_file=_absolute(self.tls_ca_file),
+            tls_certificate_file=_absolute(self.tls_certificate_file),
+            tls_key_file=_absolute(self.tls_key_file),
+            tls_key_password_file=_absolute(self.tls_key_password_file),
             tls_check_hostname=self.tls_check_hostname,
             timeout_seconds=self.kafka_timeout_seconds,
         )
+
+
+def _absolute(file: str | None) -> str | None:
+    return None if file is None else absolute(file)
 
 
 def _option(field: str) -> str:

@@ -6,6 +6,7 @@ but those that need it.
 """
 
 import multiprocessing
+import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from training.experiments.cells import ENCODERS, Cell, find_cell
 from training.experiments.running import Ground, run_cell
 from training.mlm.run import MlmRun, run_mlm
 from training.precision import trains_in_bf16
+from worker.children import end_with_parent
 from worker.encoder import choose_device
 
 
@@ -64,7 +66,7 @@ def run_jobs(
     running: dict[Future[float], Job] = {}
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_prepare, initargs=(threads,)
+        workers, mp_context=context, initializer=_prepare, initargs=(threads, os.getpid())
     ) as pool:
         while open_jobs or running:
             late = last_start is not None and clock() >= last_start
@@ -90,7 +92,8 @@ def run_jobs(
     return failed + open_jobs
 
 
-def _prepare(threads: int) -> None:
+def _prepare(threads: int, parent: int) -> None:
+    end_with_parent(parent)
     torch.set_num_threads(threads)
 
 

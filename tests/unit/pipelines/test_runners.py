@@ -17,13 +17,13 @@ def test_direct_runner_is_the_one_in_this_process(name: str) -> None:
     choice = choose_runner(name, ["--direct_num_workers=3"])
     assert (choice.name, choice.in_process) == ("DirectRunner", True)
     assert choice.options.view_as(DirectOptions).direct_num_workers == 3
-    assert type(make_runner(choice)) is FnApiRunner
+    assert isinstance(make_runner(choice), FnApiRunner)
 
 
 def test_a_cluster_s_runner_is_passed_through() -> None:
     choice = choose_runner("flink", ["--flink_master=host:8081", "--parallelism", "2"])
     assert (choice.name, choice.in_process) == ("FlinkRunner", False)
-    assert type(make_runner(choice)) is FlinkRunner
+    assert isinstance(make_runner(choice), FlinkRunner)
 
 
 def test_the_runner_may_stand_among_beam_s_options() -> None:
@@ -84,6 +84,66 @@ def test_without_prism_the_way_to_build_it_is_told(
     built.parent.mkdir(parents=True)
     built.write_text("")
     assert find_prism() == built
+    loopback = built.parent.with_name("v2.77.0-loopback") / "prism"
+    loopback.parent.mkdir()
+    loopback.write_text("")
+    later = built.parent.with_name("v2.78.0") / "prism"
+    later.parent.mkdir()
+    later.write_text("")
+    assert find_prism() == loopback, "the one that listens on loopback alone"
+
+
+def test_what_may_listen_on_all_interfaces_is_warned_of() -> None:
+    ours = choose_runner("prism", ["--prism_location=/c/v2.77.0-loopback/prism"])
+    assert ours.exposure is None
+    own = choose_runner("prism", ["--prism_location=/usr/bin/prism"]).exposure or ""
+    assert "/usr/bin/prism" in own
+    assert "all interfaces" in own
+    assert "\n" not in own
+    server = choose_runner("flink", ["--flink_master=host:8081"]).exposure or ""
+    assert "its own job server for FlinkRunner" in server
+    assert choose_runner("flink", ["--job_endpoint=host:8099"]).exposure is None
+    assert choose_runner("direct", []).exposure is None
+
+
+@pytest.mark.parametrize(
+    ("runner", "beam", "part"),
+    [
+        ("dataflow", [], "other machines"),
+        ("flink", ["--flink_master=host:8081"], "containers"),
+        ("flink", ["--environment_type=DOCKER"], "containers"),
+        ("prism", ["--prism_location=p", "--environment_type=docker"], "containers"),
+        ("portable", ["--job_endpoint=host:8099"], "containers"),
+        ("spark", ["--spark_master_url=spark://host"], "containers"),
+    ],
+)
+def test_a_place_that_no_worker_sees_is_refused_in_one_line(
+    runner: str, beam: list[str], part: str
+) -> None:
+    choice = choose_runner(runner, beam)
+    for place in ("out", "/out", "~/out", "file:///out"):
+        with pytest.raises(SettingsError) as caught:
+            choice.check_places({"--output": place})
+        assert f"--output {place!r}" in str(caught.value)
+        assert part in str(caught.value)
+        assert "\n" not in str(caught.value)
+    choice.check_places({"--output": "s3://bucket/out", "--registry": None})
+
+
+@pytest.mark.parametrize(
+    ("runner", "beam"),
+    [
+        ("direct", []),
+        ("prism", ["--prism_location=p"]),
+        ("flink", []),
+        ("flink", ["--flink_master=[local]"]),
+        ("flink", ["--flink_master=host:8081", "--environment_type=EXTERNAL"]),
+        ("portable", ["--job_endpoint=host:8099", "--environment_type=PROCESS"]),
+        ("spark", []),
+    ],
+)
+def test_a_place_that_workers_of_this_machine_see_is_not(runner: str, beam: list[str]) -> None:
+    choose_runner(runner, beam).check_places({"--output": "out", "INPUT": "/in.xml"})
 
 
 def test_a_runner_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def _empty_bucket() -> Iterator[None]:
 def test_urls_are_told_from_paths() -> None:
     assert isinstance(open_store(ROOT), ObjectStore)
     assert open_store("file:///a/b") == DiskStore(Path("/a/b"))
-    assert open_store("a/b") == DiskStore(Path("a/b"))
+    assert open_store("a/b") == DiskStore(Path.cwd() / "a/b")
     assert not is_local("gs://a")
 
 

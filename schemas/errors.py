@@ -19,6 +19,10 @@ class RecordError(PubnerError):
     """One record that cannot be used. It becomes a dead letter; the stream goes on."""
 
 
+class RecordBatchError(RecordError):
+    """A record batch of Kafka's that cannot be decoded: a dead letter for each of its offsets."""
+
+
 class BrokerError(PubnerError):
     """A Kafka broker that cannot be reached, refuses what is asked, or does not answer.
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pipelines.object_store import ObjectStore
 from pipelines.store import MANIFEST, DiskStore, Store, open_store
-from pipelines.tables import FORMAT_VERSION
+from pipelines.tables import FORMAT_VERSION, READABLE_VERSIONS
 from schemas.arrow import KINDS
 from schemas.errors import LockedError, OutputError
 from worker.locks import exclusive
@@ -146,10 +146,14 @@ def _agree(
         else:
             found = _parse(before.data, root)
             _compare(found, expected, root)
+        outdated = found["format_version"] != FORMAT_VERSION
         known = _sources(found, root)
         _compare_sources(known, sources, root)
-        if before is None or not sources.keys() <= known.keys():
-            manifest.write(_to_json({**found, "sources": {**known, **sources}}), over=before)
+        if before is None or outdated or not sources.keys() <= known.keys():
+            # Files of an older format stay beside new ones; a program that is older, which does
+            # not know these, refuses the output from now on.
+            values = {**found, **expected, "sources": {**known, **sources}}
+            manifest.write(_to_json(values), over=before)
     except OSError as error:
         raise OutputError(
             f"cannot write to the output folder {root!r}: {error.strerror or error}; make room or "
@@ -191,7 +195,8 @@ def _parse(data: bytes, root: str) -> Mapping[str, Any]:
 
 def _compare(found: Mapping[str, Any], expected: Mapping[str, int], root: str) -> None:
     for name, value in expected.items():
-        if found.get(name) != value:
+        readable = READABLE_VERSIONS if name == "format_version" else (value,)
+        if found.get(name) not in readable:
             words = name.replace("_", " ")
             raise OutputError(
                 f"the output in {root!r} has {words} {found.get(name)!r}, and this run {value!r}; "

@@ -14,10 +14,13 @@ from pipelines.messages import to_message
 from pipelines.records import AnnotatedBlock, AnnotatedCitation
 from pipelines.rows import Columns, block_rows
 from schemas.arrow import KINDS
-from schemas.records import DeadLetter, SourcePosition, Stage
+from schemas.records import DeadLetter, SourcePosition, Stage, header_key, header_key_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written. Version 2 added the column `header_list` of `dead_letters`."""
+READABLE_VERSIONS = (1, FORMAT_VERSION)
 _PREFIX = b"pubner."
+_HEADER_LIST = "header_list"
 _SORT = {
     "mentions": ("offset", "start", "end", "task", "label"),
     "dead_letters": ("offset",),
@@ -54,7 +57,7 @@ class Footer:
     def to_metadata(self) -> dict[bytes, bytes]:
         """Return the key-value metadata of a Parquet file."""
         values = {
-            "format_version": str(self.format_version),
+            "format_version": str(FORMAT_VERSION),
             "source": self.key.source,
             "partition": str(self.key.partition),
             "block_start": str(self.key.start),
@@ -191,10 +194,47 @@ def _dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
         "error_type": letter.error_type,
         "error": _storable(letter.error),
         "key": letter.key,
-        "headers": [(_storable(name), value) for name, value in letter.headers],
+        "headers": list({_shown(name): value or b"" for name, value in letter.headers}.items()),
         "payload": letter.payload,
         "seen_at": letter.seen_at,
+        "header_list": [_header(name, value) for name, value in letter.headers],
     }
+
+
+def letter_headers(row: Mapping[str, Any]) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the headers of a row of `dead_letters` in the newest format, as they came."""
+    return tuple(
+        (x["key"] if x["key_bytes"] is None else header_key(x["key_bytes"]), x["value"])
+        for x in row["header_list"]
+    )
+
+
+def in_newest_format(kind: str, table: pa.Table) -> pa.Table:
+    """Return the rows of a file of any format that is read, with the columns of the newest.
+
+    :raises pa.ArrowException: if they are not those of `kind`.
+    """
+    schema = KINDS[kind]
+    if kind == "dead_letters" and _HEADER_LIST not in table.column_names:
+        lists = [[_header(*pair) for pair in row] for row in table["headers"].to_pylist()]
+        column = pa.array(lists, schema.field(_HEADER_LIST).type)
+        table = table.append_column(schema.field(_HEADER_LIST), column)
+    return table.replace_schema_metadata(None).cast(schema)
+
+
+def _header(name: str, value: bytes | None) -> dict[str, Any]:
+    shown = _shown(name)
+    data = header_key_bytes(name)
+    return {
+        "key": shown,
+        "key_bytes": None if shown.encode() == data else data,
+        "value": value,
+    }
+
+
+def _shown(name: str) -> str:
+    """Return a header's key as text, with replacement characters where it is not UTF-8."""
+    return header_key_bytes(name).decode("utf-8", "replace")
 
 
 def _storable(text: str) -> str:

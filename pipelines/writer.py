@@ -19,7 +19,14 @@ from pipelines.intervals import Intervals, contains, union
 from pipelines.merging import merge, only, record_count, without
 from pipelines.records import AnnotatedBlock, WrittenBlock
 from pipelines.store import Replacement, Store
-from pipelines.tables import Footer, Tables, block_tables, footer_in, revision_of
+from pipelines.tables import (
+    Footer,
+    Tables,
+    block_tables,
+    footer_in,
+    in_newest_format,
+    revision_of,
+)
 from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
 
@@ -312,7 +319,7 @@ def _read(stream: BinaryIO, kind: str, name: str) -> tuple[Footer | None, pa.Tab
         file = pq.ParquetFile(stream)
         table: Any = file.read()
         footer = Footer.from_metadata(file.metadata.metadata)
-        return footer, table.replace_schema_metadata(None).cast(KINDS[kind])
+        return footer, in_newest_format(kind, table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise damaged(kind, name, error) from error
 

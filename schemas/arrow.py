@@ -42,6 +42,15 @@ CITATIONS = pa.schema(
     ]
 )
 
+_HEADER = pa.struct(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("key_bytes", pa.binary()),
+        pa.field("value", pa.binary()),
+    ]
+)
+"""A message's header. A key that is not UTF-8 has replacement characters, and `key_bytes`."""
+
 DEAD_LETTERS = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
@@ -54,8 +63,10 @@ DEAD_LETTERS = pa.schema(
         pa.field("headers", pa.map_(pa.string(), pa.binary()), nullable=False),
         pa.field("payload", pa.binary(), nullable=False),
         pa.field("seen_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("header_list", pa.list_(pa.field("element", _HEADER, nullable=False))),
     ]
 )
+"""`headers` has the last value of each key, and no null; `header_list` has all as they came."""
 
 KINDS: dict[str, pa.Schema] = {
     "mentions": MENTIONS,

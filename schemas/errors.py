@@ -55,6 +55,10 @@ class RefusedRecordError(RecordError):
         self.error_type = error_type
 
 
+class RecordBatchError(RecordError):
+    """A record batch of Kafka's that cannot be decoded: a dead letter for each of its offsets."""
+
+
 class BrokerError(PubnerError):
     """A Kafka broker that cannot be reached, refuses what is asked, or does not answer.
 

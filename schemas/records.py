@@ -135,7 +135,8 @@ class DeadLetter:
     """A record that could not be used, with its reason and its original bytes.
 
     `error_type` is the exception's class name; `headers` are key and value pairs of the message
-    (empty for files); `seen_at` is in UTC.
+    (empty for files), where bytes of a key that are not UTF-8 are surrogates (see
+    `header_key_bytes`); `seen_at` is in UTC.
     """
 
     position: SourcePosition
@@ -145,7 +146,17 @@ class DeadLetter:
     payload: bytes
     seen_at: datetime
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def header_key(data: bytes) -> str:
+    """Return a header's key as text; bytes that are not UTF-8 become surrogates (PEP 383)."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def header_key_bytes(key: str) -> bytes:
+    """Return the bytes of a header's key, as `header_key` was given them."""
+    return key.encode("utf-8", "surrogateescape")
 
 
 def text_digest(text: str) -> str:

@@ -72,7 +72,7 @@ def _read(
     while open_partitions:
         for records in client.poll(timeout_ms=_POLL_MS).values():
             for record in records:
-                headers = dict(record.headers)
+                headers = {name: value or b"" for name, value in record.headers}
                 try:
                     source = headers[SOURCE].decode("utf-8")
                     digest = headers[DIGEST].decode("ascii")

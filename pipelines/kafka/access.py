@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from schemas.errors import BrokerError, SettingsError
 
 if TYPE_CHECKING:
-    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+    from kafka import KafkaAdminClient, KafkaProducer
+
+    from pipelines.kafka.client import Consumer
 
 T = TypeVar("T")
 _FIRST_ATTEMPT_SECONDS = 2.0
@@ -133,7 +135,7 @@ def consumer(
     read_committed: bool = True,
     client_id: str = "pubner",
     **arguments: Any,  # noqa: ANN401 - kafka-python's own
-) -> "KafkaConsumer":
+) -> "Consumer":
     """Return a connected consumer without partitions; it commits nothing of its own accord.
 
     Out of range offsets are errors, not a silent jump, unless `arguments` say otherwise; these are
@@ -142,7 +144,7 @@ def consumer(
     :raises BrokerError: if no broker lets us in within the time set.
     :raises SettingsError: as `client_arguments`.
     """
-    from kafka import KafkaConsumer
+    from pipelines.kafka.client import Consumer
 
     chosen: dict[str, Any] = {
         "group_id": group,
@@ -153,7 +155,7 @@ def consumer(
         "metrics_enabled": False,
         **arguments,
     }
-    return _connect(KafkaConsumer, access, client_arguments(access, client_id=client_id) | chosen)
+    return _connect(Consumer, access, client_arguments(access, client_id=client_id) | chosen)
 
 
 def producer(

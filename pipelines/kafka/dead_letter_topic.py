@@ -10,6 +10,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from pipelines.kafka.access import KafkaAccess, close_producer, producer
 from pipelines.kafka.failures import reporting
+from pipelines.kafka.headers import Headers, headers_to_send
 from pipelines.kafka.retrying import retry
 from schemas.records import DeadLetter
 
@@ -60,11 +61,13 @@ class DeadLetterTopic:
         except MessageSizeTooLargeError:
             self._deliver(letter.key, b"", [*ours, _TRUNCATED])
 
-    def _deliver(self, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    def _deliver(self, key: bytes | None, value: bytes, headers: Headers) -> None:
         if self._producer is None:
             self._producer = producer(self.access)
         try:
-            sent = self._producer.send(self.topic, key=key, value=value, headers=headers)
+            sent = self._producer.send(
+                self.topic, key=key, value=value, headers=headers_to_send(headers)
+            )
             sent.get(timeout=_SEND_SECONDS)
         except KafkaError:
             self.close()  # an idempotent producer that was refused once refuses all that follows

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.decoding import decode_record
-from pipelines.kafka.parts import RawPart, RawRecord
+from pipelines.kafka.parts import RawPart
 from pipelines.metrics import observe
 from pipelines.records import ReadBlock, ReadCitation
-from schemas.errors import RecordError
+from schemas.errors import RecordBatchError, RecordError
 from schemas.records import DeadLetter, SourcePosition, Stage
 
 
@@ -20,6 +21,8 @@ def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
     letters: list[DeadLetter] = []
     for record in part.records:
         try:
+            if record.error:
+                raise RecordBatchError(record.error)
             citations.append(ReadCitation(record.offset, decode_record(record.key, record.value)))
         except RecordError as error:
             letters.append(_dead_letter(part, record, error, clock()))
@@ -42,7 +45,7 @@ def _dead_letter(
 ) -> DeadLetter:
     return DeadLetter(
         position=SourcePosition(part.key.source, part.key.partition, record.offset),
-        stage=Stage.PARSE,
+        stage=Stage.READ if record.error else Stage.PARSE,
         error_type=type(error).__name__,
         error=str(error),
         payload=record.value or b"",

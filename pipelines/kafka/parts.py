@@ -7,45 +7,10 @@ transactions, their markers and compaction leave gaps, and a gap is read as much
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from pipelines.blocks import BlockKey, block_start
-
-MOST_BYTES = 32 * 2**20
-"""A part is closed at that many bytes of values, however few records they are."""
-
-
-class Record(Protocol):
-    """What a part needs of a Kafka message, as kafka-python's `ConsumerRecord` has it.
-
-    `timestamp` is in milliseconds since 1970, by the topic's own setting of producer or broker.
-    """
-
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-
-    @property
-    def timestamp(self) -> int: ...  # noqa: D102
-
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class RawRecord:
-    """One message as it came, `timestamp` in milliseconds since 1970."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+from pipelines.kafka.batches import RawRecord
+from pipelines.kafka.client import MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +56,7 @@ class PartCutter:
     def __post_init__(self) -> None:
         self.position = self.begin
 
-    def add(self, records: Sequence[Record], position: int, now: float) -> Iterator[RawPart]:
+    def add(self, records: Sequence[RawRecord], position: int, now: float) -> Iterator[RawPart]:
         """Take the records that were polled and the position behind them; yield what is complete.
 
         Records below the current position were taken before, and are passed over.
@@ -101,14 +66,9 @@ class PartCutter:
                 continue
             if record.offset >= self._block_end:
                 yield from self._close_through(record.offset)
-            value = record.value
-            self._records.append(
-                RawRecord(
-                    record.offset, record.timestamp, record.key, value, _headers(record.headers)
-                )
-            )
+            self._records.append(record)
             self.position = record.offset + 1
-            self._bytes += len(value) if value is not None else 0
+            self._bytes += record.size
             if self._bytes >= MOST_BYTES:
                 yield self._close(self.position)
         self.position = max(self.position, position)
@@ -159,8 +119,3 @@ class PartCutter:
         self.opened_at = None
         self._records, self._bytes = [], 0
         return part
-
-
-def _headers(headers: Sequence[tuple[str, bytes | None]]) -> tuple[tuple[str, bytes], ...]:
-    """Return a message's headers; a null value is kept as no bytes."""
-    return tuple((name, value or b"") for name, value in headers)

@@ -4,13 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import (
-    CorruptRecordError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-)
+from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from pipelines.kafka.parts import Record
+from pipelines.kafka.batches import RawRecord
 from pipelines.metrics import count
 from schemas.errors import InputError
 
@@ -19,25 +15,19 @@ _LOGGER = logging.getLogger(__name__)
 
 def poll(
     client: KafkaConsumer, *, timeout_ms: int, max_records: int
-) -> Mapping[TopicPartition, Sequence[Record]]:
+) -> Mapping[TopicPartition, Sequence[RawRecord]]:
     """Return the messages that are there now, or come within `timeout_ms`, by partition.
 
     Where retention has removed the offset to read next, the reading goes on at the log's start,
     and the offsets between, which nobody can read any more, are counted as `offsets_removed`.
 
-    :raises InputError: if a batch is corrupt, or an offset lies behind the end of its partition.
+    :raises InputError: if an offset lies behind the end of its partition.
     """
     try:
         return dict(client.poll(timeout_ms=timeout_ms, max_records=max_records))
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
         _go_on_at_the_start(client, error)
         return {}
-    except CorruptRecordError as error:
-        places = ", ".join(f"{x.topic}/{x.partition}" for x in sorted(client.assignment()))
-        raise InputError(
-            f"a message batch among {places} is corrupt or breaks Kafka's protocol ({error}); "
-            "move the group's offset past it with Kafka's own tools, or have it sent anew"
-        ) from error
 
 
 def _go_on_at_the_start(client: KafkaConsumer, error: Exception) -> None:

@@ -30,6 +30,8 @@ def citation_of(letter: DeadLetter, *, from_topic: bool, format: Format | None =
 
     :raises RecordError: if they still give none, and why.
     """
+    if letter.stage == Stage.READ and from_topic:
+        raise _no_message()
     if letter.stage == Stage.READ:
         raise RecordError(
             "the letter of a file that could not be read holds no whole record; see to the file, "
@@ -47,12 +49,14 @@ def message_of(letter: DeadLetter, *, from_topic: bool) -> tuple[bytes | None, b
     not kept (stages `annotate` and `write`), the PMID is the key. A file's becomes the message that
     `pubner feed` would make of the record.
 
-    :raises RecordError: if a file's letter still gives no citation.
+    :raises RecordError: if a file's letter still gives no citation, or a topic's is no message.
     """
     if not from_topic:
         citation = citation_of(letter, from_topic=False)
         null = citation.deleted and citation.version == 1
         return b"%d" % citation.pmid, None if null else to_message(citation)
+    if letter.stage == Stage.READ:
+        raise _no_message()
     value = original_value(letter)
     if letter.key is None and letter.stage in _JSON_STAGES and value is not None:
         try:
@@ -67,6 +71,13 @@ def original_value(letter: DeadLetter) -> bytes | None:
     if letter.payload or (letter.stage == Stage.PARSE and _is_pmid(letter.key)):
         return letter.payload
     return None
+
+
+def _no_message() -> RecordError:
+    return RecordError(
+        "the message could not be read from its topic, and the letter holds bytes as Kafka stores "
+        "them, if any; have its producer send it again"
+    )
 
 
 def _is_pmid(key: bytes | None) -> bool:

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from pipelines.blocks import BlockKey, file_name, parse_name
 from pipelines.letters.selection import Selection
 from pipelines.store import Store
-from pipelines.tables import Footer
+from pipelines.tables import Footer, in_newest_format, letter_headers
 from pipelines.writer import read_block, read_footer
 from schemas.errors import OutputError
-from schemas.records import DeadLetter, SourcePosition, Stage
+from schemas.records import DeadLetter, SourcePosition, Stage, header_key_bytes
 
 TOPIC_DIGEST = "kafka:"
 """How the input digest of a topic's blocks begins; that of a file's is hexadecimal."""
@@ -69,7 +69,7 @@ def read_block_letters(store: Store, key: BlockKey) -> BlockLetters | None:
             footer = Footer.from_metadata(file.metadata.metadata)
             if footer is None or file.metadata.num_rows == 0:
                 return None
-            rows = file.read().to_pylist()
+            rows = in_newest_format("dead_letters", file.read()).to_pylist()
         except (pa.ArrowException, OSError, ValueError) as error:
             raise OutputError(
                 f"dead_letters/{name} in the output is damaged ({error}); remove it, and give the "
@@ -96,7 +96,8 @@ def find_letter(store: Store, position: SourcePosition) -> DeadLetter | None:
 def letter_digest(letter: DeadLetter) -> str:
     """Return what tells a letter's content (key, headers, bytes; not its reason) from another's."""
     digest = hashlib.sha256()
-    parts = [letter.key, *(x for name, value in letter.headers for x in (name.encode(), value))]
+    headers = [(header_key_bytes(name), value) for name, value in letter.headers]
+    parts = [letter.key, *(x for header in headers for x in header)]
     for part in (*parts, letter.payload):
         digest.update(b"-" if part is None else b"%d:" % len(part) + part)
     return digest.hexdigest()[:32]
@@ -121,5 +122,5 @@ def _letter(row: Mapping[str, Any]) -> DeadLetter:
         payload=row["payload"],
         seen_at=row["seen_at"],
         key=row["key"],
-        headers=tuple(row["headers"]),
+        headers=letter_headers(row),
     )

@@ -11,6 +11,7 @@ from kafka import errors
 from pipelines.feed.tail import topic_ends
 from pipelines.kafka.access import KafkaAccess, producer
 from pipelines.kafka.failures import explain
+from pipelines.kafka.headers import headers_to_send
 from pipelines.kafka.topics import Topic, describe, max_message_bytes
 from pipelines.letters.content import message_of
 from pipelines.letters.ledger import Ledger, Replay, Target
@@ -19,7 +20,7 @@ from pipelines.letters.selection import Selection, format_position
 from pipelines.letters.sent import REPLAY_ID, REPLAYED_FROM, sent_positions
 from pipelines.store import Store
 from schemas.errors import BrokerError, RecordError
-from schemas.records import DeadLetter
+from schemas.records import DeadLetter, header_key_bytes
 
 if TYPE_CHECKING:
     from kafka import KafkaProducer
@@ -152,12 +153,14 @@ class _Message:
     id: LetterId
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
     @property
     def size(self) -> int:
         """The bytes that it takes at most, uncompressed."""
-        headers = sum(len(name.encode()) + len(value or b"") + 8 for name, value in self.headers)
+        headers = sum(
+            len(header_key_bytes(name)) + len(value or b"") + 8 for name, value in self.headers
+        )
         return len(self.key or b"") + len(self.value or b"") + headers + _OVERHEAD_BYTES
 
 
@@ -241,7 +244,7 @@ class _Sender:
                 self.plan.topic,
                 key=message.key,
                 value=message.value,
-                headers=list(message.headers),
+                headers=headers_to_send(message.headers),
             )
         except _REFUSALS as error:
             return error

@@ -61,7 +61,7 @@ def _read(
     while position < end:
         for records in client.poll(timeout_ms=_POLL_MS).values():
             for record in records:
-                headers = dict(record.headers)
+                headers = {name: value or b"" for name, value in record.headers}
                 if headers.get(REPLAY_ID) == replay_id.encode():
                     found.add(headers.get(REPLAYED_FROM, b"").decode("utf-8", "replace"))
         before, position = position, client.position(partition)

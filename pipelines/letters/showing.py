@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.letters.reading import LetterId, letter_digest, read_letters
 from pipelines.letters.selection import Selection, format_position
 from pipelines.store import Store
-from schemas.records import DeadLetter
+from schemas.records import DeadLetter, header_key_bytes
 from worker.terminal import safe_json, safe_text
 
 _HEX_BYTES = 16
@@ -133,7 +133,8 @@ def describe_letter(letter: DeadLetter, *, replays: Collection[str]) -> Iterator
     for name, value in facts.items():
         yield f"{name + ':':<12} {safe_text(str(value))}"
     for header, content in letter.headers:
-        yield f"{'header:':<12} {safe_text(header)} = {inline(content)}"
+        shown = "null" if content is None else inline(content)
+        yield f"{'header:':<12} {inline(header_key_bytes(header))} = {shown}"
     yield f"{'payload:':<12} {len(letter.payload):,} bytes"
     if letter.payload:
         yield ""

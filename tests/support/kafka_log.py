@@ -9,30 +9,21 @@ from dataclasses import dataclass, field
 from kafka import TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
-
-@dataclass(frozen=True)
-class Message:
-    """One message; `timestamp` in milliseconds."""
-
-    offset: int
-    timestamp: int = 1_000
-    key: bytes | None = None
-    value: bytes | None = b"{}"
-    headers: tuple[tuple[str, bytes], ...] = ()
+from pipelines.kafka.batches import RawRecord
 
 
 @dataclass
 class Log:
     """One partition: its messages by offset, where it begins, and where it ends."""
 
-    messages: dict[int, Message] = field(default_factory=dict)
+    messages: dict[int, RawRecord] = field(default_factory=dict)
     start: int = 0
     end: int = 0
 
     def append(self, count: int = 1, *, timestamp: int = 1_000) -> None:
         """Add messages at the end."""
         for offset in range(self.end, self.end + count):
-            self.messages[offset] = Message(offset, timestamp)
+            self.messages[offset] = RawRecord(offset, timestamp, None, b"{}", ())
         self.end += count
 
     def skip(self, count: int) -> None:
@@ -54,9 +45,13 @@ class LogConsumer:
     committed_at: dict[TopicPartition, int] = field(default_factory=dict)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     closed: bool = False
+    identities: dict[str, str] = field(default_factory=lambda: {"t": "kafka:c:t"})
 
     def partitions_for_topic(self, topic: str) -> set[int]:
         return {x.partition for x in self.logs if x.topic == topic}
+
+    def identify(self, topics: Sequence[str]) -> dict[str, str]:
+        return {x: self.identities[x] for x in topics if x in self.identities}
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.positions = {x: self.positions.get(x, -1) for x in partitions}
@@ -87,7 +82,7 @@ class LogConsumer:
 
     def poll(
         self, timeout_ms: int = 0, max_records: int = 500
-    ) -> Mapping[TopicPartition, Sequence[Message]]:
+    ) -> Mapping[TopicPartition, Sequence[RawRecord]]:
         polled = {}
         for partition, position in self.positions.items():
             log = self.logs[partition]

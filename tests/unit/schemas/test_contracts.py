@@ -109,7 +109,7 @@ def test_the_published_columns_are_these() -> None:
     ]  # fmt: skip
     assert DEAD_LETTERS.names == [
         "source", "partition", "offset", "stage", "error_type", "error", "key", "headers",
-        "payload", "seen_at",
+        "payload", "seen_at", "header_list",
     ]  # fmt: skip
     assert [field.name for field in CITATIONS if field.nullable] == [
         "text", "text_sha256", "date_revised", "year",

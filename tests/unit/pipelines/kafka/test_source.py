@@ -10,6 +10,7 @@ from kafka import TopicPartition
 from pipelines.drain import DrainSignal
 from pipelines.kafka import source as source_module
 from pipelines.kafka.access import KafkaAccess
+from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.parts import RawPart
 from pipelines.kafka.source import (
     KafkaMark,
@@ -20,7 +21,7 @@ from pipelines.kafka.source import (
     Reading,
     first_place,
 )
-from tests.support.kafka_log import Log, LogConsumer, Message
+from tests.support.kafka_log import Log, LogConsumer
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -129,7 +130,7 @@ def test_it_reads_on_while_there_are_messages(
     polls = []
     poll = consumer.poll
 
-    def few(**words: int) -> Mapping[TopicPartition, Sequence[Message]]:
+    def few(**words: int) -> Mapping[TopicPartition, Sequence[RawRecord]]:
         polls.append(words)
         return poll(max_records=3)
 

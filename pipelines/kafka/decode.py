@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.decoding import decode_record
 from pipelines.kafka.parts import RawPart
 from pipelines.metrics import observe
 from pipelines.records import ReadBlock, ReadCitation
-from schemas.errors import RecordBatchError, RecordError
-from schemas.records import DeadLetter, SourcePosition, Stage
+from schemas.errors import RecordBatchError
+from schemas.records import Citation, DeadLetter, SourcePosition
+from worker.readers.failures import Failure, parse_record, read_failure
 
 
 def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
@@ -20,12 +22,11 @@ def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
     citations: list[ReadCitation] = []
     letters: list[DeadLetter] = []
     for record in part.records:
-        try:
-            if record.error:
-                raise RecordBatchError(record.error)
-            citations.append(ReadCitation(record.offset, decode_record(record.key, record.value)))
-        except RecordError as error:
-            letters.append(_dead_letter(part, record, error, clock()))
+        found = _read(record)
+        if isinstance(found, Failure):
+            letters.append(_dead_letter(part, record, found, clock()))
+        else:
+            citations.append(ReadCitation(record.offset, found))
     observe("part_records", len(part.records))
     return ReadBlock(
         key=part.key,
@@ -40,15 +41,22 @@ def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
     )
 
 
+def _read(record: RawRecord) -> Citation | Failure:
+    payload = record.value or b""
+    if record.error:
+        return read_failure(RecordBatchError(record.error), payload)
+    return parse_record(partial(decode_record, record.key, record.value), payload)
+
+
 def _dead_letter(
-    part: RawPart, record: RawRecord, error: RecordError, seen_at: datetime
+    part: RawPart, record: RawRecord, failure: Failure, seen_at: datetime
 ) -> DeadLetter:
     return DeadLetter(
         position=SourcePosition(part.key.source, part.key.partition, record.offset),
-        stage=Stage.READ if record.error else Stage.PARSE,
-        error_type=type(error).__name__,
-        error=str(error),
-        payload=record.value or b"",
+        stage=failure.stage,
+        error_type=failure.error_type,
+        error=failure.error,
+        payload=failure.payload,
         seen_at=seen_at,
         key=record.key,
         headers=record.headers,

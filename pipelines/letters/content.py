@@ -11,11 +11,13 @@ At later stages a value that is not null is never empty.
 """
 
 import io
+from functools import partial
 
 from pipelines.kafka.decoding import decode_record
 from pipelines.messages import to_message
 from schemas.errors import InputError, RecordError, RefusedRecordError
 from schemas.records import Citation, DeadLetter, Stage
+from worker.readers.failures import Failure, parse_record
 from worker.readers.fields import checked_pmid
 from worker.readers.jsonl import parse_message
 from worker.readers.records import Format, ReadRecord, detect_format, read_records
@@ -38,7 +40,11 @@ def citation_of(letter: DeadLetter, *, from_topic: bool, format: Format | None =
             "and give it again as an input"
         )
     if from_topic or letter.stage in _JSON_STAGES:
-        return decode_record(letter.key, original_value(letter))
+        value = original_value(letter)
+        found = parse_record(partial(decode_record, letter.key, value), letter.payload)
+        if isinstance(found, Failure):
+            raise RefusedRecordError(found.error_type, found.error)
+        return found
     return _record_of_file(letter, format)
 
 
@@ -59,10 +65,8 @@ def message_of(letter: DeadLetter, *, from_topic: bool) -> tuple[bytes | None, b
         raise _no_message()
     value = original_value(letter)
     if letter.key is None and letter.stage in _JSON_STAGES and value is not None:
-        try:
-            return b"%d" % parse_message(value).pmid, value
-        except RecordError:
-            return None, value
+        found = parse_record(partial(parse_message, value), value)
+        return None if isinstance(found, Failure) else b"%d" % found.pmid, value
     return letter.key, value
 
 

@@ -16,16 +16,18 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from schemas.errors import RecordError
 from schemas.message import SCHEMA_VERSION
 from schemas.records import Citation, Section
-from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_failure
+from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_record
 from worker.readers.fields import MAX_PMID, MAX_VERSION, checked_pmid, checked_version
 from worker.readers.lines import split_lines
 
 T = TypeVar("T")
+_SHOWN: Final = 40  # characters of a wrong value that an error repeats
 _MAX_YEAR: Final = 9999
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -39,10 +41,7 @@ def read_jsonl(
         if isinstance(line, Failure):
             yield line
         elif line and not line.isspace():
-            try:
-                yield parse_message(line)
-            except RecordError as error:
-                yield parse_failure(error, line)
+            yield parse_record(partial(parse_message, line), line)
 
 
 def parse_message(data: bytes) -> Citation:
@@ -61,8 +60,8 @@ def parse_message(data: bytes) -> Citation:
         return _citation(fields)
     except RecordError as error:
         raise RecordError(
-            f"{error}; the message's schema_version is {version}, newer than {SCHEMA_VERSION}, the "
-            "latest known here: update pubner"
+            f"{error}; the message's schema_version is {str(version)[:_SHOWN]}, newer than "
+            f"{SCHEMA_VERSION}, the latest known here: update pubner"
         ) from error
 
 
@@ -108,8 +107,23 @@ def _kind(value: object) -> str:
 
 
 def _wrong(name: str, value: object, expected: str) -> RecordError:
-    shown = json.dumps(value)
-    return RecordError(f"{name} is {shown[:40]}; expected {expected}")
+    return RecordError(f"{name} is {_described(value)}; expected {expected}")
+
+
+def _described(value: object) -> str:
+    """Return what a value of a message is. One that holds others is never written out."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"{value[:_SHOWN]!r}" + (f"… ({len(value)} characters)" * (len(value) > _SHOWN))
+        case int() | float():
+            return f"the number {str(value)[:_SHOWN]}"
+        case dict():
+            return f"an object of {len(value)} fields"
+        case list():
+            return f"an array of {len(value)} values"
+    return "null"
 
 
 def _optional(fields: dict[str, Any], name: str, kind: type[T], expected: str, default: T) -> T:

@@ -10,6 +10,7 @@ are kept as they are, white space at their ends included.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 from schemas.errors import CorpusError, RecordError
@@ -18,7 +19,7 @@ from worker.readers.failures import (
     MAX_RECORD_BYTES,
     Failure,
     oversize_failure,
-    parse_failure,
+    parse_record,
 )
 from worker.readers.fields import checked_pmid
 from worker.readers.lines import split_lines
@@ -63,13 +64,7 @@ def read_pubtator(
         if isinstance(block, Failure):
             yield block
             continue
-        try:
-            document = _parse(block)
-        except RecordError as error:
-            yield parse_failure(error, block)
-            continue
-        abstract = (Section(document.abstract),) if document.abstract else ()
-        yield Citation(document.pmid, title=document.title, abstract=abstract)
+        yield parse_record(partial(_citation, block), block)
 
 
 def read_gold(stream: BinaryIO) -> Iterator[GoldDocument]:
@@ -83,10 +78,10 @@ def read_gold(stream: BinaryIO) -> Iterator[GoldDocument]:
     for number, block in enumerate(_blocks(open_decompressed(stream), MAX_RECORD_BYTES), start=1):
         if isinstance(block, Failure):
             raise CorpusError(f"document {number}: {block.error}")
-        try:
-            yield _gold(_parse(block))
-        except RecordError as error:
-            raise CorpusError(f"document {number}: {error}") from error
+        found = parse_record(partial(_gold, block), block)
+        if isinstance(found, Failure):
+            raise CorpusError(f"document {number}: {found.error}")
+        yield found
 
 
 def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
@@ -151,7 +146,14 @@ def _parse(block: bytes) -> _Document:
     return _Document(pmid, texts["t"], texts.get("a", ""), tuple(annotations))
 
 
-def _gold(document: _Document) -> GoldDocument:
+def _citation(block: bytes) -> Citation:
+    document = _parse(block)
+    abstract = (Section(document.abstract),) if document.abstract else ()
+    return Citation(document.pmid, title=document.title, abstract=abstract)
+
+
+def _gold(block: bytes) -> GoldDocument:
+    document = _parse(block)
     # Mentions across the separator are written with a space in it.
     text = f"{document.title} {document.abstract}"
     spans: list[Span] = []

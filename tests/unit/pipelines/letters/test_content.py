@@ -107,3 +107,12 @@ def test_a_record_that_still_fails(source: str, payload: bytes, stage: Stage, re
         citation_of(found, from_topic=False)
     with pytest.raises(RecordError, match=reason):
         message_of(found, from_topic=False)
+
+
+def test_nesting_of_any_depth_fails_as_one_letter() -> None:
+    for depth in range(700, 1000):
+        payload = b'{"pmid": ' + b"[" * depth + b"]" * depth + b"}"
+        with pytest.raises(RecordError):
+            citation_of(letter(payload, key=b"5"), from_topic=True)
+        found = letter(payload, stage=Stage.WRITE)
+        assert message_of(found, from_topic=True) == (None, payload)

@@ -162,6 +162,51 @@ def test_any_json_is_a_citation_or_a_record_error(value: object) -> None:
     assert found.pmid == value["pmid"]
 
 
+@pytest.mark.parametrize("field", ["schema_version", *FULL])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_of_any_depth_is_that_line_s_failure(
+    field: str, opening: str, closing: str
+) -> None:
+    """At one depth, which hangs on the height of the stack, what is read cannot be written."""
+    lines = [encoded(pmid=7)]
+    for depth in range(100, 1100):
+        nested = opening * depth + "1" + closing * depth
+        lines.append(encoded().removesuffix(b"}") + f', "{field}": {nested}}}'.encode())
+    lines.append(encoded(pmid=8))
+    first, *between, last = read_jsonl([b"\n".join(lines)])
+    assert isinstance(first, Citation)
+    assert isinstance(last, Citation)
+    assert len(between) == 1000
+    for line, found in zip(lines[1:], between, strict=False):
+        if isinstance(found, Citation):
+            assert field == "journal"
+        else:
+            assert found.payload == line
+            assert len(found.error) < 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 4000, "1e999", "NaN", "-Infinity", '"' + "x" * 10**6 + '"', '{"' + "k" * 10**6 + '": 1}',
+     '["' + "x" * 10**6 + '"]', '"\\ud800"', '"\\u001b[31m"'],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["schema_version", "pmid", "pmid_version", "year", "deleted"])
+def test_a_wrong_value_is_described_in_few_and_plain_words(field: str, value: str) -> None:
+    title = 5 if field == "schema_version" else "T"  # a newer version is wrong by itself never
+    fields = encoded(title=title).decode().removesuffix("}") + f', "{field}": {value}}}'
+    with pytest.raises(RecordError) as caught:
+        parse_message(fields.encode())
+    assert len(str(caught.value)) < 300
+    assert str(caught.value).isprintable()
+
+
+def test_a_value_that_holds_others_is_told_by_its_size() -> None:
+    with pytest.raises(RecordError, match=r"^year is an array of 3 values; expected an integer"):
+        parse_message(encoded(year=[1, [2], {}]))
+    with pytest.raises(RecordError, match=r"^title is an object of 1 fields; expected a string"):
+        parse_message(encoded(title={"en": [[]]}))
+
+
 def test_lines() -> None:
     bad = b'{"pmid": 2}'
     data = b"\n".join([b"\xef\xbb\xbf" + encoded(), b"", b"  ", bad + b"\r", encoded(pmid=3)])

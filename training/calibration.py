@@ -87,7 +87,11 @@ def collect_scores(
 def outcomes_at(head: HeadScores, calibration: HeadCalibration) -> Outcomes:
     """Return what the head finds, and whether it is right, once it is calibrated so."""
     divisor = np.float32(calibration.temperature)
-    runs = decode(head_layout([head.task]), [text.scores / divisor for text in head.scored])
+    runs = decode(
+        head_layout([head.task]),
+        [text.scores / divisor for text in head.scored],
+        [text.pieces.line_lengths for text in head.scored],
+    )
     found = [
         scored_spans(
             mentions_of(

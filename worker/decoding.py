@@ -1,7 +1,8 @@
 """Constrained decoding: from the tag scores of pre-tokens to mentions with probabilities.
 
 Every head is read as a linear chain whose transitions are 1 where IOBES allows them and 0 where it
-does not. The mentions are those of the most probable legal sequence (Viterbi 1967); a mention's
+does not. Where a line of the text ends, no mention goes on: a line begins and ends outside. The
+mentions are those of the most probable legal sequence (Viterbi 1967); a mention's
 score is its marginal: the share of the probability of all legal sequences that contain exactly it
 (forward-backward, Rabiner 1989). All heads of many texts are decoded in one pass, and only the
 stretches that may hold a mention.
@@ -94,24 +95,33 @@ class DecodedRun:
     score: float
 
 
-def decode(layout: HeadLayout, logits: Sequence[Singles]) -> list[list[DecodedRun]]:
-    """Decode texts together: each item of `logits` has shape (pre-tokens, tags).
+def decode(
+    layout: HeadLayout, logits: Sequence[Singles], lines: Sequence[Ints] | None = None
+) -> list[list[DecodedRun]]:
+    """Decode texts together; return the mentions of each, in order of head and position.
 
-    Returns the mentions of each text, in order of head and position.
+    :param logits: of each text, shape (pre-tokens, tags)
+    :param lines: of each text, how many pre-tokens each of its lines has: no mention crosses from
+        one line into the next. Without it each text is one line.
     """
+    if lines is None:
+        lines = [np.array([len(scores)]) for scores in logits]
     out: list[list[DecodedRun]] = []
     for texts in split_runs([len(scores) for scores in logits], _GROUP_PRETOKENS):
-        out += _decode_group(layout, logits[texts])
+        out += _decode_group(layout, logits[texts], lines[texts])
     return out
 
 
-def _decode_group(layout: HeadLayout, logits: Sequence[Singles]) -> list[list[DecodedRun]]:
+def _decode_group(
+    layout: HeadLayout, logits: Sequence[Singles], lines: Sequence[Ints]
+) -> list[list[DecodedRun]]:
     bounds = np.cumsum([0, *(len(scores) for scores in logits)])
     if not bounds[-1] or not layout.tasks:
         return [[] for _ in logits]
     logs = _log_weights(layout, logits, bounds)
     starts = np.zeros(bounds[-1] + 1, dtype=np.bool_)
     starts[bounds] = True
+    starts[np.cumsum(np.concatenate(lines))] = True
     first, length = _stretches(layout, logs, starts[:-1])
     if not len(first):
         return [[] for _ in logits]

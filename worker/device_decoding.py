@@ -2,8 +2,8 @@
 
 A pre-token is a small matrix of weights from the state in front of it to the state behind it, so
 messages are prefix products, the best path a composition of maps, and no loop runs over
-pre-tokens. A text's last pre-token cannot enter or stay in a mention; so nothing flows from one
-text into the next, and all texts of a batch are one sequence.
+pre-tokens. A line's last pre-token cannot enter or stay in a mention; so nothing flows from one
+line into the next, let alone from text to text, and all texts of a batch are one sequence.
 """
 
 from collections.abc import Sequence
@@ -73,22 +73,28 @@ class DecodingUnderWay:
 
 
 def decode_on_device(
-    tables: DeviceLayout, logits: Tensor, counts: npt.NDArray[np.int64] | Sequence[int]
+    tables: DeviceLayout,
+    logits: Tensor,
+    counts: npt.NDArray[np.int64] | Sequence[int],
+    lines: npt.NDArray[np.int64] | Sequence[int] | None = None,
 ) -> DecodingUnderWay:
     """Begin to decode the texts of a batch; a GPU is not waited for.
 
     :param logits: the pre-tokens of all texts one behind the other, shape (pre-tokens, tags)
     :param counts: how many pre-tokens each text has, shape (texts,)
+    :param lines: how many each line of all texts in turn has, shape (lines,): no mention crosses
+        from one line into the next. Without it each text is one line.
     """
     counts = np.asarray(counts, dtype=np.int64)
-    on_device = to_device(counts, logits.device)
+    lines = counts if lines is None else np.asarray(lines, dtype=np.int64)
+    on_device = to_device(lines, logits.device)
     if not logits.numel():
         nothing = torch.zeros((2, len(tables.layout.tasks), 0), dtype=torch.int32)
         return DecodingUnderWay(tables, counts, nothing, torch.tensor(True), None)
     parts, row = [], 0
-    for texts in split_runs(counts.tolist(), _GROUP_PRETOKENS):
-        rows = int(counts[texts].sum())
-        parts.append(decode_tensors(tables, logits[row : row + rows], on_device[texts]))
+    for group in split_runs(lines.tolist(), _GROUP_PRETOKENS):
+        rows = int(lines[group].sum())
+        parts.append(decode_tensors(tables, logits[row : row + rows], on_device[group]))
         row += rows
     packed, finite = torch.cat(parts, dim=-1), torch.isfinite(logits).all()
     if logits.device.type != "cuda":
@@ -118,16 +124,16 @@ def read_mentions(
     return runs_by_text(layout, found, np.concatenate(([0], np.cumsum(counts))))
 
 
-def decode_tensors(tables: DeviceLayout, logits: Tensor, counts: Tensor) -> Tensor:
+def decode_tensors(tables: DeviceLayout, logits: Tensor, lines: Tensor) -> Tensor:
     """Decode a batch on its device; nothing waits for the host.
 
     :param logits: shape (pre-tokens, tags), at least one pre-token
-    :param counts: how many pre-tokens each text has, shape (texts,), on the same device
+    :param lines: how many pre-tokens each line has, shape (lines,), on the same device
     :return: shape (2, heads, pre-tokens), int32. Where a mention begins, the first row holds its
         label's number from 1 plus 256 times its length less one, and the second the bits of its
         float32 score; the first row is 0 elsewhere.
     """
-    chain = _chain(tables, logits, counts)
+    chain = _chain(tables, logits, lines)
     front, behind = _best_states(chain)
     share, scale = _outside_share(chain)
     choice = torch.cat([chain.outside[:, None], chain.single], dim=1).argmax(dim=1)
@@ -162,7 +168,7 @@ class _Chain:
     """Log weights less those of the head's best tag, float64; labels that are not there have -inf.
 
     `outside` has shape (heads, pre-tokens); the others (heads, labels, pre-tokens); `last`, which
-    marks the last pre-token of each text, (pre-tokens,).
+    marks the last pre-token of each line, (pre-tokens,).
     """
 
     outside: Tensor
@@ -183,7 +189,7 @@ class _Chain:
         return out
 
 
-def _chain(tables: DeviceLayout, logits: Tensor, counts: Tensor) -> _Chain:
+def _chain(tables: DeviceLayout, logits: Tensor, lines: Tensor) -> _Chain:
     scores = logits.float()
     heads = [
         scores[:, part] - scores[:, part].amax(dim=1, keepdim=True) for part in tables.layout.slices
@@ -191,7 +197,7 @@ def _chain(tables: DeviceLayout, logits: Tensor, counts: Tensor) -> _Chain:
     logs = torch.cat(heads, dim=1).double().clamp(min=LOWEST).T
     logs = pad(logs, (0, 0, 0, 1), value=-torch.inf)
     marks = torch.zeros(logits.shape[0] + 1, dtype=torch.bool, device=logits.device)
-    last = marks.index_fill(0, counts.cumsum(0), True)[1:]
+    last = marks.index_fill(0, lines.cumsum(0), True)[1:]
     begin, inside, end, single = logs[tables.tags]
     return _Chain(
         outside=logs[tables.outside],
@@ -218,7 +224,7 @@ def _best_states(chain: _Chain) -> tuple[Tensor, Tensor]:
     leaving = torch.cat([(front[:, 0] + stay)[:, None], front[:, 1:] + chain.end], dim=1)
     came_outside = leaving.argmax(dim=1, keepdim=True)
     came = torch.cat([came_outside, torch.where(inside, labels, 0)], dim=1)
-    came = torch.where(chain.last, came_outside, came)  # behind a text every head stands outside
+    came = torch.where(chain.last, came_outside, came)  # behind a line every head stands outside
     steps = came.transpose(0, 1).flip(-1)
     in_front = scan(steps, join_maps)[0].flip(-1)
     return in_front, pad(in_front, (0, 1))[:, 1:]

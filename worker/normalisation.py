@@ -17,7 +17,7 @@ each of which can be switched off (`Rules`):
 * **numbers**: a mention with numbers has a *pattern* too, its key with `#` for each number, by
   which other numbers are known: `il#`. Where a stretch's own key is an entry, that one counts.
 
-No key holds a line break: no match reaches from a title into an abstract.
+No key holds a line feed: no match reaches from a title into an abstract.
 """
 
 import re
@@ -30,7 +30,7 @@ LETTER_CASES: Final = 4
 """How many letter cases there are: 0 none upper, 1 the first upper, 2 all upper, 3 mixed."""
 
 # Runs of letters and digits with the combining marks on them; a line break; any other character.
-_PRETOKEN = re.compile(r"(?:[^\W_][̀-ͯ]*)+|\n|\S")
+_PRETOKEN = re.compile(r"(?:[^\W_][̀-ͯ]*)+|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|\S")
 _DASHES = "‐‑‒–—―⁃−﹘﹣－"
 _APOSTROPHES = "’‘ʼ′＇`´"
 _PLAIN = str.maketrans(dict.fromkeys(_DASHES, "-") | dict.fromkeys(_APOSTROPHES, "'"))
@@ -60,7 +60,7 @@ class Pretokens:
     """The pre-tokens of a text: their half-open code-point offsets, and their normal forms.
 
     A form is empty where the pre-token tells nothing (a hyphen, the two of a possessive `'s`); a
-    line break is a pre-token too, with itself as its form.
+    line break, of whatever kind, is a pre-token too, with a line feed as its form.
     """
 
     starts: Sequence[int]
@@ -121,6 +121,8 @@ class Normaliser:
         return f"{key} {form}"
 
     def _form(self, word: str) -> str:
+        if word.isspace():
+            return "\n"
         if not word.isascii():
             word = unicodedata.normalize("NFKD", word.translate(_PLAIN)).translate(_PLAIN)
             word = "".join(c for c in word if not unicodedata.combining(c) and not c.isspace())

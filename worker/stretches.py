@@ -26,7 +26,7 @@ def sure_places(
 
     :param begin: the log weights of B, (labels, pre-tokens); `inside` and `end` likewise I and E
     :param stay: the largest log weight of `O` and every `S` of a label's head, (labels, pre-tokens)
-    :param starts: where a text begins, shape (pre-tokens,)
+    :param starts: where a line begins, shape (pre-tokens,)
     :return: true at a pre-token if the place in front of it is sure; (pre-tokens,)
     """
     stops = np.append(starts[1:], True)

@@ -126,7 +126,8 @@ class CheckpointTagger:
         if self._tables is None:
             return under_way
         scores = under_way.table(self._layout.width, self.encoder.device)
-        decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds))
+        lines = np.concatenate([text.line_lengths for text in texts])
+        decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds), lines)
         return replace(under_way, decoding=decoding)
 
     def _begin(self, texts: Sequence[WordPieces]) -> "_UnderWay":
@@ -171,7 +172,8 @@ class CheckpointTagger:
             table = under_way.table(self._layout.width, self.encoder.device).numpy()
             parts = pairwise(under_way.bounds.tolist())
             finite = np.isfinite(table).all()
-            found = decode(self._layout, [table[a:b] for a, b in parts]) if finite else None
+            lines = [text.line_lengths for text in under_way.texts]
+            found = decode(self._layout, [table[a:b] for a, b in parts], lines) if finite else None
         if found is None:
             raise self._no_numbers()
         unknown = self.encoder.tokeniser.unknown_id

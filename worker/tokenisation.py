@@ -20,6 +20,9 @@ from worker.checkpoint_files import read_bounded
 CASE_CLASSES = 4
 """How many letter-case classes there are: 0 none upper, 1 first upper, 2 all upper, 3 mixed."""
 
+_DROPPED_BREAKS = "\v\f\x1c\x1d\x1e\x85"
+_PLAIN_BREAKS = str.maketrans(dict.fromkeys(_DROPPED_BREAKS, "\n"))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordPieces:
@@ -28,6 +31,8 @@ class WordPieces:
     `ids` are vocabulary ids; `starts` and `ends` half-open code-point offsets into the text;
     `first` marks the first piece of each pre-token; `case` is the letter-case class of the piece
     in the original text (an uncased vocabulary forgets it; see `CASE_CLASSES`).
+    `line_lengths` says how many pre-tokens each line of the text has, shape (lines,); lines end
+    where `str.splitlines` ends them, and no pre-token holds a line break.
     """
 
     ids: npt.NDArray[np.int32]
@@ -35,6 +40,7 @@ class WordPieces:
     ends: npt.NDArray[np.int32]
     first: npt.NDArray[np.bool_]
     case: npt.NDArray[np.uint8]
+    line_lengths: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,8 +103,10 @@ class WordPieceTokeniser:
 
         :raises RecordError: if a text holds a lone surrogate, which is not Unicode text.
         """
+        lines = [text.splitlines(keepends=True) for text in texts]
+        read = [_with_plain_breaks(*given) for given in zip(texts, lines, strict=True)]
         try:
-            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+            encodings = self._tokenizer.encode_batch(read, add_special_tokens=False)
         except (TypeError, UnicodeEncodeError) as error:
             raise RecordError(
                 "the text holds a lone surrogate, which no UTF-8 output can store; "
@@ -112,7 +120,8 @@ class WordPieceTokeniser:
                 "other texts fail too, take another checkpoint"
             ) from error
         return [
-            _word_pieces(text, encoding) for text, encoding in zip(texts, encodings, strict=True)
+            _word_pieces(text, encoding, [len(line) for line in cut])
+            for text, encoding, cut in zip(texts, encodings, lines, strict=True)
         ]
 
     def save(self, path: Path) -> None:
@@ -149,18 +158,27 @@ def reason_of_panic(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _word_pieces(text: str, encoding: Encoding) -> WordPieces:
+def _with_plain_breaks(text: str, lines: Sequence[str]) -> str:
+    """Return a text with line feeds for those line breaks that BERT's normaliser would drop."""
+    if any(line[-1] in _DROPPED_BREAKS for line in lines):
+        return text.translate(_PLAIN_BREAKS)
+    return text
+
+
+def _word_pieces(text: str, encoding: Encoding, line_lengths: Sequence[int]) -> WordPieces:
     offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
     starts, ends = offsets[:, 0], offsets[:, 1]
     words = np.array(encoding.word_ids, dtype=np.int64)
     first = np.ones(len(words), dtype=np.bool_)
     first[1:] = words[1:] != words[:-1]
+    before = np.searchsorted(starts[first], np.cumsum([0, *line_lengths]))
     return WordPieces(
         ids=np.array(encoding.ids, dtype=np.int32),
         starts=starts,
         ends=ends,
         first=first,
         case=_case_classes(text, starts, ends),
+        line_lengths=np.diff(before),
     )
 
 

@@ -51,7 +51,7 @@ class AllHeads:
         """Return each text's mentions of all heads."""
         pieces = self._tokeniser.encode(texts)
         scores = self._scores(pieces)
-        decoded = decode(self._shape.layout, scores)
+        decoded = decode(self._shape.layout, scores, [text.line_lengths for text in pieces])
         return [
             mark_preferred(mentions_of(self._shape.tasks, text, runs, checkpoint_id=""))
             for text, runs in zip(pieces, decoded, strict=True)

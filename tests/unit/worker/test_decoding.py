@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +20,25 @@ TWO = Task("two", (Label("A", EntityType.GENE), Label("B", EntityType.DNA)))
 ONE = Task("one", (Label("A", EntityType.DISEASE),))
 
 
-def legal_sequences(tags: tuple[str, ...], length: int) -> list[tuple[int, ...]]:
+def legal_sequences(
+    tags: tuple[str, ...], length: int, breaks: Collection[int] = ()
+) -> list[tuple[int, ...]]:
+    """Return all sequences that IOBES allows, and that end a line in front of each of `breaks`."""
     return [
         sequence
         for sequence in itertools.product(range(len(tags)), repeat=length)
         if may_start(tags[sequence[0]])
         and may_end(tags[sequence[-1]])
         and all(may_follow(tags[a], tags[b]) for a, b in itertools.pairwise(sequence))
+        and all(
+            may_end(tags[sequence[place - 1]]) and may_start(tags[sequence[place]])
+            for place in breaks
+        )
     ]
 
 
 def brute_force(
-    task: Task, logits: npt.NDArray[np.float32]
+    task: Task, logits: npt.NDArray[np.float32], breaks: Collection[int] = ()
 ) -> tuple[list[tuple[int, int, str]], dict[tuple[int, int, str], float]]:
     """Return the best sequence's mentions, and the marginal of every possible mention."""
     tags = iobes_tags(task.label_names)
@@ -39,7 +47,7 @@ def brute_force(
     best: tuple[int, ...] = ()
     best_weight, total = -1.0, 0.0
     marginals: dict[tuple[int, int, str], float] = {}
-    for sequence in legal_sequences(tags, len(logits)):
+    for sequence in legal_sequences(tags, len(logits), breaks):
         weight = math.prod(p[step, tag] for step, tag in enumerate(sequence))
         total += weight
         if weight > best_weight:
@@ -77,6 +85,61 @@ def test_mentions_and_scores_equal_brute_force(
                 assert run.score == pytest.approx(
                     marginals[run.first, run.last, run.label], rel=1e-6
                 )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 10_000),
+    texts=st.lists(st.lists(st.integers(0, 2), max_size=3), min_size=1, max_size=4),
+    sharpness=st.sampled_from([0.3, 2.0, 6.0]),
+)
+def test_no_mention_crosses_a_line_break(
+    seed: int, texts: list[list[int]], sharpness: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    layout = head_layout([ONE])
+    lines = [np.array(text[:2], dtype=np.int64) for text in texts]
+    logits = [
+        (rng.normal(size=(int(text.sum()), layout.width)) * sharpness).astype(np.float32)
+        for text in lines
+    ]
+    for scores, text, runs in zip(logits, lines, decode(layout, logits, lines), strict=True):
+        breaks = {place for place in np.cumsum(text).tolist() if 0 < place < len(scores)}
+        if not len(scores):
+            assert runs == []
+            continue
+        expected, marginals = brute_force(ONE, scores, breaks)
+        assert [(run.first, run.last, run.label) for run in runs] == expected
+        for run in runs:
+            assert run.score == pytest.approx(marginals[run.first, run.last, run.label], rel=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    texts=st.lists(st.lists(st.integers(0, 40), max_size=5), max_size=5),
+    sharpness=st.sampled_from([0.5, 3.0, 12.0]),
+)
+def test_lines_decode_as_if_each_were_a_text(
+    seed: int, texts: list[list[int]], sharpness: float
+) -> None:
+    layout = head_layout([ONE, TWO])
+    lines = [np.array(text, dtype=np.int64) for text in texts]
+    lengths = [int(text.sum()) for text in lines]
+    logits = random_logits(np.random.default_rng(seed), lengths, layout.width, sharpness, 0.0)
+    for scores, text, runs in zip(logits, lines, decode(layout, logits, lines), strict=True):
+        begins = np.cumsum(text) - text
+        alone = reference_decode(layout, np.split(scores, begins[1:]))
+        expected = sorted(
+            (
+                (run.head, run.label, run.first + begin, run.last + begin, run.score)
+                for begin, line in zip(begins.tolist(), alone, strict=False)
+                for run in line
+            ),
+            key=lambda run: (run[0], run[2]),
+        )
+        assert placed(runs) == [run[:4] for run in expected]
+        assert [run.score for run in runs] == pytest.approx([r[4] for r in expected], abs=1e-5)
 
 
 def test_a_text_decodes_the_same_alone_and_beside_longer_ones() -> None:

@@ -17,10 +17,15 @@ ONE = Task("one", (Label("A", EntityType.DISEASE),))
 CPU = torch.device("cpu")
 
 
-def on_device(layout: HeadLayout, logits: list[npt.NDArray[np.float32]]) -> list[list[DecodedRun]]:
+def on_device(
+    layout: HeadLayout,
+    logits: list[npt.NDArray[np.float32]],
+    lines: list[npt.NDArray[np.int64]] | None = None,
+) -> list[list[DecodedRun]]:
     packed = torch.from_numpy(np.concatenate([np.zeros((0, layout.width), np.float32), *logits]))
     counts = [len(text) for text in logits]
-    found = decode_on_device(device_layout(layout, CPU), packed, counts).result()
+    every_line = None if lines is None else np.concatenate([np.zeros(0, np.int64), *lines])
+    found = decode_on_device(device_layout(layout, CPU), packed, counts, every_line).result()
     assert found is not None
     return found
 
@@ -51,6 +56,29 @@ def test_the_same_as_on_the_host(
         for length in lengths
     ]
     assert_same(on_device(layout, logits), decode(layout, logits))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 10_000),
+    texts=st.lists(st.lists(st.integers(0, 20), max_size=4), max_size=5),
+    sharpness=st.sampled_from([0.5, 3.0, 12.0]),
+)
+def test_no_mention_crosses_a_line_break(
+    seed: int, texts: list[list[int]], sharpness: float
+) -> None:
+    layout = head_layout([ONE, TASKS["jnlpba"]])
+    rng = np.random.default_rng(seed)
+    lines = [np.array(text, dtype=np.int64) for text in texts]
+    logits = [
+        (rng.normal(size=(int(text.sum()), layout.width)) * sharpness).astype(np.float32)
+        for text in lines
+    ]
+    found = on_device(layout, logits, lines)
+    assert_same(found, decode(layout, logits, lines))
+    for runs, text in zip(found, lines, strict=True):
+        for place in np.cumsum(text).tolist():
+            assert not any(run.first < place <= run.last for run in runs)
 
 
 @pytest.mark.parametrize("reach", [3.0, 34.0])

@@ -19,6 +19,7 @@ def pieces_of(*words: int) -> WordPieces:
         ends=np.arange(count, dtype=np.int32) * 2 + 1,
         first=first,
         case=np.arange(count, dtype=np.uint8) % 4,
+        line_lengths=np.array([np.count_nonzero(first)]),
     )
 
 

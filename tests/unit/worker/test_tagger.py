@@ -58,6 +58,22 @@ def test_mentions_stand_on_words_of_the_text(tagger: Tagger) -> None:
         assert mention.checkpoint_id == tagger.id
 
 
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\x85", "\u2028"])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_no_mention_holds_a_line_break(checkpoint: Path, on_device: bool, line_break: str) -> None:
+    encoder = load_encoder(checkpoint, device="cpu", threads=1, precision="fp32")
+    single = CheckpointTagger(encoder, BatchLimits(overlap_pieces=32))
+    if on_device:
+        single._tables = device_layout(head_layout(encoder.tasks), encoder.device)
+    words = text(900).split()
+    joined = [m for a in single.read([" ".join(words)]) for m in a.mentions]
+    given = line_break.join(words)
+    mentions = [m for a in single.read([given]) for m in a.mentions]
+    assert any(" " in " ".join(words)[m.start : m.end] for m in joined), "some would cross"
+    assert mentions
+    assert not [m for m in mentions if len(given[m.start : m.end].splitlines()) > 1]
+
+
 def test_a_bert_is_loaded_without_the_models_of_transformers(checkpoint: Path) -> None:
     """They take seconds of every start."""
     code = (

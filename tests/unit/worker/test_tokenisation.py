@@ -1,5 +1,6 @@
 """Word pieces, their offsets and letter-case classes; spans to tags and back."""
 
+import itertools
 import string
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from worker.alignment import project_spans, recover_spans, tag_runs
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 
 TOKENISER = WordPieceTokeniser(tiny_tokenizer())
+LINE_BREAKS = ["\n", "\r", "\r\n", *"\v\f\x1c\x1d\x1e\x85\u2028\u2029"]
 TEXT = st.text(
     st.one_of(
         st.sampled_from(string.ascii_letters + string.digits + " -/()'.,\n\t"),
+        st.sampled_from("".join(LINE_BREAKS)),
         st.characters(exclude_categories=["Cs"]),
     ),
     max_size=60,
@@ -43,6 +46,28 @@ def test_pieces_of_a_text_beyond_ascii_point_at_its_code_points() -> None:
         for start, end in zip(pieces.pretoken_starts, pieces.pretoken_ends, strict=True)
     ]
     assert pretokens == ["𝛽", "-", "Catenin", "(", "β", ")", "causes", "Sjögren", "'", "s"]
+
+
+@pytest.mark.parametrize("line_break", LINE_BREAKS)
+def test_no_pretoken_holds_a_line_break_and_each_line_has_its_own(line_break: str) -> None:
+    text = f"of breast{line_break}cancer{line_break}{line_break}was the gene{line_break}"
+    (pieces,) = TOKENISER.encode([text])
+    words = [
+        text[start:end]
+        for start, end in zip(pieces.pretoken_starts, pieces.pretoken_ends, strict=True)
+    ]
+    assert words == ["of", "breast", "cancer", "was", "the", "gene"]
+    assert pieces.line_lengths.tolist() == [2, 1, 0, 3]
+
+
+@given(TEXT)
+def test_the_lines_are_those_of_the_text(text: str) -> None:
+    (pieces,) = TOKENISER.encode([text])
+    starts = pieces.pretoken_starts.tolist()
+    begins = [0, *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))]
+    assert pieces.line_lengths.tolist() == [
+        sum(begin <= start < end for start in starts) for begin, end in itertools.pairwise(begins)
+    ]
 
 
 def test_letter_case_survives_an_uncased_vocabulary() -> None:

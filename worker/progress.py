@@ -1,0 +1,266 @@
+"""How far a command is, on standard error: one line that is redrawn on a terminal, elsewhere lines.
+
+The command writes down how far it is in a `Meter`; a thread shows it, so that the clock runs while
+the command is busy. On a terminal the line is redrawn five times a second and leaves nothing
+behind; elsewhere a line is written every ten seconds:
+
+    [1:20] annotating: 6,750 of about 30,000 citations, 85/s, 4:34 left
+"""
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+LINE_SECONDS: Final = 10.0
+"""Without a terminal, how often a line is written."""
+_REFRESH_SECONDS: Final = 0.2
+_SHORTEST_BAR: Final = 8
+_LONGEST_BAR: Final = 40
+_MOST_SECONDS: Final = 100 * 86_400
+"""A longer time left is no estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a command is in one of its tasks.
+
+    `task` says what is being done ("annotating"); `done` of `total` `unit` ("citations") are done.
+    `total` is None where it is not known, and may change where it is `estimated`. `note` is shown
+    behind the rest.
+    """
+
+    task: str
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+    estimated: bool = False
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Where a command writes down how far it is; any thread may, and any thread may look."""
+
+    _look: Callable[[], Progress] = field(init=False)
+    _now: Progress = field(init=False)
+    _messages: deque[str] = field(default_factory=deque, init=False)
+
+    def __post_init__(self) -> None:
+        self.begin("starting")
+
+    def begin(self, task: str, *, total: int | None = None, unit: str = "") -> None:
+        """Begin another task, of which nothing is done yet."""
+        self._now = Progress(task, total=total, unit=unit)
+        self._look = self._present
+
+    def update(self, done: int, *, total: int | None = None, note: str = "") -> None:
+        """Write down how much of the task is done; its total stays where none is given."""
+        now = self._now
+        self._now = replace(now, done=done, total=now.total if total is None else total, note=note)
+
+    def advance(self, count: int = 1) -> None:
+        """Write down that so much more of the task is done."""
+        self._now = replace(self._now, done=self._now.done + count)
+
+    def follow(self, look: Callable[[], Progress]) -> None:
+        """From now on ask `look`, in another thread, how far the command is."""
+        self._look = look
+
+    def look(self) -> Progress:
+        """Return how far the command is."""
+        return self._look()
+
+    def say(self, message: str) -> None:
+        """Have a line shown soon, apart from how far the command is; a signal handler may call it.
+
+        Without `show_progress` it is not shown.
+        """
+        self._messages.append(message)
+
+    def take_messages(self) -> list[str]:
+        """Return the lines to show that were not taken yet."""
+        taken = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self._messages.popleft())
+        return taken
+
+    def _present(self) -> Progress:
+        return self._now
+
+
+@contextmanager
+def show_progress(meter: Meter) -> Iterator[Meter]:
+    """Show, while the block runs, how far the meter's command is."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    drawn = console.is_terminal and not console.is_dumb_terminal
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=_draw if drawn else _write,
+        args=(meter, console, ended),
+        name="pubner-progress",
+        daemon=True,
+    )
+    thread.start()
+    try:
+        yield meter
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _draw(meter: Meter, console: "Console", ended: threading.Event) -> None:
+    from rich.live import Live
+
+    pace = Pace(time.monotonic)
+    # A terminal that was closed can be written to no more: that ends the drawing alone.
+    with (
+        suppress(OSError, ValueError),
+        Live(console=console, auto_refresh=False, transient=True) as live,
+    ):
+        while True:
+            last = ended.wait(_REFRESH_SECONDS)
+            for message in meter.take_messages():
+                console.print(message, soft_wrap=True)
+            if last:
+                return
+            live.update(drawn_line(pace.of(meter.look()), console.width), refresh=True)
+
+
+def _write(meter: Meter, console: "Console", ended: threading.Event) -> None:  # noqa: ARG001
+    pace = Pace(time.monotonic)
+    written = time.monotonic()
+    with suppress(OSError, ValueError):
+        while True:
+            last = ended.wait(_REFRESH_SECONDS)
+            for message in meter.take_messages():
+                sys.stderr.write(f"{message}\n")
+            if last:
+                return
+            timed = pace.of(meter.look())
+            now = time.monotonic()
+            if now - written >= LINE_SECONDS - _REFRESH_SECONDS:
+                written = now
+                sys.stderr.write(f"{written_line(timed)}\n")
+            sys.stderr.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """How far a command is, and how fast: `rate` a second, `left` seconds; None where not known.
+
+    `elapsed` are the seconds since the command began.
+    """
+
+    progress: Progress
+    elapsed: float
+    rate: float | None = None
+    left: float | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """Tells how fast each task goes: on average since it was first looked at.
+
+    `clock` gives seconds from any origin.
+    """
+
+    clock: Callable[[], float]
+    _began: float = field(init=False)
+    _task: str | None = field(default=None, init=False)
+    _task_began: float = field(default=0.0, init=False)
+    _done_before: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def of(self, now: Progress) -> Timed:
+        """Return `now` with its rate and the time that is left."""
+        time_now = self.clock()
+        if now.task != self._task or now.done < self._done_before:
+            self._task, self._task_began, self._done_before = now.task, time_now, now.done
+        seconds, done = time_now - self._task_began, now.done - self._done_before
+        elapsed = time_now - self._began
+        if seconds <= 0 or done <= 0:
+            return Timed(now, elapsed)
+        rate = done / seconds
+        left = None if now.total is None else max(0, now.total - now.done) / rate
+        return Timed(now, elapsed, rate, left if left is None or left < _MOST_SECONDS else None)
+
+
+def written_line(timed: Timed) -> str:
+    """Return how far a command is as a line of its own, without the line feed."""
+    now = timed.progress
+    parts = [_count(now), _rate(timed), _left(timed), now.note]
+    told = ", ".join(part for part in parts if part)
+    return f"[{_clock(timed.elapsed)}] {now.task}{': ' if told else ''}{told}"
+
+
+def drawn_line(timed: Timed, width: int) -> "RenderableType":
+    """Return how far a command is as one line of at most `width` columns.
+
+    Where not all of it fits, the bar goes first, then the note, the rate, the unit and the time
+    left.
+    """
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    now = timed.progress
+    clock = _clock(timed.elapsed)
+    forms = [
+        [_count(now), _rate(timed), _left(timed), now.note, clock],
+        [_count(now), _rate(timed), _left(timed), clock],
+        [_count(now), _left(timed), clock],
+        [_short_count(now), _left(timed), clock],
+        [_short_count(now), clock],
+        [clock],
+    ]
+    lines = ["  ".join(part for part in form if part) for form in forms]
+    told = next((x for x in lines if len(now.task) + len(x) + 2 <= width), lines[-1])
+    room = width - len(now.task) - len(told) - 4
+    if now.total and room >= _SHORTEST_BAR:
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        bar = ProgressBar(now.total, min(now.done, now.total), width=min(room, _LONGEST_BAR))
+        grid.add_row(Text(now.task), bar, Text(told))
+        return grid
+    return Text(f"{now.task}  {told}", no_wrap=True, overflow="ellipsis")
+
+
+def _count(now: Progress) -> str:
+    if now.total is None:
+        return f"{now.done:,} {now.unit}".rstrip() if now.done else ""
+    about = "about " if now.estimated else ""
+    return f"{now.done:,} of {about}{now.total:,} {now.unit}".rstrip()
+
+
+def _short_count(now: Progress) -> str:
+    if now.total is None:
+        return f"{now.done:,}" if now.done else ""
+    return f"{now.done:,}/{now.total:,}"
+
+
+def _rate(timed: Timed) -> str:
+    if timed.rate is None:
+        return ""
+    return f"{timed.rate:,.0f}/s" if timed.rate >= 10 else f"{timed.rate:,.2g}/s"
+
+
+def _left(timed: Timed) -> str:
+    return "" if timed.left is None else f"{_clock(timed.left)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

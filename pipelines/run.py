@@ -30,7 +30,7 @@ from schemas.errors import (
     PubnerError,
     RunStoppedError,
     SettingsError,
-    error_in_text,
+    error_behind,
 )
 
 
@@ -183,11 +183,9 @@ def counters_of(result: PipelineResult) -> dict[str, int]:
 
 def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
     """Return the error that ended the pipeline: the one a step reported, or that Beam names."""
-    known = desk.error() or error_in_text(str(error))
+    known = desk.error() or error_behind(error)
     if known is not None:
         return known
-    if isinstance(error, PubnerError):
-        return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return PubnerError(f"{choice.name} failed: {lines[-1]} (--verbose shows its log)")
 

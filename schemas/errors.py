@@ -154,11 +154,15 @@ def error_from_json(line: str | bytes) -> PubnerError:
     return error
 
 
-def error_in_text(text: str) -> PubnerError | None:
-    """Return the last error of the family that a traceback names, as a runner passes it on.
+def error_behind(error: Exception) -> PubnerError | None:
+    """Return the error of the family that a runner passes on as `error`; None where it is none.
 
-    Of the error its class and its message are kept. None where there is none.
+    It may be one itself, with the step's name behind its message, or its text may hold a
+    traceback, of which the last error counts. Its class and its message are kept.
     """
+    if isinstance(error, PubnerError):
+        return _remade(type(error), (str(error).partition(_STEP)[0],))
+    text = str(error)
     begin, kind = max(
         ((text.rfind(f"{_name(kind)}: "), kind) for kind in family()), key=lambda found: found[0]
     )

@@ -11,7 +11,8 @@ from schemas.errors import (
     InputError,
     LockedError,
     OutputError,
-    error_in_text,
+    PubnerError,
+    error_behind,
     family,
 )
 
@@ -36,14 +37,20 @@ from schemas.errors import (
     ],
 )
 def test_the_last_error_of_the_family_is_found(text: str, kind: type, message: str) -> None:
-    found = error_in_text(text)
+    found = error_behind(RuntimeError(text))
     assert type(found) is kind
     assert str(found) == message
 
 
 @pytest.mark.parametrize("text", ["", "ValueError: odd", "an OutputError: or so"])
 def test_other_errors_are_none(text: str) -> None:
-    assert error_in_text(text) is None
+    assert error_behind(RuntimeError(text)) is None
+
+
+def test_the_step_behind_a_message_is_left_out() -> None:
+    error: PubnerError = OutputError("no room [while running 'Write']")
+    found = error_behind(error)
+    assert (type(found), str(found)) == (OutputError, "no room")
 
 
 def test_every_class_of_the_family_stands_in_one_file() -> None:

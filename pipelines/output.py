@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.object_store import ObjectStore
-from pipelines.store import MANIFEST, DiskStore, Store, open_store
+from pipelines.store import MANIFEST, DiskStore, Store, open_store, reporting
 from pipelines.tables import FORMAT_VERSION, READABLE_VERSIONS
 from schemas.arrow import KINDS
 from schemas.errors import LockedError, OutputError
@@ -17,6 +18,8 @@ from worker.locks import exclusive
 from worker.objects.base import Objects, Stored
 
 LOCK = ".pubner.lock"
+_ID = "id"
+_MISSING = "missing"
 
 
 @contextmanager
@@ -58,6 +61,41 @@ def open_existing(root: str) -> Store:
     if _manifest(store).read() is None:
         raise OutputError(f"{root!r} holds no output of pubner: it has no {MANIFEST}")
     return store
+
+
+def output_id(store: Store) -> str:
+    """Return what tells an output that was opened for writing from all others."""
+    return str(_read_manifest(store)[1][_ID])
+
+
+def record_missing(
+    store: Store, missing: Sequence[Mapping[str, Any]], places: Mapping[tuple[str, int], int]
+) -> list[dict[str, Any]]:
+    """Record which offsets of topics an output lacks; return all that is recorded.
+
+    Each has `topic`, `partition`, `begin` and `end`. `places` are the offsets that the run reads
+    from: what lies behind these is missing no more.
+
+    :raises OutputError: if the output cannot be written.
+    """
+    before, found = _read_manifest(store)
+    recorded: list[dict[str, Any]] = []
+    for known in (*found.get(_MISSING, ()), *missing):
+        place = places.get((known["topic"], known["partition"]), known["end"])
+        cut = {**known, "end": min(known["end"], place)}
+        if cut["begin"] < cut["end"] and cut not in recorded:
+            recorded.append(cut)
+    if recorded != found.get(_MISSING, []):
+        with reporting("write", MANIFEST):
+            _manifest(store).write(_to_json({**found, _MISSING: recorded}), over=before)
+    return recorded
+
+
+def _read_manifest(store: Store) -> tuple[Stored, Mapping[str, Any]]:
+    stored = _manifest(store).read()
+    if stored is None:
+        raise OutputError(f"{MANIFEST} of the output was removed while it was used")
+    return stored, _parse(stored.data, MANIFEST)
 
 
 @contextmanager
@@ -146,13 +184,13 @@ def _agree(
         else:
             found = _parse(before.data, root)
             _compare(found, expected, root)
-        outdated = found["format_version"] != FORMAT_VERSION
+        outdated = found["format_version"] != FORMAT_VERSION or _ID not in found
         known = _sources(found, root)
         _compare_sources(known, sources, root)
         if before is None or outdated or not sources.keys() <= known.keys():
             # Files of an older format stay beside new ones; a program that is older, which does
             # not know these, refuses the output from now on.
-            values = {**found, **expected, "sources": {**known, **sources}}
+            values = {_ID: uuid.uuid4().hex, **found, **expected, "sources": {**known, **sources}}
             manifest.write(_to_json(values), over=before)
     except OSError as error:
         raise OutputError(
@@ -162,7 +200,7 @@ def _agree(
 
 
 def _to_json(values: Mapping[str, Any]) -> bytes:
-    kept = {name: value for name, value in values.items() if name != "sources" or value}
+    kept = {name: x for name, x in values.items() if x or name not in ("sources", _MISSING)}
     return (json.dumps(kept, indent=2) + "\n").encode()
 
 

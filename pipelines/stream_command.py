@@ -12,6 +12,7 @@ from worker.command import human_console, parse_settings, print_table, write_jso
 if TYPE_CHECKING:
     from pipelines.stream_run import StreamReport
     from pipelines.stream_settings import StreamSettings
+    from pipelines.stream_start import Start
 
 PROG = "pubner stream"
 DESCRIPTION = (
@@ -20,6 +21,7 @@ DESCRIPTION = (
     "group is told of what is in place, so a run goes on where any run of the group ended. SIGTERM "
     "ends it after what is in flight. Beam's own pipeline options may follow behind `--`."
 )
+_ELSEWHERE = "the group read them with another output"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -43,11 +45,13 @@ def run(argv: Sequence[str]) -> int:
 def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Sequence[str]) -> int:
     from pipelines.checkpoints import choose_checkpoints
     from pipelines.drain import DrainSignal
+    from pipelines.kafka.topics import check_group_is_ours
     from pipelines.logs import log
     from pipelines.output import open_output
     from pipelines.runners import StreamJob, choose_runner
     from pipelines.stream_plan import find_topics
     from pipelines.stream_run import StreamJobs, run_unbounded, run_until_caught_up
+    from pipelines.stream_start import look_at_start
 
     name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
     job = StreamJob(name, settings.until_caught_up)
@@ -63,6 +67,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
     checkpoints = choose_checkpoints(settings, look_seconds=settings.registry_seconds)
     access = settings.access(remote=not choice.in_process)
     topics = find_topics(access, settings.topic)
+    check_group_is_ours(access, settings.group)
     if settings.dead_letter_topic is not None:
         find_topics(access, [settings.dead_letter_topic])
     with open_output(
@@ -71,12 +76,22 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
         # By the group: what a savepoint holds must still know the request of the run after it.
         drain = DrainSignal(settings.output, settings.group)
         drain.clear()
-        jobs = StreamJobs(settings, access, topics, checkpoints, store, choice, drain)
+        start = look_at_start(
+            access,
+            settings.group,
+            topics,
+            store,
+            block_size=settings.block_size,
+            resumed=any(word.startswith("--savepoint_path") for word in beam_arguments),
+        )
+        jobs = StreamJobs(
+            settings, access, topics, checkpoints, store, choice, drain, start.output_id
+        )
         try:
             report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
         finally:
             drain.clear()
-    summary = summary_of(settings, report, checkpoints.id)
+    summary = summary_of(settings, report, checkpoints.id, start)
     if report.savepoint is not None:
         again = [*without_savepoint(words), *(() if "--" in words else ("--",))]
         resume = shlex.join(["pubner", "stream", *again, f"--savepoint_path={report.savepoint}"])
@@ -101,12 +116,17 @@ def without_savepoint(words: Sequence[str]) -> list[str]:
 
 
 def summary_of(
-    settings: "StreamSettings", report: "StreamReport", checkpoint_id: str
+    settings: "StreamSettings", report: "StreamReport", checkpoint_id: str, start: "Start"
 ) -> dict[str, Any]:
     """Return what the summary says, for programs.
 
     `checkpoint_id` is what the run began with; where it follows a registry, rows name their own.
+    `offsets_removed` are those that retention removed before they were read: before the run, as
+    `start` says, and during it, as far as the runner counts.
     """
+    counted = report.counters.get("offsets_removed", 0)
+    if settings.until_caught_up:  # else the readers count what was removed before they began
+        counted += start.removed
     return {
         "topics": list(settings.topic),
         "group": settings.group,
@@ -115,6 +135,8 @@ def summary_of(
         "registry": settings.registry,
         "caught_up": report.caught_up,
         **_figures(report),
+        "offsets_removed": max(counted, start.removed),
+        "missing": list(start.missing),
         "seconds": round(report.seconds, 3),
         "savepoint": report.savepoint,
         "counters": dict(sorted(report.counters.items())),
@@ -134,6 +156,8 @@ def _figures(report: "StreamReport") -> dict[str, int | None]:
 
 def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
     """Print the summary for people."""
+    from pipelines.stream_start import missing_words
+
     console = human_console(settings.json_file)
     rows: list[tuple[object, object, object]] = [
         ("messages", _shown(summary["records"]), ", ".join(settings.topic)),
@@ -144,6 +168,14 @@ def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
         ("seconds", f"{summary['seconds']:,.1f}", "in all"),
         ("output", "", settings.output),
     ]
+    if summary["offsets_removed"]:
+        why = "by retention before they were read"
+        rows.insert(4, ("offsets removed", _shown(summary["offsets_removed"]), why))
+    if summary["missing"]:
+        count = sum(gap["end"] - gap["begin"] for gap in summary["missing"])
+        rows.append(
+            ("not in it", _shown(count), f"{missing_words(summary['missing'])}: {_ELSEWHERE}")
+        )
     print_table(console, rows, right=[1])
 
 

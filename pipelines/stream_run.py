@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -20,13 +20,14 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.drain import DrainSignal
 from pipelines.flink import FlinkCluster
 from pipelines.kafka.access import KafkaAccess, consumer
-from pipelines.kafka.commits import CommitOffsets, drained_note
+from pipelines.kafka.commits import CommitOffsets, commit_note
 from pipelines.kafka.dead_letter_topic import DeadLetterTopic
 from pipelines.kafka.failures import reporting
+from pipelines.kafka.guard import check_same
 from pipelines.kafka.parts import RawPart
 from pipelines.kafka.ranges import OffsetRange
 from pipelines.kafka.source import KafkaSource, Reading
-from pipelines.kafka.topics import committed_notes
+from pipelines.kafka.topics import check_group_is_ours, committed_notes
 from pipelines.logs import log
 from pipelines.monitor import Monitor, open_desk
 from pipelines.records import WrittenBlock
@@ -60,7 +61,7 @@ from pipelines.stream_plan import (
     with_bases,
 )
 from pipelines.stream_settings import StreamSettings
-from schemas.errors import BrokerError, PubnerError
+from schemas.errors import BrokerError, InputError, PubnerError
 from worker.groups import in_groups
 from worker.registry.registry import open_registry
 
@@ -99,6 +100,7 @@ class StreamJobs:
     store: Store
     choice: RunnerChoice
     drain: DrainSignal
+    output_id: str = ""
 
     def unbounded(self, monitor: Monitor) -> beam.Pipeline:
         """Return the pipeline that reads without end."""
@@ -172,7 +174,13 @@ class StreamJobs:
                 letters,
                 monitor,
             ),
-            committer=CommitOffsets(self.access, settings.group),
+            committer=CommitOffsets(
+                self.access,
+                settings.group,
+                self.topics.digests,
+                output=self.output_id,
+                monitor=monitor,
+            ),
         )
 
 
@@ -239,6 +247,8 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
             else:
                 state = result.wait_until_finish()
         except Exception as error:
+            with suppress(Exception):  # a job that goes on by itself would go on writing
+                result.cancel()
             raise reason_of(desk, jobs.choice, error) from error
         if state not in (None, PipelineState.DONE) and savepoint is None:
             raise desk.error() or ended(jobs.choice, state)
@@ -259,6 +269,8 @@ class _Watch:
     _ending: bool = field(default=False, init=False)
     _standstill: Standstill = field(init=False)
     _reported: float = field(default=0.0, init=False)
+    _unknown_since: float = field(default_factory=time.monotonic, init=False)
+    """When all topics were known last."""
 
     def __post_init__(self) -> None:
         patience = _STANDSTILL_SECONDS + self.jobs.settings.flush_seconds
@@ -288,7 +300,7 @@ class _Watch:
         log("draining: what was read is finished, nothing more is read")
         token = self.jobs.drain.request()
         if not self.jobs.choice.ends_drained:
-            self._wait_until_drained(drained_note(token))
+            self._wait_until_drained(commit_note(self.jobs.output_id, token))
         return None
 
     def _find_job(self, cluster: FlinkCluster) -> str | None:
@@ -328,16 +340,21 @@ class _Watch:
         self._reported = now
         settings = self.jobs.settings
         try:
+            topics = find_topics(self.jobs.access, settings.topic)
+            check_group_is_ours(self.jobs.access, settings.group)
             positions = find_positions(
                 self.jobs.access,
                 settings.group,
-                find_topics(self.jobs.access, settings.topic),
+                topics,
                 block_size=1,
                 read_committed=settings.read_committed,
             )
         except PubnerError as error:
+            self._raise_lasting(error, now)
             log("the broker does not answer", error=str(error))
             return
+        self._unknown_since = now
+        check_same(self.jobs.topics.digests, topics.digests)
         log("progress", lag=positions.lag, partitions=len(positions.places))
         self._warn(positions, now)
         registered = self.jobs.checkpoints.registered
@@ -346,6 +363,14 @@ class _Watch:
                 log("promoted checkpoint", id=open_registry(registered.registry).active().id)
             except PubnerError as error:
                 log("the registry does not answer", error=str(error))
+
+    def _raise_lasting(self, error: PubnerError, now: float) -> None:
+        """Raise what trying again cannot help; a broker may not know a topic for a moment."""
+        unknown = isinstance(error, InputError)
+        self._unknown_since = self._unknown_since if unknown else now
+        lasts = now - self._unknown_since > self.jobs.access.timeout_seconds
+        if (isinstance(error, BrokerError) and error.permanent) or lasts:
+            raise error
 
     def _warn(self, positions: Positions, now: float) -> None:
         """Say which partitions stand still, and what helps."""

@@ -5,7 +5,7 @@ Beam's state, tells the group how far it is.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -14,15 +14,21 @@ from apache_beam.transforms.userstate import (
     ReadModifyWriteRuntimeState,
     ReadModifyWriteStateSpec,
 )
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from pipelines.kafka.access import KafkaAccess, consumer
+from pipelines.kafka.client import Consumer
 from pipelines.kafka.failures import reporting
+from pipelines.kafka.guard import TopicGuard
 from pipelines.kafka.progress import Progress
 from pipelines.kafka.retrying import retry
-from pipelines.kafka.topics import commit, committed_offsets
+from pipelines.kafka.topics import begin_offsets, commit
 from pipelines.metrics import count, gauge
+from pipelines.monitor import Monitor
 from pipelines.records import WrittenBlock
+from schemas.errors import InputError
+
+_NOTE = "pubner output "
 
 _PROGRESS_PARAMETER: Any = beam.DoFn.StateParam(
     ReadModifyWriteStateSpec("progress", StrUtf8Coder())
@@ -35,14 +41,30 @@ Place = tuple[str, int]
 class CommitOffsets(beam.DoFn):
     """Commits the contiguous prefix of what was put in place, by topic and partition.
 
-    A broker that is away is waited for. The group's offset never goes back.
+    A broker that is away is waited for. The group's offset never goes back. Before each commit the
+    topic is compared with what it was when the run began, and the group's offset with what was
+    committed last: a topic that was made anew, and a group that was deleted or whose offset was set
+    by others, end the run.
+
+    `topics` are the topics' input digests; `output` is the id of the output, which each commit
+    bears in its note.
     """
 
-    def __init__(self, access: KafkaAccess, group: str) -> None:
+    def __init__(
+        self,
+        access: KafkaAccess,
+        group: str,
+        topics: Mapping[str, str],
+        *,
+        output: str,
+        monitor: Monitor = Monitor(),  # noqa: B008 - a frozen record that nobody listens to
+    ) -> None:
         self.access = access
         self.group = group
-        self._consumer: KafkaConsumer | None = None
-        self._known: dict[TopicPartition, int] = {}
+        self.topics = topics
+        self.output = output
+        self.monitor = monitor
+        self._consumer: Consumer | None = None
 
     def process(
         self,
@@ -57,45 +79,71 @@ class CommitOffsets(beam.DoFn):
         before = Progress.from_json(known) if known else Progress(written.base)
         after = before.cover(*written.coverage)
         partition = TopicPartition(topic, number)
-        done = max(after.committed, self._committed(partition))
         gauge(f"in_place.{topic}.{number}", after.prefix)
         ends = bool(written.drained) and not after.pending
-        if after.prefix > max(done, written.base) or ends:
-            # Never back: what lies before the group's offset is in place already.
-            offset = max(after.prefix, done)
-            self._commit(partition, offset, drained_note(written.drained) if ends else "")
-            after = Progress(after.prefix, after.pending, offset)
-            yield topic, number, offset
+        if after.prefix > max(after.committed, written.base) or ends:
+            with self.monitor.watching():
+                offset = self._commit(partition, after, written, ends=ends)
+            if offset is not None:
+                after = Progress(after.prefix, after.pending, offset)
+                yield topic, number, offset
         state.write(after.to_json())
 
     def teardown(self) -> None:
         """Close the consumer."""
         self._close()
 
-    def _committed(self, partition: TopicPartition) -> int:
-        """Return what the group has committed, as this process knows it; -1 for nothing."""
+    def _commit(
+        self, partition: TopicPartition, after: Progress, written: WrittenBlock, *, ends: bool
+    ) -> int | None:
+        """Commit, unless the group is further already; return the offset, None without a commit."""
+        note = commit_note(self.output, written.drained if ends else "")
+        committed: list[int] = []
 
-        def ask() -> None:
-            client = self._client()
-            with reporting(self.access, f"read the offsets of group {self.group!r}"):
-                found = committed_offsets(client, [partition])
-            self._known[partition] = found.get(partition, -1)
-
-        if partition not in self._known:
-            retry(ask, before_again=self._close, sleep=time.sleep)
-        return self._known[partition]
-
-    def _commit(self, partition: TopicPartition, offset: int, note: str) -> None:
         def action() -> None:
+            self._guard(partition.topic).wait(self._client, time.sleep)
             client = self._client()
             with reporting(self.access, f"commit offsets of group {self.group!r}"):
-                commit(client, {partition: offset}, note=note)
+                done = self._look(client, partition, after.committed, written.base)
+                if after.prefix > done or ends:
+                    # Never back: what lies before the group's offset is in place already.
+                    commit(client, {partition: max(after.prefix, done)}, note=note)
+                    committed.append(max(after.prefix, done))
 
         retry(action, before_again=self._close, sleep=time.sleep)
-        self._known[partition] = offset
+        if not committed:
+            return None
         count("commits")
+        return committed[-1]
 
-    def _client(self) -> KafkaConsumer:
+    def _look(self, client: Consumer, partition: TopicPartition, committed: int, base: int) -> int:
+        """Return the group's offset, -1 for none.
+
+        `committed` is what was committed last, as far as the state knows, and `base` where the run
+        began to read. A step that goes on from an older state finds an offset of ours further on.
+
+        :raises InputError: if someone else has set or removed it.
+        """
+        place = client.committed(partition, metadata=True)
+        found, note = (-1, "") if place is None else (int(place.offset), str(place.metadata))
+        least = committed
+        if committed < 0 and found < base and base > begin_offsets(client, [partition])[partition]:
+            least = base  # the run began there because of the group's offset, not of the log
+        if found < least or (0 <= committed < found and output_in(note) is None):
+            now = "none" if found < 0 else found
+            raise InputError(
+                f"group {self.group!r} was deleted or reset while it was used: its offset of topic "
+                f"{partition.topic!r}, partition {partition.partition}, is {now}, and {least} or "
+                "one that pubner committed was expected; nothing was committed over it. Give the "
+                "command again to go on from the group's offsets as they are now, without a "
+                "savepoint"
+            )
+        return found
+
+    def _guard(self, topic: str) -> TopicGuard:
+        return TopicGuard(self.access, {topic: self.topics[topic]}, time.monotonic)
+
+    def _client(self) -> Consumer:
         if self._consumer is None:
             self._consumer = consumer(self.access, group=self.group, read_committed=True)
         return self._consumer
@@ -106,6 +154,11 @@ class CommitOffsets(beam.DoFn):
             self._consumer = None
 
 
-def drained_note(token: str) -> str:
-    """Return the note of the last commit of a partition that was drained."""
-    return f"pubner drained {token}"
+def commit_note(output: str, drained: str = "") -> str:
+    """Return the note of a commit: the output's id, and of a drained partition's last the token."""
+    return f"{_NOTE}{output}" + (f" drained {drained}" if drained else "")
+
+
+def output_in(note: str) -> str | None:
+    """Return the id of the output that a commit's note names; None where it names none."""
+    return note.removeprefix(_NOTE).split(" ")[0] if note.startswith(_NOTE) else None

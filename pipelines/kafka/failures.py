@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 _NAMES = re.compile(r"^(\[Error -?\d+\] )?(\w+Error: )*")
 _CONNECTION_LOGGER = "kafka.net.manager"
+_GROUP_ERRORS = (
+    errors.CommitFailedError,
+    errors.FencedInstanceIdError,
+    errors.IllegalGenerationError,
+    errors.RebalanceInProgressError,
+    errors.UnknownMemberIdError,
+)
+OTHER_MEMBERS = (
+    "pubner joins no group, and the broker takes no offsets beside consumers that have; give "
+    "another --group, or end them (one that was killed stays for its session time-out, about 45 s)"
+)
 _TIMEOUTS = (errors.KafkaTimeoutError, errors.RequestTimedOutError)
 
 
@@ -73,6 +84,8 @@ def explain(error: BaseException, access: "KafkaAccess") -> Failure:
             "the cluster's access control list",
             permanent=True,
         )
+    if isinstance(error, _GROUP_ERRORS):
+        return Failure(f"the group has other members; {OTHER_MEMBERS}", permanent=True)
     if isinstance(error, errors.UnsupportedVersionError | errors.UnrecognizedBrokerVersion):
         return Failure(f"the broker is too old ({text}); Kafka 2.8 or later is needed", True)
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.UnknownTopicIdError):

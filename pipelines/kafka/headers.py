@@ -15,7 +15,7 @@ class _Key(str):
 
     def encode(self, *_: object) -> bytes:
         """Return the key's own bytes."""
-        return header_key_bytes(self)
+        return header_key_bytes("".join(self))
 
 
 def headers_to_send(headers: Headers) -> list[tuple[str, bytes]]:

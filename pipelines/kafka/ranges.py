@@ -1,13 +1,16 @@
 """Bounded reading: the offsets of a partition up to a fixed end, one block an element."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from pipelines.blocks import block_start
 from pipelines.kafka.access import KafkaAccess, consumer
+from pipelines.kafka.client import Consumer
 from pipelines.kafka.failures import reporting
+from pipelines.kafka.guard import TopicGuard
 from pipelines.kafka.parts import PartCutter, RawPart
 from pipelines.kafka.polling import poll
 from schemas.errors import InputError
@@ -64,13 +67,14 @@ class RangeReader:
         self._read_committed = read_committed
         self._timeout_seconds = timeout_seconds
         self._clock = clock
-        self._consumer: KafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._at: tuple[TopicPartition, int] | None = None
 
     def read(self, wanted: OffsetRange) -> Iterator[RawPart]:
         """Yield the parts of one range; together they cover all of it.
 
-        :raises InputError: if the broker gives nothing for the set time.
+        :raises InputError: if the broker gives nothing for the set time, or if the topic is not the
+            one any more that the run began with.
         """
         with reporting(self._access, f"read topic {wanted.topic!r}"):
             yield from self._read(wanted)
@@ -86,6 +90,7 @@ class RangeReader:
             base=wanted.base,
             begin=wanted.begin,
         )
+        guard = TopicGuard(self._access, {wanted.topic: wanted.input_digest}, time.monotonic)
         waiting_since = self._clock()
         while cutter.position < wanted.end:
             missing = wanted.end - cutter.position
@@ -101,8 +106,14 @@ class RangeReader:
                     f"messages up to {wanted.end} were expected; see to it, then give the command "
                     "again"
                 )
-            yield from cutter.add(records, position, waiting_since)
-        yield from cutter.flush()
+            parts = list(cutter.add(records, position, waiting_since))
+            if parts:
+                guard.wait(lambda: client, time.sleep)
+            yield from parts
+        parts = list(cutter.flush())
+        if parts:
+            guard.wait(lambda: client, time.sleep)
+        yield from parts
         self._at = (partition, int(client.position(partition)))
 
     def close(self) -> None:
@@ -111,7 +122,7 @@ class RangeReader:
             self._consumer.close()
             self._consumer, self._at = None, None
 
-    def _open(self, partition: TopicPartition, begin: int) -> KafkaConsumer:
+    def _open(self, partition: TopicPartition, begin: int) -> Consumer:
         if self._consumer is None:
             self._consumer = consumer(self._access, group=None, read_committed=self._read_committed)
         if self._at != (partition, begin):

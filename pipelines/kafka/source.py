@@ -14,17 +14,19 @@ from dataclasses import dataclass, replace
 from apache_beam.coders import Coder
 from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from pipelines.blocks import block_start
 from pipelines.drain import DrainSignal
 from pipelines.kafka.access import KafkaAccess, consumer
+from pipelines.kafka.client import Consumer
 from pipelines.kafka.failures import reporting
+from pipelines.kafka.guard import TopicGuard
 from pipelines.kafka.parts import PartCutter, RawPart
 from pipelines.kafka.polling import poll
 from pipelines.kafka.retrying import retry
 from pipelines.kafka.topics import begin_offsets, committed_offsets
-from pipelines.metrics import gauge
+from pipelines.metrics import count, gauge
 from pipelines.monitor import Monitor
 
 _WAIT_MS = 100
@@ -149,11 +151,13 @@ class KafkaReader(UnboundedReader):
         self._cutters: dict[TopicPartition, PartCutter] = {}
         self._ready: deque[RawPart] = deque()
         self._current: RawPart | None = None
-        self._consumer: KafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._discovered = -_DISCOVERY_SECONDS
         self._lag_at = -_LAG_SECONDS
         self._caught_up = False
         self._drained = False
+        self._guard = TopicGuard(self._reading.access, self._reading.topics, time.monotonic)
+        self._confirmed = False
 
     def start(self) -> bool:
         """Connect, take the partitions' places, and read the first part if there is one."""
@@ -172,7 +176,8 @@ class KafkaReader(UnboundedReader):
         """Read on until a part is complete or due; False where there is none now."""
         with self._source.monitor.watching():
             self._read_on()
-        self._current = self._ready.popleft() if self._ready else None
+            given_out = bool(self._ready) and self._is_confirmed()
+        self._current = self._ready.popleft() if given_out else None
         return self._current is not None
 
     def _read_on(self) -> None:
@@ -185,6 +190,12 @@ class KafkaReader(UnboundedReader):
             self._report_lag()
             if self._caught_up or self._clock() >= until:
                 return
+
+    def _is_confirmed(self) -> bool:
+        """Whether all that was read came from the topics that the run began with."""
+        if not self._confirmed:
+            self._confirmed = self._guard.confirm(self._client())
+        return self._confirmed
 
     def get_current(self) -> RawPart:
         """Return the part that was read last."""
@@ -272,6 +283,7 @@ class KafkaReader(UnboundedReader):
             records = polled.get(partition, ())
             position = client.position(partition, timeout_ms=0) if not records else None
             if records or (position is not None and position > cutter.position):
+                self._confirmed = False
                 self._ready.extend(cutter.add(records, position or records[-1].offset + 1, now))
 
     def _flush(self) -> None:
@@ -298,7 +310,7 @@ class KafkaReader(UnboundedReader):
                 name = f"consumer_lag.{partition.topic}.{partition.partition}"
                 gauge(name, max(0, end - cutter.begin))
 
-    def _client(self) -> KafkaConsumer:
+    def _client(self) -> Consumer:
         if self._consumer is None:
             raise LookupError("the reader is not started")
         return self._consumer
@@ -309,13 +321,16 @@ class KafkaReader(UnboundedReader):
 
 
 def _first_places(
-    client: KafkaConsumer, partitions: list[TopicPartition], block_size: int
+    client: Consumer, partitions: list[TopicPartition], block_size: int
 ) -> dict[TopicPartition, Place]:
     """Return where a run without state begins: at the block that the group's offset lies in."""
     if not partitions:
         return {}
     committed = committed_offsets(client, partitions)
     first = begin_offsets(client, partitions)
+    removed = sum(max(0, first[x] - offset) for x, offset in committed.items())
+    if removed:
+        count("offsets_removed", removed)
     return {x: _place(committed.get(x), first[x], block_size) for x in partitions}
 
 

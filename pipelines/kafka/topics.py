@@ -10,7 +10,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.structs import OffsetAndMetadata
 
 from pipelines.kafka.access import KafkaAccess, admin, consumer
-from pipelines.kafka.failures import reporting
+from pipelines.kafka.client import input_digest
+from pipelines.kafka.failures import OTHER_MEMBERS, reporting
 from schemas.errors import BrokerError, InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Cluster:
 
     def input_digest(self, topic: str) -> str:
         """Return what identifies the content of `topic` in the output's footers."""
-        return f"kafka:{self.id}:{self.topics[topic].id}"
+        return input_digest(self.id, self.topics[topic].id)
 
 
 def describe(access: KafkaAccess, topics: Sequence[str]) -> Cluster:
@@ -170,6 +171,26 @@ def committed_notes(
     """Return the notes that the group's offsets were committed with, empty where there are none."""
     found = {partition: client.committed(partition, metadata=True) for partition in partitions}
     return {x: "" if offset is None else str(offset.metadata) for x, offset in found.items()}
+
+
+def check_group_is_ours(access: KafkaAccess, group: str) -> None:
+    """Make sure that no consumer has joined `group`: the broker takes no commit of ours then.
+
+    Nothing is known of the members where we may not ask.
+
+    :raises BrokerError: if one has, or if the cluster cannot be asked.
+    """
+    client = admin(access)
+    try:
+        with reporting(access, f"look up the members of group {group!r}"):
+            members = client.describe_groups([group])[group].get("members") or ()
+    finally:
+        client.close()
+    if members:
+        who = ", ".join(sorted({f"{x['client_id']} at {x['client_host']}" for x in members}))
+        raise BrokerError(
+            f"{access}: group {group!r} has members ({who}): {OTHER_MEMBERS}", permanent=True
+        )
 
 
 def lag(access: KafkaAccess, group: str, cluster: Cluster) -> dict[TopicPartition, int]:

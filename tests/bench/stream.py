@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,7 +141,7 @@ def measure_graph(brokers: str, topic: str) -> dict[str, float]:
                 timeout_seconds=30,
             )
             parts = read_ranges(pipeline, ranges, reader)
-            _annotate(parts, access, f"bench-{time.time_ns()}", store)
+            _annotate(parts, access, f"bench-{time.time_ns()}", topics.digests, store)
             begun, cpu = time.perf_counter(), time.process_time()
             pipeline.run().wait_until_finish()
             seconds, used = time.perf_counter() - begun, time.process_time() - cpu
@@ -169,7 +169,7 @@ def measure_unbounded(brokers: str, topic: str, prism: str) -> dict[str, float]:
             drain = DrainSignal(output, group)
             reading = Reading(access, topics.digests, group, 1000, 30.0)
             shares = KafkaSource(reading, drain).shares(len(topics.partitions))
-            _annotate(read_stream(pipeline, shares), access, group, store)
+            _annotate(read_stream(pipeline, shares), access, group, topics.digests, store)
             result = pipeline.run()
             while not store.names("citations"):
                 time.sleep(0.05)
@@ -182,7 +182,13 @@ def measure_unbounded(brokers: str, topic: str, prism: str) -> dict[str, float]:
     return {"messages": 1000.0 * blocks, "messages/s": 1000 * (blocks - first) / seconds}
 
 
-def _annotate(parts: PCollection[RawPart], access: KafkaAccess, group: str, store: Store) -> None:
+def _annotate(
+    parts: PCollection[RawPart],
+    access: KafkaAccess,
+    group: str,
+    digests: Mapping[str, str],
+    store: Store,
+) -> None:
     annotate_parts(
         parts,
         clock=_now,
@@ -200,7 +206,7 @@ def _annotate(parts: PCollection[RawPart], access: KafkaAccess, group: str, stor
             None,
             Monitor(),
         ),
-        committer=CommitOffsets(access, group),
+        committer=CommitOffsets(access, group, digests, output="bench"),
     )
 
 

@@ -8,6 +8,7 @@ import pubner
 from pipelines.stream_command import print_summary, summary_of, without_savepoint
 from pipelines.stream_run import StreamReport
 from pipelines.stream_settings import StreamSettings
+from pipelines.stream_start import Start
 
 WORDS = ("stream", "--brokers=127.0.0.1:9", "--topic=t", "--group=g", "--kafka-timeout-seconds=1")
 
@@ -65,13 +66,12 @@ def test_the_line_to_resume_by_names_one_savepoint(words: list[str]) -> None:
 
 def test_a_run_without_counters_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     settings = StreamSettings(brokers=("a:1",), topic=("t",), group="g")
-    stopped = summary_of(settings, StreamReport(1.0, False, "file:/s", {}), "c1")
+    stopped = summary_of(settings, StreamReport(1.0, False, "file:/s", {}), "c1", Start("o"))
     assert stopped["records"] is None
     print_summary(settings, stopped)
     assert "not counted" in capsys.readouterr().out
-    done = summary_of(
-        settings, StreamReport(1.0, True, None, {"records": 1234, "dead_letters_parse": 2}), "c1"
-    )
+    counters = {"records": 1234, "dead_letters_parse": 2}
+    done = summary_of(settings, StreamReport(1.0, True, None, counters), "c1", Start("o"))
     assert (done["records"], done["dead_letters"], done["mentions"]) == (1234, 2, 0)
     print_summary(settings, done)
     assert "1,234" in capsys.readouterr().out

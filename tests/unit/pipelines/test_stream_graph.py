@@ -78,7 +78,7 @@ def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipe
             None,
             Monitor(),
         ),
-        committer=CommitOffsets(ACCESS, "g"),
+        committer=CommitOffsets(ACCESS, "g", {"t": "kafka:c:t"}, output="o"),
     )
     return pipeline
 

@@ -1,20 +1,21 @@
 """What is committed to the consumer group, and when."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from kafka import TopicPartition
+from kafka.structs import OffsetAndMetadata
 
 from pipelines.blocks import BlockKey
 from pipelines.kafka import commits as commits_module
 from pipelines.kafka.access import KafkaAccess
-from pipelines.kafka.commits import CommitOffsets, drained_note
+from pipelines.kafka.commits import CommitOffsets, commit_note, output_in
 from pipelines.kafka.ranges import ranges_to_read
 from pipelines.kafka.retrying import retry
 from pipelines.records import WrittenBlock
 from pipelines.stream_plan import with_bases
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, InputError
 
 PLACE = TopicPartition("t", 0)
 
@@ -34,26 +35,43 @@ class State:
 
 @dataclass
 class Group:
-    """A group's offsets, with the notes of its commits."""
+    """A consumer of a group, with the group's offsets, the notes of its commits, and a topic."""
 
-    committed: dict[TopicPartition, int] = field(default_factory=dict)
+    committed_at: dict[TopicPartition, int] = field(default_factory=dict)
+    notes: dict[TopicPartition, str] = field(default_factory=dict)
     commits: list[tuple[int, str]] = field(default_factory=list)
+    topic: str = "kafka:c:t"
+    log_start: int = 0
 
     def close(self) -> None:
         pass
+
+    def identify(self, topics: Sequence[str]) -> dict[str, str]:
+        return dict.fromkeys(topics, self.topic)
+
+    def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.log_start)
+
+    def committed(
+        self, partition: TopicPartition, *, metadata: bool = False
+    ) -> OffsetAndMetadata | None:
+        assert metadata
+        offset = self.committed_at.get(partition)
+        if offset is None:
+            return None
+        return OffsetAndMetadata(offset, self.notes.get(partition, ""), -1)
+
+    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        for partition, place in offsets.items():
+            self.committed_at[partition] = place.offset
+            self.notes[partition] = place.metadata
+            self.commits.append((place.offset, place.metadata))
 
 
 @pytest.fixture
 def group(monkeypatch: pytest.MonkeyPatch) -> Group:
     found = Group()
-
-    def commit(_: object, offsets: dict[TopicPartition, int], *, note: str) -> None:
-        found.committed |= offsets
-        found.commits += [(offset, note) for offset in offsets.values()]
-
     monkeypatch.setattr(commits_module, "consumer", lambda *_, **__: found)
-    monkeypatch.setattr(commits_module, "commit", commit)
-    monkeypatch.setattr(commits_module, "committed_offsets", lambda *_: dict(found.committed))
     return found
 
 
@@ -69,7 +87,7 @@ def take(step: CommitOffsets, state: State, *written: WrittenBlock) -> Iterator[
 
 
 def step() -> CommitOffsets:
-    return CommitOffsets(KafkaAccess(("x:1",)), "g")
+    return CommitOffsets(KafkaAccess(("x:1",)), "g", {"t": "kafka:c:t"}, output="o1")
 
 
 def test_only_what_is_in_place_without_a_gap_is_committed(group: Group) -> None:
@@ -85,22 +103,23 @@ def test_the_beginning_alone_is_never_committed(group: Group) -> None:
 
 
 def test_the_group_never_goes_back(group: Group) -> None:
-    group.committed[PLACE] = 950
+    group.committed_at[PLACE] = 950
     state = State()
     one = step()
     assert list(take(one, state, note(0, 400), note(400, 900))) == []
     assert list(take(one, state, note(900, 1000))) == [1000]
-    assert group.commits == [(1000, "")]
+    assert group.commits == [(1000, commit_note("o1"))]
 
 
 def test_a_drain_s_last_part_commits_with_its_note(group: Group) -> None:
-    group.committed[PLACE] = 40
+    group.committed_at[PLACE] = 40
     written = note(40, 40, base=40, drained="token")
     assert list(take(step(), State(), written)) == [40]
-    assert group.commits == [(40, drained_note("token"))]
+    assert group.commits == [(40, commit_note("o1", "token"))]
 
 
 def test_rounds_of_one_run_commit_each_their_own(group: Group) -> None:
+    group.committed_at[PLACE] = 5
     ranges = ranges_to_read({PLACE: 5}, {PLACE: 60}, {"t": "d"}, block_size=10)
     found = []
     for start in range(0, len(ranges), 2):
@@ -108,6 +127,47 @@ def test_rounds_of_one_run_commit_each_their_own(group: Group) -> None:
         notes = [note(x.begin, x.end, base=x.base) for x in with_bases(ranges[start : start + 2])]
         found += list(take(step(), state, *reversed(notes)))
     assert found == [20, 40, 60]
+
+
+def test_a_note_names_the_output_of_the_rows() -> None:
+    assert output_in(commit_note("o1")) == "o1"
+    assert output_in(commit_note("o1", "token")) == "o1"
+    assert [output_in(x) for x in ("", "drained by hand")] == [None, None]
+
+
+def test_nothing_is_committed_for_a_topic_that_was_made_anew(group: Group) -> None:
+    one, state = step(), State()
+    assert list(take(one, state, note(0, 10))) == [10]
+    group.topic = "kafka:c:other"
+    with pytest.raises(InputError, match=r"'t' is another one .*kafka:c:other, and was kafka:c:t"):
+        list(take(one, state, note(10, 20)))
+    assert [offset for offset, _ in group.commits] == [10]
+
+
+@pytest.mark.parametrize("now", [None, 4, 70])
+def test_a_group_that_others_set_is_not_committed_over(group: Group, now: int | None) -> None:
+    one, state = step(), State()
+    assert list(take(one, state, note(0, 10))) == [10]
+    group.committed_at = {} if now is None else {PLACE: now}
+    group.notes = {}
+    with pytest.raises(InputError, match=r"group 'g' was deleted or reset .* 10 or one"):
+        list(take(one, state, note(10, 20)))
+    assert len(group.commits) == 1
+
+
+def test_a_group_that_was_deleted_before_the_first_commit_is_noticed(group: Group) -> None:
+    with pytest.raises(InputError, match="is none, and 40 or one"):
+        list(take(step(), State(), note(40, 50, base=40)))
+    group.log_start = 40  # the run began at the log's start, for which no group is needed
+    assert list(take(step(), State(), note(40, 50, base=40))) == [50]
+
+
+def test_a_step_that_goes_on_from_an_older_state_finds_its_own_commits(group: Group) -> None:
+    state = State()
+    assert list(take(step(), state, note(0, 10))) == [10]
+    older = State(state.value)
+    assert list(take(step(), state, note(10, 20))) == [20]
+    assert list(take(step(), older, note(10, 20), note(20, 30))) == [30]
 
 
 def test_a_broker_that_is_away_is_waited_for() -> None:

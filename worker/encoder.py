@@ -169,7 +169,7 @@ def load_encoder(
         weights = load_file(path / WEIGHTS)
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
-    tokeniser = load_tokeniser(path / TOKENISER)
+    tokeniser = load_tokeniser(path / TOKENISER, manifest.reading)
     layout = head_layout(manifest.task_records())
     width = layout.width
     _check(path, manifest, config.to_dict(), width, weights)

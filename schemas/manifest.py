@@ -117,6 +117,8 @@ class CheckpointManifest(_Frozen):
     `max_pieces` is the longest input in word pieces, special ones included; 0 for a dictionary,
     which reads any.
     `calibration` holds those heads whose scores are calibrated.
+    `reading` names the table that characters are read with, see `worker.reading`; a manifest of a
+    checkpoint that reads them as they stand does not name it.
     `reference` is a note for drift, see `worker.drift`; a manifest without it does not name it.
     """
 
@@ -133,13 +135,15 @@ class CheckpointManifest(_Frozen):
     calibration: dict[str, HeadCalibration] = {}
     versions: dict[str, str] = {}
     files: dict[str, str] = Field(min_length=1)
+    reading: str | None = Field(default=None, min_length=1)
     reference: DriftReference | None = None
 
     @model_serializer(mode="wrap")
-    def _without_empty_note(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = handler(self)
-        if self.reference is None:
-            content.pop("reference", None)
+        for name in ("reading", "reference"):
+            if content.get(name) is None:
+                content.pop(name, None)
         return content
 
     def task_records(self) -> tuple[Task, ...]:
@@ -154,13 +158,14 @@ def content_id(
     letter_case: bool,
     max_pieces: int,
     calibration: Mapping[str, HeadCalibration],
+    reading: str | None = None,
 ) -> str:
     """Return a checkpoint's id: `ID_LENGTH` hex digits of the SHA-256 over what shapes its output.
 
     `files` maps each file's name to its SHA-256; notes such as metrics are left out, so that
     adding a score or a reference does not make another checkpoint.
     """
-    content = {
+    content: dict[str, Any] = {
         "files": dict(sorted(files.items())),
         "tasks": [task.model_dump(mode="json") for task in tasks],
         "letter_case": letter_case,
@@ -169,4 +174,6 @@ def content_id(
             name: head.model_dump(mode="json") for name, head in sorted(calibration.items())
         },
     }
+    if reading is not None:
+        content["reading"] = reading
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:ID_LENGTH]

@@ -234,6 +234,7 @@ def _write_copy(
         letter_case=manifest.letter_case,
         max_pieces=manifest.max_pieces,
         calibration=calibration,
+        reading=manifest.reading,
     )
     made = manifest.model_copy(
         update={

@@ -20,6 +20,7 @@ from training.scoring import DevelSet
 from worker.checkpoint import DICTIONARY, write_manifest
 from worker.dictionary import KIND, DictionaryTagger, Head, make_table
 from worker.normalisation import Normaliser, Rules
+from worker.reading import NEWEST, reading_of
 from worker.tagger import Tagger
 
 
@@ -40,7 +41,7 @@ class LearnedHead:
 
 def learn_head(corpus: LoadedCorpus, rules: Rules) -> LearnedHead:
     """Learn a head from the training split of `corpus`; choose its bounds on the devel split."""
-    task, normaliser = corpus.task, Normaliser(rules)
+    task, normaliser = corpus.task, Normaliser(rules, reading_of(NEWEST))
     learned = learn(read_sentences(corpus.train, normaliser), task, normaliser)
     devel = read_sentences(corpus.devel.sentences, normaliser)
     choice = choose(devel, task, learned, normaliser)
@@ -117,6 +118,7 @@ def train_dictionary(
             f"devel/{head.task.name}": {"strict_f1": round(head.devel_f1, 4)} for head in heads
         },
         versions={"pubner": version("pubner"), "unicode": unicodedata.unidata_version},
+        reading=NEWEST,
     )
     return manifest, heads
 

@@ -19,6 +19,7 @@ from training.recipe import Recipe
 from worker.checkpoint import MANIFEST, TOKENISER, WEIGHTS, file_digest, read_manifest
 from worker.decoding import head_layout
 from worker.model import MultiHeadModel, build_model, read_config, use_case_classes
+from worker.reading import NEWEST
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 
 MINILM = "minilm"
@@ -200,7 +201,7 @@ def _from_checkpoint(folder: Path, recipe: Recipe, tasks: Sequence[Task]) -> Sta
                 for name, tensor in heads.items():
                     kept[f"heads.{name}"][place] = tensor[part]
     model.load_state_dict(kept | weights)
-    tokeniser = load_tokeniser(folder / TOKENISER)
+    tokeniser = load_tokeniser(folder / TOKENISER, NEWEST)
     source = f"checkpoint {manifest.id}, made from {manifest.encoder_source}"
     return StartingPoint(model, tokeniser, config, source)
 
@@ -213,11 +214,11 @@ def encoder_tokeniser(name: str) -> WordPieceTokeniser:
 
 def _tokeniser(where: str, folder: Path | None) -> WordPieceTokeniser:
     if folder is not None and (folder / TOKENISER).is_file():
-        return load_tokeniser(folder / TOKENISER)
+        return load_tokeniser(folder / TOKENISER, NEWEST)
     # A folder or hub id with vocab.txt alone: let transformers build the fast tokeniser.
     with tempfile.TemporaryDirectory() as scratch:
         AutoTokenizer.from_pretrained(where).save_pretrained(scratch)
-        return load_tokeniser(Path(scratch) / TOKENISER)
+        return load_tokeniser(Path(scratch) / TOKENISER, NEWEST)
 
 
 def config_values(config: PretrainedConfig) -> dict[str, Any]:

@@ -94,4 +94,5 @@ def export_checkpoint(
         metrics=metrics,
         versions={name: version(name) for name in ("torch", "transformers", "tokenizers")},
         calibration=calibration,
+        reading=tokeniser.reading,
     )

@@ -23,6 +23,7 @@ from training.examples import IGNORED, UNLABELLED, LabelledPieces
 from training.sampling import Material
 from worker.decoding import HeadLayout, head_layout
 from worker.groups import in_groups
+from worker.reading import NEWEST
 from worker.tagger import CheckpointTagger
 from worker.tokenisation import WordPieceTokeniser
 
@@ -71,7 +72,8 @@ class Teachers:
             progress(len(group))
 
     def _read(self, texts: Sequence[str]) -> list[SoftTags]:
-        pieces = self.members[0].encoder.tokeniser.encode(texts)
+        # Whatever they were trained with, they read as what learns from them reads.
+        pieces = self.members[0].encoder.tokeniser.with_reading(NEWEST).encode(texts)
         ends = np.cumsum([np.count_nonzero(text.first) for text in pieces])
         total = np.zeros((int(ends[-1]), self.layout.width), dtype=np.float32)
         counts = np.zeros(self.layout.width, dtype=np.float32)

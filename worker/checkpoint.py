@@ -158,6 +158,7 @@ def check_identity(manifest: CheckpointManifest, place: str) -> None:
         letter_case=manifest.letter_case,
         max_pieces=manifest.max_pieces,
         calibration=manifest.calibration,
+        reading=manifest.reading,
     )
     if identity != manifest.id:
         raise CheckpointError(
@@ -200,6 +201,7 @@ def write_manifest(
     files: Sequence[str] = MODEL_FILES,
     calibration: Mapping[str, HeadCalibration] | None = None,
     kind: Literal["encoder", "dictionary"] = "encoder",
+    reading: str | None = None,
 ) -> CheckpointManifest:
     """Write `manifest.json` over the files in the folder `path`: the last step of an export.
 
@@ -218,6 +220,7 @@ def write_manifest(
             letter_case=letter_case,
             max_pieces=max_pieces,
             calibration=calibration,
+            reading=reading,
         ),
         kind=kind,
         tasks=entries,
@@ -230,6 +233,7 @@ def write_manifest(
         calibration=calibration,
         versions=dict(versions),
         files=digests,
+        reading=reading,
     )
     replace_manifest(path, manifest)
     return manifest

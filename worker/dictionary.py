@@ -26,6 +26,7 @@ from schemas.tasks import Task
 from worker.checkpoint import DICTIONARY, read_manifest
 from worker.checkpoint_files import read_bounded
 from worker.normalisation import LETTER_CASES, Normaliser, Pretokens, Rules, letter_case
+from worker.reading import reading_of
 
 KIND: Final = "dictionary"
 _MOST_DROPPED: Final = 3
@@ -260,7 +261,8 @@ def load_dictionary(path: Path) -> DictionaryTagger:
         )
     content = _read_file(path / DICTIONARY)
     _check(path, manifest, content)
-    normaliser = Normaliser(Rules(**content.rules.model_dump()))
+    reading = None if manifest.reading is None else reading_of(manifest.reading)
+    normaliser = Normaliser(Rules(**content.rules.model_dump()), reading)
     heads = [
         Head(
             task,

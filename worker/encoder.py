@@ -182,7 +182,7 @@ def load_encoder(
         if str(path) in str(error):
             raise
         raise CheckpointError(f"checkpoint {path}: {error}") from error
-    tokeniser = load_tokeniser(path / TOKENISER)
+    tokeniser = load_tokeniser(path / TOKENISER, manifest.reading)
     if tokeniser.vocabulary_size > int(config.vocab_size):
         raise CheckpointError(
             f"checkpoint {path}: the tokeniser has {tokeniser.vocabulary_size} word pieces, the "

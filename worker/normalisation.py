@@ -26,6 +26,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from worker.reading import Reading, ReadText
+
 LETTER_CASES: Final = 4
 """How many letter cases there are: 0 none upper, 1 the first upper, 2 all upper, 3 mixed."""
 
@@ -79,13 +83,15 @@ class Pretokens:
 class Normaliser:
     """Applies one set of rules. Immutable; safe to share between threads."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, reading: Reading | None = None) -> None:
         self.rules = rules
+        self._reading = reading
 
     def read(self, text: str) -> Pretokens:
-        """Cut `text` into pre-tokens and normalise each."""
+        """Cut `text` into pre-tokens, as it is read, and normalise each."""
+        read = ReadText(text) if self._reading is None else self._reading.read(text)
         starts, ends, words = [], [], []
-        for found in _PRETOKEN.finditer(text):
+        for found in _PRETOKEN.finditer(read.text):
             starts.append(found.start())
             ends.append(found.end())
             words.append(found.group())
@@ -95,7 +101,10 @@ class Normaliser:
             for place in range(1, len(forms) - 1):
                 if forms[place] == "'" and words[place + 1] == "s" and _is_word(words[place - 1]):
                     forms[place] = forms[place + 1] = ""
-        return Pretokens(starts, ends, forms)
+        if read.starts is None:
+            return Pretokens(starts, ends, forms)
+        places = read.in_original(np.array(starts, np.int32), np.array(ends, np.int32))
+        return Pretokens(places[0].tolist(), places[1].tolist(), forms)
 
     def key(self, text: str) -> str:
         """Return the key of a whole text, such as a mention; empty where it tells nothing."""

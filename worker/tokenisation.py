@@ -3,6 +3,9 @@
 The tokeniser is a WordPiece `tokenizer.json` (Wu et al. 2016; BERT's normaliser and pre-tokeniser,
 Devlin et al. 2019). A *pre-token* is what BERT's pre-tokeniser splits off: a run of letters and
 digits, or one punctuation mark. Tags are read at the first word piece of each pre-token.
+
+Before that, where the tokeniser has a reading (`worker.reading`), characters are read as it says;
+all offsets are into the text as it was given.
 """
 
 import hashlib
@@ -16,10 +19,13 @@ from tokenizers import Encoding, Tokenizer
 
 from schemas.errors import CheckpointError, RecordError
 from worker.checkpoint_files import read_bounded
+from worker.reading import SOFT_HYPHEN, Reading, ReadText, reading_of
+from worker.soft_hyphens import settle_soft_hyphens
 
 CASE_CLASSES = 4
 """How many letter-case classes there are: 0 none upper, 1 first upper, 2 all upper, 3 mixed."""
 
+# Line breaks that BERT's normaliser would drop, and glue together what stands around them.
 _DROPPED_BREAKS = "\v\f\x1c\x1d\x1e\x85"
 _PLAIN_BREAKS = str.maketrans(dict.fromkeys(_DROPPED_BREAKS, "\n"))
 
@@ -30,9 +36,10 @@ class WordPieces:
 
     `ids` are vocabulary ids; `starts` and `ends` half-open code-point offsets into the text;
     `first` marks the first piece of each pre-token; `case` is the letter-case class of the piece
-    in the original text (an uncased vocabulary forgets it; see `CASE_CLASSES`).
+    as it is read (an uncased vocabulary forgets it; see `CASE_CLASSES`).
     `line_lengths` says how many pre-tokens each line of the text has, shape (lines,); lines end
-    where `str.splitlines` ends them, and no pre-token holds a line break.
+    where `str.splitlines` ends them, and no pre-token holds a line break. What one character is
+    read as is part of one pre-token.
     """
 
     ids: npt.NDArray[np.int32]
@@ -60,10 +67,11 @@ class WordPieces:
 class WordPieceTokeniser:
     """A loaded `tokenizer.json`; cuts nothing off and pads nothing."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, reading: Reading | None = None) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
+        self._reading = reading
         self.pad_id = self._special("[PAD]", "<pad>")
         self.start_id = self._special("[CLS]", "<s>")
         self.end_id = self._special("[SEP]", "</s>")
@@ -81,18 +89,22 @@ class WordPieceTokeniser:
 
     @property
     def vocabulary_size(self) -> int:
-        """How many ids the vocabulary has."""
-        return int(self._tokenizer.get_vocab_size())
+        """How many rows an embedding table needs to have one for every id of the vocabulary."""
+        return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the tokeniser's own form: of equal ones all word pieces are equal."""
+        """The SHA-256 of the tokeniser's own form: equal ones split equally what they read alike."""
         return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
     @property
-    def id_count(self) -> int:
-        """How many rows an embedding table needs for every id of the vocabulary."""
-        return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
+    def reading(self) -> str | None:
+        """The name of the table that texts are read with; None where there is none."""
+        return None if self._reading is None else self._reading.name
+
+    def with_reading(self, name: str) -> "WordPieceTokeniser":
+        """Return the same tokeniser, but for the table that texts are read with."""
+        return WordPieceTokeniser(self._tokenizer, reading_of(name))
 
     def vocabulary(self) -> dict[str, int]:
         """Return the id of every word piece, special ones included."""
@@ -104,9 +116,11 @@ class WordPieceTokeniser:
         :raises RecordError: if a text holds a lone surrogate, which is not Unicode text.
         """
         lines = [text.splitlines(keepends=True) for text in texts]
-        read = [_with_plain_breaks(*given) for given in zip(texts, lines, strict=True)]
         try:
-            encodings = self._tokenizer.encode_batch(read, add_special_tokens=False)
+            read = [self._read(*given) for given in zip(texts, lines, strict=True)]
+            encodings = self._tokenizer.encode_batch(
+                [one.text for one in read], add_special_tokens=False
+            )
         except (TypeError, UnicodeEncodeError) as error:
             raise RecordError(
                 "the text holds a lone surrogate, which no UTF-8 output can store; "
@@ -120,23 +134,38 @@ class WordPieceTokeniser:
                 "other texts fail too, take another checkpoint"
             ) from error
         return [
-            _word_pieces(text, encoding, [len(line) for line in cut])
-            for text, encoding, cut in zip(texts, encodings, lines, strict=True)
+            _word_pieces(one, encoding, [len(line) for line in cut])
+            for one, encoding, cut in zip(read, encodings, lines, strict=True)
         ]
+
+    def _read(self, text: str, lines: Sequence[str]) -> ReadText:
+        if any(line[-1] in _DROPPED_BREAKS for line in lines):
+            text = text.translate(_PLAIN_BREAKS)
+        if self._reading is None:
+            return ReadText(text)
+        if SOFT_HYPHEN in text:
+            text = settle_soft_hyphens(text, self._count)
+        return self._reading.read(text)
+
+    def _count(self, words: Sequence[str]) -> list[int]:
+        encodings = self._tokenizer.encode_batch(list(words), add_special_tokens=False)
+        return [len(encoding) for encoding in encodings]
 
     def save(self, path: Path) -> None:
         """Write the tokeniser as `tokenizer.json` to `path`."""
         self._tokenizer.save(str(path), pretty=False)
 
 
-def load_tokeniser(path: Path) -> WordPieceTokeniser:
+def load_tokeniser(path: Path, reading: str | None = None) -> WordPieceTokeniser:
     """Read a `tokenizer.json`.
 
-    :raises CheckpointError: if it is missing or no tokeniser.
+    :param reading: the table that texts are read with, by name
+    :raises CheckpointError: if it is missing or no tokeniser, or there is no such table.
     """
+    table = None if reading is None else reading_of(reading)
     data = read_bounded(path)
     try:
-        return WordPieceTokeniser(Tokenizer.from_buffer(data))
+        return WordPieceTokeniser(Tokenizer.from_buffer(data), table)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except BaseException as error:  # the library raises bare Exception, and panics
@@ -158,26 +187,22 @@ def reason_of_panic(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _with_plain_breaks(text: str, lines: Sequence[str]) -> str:
-    """Return a text with line feeds for those line breaks that BERT's normaliser would drop."""
-    if any(line[-1] in _DROPPED_BREAKS for line in lines):
-        return text.translate(_PLAIN_BREAKS)
-    return text
-
-
-def _word_pieces(text: str, encoding: Encoding, line_lengths: Sequence[int]) -> WordPieces:
+def _word_pieces(read: ReadText, encoding: Encoding, line_lengths: Sequence[int]) -> WordPieces:
     offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-    starts, ends = offsets[:, 0], offsets[:, 1]
+    case = _case_classes(read.text, offsets[:, 0], offsets[:, 1])
+    starts, ends = read.in_original(offsets[:, 0], offsets[:, 1])
     words = np.array(encoding.word_ids, dtype=np.int64)
     first = np.ones(len(words), dtype=np.bool_)
     first[1:] = words[1:] != words[:-1]
+    if read.starts is not None:
+        first[1:] &= starts[1:] >= ends[:-1]
     before = np.searchsorted(starts[first], np.cumsum([0, *line_lengths]))
     return WordPieces(
         ids=np.array(encoding.ids, dtype=np.int32),
         starts=starts,
         ends=ends,
         first=first,
-        case=_case_classes(text, starts, ends),
+        case=case,
         line_lengths=np.diff(before),
     )
 

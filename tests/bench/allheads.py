@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from schemas.records import Mention
 from tests.bench.weights import CheckpointShape
-from worker.checkpoint import TOKENISER
+from worker.checkpoint import TOKENISER, read_manifest
 from worker.decoding import decode
 from worker.mentions import mentions_of
 from worker.overlap import mark_preferred
@@ -45,7 +45,9 @@ class AllHeads:
         self._shape = shape
         self._run = run
         self._batch_pieces = batch_pieces
-        self._tokeniser = load_tokeniser(shape.folder / TOKENISER)
+        self._tokeniser = load_tokeniser(
+            shape.folder / TOKENISER, read_manifest(shape.folder, verify=False).reading
+        )
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[Mention, ...]]:
         """Return each text's mentions of all heads."""

@@ -25,6 +25,7 @@ from worker.checkpoint import (
 )
 from worker.decoding import head_layout
 from worker.model import build_model
+from worker.reading import reading_of
 from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -96,11 +97,12 @@ def tiny_checkpoint(
     max_pieces: int = 128,
     sharpness: float = 8.0,
     config: PretrainedConfig | None = None,
+    reading: str | None = None,
 ) -> Path:
     """Export a tiny random checkpoint into `folder` and return the folder.
 
     `sharpness` scales the heads, so that a random model finds mentions now and then; `config` is
-    that of another encoder than `tiny_config`'s.
+    that of another encoder than `tiny_config`'s, and `reading` names what it reads texts with.
     """
     records = [TASKS[name] for name in tasks]
     config = config or tiny_config(max_pieces=max_pieces)
@@ -113,7 +115,9 @@ def tiny_checkpoint(
     export_checkpoint(
         folder,
         weights=half_weights(model),
-        tokeniser=WordPieceTokeniser(tiny_tokenizer()),
+        tokeniser=WordPieceTokeniser(
+            tiny_tokenizer(), None if reading is None else reading_of(reading)
+        ),
         config=config,
         tasks=records,
         recipe=Recipe("tiny", letter_case=letter_case, max_pieces=max_pieces),
@@ -174,6 +178,7 @@ def sign_again(path: Path, **changes: Any) -> None:
                     letter_case=manifest.letter_case,
                     max_pieces=manifest.max_pieces,
                     calibration=manifest.calibration,
+                    reading=manifest.reading,
                 ),
             }
         ).model_dump()

@@ -32,7 +32,9 @@ def head_content(
     }
 
 
-def write_dictionary(folder: Path, heads: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_dictionary(
+    folder: Path, heads: Mapping[str, Mapping[str, Any]], *, reading: str | None = None
+) -> Path:
     """Write a dictionary checkpoint with `heads`, and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"format_version": 1, "rules": asdict(Rules()), "heads": heads}
@@ -49,6 +51,7 @@ def write_dictionary(folder: Path, heads: Mapping[str, Mapping[str, Any]]) -> Pa
         corpora=(),
         metrics={},
         versions={},
+        reading=reading,
     )
     return folder
 

@@ -138,4 +138,6 @@ def _reads_pieces(manifest: CheckpointManifest) -> bool:
 
 
 def _tokenisers(manifest: CheckpointManifest, folder: Path) -> tuple[WordPieceTokeniser, ...]:
-    return (load_tokeniser(folder / TOKENISER),) if _reads_pieces(manifest) else ()
+    if not _reads_pieces(manifest):
+        return ()
+    return (load_tokeniser(folder / TOKENISER, manifest.reading),)

@@ -112,6 +112,14 @@ def test_the_drift_reference_is_left_out_since_scores_change(
     assert f"pubner checkpoint reference {tmp_path / 'copy'}" in capsys.readouterr().out
 
 
+def test_the_copy_reads_with_the_same_table(
+    checkpoint: Path, corpora: Path, tmp_path: Path
+) -> None:
+    sign_again(checkpoint, reading="1")
+    assert run(words(checkpoint, corpora, tmp_path / "copy")) == 0
+    assert read_manifest(tmp_path / "copy").reading == "1"
+
+
 def test_what_cannot_be_done_is_refused_before_anything_is_written(
     checkpoint: Path, corpora: Path, tmp_path: Path
 ) -> None:

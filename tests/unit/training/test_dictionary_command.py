@@ -10,6 +10,7 @@ from tests.support.annotating import annotate, article, pubmed_xml
 from tests.support.blocks import all_rows
 from tests.support.corpora import write_corpus
 from worker.checkpoint import DICTIONARY, read_manifest
+from worker.reading import NEWEST
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,7 @@ def test_train_evaluate_annotate(
     manifest = read_manifest(output)
     heads = ["ncbi-disease", "bc2gm", "mine"]
     assert manifest.kind == "dictionary"
+    assert manifest.reading == NEWEST
     assert summary["id"] == manifest.id
     assert summary["devel"] == dict.fromkeys(heads, 1.0)
     assert summary["seconds"] > 0

@@ -177,6 +177,19 @@ def test_a_set_of_checkpoints_is_known_by_its_members(
     assert joined["days"][0]["heads"]["ncbi-disease"]["psi"] is not None
 
 
+@pytest.mark.parametrize(("reading", "share"), [(None, 0.5), ("1", 0.0)])
+def test_stored_texts_are_split_as_the_checkpoint_reads_them(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    reading: str | None,
+    share: float,
+) -> None:
+    folder = tiny_checkpoint(tmp_path / "checkpoint", tasks=("bc2gm",), reading=reading)
+    write_days(tmp_path / "out", [annotations(100)], read_manifest(folder).id, "a ｃｅｌｌ")
+    _, found, _ = asked(capsys, tmp_path / "out", "--checkpoint", folder)
+    assert [day["unknown_share"] for day in found["checkpoints"][0]["days"]] == [share]
+
+
 def test_unknown_word_pieces_are_null_where_no_text_is_stored(
     same: list[list[Annotation]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

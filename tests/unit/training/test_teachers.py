@@ -84,6 +84,11 @@ def test_each_heads_tags_are_the_mean_of_the_teachers_that_have_it(
             assert rows[:, part].sum(axis=1) == pytest.approx(1.0, abs=4e-3)
 
 
+def test_teachers_read_as_what_learns_from_them_reads(load: Callable[..., Teachers]) -> None:
+    written, plain = load("both").read(["TNF−α in ﬁve ｃｅｌｌｓ", "TNF-alpha in five cells"])
+    assert np.array_equal(written, plain)
+
+
 def test_a_head_that_no_teacher_has_is_refused(load: Callable[..., Teachers]) -> None:
     with pytest.raises(TrainingError, match=r"no teacher has the head 'bc2gm' .* --teacher"):
         load("ncbi")

@@ -19,6 +19,7 @@ from training.export import blend_weights
 from training.recipe import Recipe
 from training.run import load_training_corpora
 from worker.checkpoint import WEIGHTS, read_manifest
+from worker.reading import NEWEST
 from worker.tagger import load_tagger
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,9 +71,11 @@ def test_stl_makes_a_checkpoint_with_one_head(
         "config.json", "manifest.json", "model.safetensors", "tokenizer.json",
     ]  # fmt: skip
     assert set(manifest.calibration) == {"ncbi-disease"}
+    assert manifest.reading == NEWEST
     tagger = load_tagger([output], device="cpu", threads=1)
-    (annotation,) = tagger.annotate(["the cancer was in the human"])
-    assert [(m.start, m.end) for m in annotation.mentions] == [(4, 10)]
+    for text in ("the cancer was in the human", "the ｃａｎｃｅｒ\u2009was in the human"):
+        (annotation,) = tagger.annotate([text])
+        assert [(m.start, m.end) for m in annotation.mentions] == [(4, 10)]
 
 
 def test_mtl_takes_corpora_by_comma_or_repetition_and_a_users_own(

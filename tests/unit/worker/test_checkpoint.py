@@ -47,6 +47,28 @@ def test_notes_do_not_change_the_id_but_meaning_does(checkpoint: Path) -> None:
     assert read_manifest(checkpoint).id != before.id
 
 
+def test_the_table_that_texts_are_read_with_is_part_of_the_id(made: Path, checkpoint: Path) -> None:
+    before = read_manifest(made)
+    assert before.reading is None
+    assert "reading" not in json.loads((made / MANIFEST).read_text())
+    sign_again(checkpoint, reading="1")
+    assert read_manifest(checkpoint).reading == "1"
+    assert read_manifest(checkpoint).id != before.id
+    written, plain = "TNF−α in breast\u2009ｃａｎｃｅｒ", "TNF-alpha in breast cancer"
+    tagger, without = load_tagger([checkpoint], device="cpu"), load_tagger([made], device="cpu")
+    (one,), (other,) = tagger.annotate([written]), tagger.annotate([plain])
+    assert (one.word_pieces, one.unknown_pieces) == (other.word_pieces, other.unknown_pieces)
+    assert [m.score for m in one.mentions] == [m.score for m in other.mentions]
+    assert without.annotate([written]) != without.annotate([plain])
+    assert without.annotate([plain])[0].word_pieces == other.word_pieces
+
+
+def test_a_table_that_this_version_lacks_is_refused(checkpoint: Path) -> None:
+    sign_again(checkpoint, reading="2")
+    with pytest.raises(CheckpointError, match="the table '2', this version knows '1'"):
+        load_tagger([checkpoint])
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_one_changed_byte_is_noticed(checkpoint: Path, name: str) -> None:
     content = bytearray((checkpoint / name).read_bytes())

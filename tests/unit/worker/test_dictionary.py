@@ -93,6 +93,18 @@ def test_a_mention_is_as_an_encoders_and_scores_what_was_learned(tagger: Tagger)
     assert annotation.word_pieces > 0
 
 
+def test_a_dictionary_reads_with_the_table_of_its_manifest(tmp_path: Path) -> None:
+    heads = {"bc5cdr": head_content({"Disease": {"breast cancer": 0.9}, "Chemical": {}})}
+    text = "bre\u200bast ｃａｎｃｅｒ\u0301 of breast\u2028cancer"
+    plain = load_tagger([write_dictionary(tmp_path / "plain", heads)])
+    assert found(plain, text) == []
+    reading = load_tagger([write_dictionary(tmp_path / "reading", heads, reading="1")])
+    assert found(reading, text) == [("bre\u200bast ｃａｎｃｅｒ\u0301", "Disease")]
+    write_dictionary(tmp_path / "unknown", heads, reading="2")
+    with pytest.raises(CheckpointError, match="the table '2'"):
+        load_tagger([tmp_path / "unknown"])
+
+
 def test_whole_words_leaves_parts_of_joined_words(tmp_path: Path) -> None:
     content = head_content({"GENE": {"IL-2": 0.9, "p53": 0.8}}, whole_words=True)
     tagger = load_tagger([write_dictionary(tmp_path, {"bc2gm": content})])

@@ -1,7 +1,9 @@
 """Word pieces, their offsets and letter-case classes; spans to tags and back."""
 
+import dataclasses
 import itertools
 import string
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,11 @@ from schemas.records import Span
 from schemas.tags import iobes_tags
 from tests.support.checkpoints import tiny_tokenizer
 from worker.alignment import project_spans, recover_spans, tag_runs
+from worker.reading import NEWEST, reading_of
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 
 TOKENISER = WordPieceTokeniser(tiny_tokenizer())
+READER = WordPieceTokeniser(tiny_tokenizer(), reading_of(NEWEST))
 LINE_BREAKS = ["\n", "\r", "\r\n", *"\v\f\x1c\x1d\x1e\x85\u2028\u2029"]
 TEXT = st.text(
     st.one_of(
@@ -68,6 +72,69 @@ def test_the_lines_are_those_of_the_text(text: str) -> None:
     assert pieces.line_lengths.tolist() == [
         sum(begin <= start < end for start in starts) for begin, end in itertools.pairwise(begins)
     ]
+
+
+def words_of(text: str, tokeniser: WordPieceTokeniser) -> list[str]:
+    (pieces,) = tokeniser.encode([text])
+    return [
+        text[start:end]
+        for start, end in zip(pieces.pretoken_starts, pieces.pretoken_ends, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("non−small cell", "non-small cell"),
+        ("ＴＮＦ－α", "TNF-alpha"),
+        ("ﬁbrosis of 10⁻⁷", "fibrosis of 10-7"),
+        ("Sjo\u0308gren’s disease", "Sjögren's disease"),
+        ("can\u00adcer", "cancer"),
+        ("cancer\u00adgene", "cancer-gene"),
+        ("can\u200bcer cell", "cancer cell"),
+    ],
+)
+def test_a_text_is_read_as_its_plain_form(written: str, plain: str) -> None:
+    (one,), (other,) = READER.encode([written]), READER.encode([plain])
+    assert one.ids.tolist() == other.ids.tolist()
+    assert one.case.tolist() == other.case.tolist()
+    assert one.first.tolist() == other.first.tolist()
+    assert len(words_of(written, READER)) == len(words_of(plain, READER))
+
+
+def test_pretokens_are_those_of_the_text_as_it_was_given() -> None:
+    text = "TNF−α in Sjo\u0308gren’s Taxol® ½ deﬁciency café\u0301."
+    assert words_of(text, READER) == [
+        "TNF", "−", "α", "in", "Sjo\u0308gren", "’", "s", "Taxol", "®", "½", "deﬁciency",
+        "café\u0301", ".",
+    ]  # fmt: skip
+
+
+@given(st.one_of(TEXT, st.text(st.sampled_from("eα½®ﬁ²−\u0301\u200b\u00ad \n."), max_size=30)))
+def test_with_a_reading_pretokens_are_parts_of_the_text_that_do_not_overlap(text: str) -> None:
+    (pieces,) = READER.encode([text])
+    starts, ends = pieces.pretoken_starts, pieces.pretoken_ends
+    assert (starts < ends).all()
+    assert (ends <= len(text)).all()
+    assert (starts[1:] >= ends[:-1]).all()
+    assert pieces.line_lengths.sum() == len(starts)
+    for start, end in zip(starts, ends, strict=True):
+        assert len(text[start:end].splitlines()) == 1
+        assert not unicodedata.combining(text[end : end + 1] or " ") or end - start > 30
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_a_reading_changes_nothing_in_ascii(text: str) -> None:
+    (one,), (other,) = READER.encode([text]), TOKENISER.encode([text])
+    for field in dataclasses.fields(one):
+        assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+def test_a_tokeniser_can_be_given_another_reading() -> None:
+    given = TOKENISER.with_reading(NEWEST)
+    assert (given.reading, TOKENISER.reading) == ("1", None)
+    assert given.digest == TOKENISER.digest
+    assert words_of("deﬁcient−α", given) == words_of("deﬁcient−α", READER)
 
 
 def test_letter_case_survives_an_uncased_vocabulary() -> None:

@@ -1,0 +1,223 @@
+"""How a text is read: characters as the models know them, offsets as the text has them.
+
+The corpora that models learn from are nearly plain ASCII (`TNF-alpha`, `+/-`), the texts that they
+read are not. A *reading* is a table of characters, by name; a checkpoint's manifest names the one
+that it was trained or measured with. A table never changes: another is another name.
+
+Table `1`, of one character each:
+
+* compatibility characters (superscripts and subscripts, full-width and mathematical letters,
+  ligatures, Roman numerals) become plain ones, as Unicode 3.2 decomposes them;
+* Greek letters of all kinds, and what is taken for them (the micro sign, `ß`), become their names;
+* hyphens, dashes and minus signs, quotation marks and primes, spaces, dots, and a few signs
+  (`±`, `≤`, `×`, `→`, `®`) become what stands for them in ASCII;
+* Latin letters without a decomposition (`ø`, `ł`, `æ`, dotless `ı`) become plain letters;
+* characters that are not seen (zero-width ones, directional marks) are not read.
+
+A character and the combining marks behind it are one: composed where there is such a character,
+and never cut by a mention.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import CheckpointError
+
+NEWEST: Final = "1"
+"""The table that checkpoints are trained with."""
+
+SOFT_HYPHEN: Final = "\u00ad"
+UNSEEN: Final = "\u200b"
+"""A character that is not read."""
+
+Offsets = npt.NDArray[np.int32]
+
+_PLAIN = {
+    "‐‑‒–—―⁃−˗﹘﹣－⸺⸻֊" + SOFT_HYPHEN: "-",
+    "‘’‚‛ʹʻʼʽˈʾʿ′‵´＇`ˊˋ‹›": "'",
+    "“”„‟«»〝〞〟": '"',
+    "″‶": "''",
+    "‴": "'''",
+    "·⋅∙•‧・･": ".",
+    "∗": "*",
+    "⁄∕": "/",
+    "∶": ":",
+    "∼˜〜": "~",
+    "±": "+/-",
+    "∓": "-/+",
+    "≤⩽≦": "<=",
+    "≥⩾≧": ">=",
+    "≪": "<<",
+    "≫": ">>",
+    "〈⟨": "<",
+    "〉⟩": ">",
+    "×": "x",
+    "÷": "/",
+    "→⟶⇒➔": "->",
+    "←⟵⇐": "<-",
+    "↔⇔": "<->",
+    "®": "(R)",
+    "™": "(TM)",
+    "℠": "(SM)",
+    "©": "(C)",
+    "ß": "beta",
+    "ɑ": "alpha",
+    "ɛ": "epsilon",
+    "ɣ": "gamma",
+    "∆": "Delta",
+    "ø": "o",
+    "Ø": "O",
+    "ł": "l",
+    "Ł": "L",
+    "đð": "d",
+    "ĐÐ": "D",
+    "ħ": "h",
+    "Ħ": "H",
+    "ŧ": "t",
+    "Ŧ": "T",
+    "æ": "ae",
+    "Æ": "AE",
+    "œ": "oe",
+    "Œ": "OE",
+    "þ": "th",
+    "Þ": "Th",
+    "ı": "i",
+    "ȷ": "j",
+    "ƒ": "f",
+    "ₐ": "a",
+    "ₑ": "e",
+    "ₕ": "h",
+    "ₖ": "k",
+    "ₗ": "l",
+    "ₘ": "m",
+    "ₙ": "n",
+    "ₒ": "o",
+    "ₚ": "p",
+    "ₛ": "s",
+    "ₜ": "t",
+    "ₓ": "x",
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
+    "\u3000": " ",
+    "\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062"
+    "\u2063\u2064\u2066\u2067\u2068\u2069\ufeff": "",
+}
+_GREEK = {
+    letter: unicodedata.name(letter).removeprefix("GREEK SMALL LETTER ").lower()
+    for letter in "αβγδεζηθικμνξοπρστυφχψω"
+} | {"λ": "lambda", "ς": "sigma"}
+# Blocks with compatibility characters that stand for Latin and Greek letters, digits and signs.
+_COMPATIBLE = (
+    (0x00A0, 0x02FF),
+    (0x0370, 0x03FF),
+    (0x1E00, 0x1FFF),
+    (0x2000, 0x24FF),
+    (0x3300, 0x33FF),
+    (0xFB00, 0xFB06),
+    (0xFE30, 0xFE6F),
+    (0xFF00, 0xFFEF),
+    (0x1D400, 0x1D7FF),
+)
+_MARK = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
+_MARKS = re.compile(f"[{_MARK}]")
+_MOST_MARKS = 30  # as in Unicode's stream-safe text; more are read as they stand
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadText:
+    """A text as it is read: `text`, and which part of the original each of its characters is.
+
+    `starts` and `ends` are half-open code-point offsets into the original, shape (characters,);
+    None where every character stands for itself.
+    """
+
+    text: str
+    starts: Offsets | None = None
+    ends: Offsets | None = None
+
+    def in_original(self, starts: Offsets, ends: Offsets) -> tuple[Offsets, Offsets]:
+        """Return the offsets into the original of stretches of `text`, each of one or more."""
+        if self.starts is None or self.ends is None or not len(starts):
+            return starts, ends
+        return self.starts[starts], self.ends[ends - 1]
+
+
+class Reading:
+    """One table, ready to read with. Immutable; safe to share between threads."""
+
+    def __init__(self, name: str, table: dict[str, str]) -> None:
+        characters = "".join(re.escape(character) for character in table)
+        self.name = name
+        self._table = table
+        self._alone = re.compile(f"[{characters}]")
+        self._with_marks = re.compile(
+            rf"[{characters}][{_MARK}]{{0,{_MOST_MARKS}}}|\S[{_MARK}]{{1,{_MOST_MARKS}}}"
+        )
+
+    def read(self, text: str) -> ReadText:
+        """Return `text` as it is read; ASCII is read as it stands."""
+        if text.isascii():
+            return ReadText(text)
+        pattern = self._with_marks if _MARKS.search(text) else self._alone
+        parts: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        behind = 0
+        for found in pattern.finditer(text):
+            start, end = found.span()
+            read = self._character(found.group())
+            parts += text[behind:start], read
+            starts += range(behind, start)
+            starts += [start] * len(read)
+            ends += range(behind + 1, start + 1)
+            ends += [end] * len(read)
+            behind = end
+        if not parts:
+            return ReadText(text)
+        parts.append(text[behind:])
+        starts += range(behind, len(text))
+        ends += range(behind + 1, len(text) + 1)
+        return ReadText("".join(parts), np.array(starts, np.int32), np.array(ends, np.int32))
+
+    def _character(self, given: str) -> str:
+        read = self._table.get(given[0], given[0])
+        return unicodedata.normalize("NFC", read + given[1:]) if len(given) > 1 else read
+
+
+@cache
+def reading_of(name: str) -> Reading:
+    """Return the reading that a manifest names.
+
+    :raises CheckpointError: if there is none of that name.
+    """
+    if name != NEWEST:
+        raise CheckpointError(
+            f"the checkpoint reads texts with the table {name!r}, this version knows {NEWEST!r}; "
+            "install a newer pubner"
+        )
+    return Reading(name, _table())
+
+
+def _table() -> dict[str, str]:
+    """Return what each character that is read otherwise is read as."""
+    plain = {character: read for group, read in _PLAIN.items() for character in group}
+    plain |= _GREEK | {
+        letter.upper(): name.capitalize() for letter, name in _GREEK.items() if letter != "ς"
+    }
+    unicode_3_2 = unicodedata.ucd_3_2_0  # the same under every version of Python
+    found: dict[str, str] = {}
+    for first, last in _COMPATIBLE:
+        for character in map(chr, range(first, last + 1)):
+            whole = unicode_3_2.normalize("NFKD", character)
+            letters = "".join(x for x in whole if not unicode_3_2.combining(x))
+            if unicode_3_2.normalize("NFD", character) == whole and letters not in plain:
+                continue  # a letter with an accent, which is the tokeniser's to know
+            read = "".join(plain.get(letter, letter) for letter in letters)
+            if read.isascii() and not any(x.isspace() for x in read):
+                found[character] = read
+    return found | {x: read for x, read in plain.items() if not x.isascii()}

@@ -4,14 +4,18 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pipelines.blocks import BlockKey
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.blocks import BlockKey, file_name
 from pipelines.merging import only
 from pipelines.store import Store
-from pipelines.writer import read_block
+from pipelines.writer import damaged
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])|\n")
 _SHORTEST, _LONGEST = 40, 260
-_BLOCKS_SEARCHED, _CITATIONS_SEARCHED = 3, 200
+_BLOCKS_SEARCHED = 3
+_ROWS_READ = {"citations": 200, "mentions": 10_000}
 
 
 class Mark(NamedTuple):
@@ -53,18 +57,18 @@ def find_example(store: Store, blocks: Iterable[BlockKey]) -> Example | None:
     """
     best: tuple[tuple[int, int, int], Example] | None = None
     for key in sorted(blocks)[:_BLOCKS_SEARCHED]:
-        in_place = read_block(store, key)
-        if in_place is None:
-            continue
-        citations = in_place.tables["citations"].slice(0, _CITATIONS_SEARCHED)
-        marks: dict[int, list[Mark]] = {}
+        citations = _first_rows(store, "citations", key, ["offset", "pmid", "text"])
         columns = ["offset", "start", "end", "entity_type", "preferred"]
-        mentions = only(in_place.tables["mentions"].select(columns), citations["offset"])
+        mentions = _first_rows(store, "mentions", key, columns)
+        if citations is None or mentions is None:
+            continue
+        marks: dict[int, list[Mark]] = {}
+        mentions = only(mentions, citations["offset"])
         for row in mentions.to_pylist():
             if row["preferred"]:
                 mark = Mark(row["start"], row["end"], row["entity_type"])
                 marks.setdefault(row["offset"], []).append(mark)
-        for row in citations.select(["offset", "pmid", "text"]).to_pylist():
+        for row in citations.to_pylist():
             if not row["text"] or row["offset"] not in marks:
                 continue
             for example in _sentences(row["pmid"], row["text"], marks[row["offset"]]):
@@ -72,6 +76,25 @@ def find_example(store: Store, blocks: Iterable[BlockKey]) -> Example | None:
                 if best is None or value > best[0]:
                     best = (value, example)
     return None if best is None else best[1]
+
+
+def _first_rows(store: Store, kind: str, key: BlockKey, columns: list[str]) -> pa.Table | None:
+    """Return some columns of the first rows of a block's file; None where there is none.
+
+    :raises OutputError: if it is damaged.
+    """
+    name = file_name(key)
+    stream = store.open(kind, name)
+    if stream is None:
+        return None
+    with stream:
+        try:
+            rows = _ROWS_READ[kind]
+            file = pq.ParquetFile(stream)
+            batch = next(file.iter_batches(rows, columns=columns), None)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise damaged(kind, name, error) from error
+    return None if batch is None else pa.Table.from_batches([batch])
 
 
 def _sentences(pmid: int, text: str, marks: Sequence[Mark]) -> list[Example]:

@@ -18,6 +18,7 @@ from pipelines.coders import register_coders
 from pipelines.handler import AnnotateHandler
 from pipelines.metrics import count
 from pipelines.monitor import Monitor
+from pipelines.pieces import PieceWriter
 from pipelines.reading import BlockReader
 from pipelines.records import AnnotatedBlock, InputFile, ReadBlock, WrittenBlock
 from pipelines.store import Store
@@ -52,8 +53,8 @@ class ReadBlocks(beam.DoFn):
 class Writer(Protocol):
     """Puts a block in place."""
 
-    def write(self, block: AnnotatedBlock) -> WrittenBlock:
-        """Put `block` in place and return what its files then hold."""
+    def write(self, block: AnnotatedBlock) -> WrittenBlock | None:
+        """Put `block` in place and return what its files then hold; None if a part is to come."""
 
 
 @beam.typehints.with_input_types(AnnotatedBlock)
@@ -119,6 +120,6 @@ def annotate_files(
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(ReadBlocks(reader, writer.store))
         | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
-        | "Write" >> beam.ParDo(WriteBlock(writer, reader.monitor))
+        | "Write" >> beam.ParDo(WriteBlock(PieceWriter(writer), reader.monitor))
     )
     return written

@@ -114,6 +114,8 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             coverage=block.coverage,
             base=block.base,
             drained=block.drained,
+            piece=block.piece,
+            more=block.more,
         )
 
     def get_num_bytes(self, batch: Sequence[ReadBlock]) -> int:

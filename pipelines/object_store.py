@@ -13,12 +13,14 @@ was overtaken gets a `ConflictError`, reads again and merges, however long it wa
 import hashlib
 import io
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from pipelines.blocks import BlockKey, encode_source, file_name
+from pipelines.store import Content
 from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
 from worker.objects.base import Objects
@@ -83,6 +85,10 @@ class ObjectStore:
             if name.rpartition("-")[0] in known:
                 self._settle(f"{JOURNALS}/{name}")
 
+    def scratch(self) -> IO[bytes]:
+        """Return a temporary file on this machine."""
+        return tempfile.TemporaryFile()
+
     def names(self, kind: str, prefix: str = "") -> list[str]:
         """List the objects of `kind`."""
         return self.objects.names(kind, prefix)
@@ -130,15 +136,23 @@ class _ObjectReplacement:
         if (None if found is None else found.version) != self.journal_version:
             raise ConflictError(f"{self.name} is being replaced by another writer")
 
-    def replace(self, files: Mapping[str, bytes]) -> None:
+    def replace(self, files: Mapping[str, Content]) -> None:
+        contents = {kind: _bytes_of(file) for kind, file in files.items()}
         for kind in KINDS:
             if kind not in self.versions:
                 self.open(kind)
-        entry = JournalEntry(self.journal_version or "", self.name, files)
+        entry = JournalEntry(self.journal_version or "", self.name, contents)
         version = self.objects.put(self.journal, entry.to_bytes(), over=self.journal_version)
         for kind in KINDS:
-            self.objects.put(f"{kind}/{self.name}", files[kind], over=self.versions[kind])
+            self.objects.put(f"{kind}/{self.name}", contents[kind], over=self.versions[kind])
         self.objects.put(self.journal, JournalEntry(version).to_bytes(), over=version)
+
+
+def _bytes_of(content: Content) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    content.seek(0)
+    return content.read()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, cast
 
@@ -22,13 +22,20 @@ from pipelines.writer import committed_blocks
 from schemas.records import DeadLetter, SourcePosition, Stage
 from worker.readers.records import BadRecord, Format, ReadRecord, detect_format, read_records
 
+PIECE_BYTES = 16 * 2**20
+"""A block is cut into pieces of so many bytes of records, or of one record where that has more."""
+_READS = 100
+"""In about so many reads an input is read, so that what is done of it is known to 1 %."""
+_LEAST_READ = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class BlockReader:
     """Reads files into blocks of `block_size` records.
 
     A block whose commit record names the same content, checkpoint and settings is not read again.
-    `format` None goes by the file's name. `clock` gives the time in UTC.
+    `format` None goes by the file's name. `clock` gives the time in UTC. A block with more than
+    `piece_bytes` of records comes in pieces.
     """
 
     block_size: int
@@ -37,6 +44,7 @@ class BlockReader:
     format: Format | None
     clock: Callable[[], datetime]
     monitor: Monitor
+    piece_bytes: int = PIECE_BYTES
 
     def read(self, file: InputFile, store: Store) -> Iterator[ReadBlock]:
         """Yield the blocks of `file` that `store` does not hold, in order.
@@ -101,9 +109,11 @@ class BlockReader:
         part = _Part(file, digest, 0)
         try:
             with closing(open_file(file.path)) as stream:
-                counted = cast("BinaryIO", _Counted(stream, self.monitor))
-                for item in read_records(counted, self.format or detect_format(file.source)):
+                counted = _Counted(stream, self.monitor, most_bytes=file.size // _READS)
+                source = cast("BinaryIO", counted)
+                for item in read_records(source, self.format or detect_format(file.source)):
                     self.monitor.check()
+                    counted.records += 1
                     start = block_start(item.offset, self.block_size)
                     if start != part.start:
                         yield from self._unless_done(part, done, last=False)
@@ -111,10 +121,16 @@ class BlockReader:
                     part.end = item.offset + 1
                     if start in done:
                         continue
+                    size = _size(item)
+                    if part.size and part.size + size > self.piece_bytes:
+                        yield part.piece()
+                    part.size += size
                     if isinstance(item, ReadRecord):
                         part.citations.append(ReadCitation(item.offset, item.citation))
                     else:
+                        counted.bad += 1
                         part.dead_letters.append(self._dead_letter(file, item))
+                counted.report()
         except OSError as error:
             # The content is known from its digest, so what failed is the reading: next time again.
             reason = reason_of(file.path, error)
@@ -143,22 +159,43 @@ class BlockReader:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Counted:
-    """A binary stream whose reads are reported as progress."""
+    """A binary stream that reports as progress what was made of what it gave.
+
+    It gives at most `most_bytes` at a time, so that a small input is not read all at once. When it
+    is asked for more, it reports what it gave before, and the `records` that came of it since, of
+    which `bad` gave no citation.
+    """
 
     stream: BinaryIO
     monitor: Monitor
+    most_bytes: int
+    records: int = 0
+    bad: int = 0
+    _given: int = 0
 
     def read(self, size: int = -1) -> bytes:
-        data = self.stream.read(size)
-        self.monitor.report(input_bytes=len(data))
+        self.report()
+        most = max(_LEAST_READ, self.most_bytes)
+        data = self.stream.read(most if size < 0 else min(size, most))
+        self._given = len(data)
         return data
+
+    def report(self) -> None:
+        """Report what was given and made of it, if anything."""
+        if self._given or self.records:
+            self.monitor.report(input_bytes=self._given, records=self.records, bad=self.bad)
+        self._given = self.records = self.bad = 0
 
 
 @dataclass(slots=True)
 class _Part:
-    """A block while it is being read; `end` is the offset behind its last record."""
+    """A block, or its last piece, while it is being read.
+
+    `end` is the offset behind its last record, `size` about how many bytes are held, and `pieces`
+    how many pieces were cut off.
+    """
 
     file: InputFile
     digest: str
@@ -166,11 +203,22 @@ class _Part:
     end: int = field(init=False)
     citations: list[ReadCitation] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    size: int = 0
+    pieces: int = 0
 
     def __post_init__(self) -> None:
         self.end = self.start
 
+    def piece(self) -> ReadBlock:
+        """Cut off what is held as a piece behind which others follow."""
+        piece = replace(self.block(last=False), complete=False, more=True)
+        self.citations, self.dead_letters = [], []
+        self.size = 0
+        self.pieces += 1
+        return piece
+
     def block(self, *, last: bool) -> ReadBlock:
+        """Return what is held as the block, or as its last piece."""
         return ReadBlock(
             key=BlockKey(self.file.source, 0, self.start),
             input_digest=self.digest,
@@ -178,7 +226,16 @@ class _Part:
             dead_letters=tuple(self.dead_letters),
             complete=True,
             last=last,
+            piece=self.pieces,
         )
+
+
+def _size(item: ReadRecord | BadRecord) -> int:
+    """Return about how many bytes a record takes."""
+    if isinstance(item, BadRecord):
+        return len(item.payload) + len(item.error)
+    citation = item.citation
+    return len(citation.title) + sum(len(x.text) + len(x.label or "") for x in citation.abstract)
 
 
 def _holds_content(known: Mapping[int, Footer]) -> bool:

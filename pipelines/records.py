@@ -9,11 +9,15 @@ from schemas.records import Annotation, Citation, DeadLetter
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to annotate: its path in any file system that Beam opens, source name and bytes."""
+    """A file to annotate: its path in any file system that Beam opens, source name and bytes.
+
+    `refusal` says why it cannot be read under its name, where that is so: it is one dead letter.
+    """
 
     path: str
     source: str
     size: int = 0
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,10 @@ class ReadBlock:
     that every record that the source has in this block is here; `last`, that the source has none
     behind it.
 
+    A block with many bytes of records comes in several pieces, one behind the other: `piece` counts
+    them from 0, and `more` says that another follows. `complete` and `last` are then true in the
+    last piece alone, and say the same of all pieces together.
+
     In a stream the element is a part of a block: `coverage` is the half-open interval of offsets
     that were read for it, gaps included, and `base` the offset where this run began to read the
     partition. `drained` is the token of the
@@ -48,6 +56,8 @@ class ReadBlock:
     coverage: tuple[int, int] | None = None
     base: int = 0
     drained: str = ""
+    piece: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class AnnotatedCitation:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedBlock:
-    """A `ReadBlock` after the tagger: ready to be written."""
+    """A `ReadBlock`, or a piece of one, after the tagger: ready to be written."""
 
     key: BlockKey
     input_digest: str
@@ -74,6 +84,8 @@ class AnnotatedBlock:
     coverage: tuple[int, int] | None = None
     base: int = 0
     drained: str = ""
+    piece: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ finished or undone by whoever opens the block next: it is finished where some re
 """
 
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 from pipelines.blocks import BlockKey, encode_source, file_name, parse_name
 from pipelines.tables import revision_in
@@ -27,6 +29,11 @@ __all__ = ["DiskStore", "Replacement", "Store", "is_local", "local_path", "open_
 MANIFEST = "pubner.json"
 TEMPORARY_SUFFIX = ".tmp"
 LOCKS = ".locks"
+_COPIED_BYTES = 2**20
+
+
+Content = bytes | IO[bytes]
+"""What a file shall hold: its bytes, or another file, read from its beginning."""
 
 
 class Replacement(Protocol):
@@ -41,7 +48,7 @@ class Replacement(Protocol):
         :raises ConflictError: if another writer began one.
         """
 
-    def replace(self, files: Mapping[str, bytes]) -> None:
+    def replace(self, files: Mapping[str, Content]) -> None:
         """Put the three files in place: all of them, sooner or later, or none.
 
         :raises ConflictError: if the block was replaced since it was read.
@@ -53,6 +60,9 @@ class Store(Protocol):
 
     def replacing(self, key: BlockKey) -> AbstractContextManager[Replacement]:
         """Hold the block `key`; what another writer left half done is finished or undone first."""
+
+    def scratch(self) -> IO[bytes]:
+        """Return an empty temporary file, which goes when it is closed or the process ends."""
 
     def names(self, kind: str, prefix: str = "") -> list[str]:
         """Return the names that begin with `prefix` of the files of `kind` in place, sorted."""
@@ -128,7 +138,13 @@ class DiskStore:
         with reporting("lock", place), exclusive(place, wait_seconds=wait_seconds):
             yield
 
-    def put(self, name: str, files: Mapping[str, bytes]) -> None:
+    def scratch(self) -> IO[bytes]:
+        """Return a temporary file on the output's disk: it has room, unlike memory's `/tmp`."""
+        with reporting("write", self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryFile(dir=self.root)
+
+    def put(self, name: str, files: Mapping[str, Content]) -> None:
         """Replace a block's files. Only who holds its partition may call this."""
         first, *others = KINDS
         try:
@@ -143,7 +159,7 @@ class DiskStore:
             self.commit(kind, name)
         self._sync_folders()
 
-    def stage(self, kind: str, name: str, data: bytes) -> None:
+    def stage(self, kind: str, name: str, data: Content) -> None:
         """Write and sync a temporary file in the folder where the file will lie."""
         temporary = self._temporary(kind, name)
         with reporting("write", self.root / kind / name):
@@ -151,7 +167,11 @@ class DiskStore:
                 temporary.parent.mkdir(parents=True, exist_ok=True)
                 _sync_folder(self.root)
             with temporary.open("wb") as stream:
-                stream.write(data)
+                if isinstance(data, bytes):
+                    stream.write(data)
+                else:
+                    data.seek(0)
+                    shutil.copyfileobj(data, stream, _COPIED_BYTES)
                 stream.flush()
                 os.fsync(stream.fileno())
 
@@ -264,7 +284,7 @@ class _DiskReplacement:
     def check(self) -> None:
         """Nobody else can write: the partition is locked."""
 
-    def replace(self, files: Mapping[str, bytes]) -> None:
+    def replace(self, files: Mapping[str, Content]) -> None:
         self.store.put(self.name, files)
 
 

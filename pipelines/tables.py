@@ -1,11 +1,14 @@
 """Records as Arrow tables in the contract's schemas, and what a file's footer says of its block."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.blocks import BlockKey
@@ -15,6 +18,9 @@ from pipelines.records import AnnotatedBlock, AnnotatedCitation
 from pipelines.rows import Columns, block_rows
 from schemas.arrow import KINDS
 from schemas.records import DeadLetter, SourcePosition, Stage, header_key, header_key_bytes
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FORMAT_VERSION = 2
 """What is written. Version 2 added the column `header_list` of `dead_letters`."""
@@ -171,18 +177,35 @@ def _to_table(kind: str, columns: Columns, key: BlockKey) -> pa.Table:
 
 def sort_rows(kind: str, table: pa.Table) -> pa.Table:
     """Return `table` in the order in which files of `kind` are written."""
-    return table.sort_by([(column, "ascending") for column in _SORT[kind]])
+    keys = [(column, "ascending") for column in _SORT[kind]]
+    order = pc.sort_indices(table, sort_keys=keys)
+    if order.equals(pa.array(np.arange(len(order)), order.type)):
+        return table  # as it is nearly always; what is large is not copied
+    return table.take(order)
 
 
 def revision_of(tables: Tables) -> str:
     """Return a digest of the rows of a block's three tables."""
     digest = hashlib.sha256()
     for kind in KINDS:
-        sink = pa.BufferOutputStream()
+        sink = pa.PythonFile(_Digesting(digest), mode="w")
         with pa.ipc.new_stream(sink, KINDS[kind]) as stream:
             stream.write_table(tables[kind].combine_chunks())
-        digest.update(sink.getvalue())
     return digest.hexdigest()[:32]
+
+
+class _Digesting(io.RawIOBase):
+    """Takes what is written to it into a digest, and keeps nothing of it."""
+
+    def __init__(self, digest: "hashlib._Hash") -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "ReadableBuffer") -> int:
+        self._digest.update(data)
+        return memoryview(data).nbytes
 
 
 def _dead_letter_row(letter: DeadLetter) -> dict[str, Any]:

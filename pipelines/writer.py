@@ -77,13 +77,16 @@ class BlockWriter:
         return replace_block(self.store, block.key, lambda place: self._write(block, tables, place))
 
     def _write(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
-        in_place = read_files(place.open, block.key)
+        if not self.merges and self._replaces_all(block, place):
+            in_place = None  # whose rows, which may be many, are not needed
+        else:
+            in_place = read_files(place.open, block.key)
         if in_place is not None and not in_place.whole:
             place.check()
         tables, footer = self._merged(block, new, in_place)
         footer = replace(footer, revision=revision_of(tables))
         if footer.last:
-            self._remove_behind(block.key)
+            self.remove_behind(block.key)
         if in_place is None or not in_place.whole or footer != in_place.footer:
             place.replace(to_files(tables, footer))
         return WrittenBlock(
@@ -96,6 +99,27 @@ class BlockWriter:
             drained=block.drained,
             refused=len(block.citations) - new["citations"].num_rows,
         )
+
+    def _replaces_all(self, block: AnnotatedBlock, place: Replacement) -> bool:
+        """Whether `block` replaces all that is in place, if there is anything.
+
+        :raises OutputError: if it would, and may not.
+        """
+        standing = read_footers(place.open, block.key)
+        if standing is None:
+            return False
+        replaces = block.complete and (
+            block.input_digest,
+            block.checkpoint_id,
+            self.settings,
+        ) != (
+            standing.footer.input_digest,
+            standing.footer.checkpoint_id,
+            standing.footer.settings,
+        )
+        if replaces:
+            check_replaceable(standing.footer)
+        return replaces
 
     def _merged(
         self, block: AnnotatedBlock, new: Tables, in_place: InPlace | None
@@ -112,12 +136,10 @@ class BlockWriter:
             last=block.last,
             covered=_coverage(block, new) if self.merges else (),
         )
-        if in_place is not None and (self.merges or not _replaces(footer, in_place.footer)):
+        if in_place is not None:
             self._check_mergeable(footer, in_place)
             new = merge(in_place.tables, new)
             footer = self._merged_footer(footer, in_place.footer, new)
-        elif in_place is not None:
-            _check_replaceable(in_place.footer)
         grid = (block.key.start, block.key.start + self.block_size)
         return new, replace(footer, complete=footer.complete or contains(footer.covered, grid))
 
@@ -154,7 +176,7 @@ class BlockWriter:
         if self.merges and not in_place.whole:
             raise torn(new.key)
 
-    def _remove_behind(self, key: BlockKey) -> None:
+    def remove_behind(self, key: BlockKey) -> None:
         """Remove the blocks behind the last one of a source, citations first."""
         for kind in reversed(KINDS):
             for name in self.store.names(kind, name_prefix(key.source, key.partition)):
@@ -166,7 +188,7 @@ class BlockWriter:
                 ):
                     footer = read_footer(self.store, kind, name)
                     if footer is not None:
-                        _check_replaceable(footer)
+                        check_replaceable(footer)
                     self.store.remove(kind, name)
 
 
@@ -205,15 +227,11 @@ def _short(digest: str) -> str:
     return f"{digest[:12]}…" if len(digest) == 64 else digest
 
 
-def _replaces(new: Footer, old: Footer) -> bool:
-    return new.complete and (new.input_digest, new.checkpoint_id, new.settings) != (
-        old.input_digest,
-        old.checkpoint_id,
-        old.settings,
-    )
+def check_replaceable(old: Footer) -> None:
+    """Make sure that a block in place may be replaced by one of a file.
 
-
-def _check_replaceable(old: Footer) -> None:
+    :raises OutputError: if its rows come from a topic.
+    """
     if old.covered:
         raise OutputError(
             f"{file_name(old.key)} holds rows of a topic named {old.key.source!r}, and this run "
@@ -278,6 +296,32 @@ def committed_footer(store: Store, key: BlockKey) -> Footer | None:
         return None
     whole = all(other is not None and other.revision == citations.revision for other in others)
     return citations if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The footer of a block's commit record, and whether its three files belong together."""
+
+    footer: Footer
+    whole: bool
+
+
+def read_footers(open_file: Opener, key: BlockKey) -> Standing | None:
+    """Return what the footers of a block say; None where its commit record is not in place.
+
+    :raises OutputError: if a file is damaged.
+    """
+    name = file_name(key)
+    found = {kind: open_file(kind) for kind in KINDS}
+    footers = {
+        kind: None if stream is None else _footer(stream, kind, name)
+        for kind, stream in found.items()
+    }
+    footer = footers["citations"]
+    if footer is None:
+        return None
+    whole = all(x is not None and x.revision == footer.revision for x in footers.values())
+    return Standing(footer, whole)
 
 
 def read_block(store: Store, key: BlockKey) -> InPlace | None:

@@ -94,7 +94,7 @@ class WordPieceTokeniser:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the tokeniser's own form: equal ones split equally what they read alike."""
+        """The SHA-256 of the tokeniser's own form: of equal ones all pieces are equal."""
         return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
     @property

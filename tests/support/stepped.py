@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.store import DiskStore
+from pipelines.store import Content, DiskStore
 from schemas.errors import ConflictError
 from worker.objects.base import Objects, Stored
 
@@ -70,10 +70,13 @@ class SteppedDisk(DiskStore):
         super().__init__(root)
         object.__setattr__(self, "hook", hook)
 
-    def stage(self, kind: str, name: str, data: bytes) -> None:
+    def stage(self, kind: str, name: str, data: Content) -> None:
         try:
             self.hook(f"stage {kind}")
         except CrashError:
+            if not isinstance(data, bytes):
+                data.seek(0)
+                data = data.read()
             super().stage(kind, name, data[: len(data) // 2])
             raise
         super().stage(kind, name, data)

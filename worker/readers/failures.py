@@ -20,7 +20,7 @@ class Failure:
     """One record that cannot be used: the stage, the exception's class name, why, and its bytes.
 
     `payload` holds the record as it stood in the (decompressed) file. Of a record over the size
-    limit it holds the first bytes, up to the limit.
+    limit it holds the first bytes, up to the limit, and `error` says how many there are.
     """
 
     stage: Stage
@@ -58,7 +58,10 @@ def read_failure(error: Exception, payload: bytes) -> Failure:
     return Failure(Stage.READ, type(error).__name__, str(error), payload)
 
 
-def oversize_failure(record: bytes, limit: int) -> Failure:
-    """Return the failure of a record of more than `limit` bytes; it keeps the first `limit`."""
-    error = RecordError(f"the record is larger than {limit} bytes, the limit of one record")
+def oversize_failure(record: bytes, limit: int, size: int) -> Failure:
+    """Return the failure of a record of `size` bytes, more than `limit`; it keeps the first."""
+    error = RecordError(
+        f"the record has {size} bytes and is larger than {limit} bytes, the limit of one record; "
+        f"the first {limit} are kept"
+    )
     return read_failure(error, record[:limit])

@@ -169,18 +169,18 @@ class Framer:
             error = window.damage or RecordError(f"the last record {fault}: {_CUT}")
             return read_failure(error, window.take(window.size))
         payload = window.data[window.start : window.start + self._limit]
-        window.take(self._limit - LONGEST_TOKEN)
+        size = len(window.take(self._limit - LONGEST_TOKEN))
         while True:
             token = _END_OR_NEXT.search(window.data, window.start)
             if token is not None:
                 end = token.end() if token[0].startswith(b"</") else token.start()
-                window.take(end - window.start)
+                size += len(window.take(end - window.start))
                 break
-            window.take(window.size - LONGEST_TOKEN)
+            size += len(window.take(window.size - LONGEST_TOKEN))
             if not window.fill():
-                window.take(window.size)
+                size += len(window.take(window.size))
                 break
-        return oversize_failure(payload, self._limit)
+        return oversize_failure(payload, self._limit, size)
 
     def _cross_gap(self) -> bytes:
         """Move to the next record and return its element's name; empty at the end of the file.

@@ -30,6 +30,11 @@ T = TypeVar("T")
 _SHOWN: Final = 40  # characters of a wrong value that an error repeats
 _MAX_YEAR: Final = 9999
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LARGE_BYTES: Final = 2**20
+_MOST_VALUES: Final = 200_000
+_MARKS: Final = (b'"', b"[", b"{", b",")
+_VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{,]', re.DOTALL)
+"""A string, or what else comes with a value; one that is not closed reaches to the end."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -86,6 +91,7 @@ def _citation(fields: dict[str, Any]) -> Citation:
 
 
 def _object(data: bytes) -> dict[str, Any]:
+    _check_values(data)
     try:
         fields = json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -99,6 +105,24 @@ def _object(data: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise RecordError(f"the message is a JSON {_kind(fields)}; one object was expected")
     return fields
+
+
+def _check_values(data: bytes) -> None:
+    """Make sure that what is parsed takes no more than a few times the memory of its bytes.
+
+    An empty list takes three bytes as JSON and sixty-four as an object, so a message that is large
+    may not hold many values. Only the brackets, commas and strings are looked at.
+
+    :raises RecordError: if it does.
+    """
+    if len(data) < _LARGE_BYTES or sum(map(data.count, _MARKS)) <= _MOST_VALUES:
+        return
+    for count, _ in enumerate(_VALUE.finditer(data)):
+        if count >= _MOST_VALUES:
+            raise RecordError(
+                f"the message has {len(data)} bytes and more than {_MOST_VALUES} JSON values; a "
+                "citation of a few dozen was expected"
+            )
 
 
 def _kind(value: object) -> str:

@@ -38,11 +38,14 @@ def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
             break
         *finished, rest = chunk.split(b"\n")
         for line in finished:
-            pieces.append(line)
+            if held <= limit:
+                pieces.append(line)
             held += len(line)
             whole = b"".join(pieces)
             pieces.clear()
-            yield oversize_failure(whole, limit) if held > limit else whole.removesuffix(b"\r")
+            yield (
+                oversize_failure(whole, limit, held) if held > limit else whole.removesuffix(b"\r")
+            )
             held = 0
         if rest:
             if held <= limit:
@@ -52,6 +55,6 @@ def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
     if damage is not None:
         yield read_failure(damage, last[:limit])
     elif held > limit:
-        yield oversize_failure(last, limit)
+        yield oversize_failure(last, limit, held)
     elif last:
         yield last.removesuffix(b"\r")

@@ -32,6 +32,9 @@ from worker.readers.fields import checked_pmid, checked_version
 from worker.readers.framing import Frame, Framer
 
 _XML_SPACE: Final = " \t\r\n"
+_LARGE_BYTES: Final = 2**20
+_MOST_TAGS: Final = 1_000_000
+"""The largest records of PubMed, with some thousand authors, hold some tens of thousands."""
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
 _YEAR = re.compile(r"(?<![0-9])[12][0-9]{3}(?![0-9])", re.ASCII)
 _PLACEHOLDERS: Final = frozenset({"[not available]", "[in process citation]"})
@@ -75,6 +78,7 @@ def read_pubmed_xml(
         if framer.encoding != encoding:
             parser, encoding = _parser(framer.encoding), framer.encoding
         try:
+            _check_elements(frame.data)
             root = etree.fromstring(_with_namespaces(frame, framer.namespaces), parser)
             if frame.name not in _DELETIONS:
                 yield _citation(root)
@@ -100,6 +104,19 @@ def _parser(encoding: str) -> etree.XMLParser:
         remove_pis=True,
         collect_ids=False,
     )
+
+
+def _check_elements(data: bytes) -> None:
+    """Make sure that a record's tree takes no more than a few times the memory of its bytes.
+
+    An element takes four bytes as XML and a hundred and more in the tree.
+
+    :raises RecordError: if it may take more.
+    """
+    if len(data) >= _LARGE_BYTES and (tags := data.count(b"<")) > _MOST_TAGS:
+        raise RecordError(
+            f"the record has {len(data)} bytes and {tags} tags; at most {_MOST_TAGS} were expected"
+        )
 
 
 def _with_namespaces(frame: Frame, namespaces: bytes) -> bytes:

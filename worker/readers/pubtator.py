@@ -26,6 +26,8 @@ from worker.readers.lines import split_lines
 from worker.readers.streams import open_decompressed
 
 _TEXT_LINE = re.compile(r"([^|\t]*)\|([ta])\|(.*)", re.DOTALL)
+_JOINED_LINES = 4096
+_MOST_LINES = 200_000
 _NUMBER = re.compile(r"-?[0-9]+")
 
 
@@ -87,7 +89,7 @@ def read_gold(stream: BinaryIO) -> Iterator[GoldDocument]:
 def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
     """Yield each run of lines that are not blank, its lines joined by a line feed."""
     lines: list[bytes] = []
-    size = 0
+    size = count = 0
     spoiled: Failure | None = None  # what a line that is cut or too large makes of its block
     for line in split_lines(chunks, max_line_bytes=limit):
         if isinstance(line, Failure):
@@ -97,16 +99,24 @@ def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
             if size <= limit:
                 lines.append(line)
             size += len(line) + 1
+            count += 1
+            if len(lines) == _JOINED_LINES:
+                lines = [b"\n".join(lines)]  # or millions of short ones take many times their size
         elif lines or spoiled:
-            yield spoiled or _block(lines, size, limit)
-            lines, size, spoiled = [], 0, None
+            yield spoiled or _block(lines, size, count, limit)
+            lines, size, count, spoiled = [], 0, 0, None
     if lines or spoiled:
-        yield spoiled or _block(lines, size, limit)
+        yield spoiled or _block(lines, size, count, limit)
 
 
-def _block(lines: Sequence[bytes], size: int, limit: int) -> bytes | Failure:
+def _block(lines: Sequence[bytes], size: int, count: int, limit: int) -> bytes | Failure:
     block = b"\n".join(lines)
-    return oversize_failure(block, limit) if size > limit else block
+    if size > limit:
+        return oversize_failure(block, limit, size)
+    if count > _MOST_LINES:
+        error = f"the document has {count} lines; at most {_MOST_LINES} were expected"
+        return parse_failure(RecordError(error), block)
+    return block
 
 
 def _parse(block: bytes) -> _Document:

@@ -261,6 +261,9 @@ def test_a_record_over_the_limit(size: int) -> None:
         good = [frame for frame in found[2:] if isinstance(frame, Frame)]
         assert good == [Frame(b"PubmedArticle", TWO)] * after
         assert len(found) == 2 + after + (not data.endswith(TAIL))
+    bad = frames(document(ONE, huge, TWO), size, limit=2000)[1]
+    assert isinstance(bad, Failure)
+    assert f"the record has {len(huge)} bytes" in bad.error
 
 
 @pytest.mark.parametrize(

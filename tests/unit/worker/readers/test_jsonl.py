@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from datetime import date
 
 import pytest
@@ -243,7 +244,36 @@ def test_a_line_over_the_limit(size: int) -> None:
     assert not isinstance(bad, Citation)
     assert bad.payload == encoded(pmid=2, title="x" * 500)[:100]
     assert "100 bytes" in bad.error
+    assert f"has {len(encoded(pmid=2, title='x' * 500))} bytes" in bad.error
     assert isinstance(last, Citation)
     *_, bad = read_jsonl([*chunks, b"y" * 500], max_record_bytes=100)
     assert not isinstance(bad, Citation)
     assert len(bad.payload) == 100
+
+
+@pytest.mark.parametrize(
+    "values", [b"[]," * 400_000, b'{"":1},' * 400_000, b'"",' * 900_000, b"1," * 900_000]
+)
+def test_a_large_message_of_many_values_is_refused_before_it_is_parsed(values: bytes) -> None:
+    data = b'{"pmid":1,"title":"T","abstract":"A","x":[' + values + b"0]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordError, match=f"{len(data)} bytes and more than 200000 JSON"):
+            parse_message(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_large_text_is_no_many_values() -> None:
+    text = 'a, [b] {c} \\ \n"' * 200_000
+    assert parse_message(encoded(abstract=text)).abstract == (Section(text),)
+    many = [{"text": "x" * 300, "label": None}] * 4_000
+    assert len(parse_message(encoded(abstract=many)).abstract) == 4_000
+
+
+@pytest.mark.parametrize("data", [b'"' + b'\\"' * 2_000_000, b'"a' * 2_000_001, b'["' * 2_000_000])
+def test_large_messages_that_are_no_json_are_refused(data: bytes) -> None:
+    with pytest.raises(RecordError):
+        parse_message(data)

@@ -328,3 +328,12 @@ def test_the_parser_of_the_standard_library_reads_the_same_texts() -> None:
     assert [section.text for one in found for section in one.abstract] == [
         text for text in texts if text not in other
     ]
+
+
+def test_a_record_of_very_many_elements_is_a_dead_letter() -> None:
+    bomb = article(2).replace(b"</PubmedArticle>", b"<a/>" * 1_000_000 + b"</PubmedArticle>")
+    data = document(article(1), bomb, article(3))
+    assert outline(data) == [1, "parse", 3]
+    (bad,) = bad_records(data)
+    assert bad.payload == bomb
+    assert "tags" in bad.error

@@ -101,6 +101,20 @@ def test_a_document_over_the_limit(line: bytes) -> None:
     assert last.pmid == 3
 
 
+def test_a_document_of_very_many_lines_is_one_dead_letter_with_its_bytes() -> None:
+    lines = b"2|t|Title\n" + b"ab\n" * 300_000
+    first, bad, last = read_pubtator([b"1|t|One\n\n" + lines + b"\n3|t|Three"])
+    assert isinstance(first, Citation)
+    assert not isinstance(bad, Citation)
+    assert bad.payload == lines.rstrip(b"\n")
+    assert "300001 lines" in bad.error
+    assert isinstance(last, Citation)
+    many = b"2|t|Title\n" + b"2\t0\t1\tT\tD\n" * 20_000
+    assert [x for x in read_pubtator([many]) if isinstance(x, Citation)] == [
+        Citation(2, title="Title")
+    ]
+
+
 def test_gold_spans_are_offsets_into_the_text() -> None:
     found = gold(BLOCK)
     assert found.problems == ()

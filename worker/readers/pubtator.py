@@ -19,6 +19,7 @@ from worker.readers.failures import (
     MAX_RECORD_BYTES,
     Failure,
     oversize_failure,
+    parse_failure,
     parse_record,
 )
 from worker.readers.fields import checked_pmid

@@ -1,8 +1,9 @@
 """A part of a topic as citations and dead letters."""
 
 from pipelines.blocks import BlockKey
+from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.decode import decode_part
-from pipelines.kafka.parts import RawPart, RawRecord
+from pipelines.kafka.parts import RawPart
 from tests.support.blocks import NOW
 
 

@@ -4,10 +4,8 @@ All that differs between runners stands here.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from apache_beam.options.pipeline_options import (
@@ -23,15 +21,18 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import (
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
+from pipelines.runner_names import (
+    DATAFLOW,
+    DIRECT,
+    FLINK,
+    IN_PROCESS,
+    PRISM,
+    UNBOUNDED,
+    find_prism,
+    full_name,
+)
 from schemas.errors import SettingsError
 
-DIRECT = "DirectRunner"
-PRISM = "PrismRunner"
-PRISM_VARIABLE = "PUBNER_PRISM_LOCATION"
-_KNOWN = (DIRECT, PRISM, "FlinkRunner", "DataflowRunner", "PortableRunner", "SparkRunner")
-_IN_PROCESS = (DIRECT, PRISM)
-FLINK = "FlinkRunner"
-DATAFLOW = "DataflowRunner"
 FLINK_CHECKPOINT_MS = 10_000
 """How often Flink checkpoints a stream unless `--checkpointing_interval` says otherwise."""
 _FLINK_SERVER_OPTIONS = frozenset(
@@ -77,7 +78,7 @@ class RunnerChoice:
     @property
     def ends_unbounded(self) -> bool:
         """Whether the runner can run a stream without end, and end it on request."""
-        return self.name in (PRISM, FLINK, DATAFLOW)
+        return self.name in UNBOUNDED
 
     @property
     def ends_drained(self) -> bool:
@@ -123,12 +124,12 @@ def choose_runner(
     arguments = list(beam_arguments)
     given = _parse(arguments, prog)
     if given.runner is not None:
-        if name != DIRECT and _full_name(name) != _full_name(given.runner):
+        if name != DIRECT and full_name(name) != full_name(given.runner):
             raise SettingsError(
                 f"--runner {name} and, behind `--`, --runner {given.runner}: give one of them"
             )
         name = given.runner
-    full = _full_name(name)
+    full = full_name(name)
     if full == PRISM and not given.prism_location:
         arguments.append(f"--prism_location={find_prism()}")
     if full == PRISM:
@@ -136,7 +137,7 @@ def choose_runner(
     if stream is not None:
         arguments += _stream_arguments(full, stream, {_option(word) for word in arguments})
     return RunnerChoice(
-        name=full, options=PipelineOptions(arguments), in_process=full in _IN_PROCESS
+        name=full, options=PipelineOptions(arguments), in_process=full in IN_PROCESS
     )
 
 
@@ -177,34 +178,6 @@ def make_runner(choice: RunnerChoice) -> PipelineRunner:
         return create_runner(choice.name)
     except ImportError as error:
         raise SettingsError(f"--runner {choice.name}: {error}") from error
-
-
-def find_prism() -> Path:
-    """Return the Prism program: $PUBNER_PRISM_LOCATION, or what deploy/local/prism built.
-
-    :raises SettingsError: if there is none; nothing is ever downloaded here.
-    """
-    named = os.environ.get(PRISM_VARIABLE, "").strip()
-    if named:
-        if not Path(named).is_file():
-            raise SettingsError(f"{PRISM_VARIABLE} names {named!r}, which is no file")
-        return Path(named)
-    cache = Path(__file__).resolve().parent.parent / ".cache" / "prism"
-    found = sorted(path for path in cache.glob("*/prism") if path.is_file())
-    if not found:
-        raise SettingsError(
-            "--runner PrismRunner needs the Prism program: build it with deploy/local/prism, or "
-            f"name it by {PRISM_VARIABLE} or by `-- --prism_location=FILE`"
-        )
-    return found[-1]
-
-
-def _full_name(name: str) -> str:
-    plain = name.lower().removesuffix("runner")
-    for known in _KNOWN:
-        if known.lower().removesuffix("runner") == plain:
-            return known
-    raise SettingsError(f"unknown runner {name!r}; known are {', '.join(_KNOWN)}")
 
 
 class _Parser(_BeamArgumentParser):

@@ -13,12 +13,16 @@ from worker.terminal import one_line, prepare_streams, safe_text, watched_output
 
 
 class Command(NamedTuple):
-    """A sub-command: its words, the `module:function` that runs it, and one line of help."""
+    """A sub-command: its words, the `module:function` that runs it, and one line of help.
+
+    `needs` are the modules without which it can do nothing, and that a plain installation lacks.
+    """
 
     words: tuple[str, ...]
     target: str
     usage: str
     summary: str
+    needs: tuple[str, ...] = ()
 
 
 COMMANDS = (
@@ -111,6 +115,7 @@ COMMANDS = (
         "training.promote_command:run",
         "checkpoint promote ID --registry R --why TEXT",
         "let a published checkpoint go live, if the gate lets it",
+        ("seqeval",),
     ),
     Command(
         ("corpora", "fetch"),
@@ -126,13 +131,13 @@ COMMANDS = (
     ),
     Command(
         ("train", "stl"),
-        "training.train_command:stl",
+        "training.train_settings:stl",
         "train stl --corpus NAME --output DIR",
         "train a checkpoint with one head",
     ),
     Command(
         ("train", "mtl"),
-        "training.train_command:mtl",
+        "training.train_settings:mtl",
         "train mtl --corpus NAME,... --output DIR",
         "train a checkpoint with one head a corpus",
     ),
@@ -141,18 +146,20 @@ COMMANDS = (
         "training.dictionary_command:run",
         "train dictionary --corpus NAME,... --output DIR",
         "learn a dictionary, the rule-based baseline",
+        ("seqeval",),
     ),
     Command(
         ("train", "mlm"),
-        "training.mlm_command:run",
+        "training.mlm_settings:run",
         "train mlm --texts FILE --output DIR",
         "train an encoder on in-domain text, before it learns to tag",
     ),
     Command(
         ("tune",),
-        "training.tune_command:run",
+        "training.tune_settings:run",
         "tune --corpus NAME,... --output DIR",
         "search for a recipe's best numbers on devel",
+        ("optuna", "matplotlib"),
     ),
     Command(
         ("calibrate",),
@@ -165,12 +172,14 @@ COMMANDS = (
         "training.evaluate_command:run",
         "evaluate CHECKPOINT --corpus NAME,...",
         "score a checkpoint's heads on a corpus split",
+        ("seqeval", "sklearn"),
     ),
     Command(
         ("retrain",),
         "training.retrain_command:run",
         "retrain --registry R --output DIR [--promote]",
         "train, evaluate, publish and judge a new checkpoint, as one round",
+        ("seqeval",),
     ),
     Command(
         ("drift",),
@@ -180,7 +189,7 @@ COMMANDS = (
     ),
     Command(
         ("experiments",),
-        "training.experiments.command:run",
+        "training.experiments.settings:run",
         "experiments --output DIR [--gather FILE.json] [--page DIR]",
         "run the experiment table, and write it as data and as a page",
     ),
@@ -255,13 +264,32 @@ def _dispatch(words: list[str]) -> int:
     for command in COMMANDS:
         count = len(command.words)
         if tuple(words[:count]) == command.words:
-            return _load(command.target)(words[count:])
+            return _run(command, words[count:])
     family = [command for command in COMMANDS if command.words[0] == words[0]]
     if family and words[1:2] in (["-h"], ["--help"]):
         _print(_help(family))
         return 0
     _complain(_unknown(words, family))
     return 2
+
+
+def _run(command: Command, words: Sequence[str]) -> int:
+    """Run a command; a package that it lacks is an error that names the way to install it.
+
+    :raises MissingPackageError: if a package that an extra brings is not installed.
+    """
+    from worker.extras import missing_behind, require
+
+    name = f"pubner {' '.join(command.words)}"
+    if command.needs and not {"-h", "--help"} & set(words):
+        require(*command.needs, purpose=name)
+    try:
+        return _load(command.target)(words)
+    except ImportError as error:
+        known = missing_behind(error, name)
+        if known is None:
+            raise
+        raise known from error
 
 
 def _load(target: str) -> Callable[[Sequence[str]], int]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.silence import quiet
+from schemas.errors import SettingsError
 from worker.command import human_console, parse_settings, print_table, write_json
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipelines.example import Example
     from pipelines.run import RunReport
-    from pipelines.settings import AnnotateSettings
+    from pipelines.settings import AnnotateSettings, ModelSettings
     from pipelines.summary import Counts
 
 PROG = "pubner annotate"
@@ -51,8 +52,26 @@ def run(argv: Sequence[str]) -> int:
         description=DESCRIPTION,
         positional="inputs",
     )
+    check_place(settings, words[split + 1 :])
     with beam_logging(verbose=settings.verbose):
         return _annotate(settings, words[split + 1 :])
+
+
+def check_place(settings: "ModelSettings", beam_arguments: Sequence[str]) -> str:
+    """Return the full name of the runner, before what takes seconds to import.
+
+    :raises SettingsError: if it is not to be had, or the device not where it runs.
+    """
+    from pipelines.runner_names import IN_PROCESS, check_runner
+    from worker.devices import check_here
+
+    runner = check_runner(settings.runner, beam_arguments)
+    if runner in IN_PROCESS:
+        try:
+            check_here(settings.device)
+        except ValueError as error:
+            raise SettingsError(f"option --device {settings.device!r}: {error}") from None
+    return runner
 
 
 @contextmanager
@@ -70,17 +89,18 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     from pipelines.checkpoints import choose_checkpoints
 
     checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
-    from pipelines.example import find_example
     from pipelines.inputs import resolve_inputs
+    from pipelines.sample import sample_path
+
+    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
+    from pipelines.example import find_example
     from pipelines.output import open_output
     from pipelines.run import run_pipeline
     from pipelines.runners import choose_runner
-    from pipelines.sample import sample_path
     from pipelines.store import is_local
     from pipelines.summary import blocks_of, count_rows, new_blocks
 
     console = human_console(settings.json_file)
-    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     choice = choose_runner(settings.runner, beam_arguments)
     places = {"INPUT": next((file.path for file in files if is_local(file.path)), None)}
     choice.check_places({"--output": settings.output, "--registry": settings.registry, **places})

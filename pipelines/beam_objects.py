@@ -8,6 +8,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.store import reporting
 from schemas.errors import OutputError
+from worker.extras import install_words
 from worker.objects.base import Stored
 
 
@@ -23,7 +24,7 @@ class BeamObjects:
         except ValueError as error:
             raise OutputError(
                 f"cannot open {self.root!r}: {error}; give a folder, or install what opens such "
-                "URLs (pip install 'pubner[aws]' for s3://, 'pubner[gcp]' for gs://)"
+                f"URLs ({install_words('aws')} for s3://, {install_words('gcp')} for gs://)"
             ) from error
 
     def _place(self, path: str) -> str:

@@ -10,13 +10,14 @@ from pipelines.letters.selection import Selection, parse_position
 from pipelines.settings import CheckpointSettings
 from schemas.records import SourcePosition
 from worker.command import Settings
+from worker.devices import DeviceHere
+from worker.paths import ExistingOutput, output_to_read
 
 
 class _OutputSettings(Settings):
     """Which output the letters lie in."""
 
-    output: str = Field(
-        min_length=1,
+    output: ExistingOutput = Field(
         description="the folder, or URL of an object store, that holds the dead letters",
     )
 
@@ -90,6 +91,7 @@ class ShowSettings(Settings):
     def _check_letter(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(value) != 2:
             raise ValueError("expected an OUTPUT and a SOURCE/PARTITION/OFFSET")
+        output_to_read(value[0])
         parse_position(value[1])
         return value
 
@@ -123,9 +125,8 @@ class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
         description="checkpoint folders, with --pipeline; for files, those that the output was "
         "made with",
     )
-    device: str = Field(
+    device: DeviceHere = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="where the model runs: auto, cpu, cuda or cuda:1",
     )
     threads: int | None = Field(

@@ -37,17 +37,18 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _feed(settings: "FeedSettings") -> int:
+    from pipelines.inputs import resolve_inputs
+    from pipelines.sample import sample_path
+
+    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     from pipelines.feed.letters import BLOCK_SIZE
     from pipelines.feed.progress import show_progress
     from pipelines.feed.run import FeedPlan, run_feed
     from pipelines.feed.stopping import stopping
-    from pipelines.inputs import resolve_inputs
     from pipelines.kafka.topics import create_topic, describe
     from pipelines.output import open_output
-    from pipelines.sample import sample_path
 
     console = human_console(settings.json_file)
-    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     access = settings.access()
     if not settings.inputs:
         console.print(f"No input given: feeding the bundled sample, {files[0].source}.")

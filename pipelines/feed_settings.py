@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.kafka.settings import KafkaSettings
+from worker.paths import FileToWrite, OutputFolder
 from worker.readers.records import Format
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -32,12 +33,12 @@ class FeedSettings(KafkaSettings):
     format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
         default="auto", description="the inputs' format; auto goes by their names"
     )
-    dead_letters: str | None = Field(
+    dead_letters: OutputFolder | None = Field(
         default=None,
         description="the folder, or URL of an object store, for the Parquet of what cannot be "
         "parsed or sent; by default TOPIC-feed-dead-letters",
     )
-    state: str | None = Field(
+    state: FileToWrite | None = Field(
         default=None,
         description="the file that says how far a run is, while it is not at its end; by default "
         f"{STATE_NAME} in the folder of dead letters",
@@ -63,8 +64,6 @@ class FeedSettings(KafkaSettings):
         for name in ("partitions", "replication"):
             if getattr(self, name) is not None and not self.create_topic:
                 raise ValueError(f"--{name} needs --create-topic beside it")
-        if self.dead_letters is not None and not self.dead_letters.strip():
-            raise ValueError("--dead-letters is empty; expected a folder")
         return self
 
     @property

@@ -5,9 +5,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
-
 from pipelines.blocks import BlockKey, file_name
 from pipelines.records import InputFile
 from pipelines.store import is_local, local_path
@@ -96,6 +93,9 @@ def _expand_local(pattern: str) -> list[str]:
 
 
 def _expand_remote(pattern: str) -> list[tuple[str, int]]:
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+
     try:
         [result] = FileSystems.match([pattern])
         if not result.metadata_list:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.annotate_command import beam_logging
+from pipelines.annotate_command import beam_logging, check_place
 from schemas.errors import OutputError
 from worker.command import human_console, parse_settings, print_table, write_json
 
@@ -42,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
         description=DESCRIPTION,
         positional="output",
     )
+    check_place(settings, words[split + 1 :])
     with beam_logging(verbose=settings.verbose):
         summary = _reannotate(settings, words[split + 1 :])
     if settings.json_file is not None:

@@ -3,13 +3,13 @@
 from pydantic import Field
 
 from pipelines.settings import ModelSettings
+from worker.paths import ExistingOutput
 
 
 class ReannotateSettings(ModelSettings):
     """What to annotate again, and with what; how rows are shaped follows from the output."""
 
-    output: str = Field(
-        min_length=1,
+    output: ExistingOutput = Field(
         description="the folder, or URL of an object store, that `pubner annotate` or `pubner "
         "stream` wrote to. Beam's own pipeline options may follow behind `--`.",
     )

@@ -11,7 +11,9 @@ from pydantic import Field
 from schemas.errors import InputError
 from worker.checkpoint import read_manifest, resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
+from worker.devices import DeviceHere
 from worker.drift import reference_of
+from worker.paths import FileToRead
 from worker.readers.records import Format, ReadRecord, detect_format, read_records
 from worker.reference import write_reference
 
@@ -22,13 +24,13 @@ class ReferenceSettings(Settings):
     """Of which checkpoint, made on which texts, and how."""
 
     checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
-    texts: Path = Field(
+    texts: FileToRead = Field(
         description="citations such as it will read: JSONL, PubMed XML or PubTator, plain or gzip"
     )
     limit: int = Field(
         default=2000, ge=1, description="how many citations are read, spread over the file"
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads (default: the library's choice)"
     )

@@ -3,20 +3,22 @@
 from pydantic import Field, field_validator
 
 from worker.command import Settings
+from worker.paths import ExistingFolder, OutputFolder
 
 _REGISTRY = "the registry: a folder, or an s3://, gs:// or other URL"
 _WHO = "who does it; by default the user's name @ this machine's"
 
 
 class _RegistrySettings(Settings):
-    """Which registry is meant."""
+    """Which registry is meant, that must be there."""
 
-    registry: str = Field(min_length=1, description=_REGISTRY)
+    registry: ExistingFolder = Field(description=_REGISTRY)
 
 
-class PublishSettings(_RegistrySettings):
+class PublishSettings(Settings):
     """Which checkpoint to publish, and where to."""
 
+    registry: OutputFolder = Field(description=_REGISTRY)
     checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
     who: str | None = Field(default=None, min_length=1, description=_WHO)
 
@@ -43,7 +45,7 @@ class VerifySettings(Settings):
     checkpoint: str = Field(
         description="a folder, `default`, or with --registry an id's beginning or `active`"
     )
-    registry: str | None = Field(default=None, min_length=1, description=_REGISTRY)
+    registry: ExistingFolder | None = Field(default=None, description=_REGISTRY)
 
 
 class ShowSettings(VerifySettings):

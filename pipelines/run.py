@@ -187,7 +187,9 @@ def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
     if known is not None:
         return known
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return PubnerError(f"{choice.name} failed: {lines[-1]} (--verbose shows its log)")
+    # A RuntimeError is Beam's own, whose last line names the error that it stands for.
+    kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+    return PubnerError(f"{choice.name} failed: {kind}{lines[-1]} (--verbose shows its log)")
 
 
 @contextmanager

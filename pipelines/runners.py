@@ -4,7 +4,6 @@ All that differs between runners stands here.
 """
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +23,21 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from pipelines.local_servers import InProcessRunner, keep_local
+from pipelines.runner_names import (
+    BUILT_FOR_LOOPBACK,
+    DATAFLOW,
+    DIRECT,
+    FLINK,
+    IN_PROCESS,
+    PRISM,
+    SPARK,
+    UNBOUNDED,
+    find_prism,
+    full_name,
+)
 from schemas.errors import SettingsError
-from worker.places import absolute, is_local
+from worker.places import is_local
 
-DIRECT = "DirectRunner"
-PRISM = "PrismRunner"
-PRISM_VARIABLE = "PUBNER_PRISM_LOCATION"
-_KNOWN = (DIRECT, PRISM, "FlinkRunner", "DataflowRunner", "PortableRunner", "SparkRunner")
-_IN_PROCESS = (DIRECT, PRISM)
-FLINK = "FlinkRunner"
-DATAFLOW = "DataflowRunner"
-SPARK = "SparkRunner"
-_BUILT = "-loopback"
-"""How the folder of a Prism ends that listens on loopback alone; see deploy/local/prism."""
 FLINK_CHECKPOINT_MS = 10_000
 """How often Flink checkpoints a stream unless `--checkpointing_interval` says otherwise."""
 _FLINK_SERVER_OPTIONS = frozenset(
@@ -82,7 +83,7 @@ class RunnerChoice:
     @property
     def ends_unbounded(self) -> bool:
         """Whether the runner can run a stream without end, and end it on request."""
-        return self.name in (PRISM, FLINK, DATAFLOW)
+        return self.name in UNBOUNDED
 
     @property
     def ends_drained(self) -> bool:
@@ -150,7 +151,7 @@ class RunnerChoice:
         """Who else can reach what this run starts, where it is not known to keep to loopback."""
         if self.name == PRISM:
             program = str(self.options.view_as(PrismRunnerOptions).prism_location)
-            if Path(program).absolute().parent.name.endswith(_BUILT):
+            if Path(program).absolute().parent.name.endswith(BUILT_FOR_LOOPBACK):
                 return None
             what = f"Prism at {program} is not the one that deploy/local/prism builds"
         elif self.name in (FLINK, SPARK) and not self.options.view_as(PortableOptions).job_endpoint:
@@ -188,12 +189,12 @@ def choose_runner(
     arguments = list(beam_arguments)
     given = _parse(arguments, prog)
     if given.runner is not None:
-        if name != DIRECT and _full_name(name) != _full_name(given.runner):
+        if name != DIRECT and full_name(name) != full_name(given.runner):
             raise SettingsError(
                 f"--runner {name} and, behind `--`, --runner {given.runner}: give one of them"
             )
         name = given.runner
-    full = _full_name(name)
+    full = full_name(name)
     if full == PRISM and not given.prism_location:
         arguments.append(f"--prism_location={find_prism()}")
     if full == PRISM:
@@ -201,7 +202,7 @@ def choose_runner(
     if stream is not None:
         arguments += _stream_arguments(full, stream, {_option(word) for word in arguments})
     return RunnerChoice(
-        name=full, options=PipelineOptions(arguments), in_process=full in _IN_PROCESS
+        name=full, options=PipelineOptions(arguments), in_process=full in IN_PROCESS
     )
 
 
@@ -242,37 +243,6 @@ def make_runner(choice: RunnerChoice) -> PipelineRunner:
         return keep_local(create_runner(choice.name))
     except ImportError as error:
         raise SettingsError(f"--runner {choice.name}: {error}") from error
-
-
-def find_prism() -> Path:
-    """Return the Prism program: $PUBNER_PRISM_LOCATION, or what deploy/local/prism built.
-
-    :raises SettingsError: if there is none; nothing is ever downloaded here.
-    """
-    named = os.environ.get(PRISM_VARIABLE, "").strip()
-    if named:
-        if not Path(absolute(named)).is_file():
-            raise SettingsError(f"{PRISM_VARIABLE} names {named!r}, which is no file")
-        return Path(absolute(named))
-    cache = Path(__file__).resolve().parent.parent / ".cache" / "prism"
-    found = sorted(
-        (path for path in cache.glob("*/prism") if path.is_file()),
-        key=lambda path: (path.parent.name.endswith(_BUILT), path.parent.name),
-    )
-    if not found:
-        raise SettingsError(
-            "--runner PrismRunner needs the Prism program: build it with deploy/local/prism, or "
-            f"name it by {PRISM_VARIABLE} or by `-- --prism_location=FILE`"
-        )
-    return found[-1]
-
-
-def _full_name(name: str) -> str:
-    plain = name.lower().removesuffix("runner")
-    for known in _KNOWN:
-        if known.lower().removesuffix("runner") == plain:
-            return known
-    raise SettingsError(f"unknown runner {name!r}; known are {', '.join(_KNOWN)}")
 
 
 class _Parser(_BeamArgumentParser):

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from worker.command import Settings
+from worker.devices import DeviceName
+from worker.paths import ExistingFolder, OutputFolder
 from worker.readers.records import Format
 
 
@@ -19,7 +21,7 @@ class CheckpointSettings(Settings):
         min_length=1,
         description="checkpoint folders; several make a set, whose heads must differ",
     )
-    registry: str | None = Field(
+    registry: ExistingFolder | None = Field(
         default=None,
         min_length=1,
         description="a checkpoint registry, whose active checkpoint is used instead",
@@ -56,9 +58,8 @@ class ModelSettings(CheckpointSettings):
     chunk_size: int = Field(
         default=250, ge=1, description="citations that are given to the model at once"
     )
-    device: str = Field(
+    device: DeviceName = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="where the model runs: auto, cpu, cuda or cuda:1",
     )
     threads: int | None = Field(
@@ -74,7 +75,7 @@ class ModelSettings(CheckpointSettings):
 class RunSettings(ModelSettings):
     """With what to annotate, how, and where to."""
 
-    output: str = Field(
+    output: OutputFolder = Field(
         default="out", description="the folder, or URL of an object store, to write Parquet to"
     )
     block_size: int = Field(
@@ -87,13 +88,6 @@ class RunSettings(ModelSettings):
     max_text_chars: int | None = Field(
         default=None, ge=1, description="read only that much of a text; by default all of it"
     )
-
-    @field_validator("output")
-    @classmethod
-    def _check_output(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("expected a folder")
-        return value
 
     @property
     def row_settings(self) -> str:

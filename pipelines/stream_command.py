@@ -31,11 +31,19 @@ def run(argv: Sequence[str]) -> int:
     """
     words = list(argv)
     split = words.index("--") if "--" in words else len(words)
+    from pipelines.annotate_command import check_place
     from pipelines.logs import logging_to
+    from pipelines.runner_names import UNBOUNDED
     from pipelines.silence import silence_libraries
     from pipelines.stream_settings import StreamSettings
 
     settings = parse_settings(StreamSettings, words[:split], prog=PROG, description=DESCRIPTION)
+    runner = check_place(settings, words[split + 1 :])
+    if not settings.until_caught_up and runner not in UNBOUNDED:
+        raise SettingsError(
+            f"--runner {runner} cannot run a stream without end; give --until-caught-up, or "
+            "another runner such as PrismRunner or FlinkRunner"
+        )
     if not settings.verbose:
         silence_libraries()
     with logging_to(verbose=settings.verbose):
@@ -55,16 +63,11 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
 
     name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
     job = StreamJob(name, settings.until_caught_up)
+    checkpoints = choose_checkpoints(settings, look_seconds=settings.registry_seconds)
     choice = choose_runner(settings.runner, beam_arguments, prog=PROG, stream=job)
-    if not settings.until_caught_up and not choice.ends_unbounded:
-        raise SettingsError(
-            f"--runner {choice.name} cannot run a stream without end; give --until-caught-up, or "
-            "another runner such as PrismRunner or FlinkRunner"
-        )
     choice.check_places({"--output": settings.output, "--registry": settings.registry})
     if choice.exposure is not None:
         log(choice.exposure, level=logging.WARNING)
-    checkpoints = choose_checkpoints(settings, look_seconds=settings.registry_seconds)
     access = settings.access(remote=not choice.in_process)
     topics = find_topics(access, settings.topic)
     check_group_is_ours(access, settings.group)

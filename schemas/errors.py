@@ -35,6 +35,10 @@ class SettingsError(PubnerError):
     """A wrong option, environment variable or settings file."""
 
 
+class MissingPackageError(SettingsError):
+    """A package that a command or an option needs, and that is not installed."""
+
+
 class InputError(PubnerError):
     """An input that cannot be read at all: missing, unreadable, or refused by its checksum."""
 

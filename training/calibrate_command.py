@@ -22,6 +22,8 @@ from training.evaluation.reliability import write_reliability
 from training.pages import require_writable
 from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
+from worker.devices import DeviceHere
+from worker.paths import OutputPath
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -33,7 +35,7 @@ class CalibrateSettings(Settings):
     """The options of `pubner calibrate`."""
 
     checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
-    output: Path = Field(description="folder for the calibrated copy")
+    output: OutputPath = Field(description="folder for the calibrated copy")
     corpus: tuple[str, ...] = Field(
         default=(),
         description="heads to calibrate, by corpus (default: those whose corpus is there); the "
@@ -46,7 +48,7 @@ class CalibrateSettings(Settings):
     plot: Path | None = Field(
         default=None, description="draw (SVG) confidence against precision, before and after"
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads (default: the library's choice)"
     )

@@ -13,6 +13,7 @@ from training.outputs import prepare_output
 from worker.checkpoint import DICTIONARY, MANIFEST
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.normalisation import Rules
+from worker.paths import OutputPath
 
 PROG = "pubner train dictionary"
 _ALL = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
@@ -24,7 +25,7 @@ class DictionarySettings(Settings):
     corpus: tuple[str, ...] = Field(
         (), description=f"corpora to learn from, one head each (default: {','.join(_ALL)})"
     )
-    output: Path = Field(description="folder for the checkpoint")
+    output: OutputPath = Field(description="folder for the checkpoint")
     data: Path | None = Field(None, description="folder of the corpora")
     case: bool = Field(True, description="letter case tells no entries apart")
     hyphens: bool = Field(True, description="nor do hyphens and spaces: IL-2 = IL 2 = IL2")

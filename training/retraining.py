@@ -14,7 +14,7 @@ from schemas.manifest import CheckpointManifest
 from training.corpora.catalogue import Split
 from training.corpora.check import CorpusReport, check_corpora
 from training.corpora.corpus import corpora_root, open_corpus
-from training.encoders import MINILM
+from training.encoder_names import MINILM
 from training.evaluation.evaluate import evaluate_head
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from training.gate.running import (
@@ -31,7 +31,8 @@ from training.promote_command import watching
 from training.recipe import Recipe, changes_of, check_values, find_recipe
 from training.retrain_settings import ACTIVE, RetrainSettings
 from training.rounds import Round
-from training.train_command import STATE, TrainSettings, train
+from training.train_command import train
+from training.train_settings import STATE, TrainSettings
 from worker.checkpoint import MANIFEST, file_digest, read_manifest
 from worker.command import write_json
 from worker.drift import reference_of

@@ -1,25 +1,22 @@
-"""`pubner tune`: a search over a recipe's numbers on devel; the best recipe out."""
+"""The work of `pubner tune`: a search over a recipe's numbers on devel; the best recipe out."""
 
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import Field
 from rich.console import Console
 
-from schemas.errors import SettingsError, TrainingError
+from schemas.errors import TrainingError
 from training.corpora.corpus import corpora_root
-from training.encoders import MINILM
 from training.precision import trains_in_bf16
 from training.progress import progress_bar, stop_signals
-from training.recipe import find_recipe
 from training.run import load_training_corpora
+from training.tune_settings import TuneSettings, recipe_of
+from training.tuning.names import BEST_FILE, STUDY_FILE
 from training.tuning.plots import HISTORY_FILE, IMPORTANCE_FILE, plot_history, plot_importance
 from training.tuning.results import (
-    BEST_FILE,
     Best,
     find_best,
     trial_columns,
@@ -29,53 +26,12 @@ from training.tuning.results import (
 )
 from training.tuning.search import Search, open_study, run_search
 from training.tuning.space import choose_space
-from training.tuning.study import PRUNERS, STUDY_FILE, SharedStudy
-from worker.command import Settings, human_console, parse_settings, print_table, write_json
+from training.tuning.study import SharedStudy
+from worker.command import human_console, print_table, write_json
 from worker.encoder import choose_device
 
 IMPORTANCE_TRIALS = 5
 """The fewest trials trained to their ends from which an importance is told."""
-
-
-class TuneSettings(Settings):
-    """Options of `pubner tune`."""
-
-    corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
-    output: Path = Field(description=f"folder for {STUDY_FILE}, {BEST_FILE} and the plots")
-    data: Path | None = Field(None, description="folder of the corpora")
-    recipe: str = Field("compact", description="recipe that the search begins from")
-    encoder: str = Field(
-        MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
-    )
-    trials: int = Field(20, ge=1, description="trials of the whole study, earlier ones included")
-    tune: tuple[str, ...] = Field(
-        (), description="what to change: NAME or NAME=LOW:HIGH,...; default: all that it can"
-    )
-    pruner: str = Field("median", description=f"ends weak trials early: {', '.join(PRUNERS)}")
-    startup_trials: int = Field(
-        6, ge=1, description="trials drawn at random before what they gave is gone by"
-    )
-    epochs: int | None = Field(None, description="one number of epochs for every trial")
-    max_sentences: int | None = Field(None, description="changes the longest window's sentences")
-    max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
-    seed: int | None = Field(None, description="seed of the search and of every training")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(None, description="CPU threads; default: the library's choice")
-    json_file: str | None = Field(None, description="write the trials as JSON; - for stdout")
-
-
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner tune`."""
-    settings = parse_settings(
-        TuneSettings,
-        argv,
-        prog="pubner tune",
-        description=(
-            "Search for the best numbers of a recipe, by devel scores alone. The same command goes "
-            "on, and runs beside itself on one study."
-        ),
-    )
-    return tune(settings)
 
 
 def tune(settings: TuneSettings) -> int:
@@ -123,24 +79,7 @@ def tune(settings: TuneSettings) -> int:
 
 
 def _make_search(settings: TuneSettings) -> Search:
-    if not settings.corpus:
-        raise SettingsError("--corpus is missing; name one or several, such as ncbi-disease,bc5cdr")
-    if len(set(settings.corpus)) != len(settings.corpus):
-        raise SettingsError(f"--corpus names a corpus twice: {', '.join(settings.corpus)}")
-    if settings.output.exists() and not settings.output.is_dir():
-        raise SettingsError(f"--output {settings.output} is a file; name a folder")
-    recipe = find_recipe(
-        settings.recipe,
-        epochs=settings.epochs,
-        max_sentences=settings.max_sentences,
-        max_pieces=settings.max_pieces,
-        seed=settings.seed,
-    )
-    if recipe.learns_from_teachers:
-        raise SettingsError(
-            f"--recipe {settings.recipe!r} learns from teachers, which a search has none of; "
-            "take one without distil_weight and pseudo_weight"
-        )
+    recipe = recipe_of(settings)
     space = choose_space(
         settings.tune,
         recipe,

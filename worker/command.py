@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -33,6 +33,7 @@ from worker.options import (
     option_name,
     print_help,
 )
+from worker.paths import file_to_write
 
 __all__ = ["Settings", "human_console", "parse_settings", "print_table", "write_json"]
 
@@ -71,6 +72,11 @@ class Settings(BaseSettings):
     verbose: bool = Field(
         default=False, description="show the traceback of an error that is not expected"
     )
+
+    @field_validator("json_file", check_fields=False)
+    @classmethod
+    def _check_json_file(cls, value: str | None) -> str | None:
+        return value if value is None else file_to_write(value)
 
     alternatives: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of fields of which one is given: a flag drops the other one's variable or file key."""

@@ -1,6 +1,6 @@
 """A corpus on disk: where it lies, and its sentences by split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,17 @@ class Corpus:
         """
         if self.entry is not None and self.entry.broken:
             raise CorpusError(f"{self.folder}: {self.entry.broken}")
+        self.require(split)
+        return tuple(read_sentences(self.path(split), self.scheme, self.labels))
+
+    def require(self, split: Split) -> None:
+        """Make sure that the file of `split` is there.
+
+        :raises CorpusError: if it is not.
+        """
         path = self.path(split)
         if not path.is_file():
             raise CorpusError(_missing(self.name, path, self.entry))
-        return tuple(read_sentences(path, self.scheme, self.labels))
 
 
 def _missing(name: str, path: Path, entry: CatalogueEntry | None) -> str:
@@ -101,6 +108,17 @@ def open_corpus(root: Path, name: str) -> Corpus:
         f"no corpus {name!r}: expected one of {', '.join(CATALOGUE)}, "
         f"or a folder under {root} with train.tsv, devel.tsv or test.tsv"
     )
+
+
+def require_corpora(root: Path, names: Sequence[str], splits: Sequence[Split]) -> None:
+    """Make sure that corpora are there, before anything that reads them is loaded.
+
+    :raises CorpusError: naming the first that is unknown or lacks the file of a split.
+    """
+    for name in names:
+        corpus = open_corpus(root, name)
+        for split in splits:
+            corpus.require(split)
 
 
 def _common_scheme(paths: list[Path]) -> Scheme:

@@ -1,4 +1,4 @@
-"""`pubner experiments`: run the cells of the table, resumable; gather what they gave; tell it."""
+"""The work of `pubner experiments`: run the cells of the table; gather what they gave; report."""
 
 import os
 import time
@@ -6,62 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from schemas.errors import SettingsError
 from training.corpora.corpus import corpora_root
-from training.encoders import MINILM, encoder_tokeniser
+from training.encoders import encoder_tokeniser
 from training.examples import label_sentences
 from training.experiments.cells import CELLS, CORPORA, ENCODERS
 from training.experiments.choice import best_row, devel_rows
 from training.experiments.running import Ground
 from training.experiments.schedule import Job, run_jobs
+from training.experiments.settings import ExperimentSettings
 from training.mlm.text import read_texts
 from training.run import load_training_corpora
-from worker.command import Settings, human_console, parse_settings
+from worker.command import human_console
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-class ExperimentSettings(Settings):
-    """Options of `pubner experiments`."""
-
-    output: Path | None = Field(
-        None, description="folder of the cells' results; a broken run goes on in it"
-    )
-    run: bool = Field(True, description="run what is not done (--no-run: gather only)")
-    gather: Path | None = Field(
-        None,
-        description="write (JSON) what the results say; rows of techniques that are no cells any "
-        "more, and what no run gives, are kept from the file that is there",
-    )
-    page: Path | None = Field(
-        None,
-        description="folder of the page and its plots, made from --gather's file, or else from "
-        "experiments.json in that folder",
-    )
-    data: Path | None = Field(None, description="folder with corpora, abstracts and pubtator")
-    cell: tuple[str, ...] = Field(
-        (), description="cells to run, first things first (default: all); NAME@N for seeds 1 to N"
-    )
-    seeds: int = Field(3, ge=1, description="how many seeds each cell is run with, from 1")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    workers: int = Field(1, ge=1, description="cells at once")
-    threads: int = Field(2, ge=1, description="CPU threads of each")
-    encoder: str = Field(MINILM, description="what the cells start from")
-    minutes: float | None = Field(None, gt=0, description="begin no cell later than this")
-
-
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner experiments`; return the exit status: 1 where a cell is missing."""
-    settings = parse_settings(
-        ExperimentSettings,
-        argv,
-        prog="pubner experiments",
-        description="Run the cells of the experiment table; gather the results; write their page.",
-    )
-    return run_settings(settings)
 
 
 def run_settings(settings: ExperimentSettings) -> int:

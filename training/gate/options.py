@@ -8,6 +8,7 @@ from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
 from training.gate.limits import Limits
 from worker.command import Settings
+from worker.devices import DeviceHere
 
 _LIMITS = Limits()
 
@@ -81,7 +82,7 @@ class GateSettings(Settings):
         description="folder for copies of a remote registry's checkpoints (default: the user's "
         "cache)",
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads (default: the library's choice)"
     )

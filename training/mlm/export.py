@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PretrainedConfig
 
-from training.encoders import LETTER_CASE, PRETRAINING, config_values
+from training.encoder_names import PRETRAINING
+from training.encoders import LETTER_CASE, config_values
 from worker.checkpoint import CONFIG, MODEL_FILES, TOKENISER, WEIGHTS, file_digest
 from worker.tokenisation import WordPieceTokeniser
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from schemas.errors import TrainingError
-from training.encoders import PRETRAINING, encoder_folder, load_pretrained
+from training.encoder_names import PRETRAINING, encoder_folder
+from training.encoders import load_pretrained
 from training.loop import LoopSettings, Progress
 from training.mlm.export import export_encoder
 from training.mlm.loop import HeldOut, MlmTrainer

@@ -13,7 +13,7 @@ import torch
 
 from schemas.errors import DivergenceError, RecordError
 from training.corpora.tsv import Sentence
-from training.encoders import encoder_folder
+from training.encoder_names import encoder_folder
 from training.loop import Progress
 from training.recipe import Recipe
 from training.run import LoadedCorpus, TrainingRun, run_training

@@ -24,10 +24,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DatabaseError
 
 from schemas.errors import OutputError, SettingsError
+from training.tuning.names import PRUNERS, STUDY_FILE
 from worker.locks import HeldLock, exclusive, try_hold
 
-STUDY_FILE = "study.db"
-PRUNERS = ("median", "hyperband", "none")
 FAILURE = "failure"
 """The user attribute of a trial that says why it has no score."""
 

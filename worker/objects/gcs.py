@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from schemas.errors import ConflictError, OutputError
+from worker.extras import missing
 from worker.objects.base import Stored
 from worker.objects.ranges import TAIL_BYTES, RangeStream
 
@@ -27,7 +28,8 @@ class GcsObjects:
     An object's version is its generation. `retry_seconds` is how long a request is tried again
     where the network fails.
 
-    :raises OutputError: if the URL names no bucket, or google-cloud-storage is not installed.
+    :raises OutputError: if the URL names no bucket.
+    :raises MissingPackageError: if google-cloud-storage is not installed.
     """
 
     def __init__(self, root: str, *, retry_seconds: float = 60.0) -> None:
@@ -170,8 +172,5 @@ def _import_storage(root: str) -> Any:  # noqa: ANN401 - google-cloud-storage pu
     try:
         from google.cloud import storage
     except ImportError as error:
-        raise OutputError(
-            f"cannot open {root!r}: google-cloud-storage is not installed; pip install "
-            "'pubner[gcp]'"
-        ) from error
+        raise missing("google.cloud", f"{root!r}") from error
     return storage

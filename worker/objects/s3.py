@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from schemas.errors import ConflictError, OutputError
+from worker.extras import missing
 from worker.objects.base import Stored
 from worker.objects.ranges import TAIL_BYTES, RangeStream
 
@@ -22,7 +23,8 @@ _MISSING = ("NoSuchKey", "404", "NotFound")
 class S3Objects:
     """The objects below the URL `root`, `s3://BUCKET/PREFIX`.
 
-    :raises OutputError: if the URL names no bucket, or boto3 is not installed.
+    :raises OutputError: if the URL names no bucket.
+    :raises MissingPackageError: if boto3 is not installed.
     """
 
     def __init__(self, root: str) -> None:
@@ -157,9 +159,7 @@ def _import_boto3(root: str) -> Any:  # noqa: ANN401 - boto3 publishes no types
     try:
         import boto3
     except ImportError as error:
-        raise OutputError(
-            f"cannot open {root!r}: boto3 is not installed; pip install 'pubner[aws]'"
-        ) from error
+        raise missing("boto3", f"{root!r}") from error
     return boto3
 
 

@@ -8,7 +8,8 @@ from apache_beam.runners.portability.flink_runner import FlinkRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines.run import make_pipeline
-from pipelines.runners import choose_runner, find_prism, make_runner
+from pipelines.runner_names import find_prism
+from pipelines.runners import choose_runner, make_runner
 from schemas.errors import SettingsError
 
 
@@ -77,7 +78,9 @@ def test_without_prism_the_way_to_build_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PUBNER_PRISM_LOCATION", raising=False)
-    monkeypatch.setattr("pipelines.runners.__file__", str(tmp_path / "pipelines" / "runners.py"))
+    monkeypatch.setattr(
+        "pipelines.runner_names.__file__", str(tmp_path / "pipelines" / "runners.py")
+    )
     with pytest.raises(SettingsError, match="deploy/local/prism"):
         find_prism()
     built = tmp_path / ".cache" / "prism" / "v2.77.0" / "prism"

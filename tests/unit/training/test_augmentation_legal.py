@@ -34,7 +34,7 @@ from training.augmentation import (
 )
 from training.corpora.catalogue import Split
 from training.corpora.corpus import load_corpus
-from training.encoders import MINILM, encoder_folder
+from training.encoder_names import MINILM, encoder_folder
 from training.examples import (
     IGNORED,
     HeadData,

@@ -9,7 +9,7 @@ from schemas.errors import SettingsError
 from schemas.manifest import CheckpointManifest, CorpusEntry
 from tests.support.checkpoints import sign_again, tiny_checkpoint
 from tests.support.registries import small_checkpoint
-from training.encoders import MINILM
+from training.encoder_names import MINILM
 from training.recipe import RECIPES, Recipe
 from training.retrain_settings import RetrainSettings
 from training.retraining import settle

@@ -14,7 +14,8 @@ from schemas.tasks import TASKS
 from tests.support.corpora import write_corpus, write_encoder
 from tests.support.stopping import kill_command, signalled
 from training.calibration import calibrate_on_devel
-from training.encoders import MINILM, encoder_folder, load_encoder
+from training.encoder_names import MINILM, encoder_folder
+from training.encoders import load_encoder
 from training.export import blend_weights
 from training.recipe import Recipe
 from training.run import load_training_corpora

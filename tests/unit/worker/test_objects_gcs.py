@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.resumable_media.common import DataCorruption
 
-from schemas.errors import OutputError
+from schemas.errors import MissingPackageError, OutputError
 from worker.objects.gcs import GcsObjects
 
 
@@ -34,7 +34,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(OutputError, match=r"google-cloud-storage is not installed; pip install 'p"):
+    with pytest.raises(MissingPackageError, match=r"google.cloud, which is not installed: pip ins"):
         GcsObjects("gs://bucket")
 
 

@@ -1,0 +1,99 @@
+"""Whether a path that a user gave can be what it is to be, told before anything is loaded.
+
+Each check raises a `ValueError` that says why not, and returns the path as it was given. URLs pass:
+what lies there is known to the store alone.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_OUTPUT_MANIFEST = "pubner.json"
+
+
+def folder_to_write(value: str) -> str:
+    """Check a folder that may have to be made."""
+    if not value.strip():
+        raise ValueError("expected a folder")
+    if (path := _local(value)) is not None:
+        _check_above(path)
+        if path.exists() and not path.is_dir():
+            raise ValueError("it is a file, and a folder is expected")
+    return value
+
+
+def folder_to_read(value: str) -> str:
+    """Check a folder that must be there."""
+    folder_to_write(value)
+    if (path := _local(value)) is not None and not path.is_dir():
+        raise ValueError("there is no such folder")
+    return value
+
+
+def output_to_read(value: str) -> str:
+    """Check the folder of an output of pubner."""
+    folder_to_write(value)
+    path = _local(value)
+    if path is not None and not (path / _OUTPUT_MANIFEST).exists():
+        what = f"it has no {_OUTPUT_MANIFEST}" if path.is_dir() else "there is no such folder"
+        raise ValueError(f"it holds no output of pubner: {what}")
+    return value
+
+
+def file_to_write(value: str) -> str:
+    """Check a file that may have to be made, with its folders; `-` is standard output."""
+    if not value.strip():
+        raise ValueError("expected a file")
+    if value != "-":
+        path = Path(value)
+        _check_above(path)
+        if path.is_dir():
+            raise ValueError("it is a folder, and a file is expected")
+    return value
+
+
+def file_to_read(path: Path) -> Path:
+    """Check a file that must be there."""
+    _check_above(path)
+    if path.is_dir():
+        raise ValueError("it is a folder, and a file is expected")
+    if not path.exists():
+        raise ValueError("there is no such file")
+    return path
+
+
+def _local(value: str) -> Path | None:
+    if "://" in value and not value.startswith("file://"):
+        return None
+    path = Path(value.removeprefix("file://"))
+    try:
+        return path.expanduser() if value.startswith("~") else path
+    except RuntimeError as error:
+        raise ValueError(f"{error}; give the folder's whole name") from None
+
+
+def _check_above(path: Path) -> None:
+    """Check that the system can look at a path, and that what lies above it are folders."""
+    try:
+        path.stat()
+    except (FileNotFoundError, PermissionError):
+        pass
+    except NotADirectoryError:
+        above = next(folder for folder in path.parents if folder.exists())
+        raise ValueError(f"{str(above)!r} is a file, and a folder is expected") from None
+    except OSError as error:
+        raise ValueError(f"{error.strerror or error}") from None
+
+
+def _path_to_write(value: Path) -> Path:
+    folder_to_write(str(value))
+    return value
+
+
+OutputFolder = Annotated[str, AfterValidator(folder_to_write)]
+OutputPath = Annotated[Path, AfterValidator(_path_to_write)]
+ExistingOutput = Annotated[str, AfterValidator(output_to_read)]
+ExistingFolder = Annotated[str, AfterValidator(folder_to_read)]
+FileToWrite = Annotated[str, AfterValidator(file_to_write)]
+FileToRead = Annotated[Path, AfterValidator(file_to_read)]

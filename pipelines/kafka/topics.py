@@ -1,6 +1,7 @@
 """What a cluster holds: its id, its topics' ids and partitions, their offsets and a group's."""
 
 import difflib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from pipelines.kafka.failures import OTHER_MEMBERS, reporting
 from schemas.errors import BrokerError, InputError
 
 if TYPE_CHECKING:
-    from kafka import KafkaConsumer
+    from kafka import KafkaAdminClient, KafkaConsumer
 
 _SHOWN = 10
+_PAUSE_SECONDS = 0.5
 _LIMIT = "max.message.bytes"
 
 
@@ -183,7 +185,8 @@ def check_group_is_ours(access: KafkaAccess, group: str) -> None:
     client = admin(access)
     try:
         with reporting(access, f"look up the members of group {group!r}"):
-            members = client.describe_groups([group])[group].get("members") or ()
+            found = _describe_group(client, group, seconds=access.timeout_seconds)
+            members = found.get("members") or ()
     finally:
         client.close()
     if members:
@@ -191,6 +194,19 @@ def check_group_is_ours(access: KafkaAccess, group: str) -> None:
         raise BrokerError(
             f"{access}: group {group!r} has members ({who}): {OTHER_MEMBERS}", permanent=True
         )
+
+
+def _describe_group(client: "KafkaAdminClient", group: str, *, seconds: float) -> Mapping[str, Any]:
+    """Describe a group; a coordinator that is not there yet, as in a new cluster, is waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found: Mapping[str, Any] = client.describe_groups([group])[group]
+            return found
+        except _NO_COORDINATOR:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def lag(access: KafkaAccess, group: str, cluster: Cluster) -> dict[TopicPartition, int]:
@@ -213,6 +229,11 @@ def lag(access: KafkaAccess, group: str, cluster: Cluster) -> dict[TopicPartitio
     return {x: max(0, end[x] - max(done.get(x, 0), first[x])) for x in partitions}
 
 
+_NO_COORDINATOR = (
+    errors.CoordinatorLoadInProgressError,
+    errors.CoordinatorNotAvailableError,
+    errors.NotCoordinatorError,
+)
 _REFUSALS = (
     errors.InvalidTopicError,
     errors.InvalidPartitionsError,

@@ -66,6 +66,12 @@ class Running:
         """Whether it still runs."""
         return self._process.is_alive()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def send(self, number: int) -> None:
         """Send a signal."""
         if self._process.pid is not None and self.is_alive:

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from schemas.tasks import EntityType
 
+ALL_VERSIONS = 0
+"""Stands for the version of a deletion that is of every version of its citation."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourcePosition:
@@ -33,7 +36,8 @@ class Citation:
     """One version of a citation as its source gave it, or its deletion (a tombstone).
 
     `version` counts from 1. `title` and the sections are Unicode as read, never normalised.
-    A tombstone has `deleted` set and no text. `date_revised` and `year` are None where unknown.
+    A tombstone has `deleted` set and no text; its version is the one that is deleted, or
+    `ALL_VERSIONS`. `date_revised` and `year` are None where unknown.
     """
 
     pmid: int

@@ -2,12 +2,15 @@
 
 An XML parser that reads a whole file stops at the first error and loses what follows. Here the
 records are found by their tags (those in comments, CDATA sections, processing instructions and the
-document type do not count) and each is parsed alone, later, from its original bytes. Memory is
-bounded by the largest record, and that by a limit.
+document type do not count, unless these have run on over records) and each is parsed alone, later,
+from its original bytes. Memory is bounded by the largest record, and that by a limit.
+
+Whatever a byte says, each record of the file comes as a frame, or lies whole in a failure's
+payload; one over the limit, or of more than `MAX_STRAY_BYTES` where its start tag is damaged, with
+its first bytes and how many there were.
 """
 
 import codecs
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -19,13 +22,31 @@ from worker.readers.failures import (
     parse_failure,
     read_failure,
 )
+from worker.readers.markup import (
+    BOM,
+    DOCTYPE_TOKEN,
+    GAP_TOKEN,
+    MEDLINE_SET,
+    RECORD_OR_SET_TAG,
+    REST_OF_TAG,
+    START,
+    TERMINATORS,
+    XML_ENCODING,
+    RecordPatterns,
+    hidden_record,
+    holds_record,
+    is_of_set,
+    local_name,
+    record_patterns,
+)
 from worker.readers.window import LONGEST_TOKEN, Window
 
 MAX_STRAY_BYTES: Final = 2**20
 """How much of what stands outside any record is kept for its failure."""
 
 EXPECTED: Final = (
-    "expected PubMed XML: a PubmedArticleSet of PubmedArticle, PubmedBookArticle or DeleteCitation"
+    "expected PubMed XML: a PubmedArticleSet of PubmedArticle, PubmedBookArticle or"
+    " DeleteCitation, or a MedlineCitationSet of MedlineCitation"
 )
 
 # Encodings in which ASCII bytes mean ASCII: Python's prefix of the name, and libxml2's.
@@ -35,31 +56,12 @@ _ENCODINGS: Final = {
     "iso8859": "iso-8859",
     "cp125": "windows-125",
 }
-_RECORD: Final = rb"(?:PubmedArticle|PubmedBookArticle|BookDocument|DeleteCitation|DeleteDocument)"
-_ROOT: Final = rb"(?:PubmedArticleSet|PubmedBookArticleSet|BookDocumentSet)"
-# A record never holds one of these, so inside one they are the start of the next.
-_NEXT: Final = rb"<(?:PubmedArticle|PubmedBookArticle|DeleteCitation|DeleteDocument)[\s/>]"
-_ATTRIBUTES: Final = rb"""(?:[^<>"']|"[^"]*"|'[^']*')*+>"""
-_START = re.compile(rb"\s*<(" + _RECORD + rb")([\s/>])")
-_REST_OF_TAG = re.compile(_ATTRIBUTES)
-_GAP_TOKEN = re.compile(
-    rb"<(?:!--|!\[CDATA\[|!DOCTYPE(?=[\s\[>])|\?|/?" + _ROOT + rb"(?=[\s/>])"
-    rb"|" + _RECORD + rb"(?=[\s/>]))"
-)
-_RECORD_TOKEN = re.compile(rb"<!--|<!\[CDATA\[|<\?|</" + _RECORD + rb"\s{0,8}>|" + _NEXT)
-_UNUSUAL = re.compile(rb"<(?:[!?]|Pubmed(?:Book)?Article[\s/>]|Delete(?:Citation|Document)[\s/>])")
-_NEXT_RECORD = re.compile(_NEXT)
-_END_OR_NEXT = re.compile(rb"</" + _RECORD + rb"\s{0,8}>|" + _NEXT)
-_DOCTYPE_TOKEN = re.compile(rb"""["'\[\]>]|<!--|<\?""")
-_XML_ENCODING = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._\-]+)["']""")
-_NAMESPACE = re.compile(rb"""xmlns:[\w.\-]+\s*=\s*(?:"[^"<]*"|'[^'<]*')""")
-_TERMINATORS: Final = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
 _QUICK_BYTES: Final = 2**18  # how far the quick look for a record or a tag goes
 _CUT: Final = "the file is cut; fetch it again"
 
 
 class Frame(NamedTuple):
-    """One record as it stands in the file: the name of its element, and its bytes."""
+    """One record as it stands in the file: its element's name without prefix, and its bytes."""
 
     name: bytes
     data: bytes
@@ -68,8 +70,7 @@ class Frame(NamedTuple):
 class Framer:
     """Cuts chunks of PubMed XML into frames, in order; what is no record comes as a failure.
 
-    `encoding` is the declared encoding of the frame that came last, and `namespaces` are the
-    prefixes that the root element declares for it, as attributes.
+    `encoding` is the declared encoding of the frame that came last.
     """
 
     def __init__(
@@ -77,15 +78,21 @@ class Framer:
     ) -> None:
         """Prepare to cut `chunks`; a record over `max_record_bytes` becomes a failure."""
         self.encoding = "utf-8"
-        self.namespaces = b""
         self._window = Window(chunks)
         self._limit = max_record_bytes
         self._stray = bytearray()
+        self._stray_size = 0
         self._refusal: RecordError | None = None
         self._root_seen = False
         self._root_open = False
         self._cut = False
         self._doctype_broken = False
+        self._medline = True  # whether a MedlineCitation outside of any record is one
+        # Markup that begins before this position of the stream, by its opening, has run on.
+        self._run_on: dict[bytes, int] = {}
+        # From the first to the second position of the stream no record begins or ends; then one
+        # ends, or not.
+        self._between = (0, 0, False)
 
     def __iter__(self) -> Iterator[Frame | Failure]:
         """Yield frames and failures in the order of the file."""
@@ -111,9 +118,7 @@ class Framer:
         while window.size < 4 and window.fill():
             pass
         head = window.data[:4]
-        if head.startswith(codecs.BOM_UTF8):
-            window.take(len(codecs.BOM_UTF8))
-        elif head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or head.count(0) > 1:
             self._refuse("UTF-16 or UTF-32")
 
     def _refuse(self, encoding: str) -> None:
@@ -126,42 +131,85 @@ class Framer:
         """Return the next record if it lies in the window whole and holds nothing unusual."""
         window = self._window
         data = window.data
-        start = _START.match(data, window.start)
+        start = START[self._medline].match(data, window.start)
         if start is None or start[2] != b">":
             return None
         name = start[1]
         begin = start.start(1) - 1
         close = b"</" + name + b">"
         end = data.find(close, begin, begin + min(_QUICK_BYTES, self._limit))
-        if end < 0 or _UNUSUAL.search(data, begin + 1, end):
+        if end < 0 or record_patterns(name).unusual.search(data, begin + 1, end):
             return None
         window.start = end + len(close)
         return Frame(name, data[begin : window.start])
 
-    def _next_careful(self, name: bytes) -> Frame | Failure:
+    def _next_careful(self, tag: bytes) -> Frame | Failure:
         """Return the record that begins the window, whatever it holds and however long it is."""
-        window = self._window
-        size = self._tag_size(len(name) + 1)
-        if window.data[window.start : window.start + size].endswith(b"/>"):
+        window, name = self._window, local_name(tag)
+        patterns = record_patterns(tag)
+        if size := self._empty_size(tag):
             return Frame(name, window.take(size))
-        pattern, position, fault = _RECORD_TOKEN, 1, f"has no end tag </{name.decode()}>"
+        pattern, position, fault = patterns.token, 1, f"has no end tag </{name.decode()}>"
+        end_of_set = 0  # the record ends there, unless its end tag follows before another record
         while True:
             token, at = window.search(pattern, position, self._limit)
-            if at < 0:
-                return self._unfinished(fault)
             position = at + len(token)
-            if token in _TERMINATORS:
-                terminator = _TERMINATORS[token]
-                position = window.find(terminator, position, self._limit) + len(terminator)
-                if position < len(terminator):
+            if token in TERMINATORS:
+                position = self._markup_end(token, at)
+                if not position:
                     fault = f"opens {token.decode()} and never closes it"
-                    pattern, position = _NEXT_RECORD, at
-            elif not token.startswith(b"</"):
-                return parse_failure(RecordError(f"the record {fault}"), window.take(at))
-            elif token[2:-1].rstrip() == name:
+                    pattern, position = patterns.next, at
+            elif is_of_set(token):
+                end_of_set = end_of_set or at
+            elif token.startswith(b"</"):
                 return Frame(name, window.take(position))
+            elif end_of_set or at > 0:
+                size = end_of_set or self._behind_stub(patterns, at)
+                return parse_failure(RecordError(f"the record {fault}"), window.take(size))
+            else:
+                return self._unfinished(patterns, fault)
 
-    def _unfinished(self, fault: str) -> Failure:
+    def _behind_stub(self, patterns: RecordPatterns, at: int) -> int:
+        """Return `at`, where a record begins; where it is but a tag, what stands behind that."""
+        window = self._window
+        while window.size < at + 2 * LONGEST_TOKEN and window.fill():
+            pass
+        stub = patterns.stub.match(window.data, window.start + at)
+        return at if stub is None else stub.end() - window.start
+
+    def _empty_size(self, tag: bytes) -> int:
+        """Return the size of the record that begins the window where it is one empty tag, else 0.
+
+        A tag that what stands in a record follows is that record's start, whatever its end says.
+        """
+        window = self._window
+        size = self._tag_size(len(tag))
+        if not window.data[window.start : window.start + size].endswith(b"/>"):
+            return 0
+        while window.size < size + LONGEST_TOKEN and window.fill():
+            pass
+        child = record_patterns(tag).child
+        return 0 if child.match(window.data, window.start + size) else size
+
+    def _markup_end(self, token: bytes, at: int) -> int:
+        """Return where the markup ends that `token` opens at `at`.
+
+        0 where it has no end, or has run on over a record.
+        """
+        window, terminator = self._window, TERMINATORS[token]
+        if window.position + at < self._run_on.get(token, 0):
+            return 0
+        begin = at + len(token)
+        end = window.find(terminator, begin, self._limit)
+        if end < 0:
+            return 0
+        hidden = hidden_record(window.data, window.start + begin, window.start + end)
+        if hidden >= 0:
+            self._run_on[token] = window.position + hidden - window.start
+            return 0
+        return end + len(terminator)
+
+    def _unfinished(self, patterns: RecordPatterns, fault: str) -> Failure:
         """Return the failure of a record whose end was not found, and move behind it."""
         window = self._window
         if window.size < self._limit:
@@ -169,11 +217,12 @@ class Framer:
             error = window.damage or RecordError(f"the last record {fault}: {_CUT}")
             return read_failure(error, window.take(window.size))
         payload = window.data[window.start : window.start + self._limit]
-        size = len(window.take(self._limit - LONGEST_TOKEN))
+        size = len(window.take(max(0, self._limit - LONGEST_TOKEN)))
         while True:
-            token = _END_OR_NEXT.search(window.data, window.start)
+            token = patterns.end_or_next.search(window.data, window.start)
             if token is not None:
-                end = token.end() if token[0].startswith(b"</") else token.start()
+                ended = token[0].startswith(b"</") and not is_of_set(token[0])
+                end = token.end() if ended else token.start()
                 size += len(window.take(end - window.start))
                 break
             size += len(window.take(window.size - LONGEST_TOKEN))
@@ -183,14 +232,15 @@ class Framer:
         return oversize_failure(payload, self._limit, size)
 
     def _cross_gap(self) -> bytes:
-        """Move to the next record and return its element's name; empty at the end of the file.
+        """Move to the next record and return the beginning of its tag; empty at the file's end.
 
-        Passes over white space, comments, processing instructions, the document type and the
-        root's tags; keeps anything else as stray bytes, without the white space around it.
+        Passes over white space, comments, processing instructions, byte order marks, the document
+        type and the root's tags; keeps anything else as stray bytes, without the white space around
+        them, and with what markup stands among them: they may be a record whose tag is damaged.
         """
         window = self._window
         while self._refusal is None:
-            token = _GAP_TOKEN.search(window.data, window.start)
+            token = GAP_TOKEN[self._medline].search(window.data, window.start)
             if token is None:
                 self._keep_stray(max(0, window.size - LONGEST_TOKEN))
                 if not window.fill():
@@ -199,8 +249,10 @@ class Framer:
                 continue
             self._keep_stray(token.start() - window.start)
             text = token[0]
-            if text in _TERMINATORS:
+            if text in TERMINATORS:
                 self._skip_markup(text)
+            elif text == BOM:
+                self._pass_over(len(text))
             elif text == b"<!DOCTYPE":
                 # Of broken ones only the first is looked through: each may reach to the limit.
                 size = 0 if self._doctype_broken else self._doctype_size()
@@ -209,13 +261,21 @@ class Framer:
             elif text.endswith(b"Set"):
                 self._pass_root(text)
             else:
-                return text[1:]
+                return text
         return b""
 
     def _keep_stray(self, size: int) -> None:
         data = self._window.take(size)
         data = data if self._stray else data.lstrip()
         self._stray += data[: MAX_STRAY_BYTES - len(self._stray)]
+        self._stray_size += len(data)
+
+    def _pass_over(self, size: int) -> None:
+        """Pass over markup of no meaning; among stray bytes it is kept with them."""
+        if self._stray:
+            self._keep_stray(size)
+        else:
+            self._window.take(size)
 
     def _skip(self, size: int, token: bytes) -> None:
         """Pass over `size` bytes; where that is 0 the construct has no end: `token` is stray."""
@@ -225,17 +285,30 @@ class Framer:
             self._keep_stray(len(token))
 
     def _skip_markup(self, token: bytes) -> None:
-        terminator = _TERMINATORS[token]
-        size = self._window.find(terminator, len(token), self._limit) + len(terminator)
-        if size < len(terminator):
-            self._keep_stray(len(token))
-        elif token == b"<![CDATA[":
-            self._keep_stray(size)
+        window = self._window
+        size = self._markup_end(token, 0)
+        holds_tag = window.data.find(b"<", window.start + 1, window.start + size) > 0
+        if token == b"<?" and holds_tag and self._is_within_record(size):
+            size = 0  # it was a start tag, the "?" took a letter's place
+        declared = XML_ENCODING.match(window.data, window.start, window.start + size)
+        if token == b"<![CDATA[" or not size:
+            self._keep_stray(size or len(token))
+        elif declared is None or self._declare(declared[1].decode("ascii")):
+            self._pass_over(size)
         else:
-            markup = self._window.take(size)
-            declared = _XML_ENCODING.match(markup)
-            if declared is not None and not self._declare(declared[1].decode("ascii")):
-                self._stray += markup
+            self._keep_stray(size)
+
+    def _is_within_record(self, at: int) -> bool:
+        """Whether `at`, outside of any record by its start tag, is within one by its end tag."""
+        window = self._window
+        first, last, ends = self._between
+        if not first <= window.position + at < last:
+            token, found = window.search(RECORD_OR_SET_TAG[self._medline], at, at + self._limit)
+            ends = token.startswith(b"</") and not is_of_set(token)
+            first = window.position + at
+            last = window.position + (found if token else at + self._limit)
+            self._between = (first, last, ends)
+        return ends
 
     def _declare(self, encoding: str) -> bool:
         try:
@@ -250,22 +323,26 @@ class Framer:
         return False
 
     def _doctype_size(self) -> int:
-        """Return the size of the document type that begins the window; 0 where it has no end."""
+        """Return the size of the document type that begins the window.
+
+        0 where it has no end, or only one behind the head of a record.
+        """
         window, position, in_subset = self._window, len(b"<!DOCTYPE"), False
         while True:
-            token, at = window.search(_DOCTYPE_TOKEN, position, self._limit)
+            token, at = window.search(DOCTYPE_TOKEN, position, self._limit)
             if at < 0:
                 return 0
             position = at + len(token)
             if token in (b"[", b"]"):
                 in_subset = token == b"["
             elif token != b">":
-                terminator = _TERMINATORS.get(token, token)  # of a quoted text, the same quote
+                terminator = TERMINATORS.get(token, token)  # of a quoted text, the same quote
                 position = window.find(terminator, position, self._limit) + len(terminator)
                 if position < len(terminator):
                     return 0
             elif not in_subset:
-                return position
+                begin = window.start
+                return 0 if holds_record(window.data, begin, begin + position) else position
 
     def _pass_root(self, token: bytes) -> None:
         size = self._tag_size(len(token))
@@ -273,40 +350,52 @@ class Framer:
         self._skip(size, token)
         self._root_seen = True
         self._root_open = not (token.startswith(b"</") or tag.endswith(b"/>"))
-        if self._root_open:
-            self.namespaces = b"".join(b" " + found for found in _NAMESPACE.findall(tag))
+        if not token.startswith(b"</"):
+            self._medline = local_name(token) == MEDLINE_SET
 
     def _tag_size(self, position: int) -> int:
         """Return the size of the tag that begins the window; 0 where it is not well formed."""
         window, limit = self._window, min(_QUICK_BYTES, self._limit)
         while True:
-            rest = _REST_OF_TAG.match(window.data, window.start + position, window.start + limit)
+            rest = REST_OF_TAG.match(window.data, window.start + position, window.start + limit)
             if rest is not None:
                 return rest.end() - window.start
             if window.size >= limit or not window.fill():
                 return 0
 
     def _take_stray(self) -> Failure:
+        error = RecordError(f"these bytes stand outside any record; {EXPECTED}{self._cut_note()}")
         payload = bytes(self._stray.rstrip())
         self._stray.clear()
-        error = RecordError(f"these bytes stand outside any record; {EXPECTED}")
+        self._stray_size = 0
         return parse_failure(error, payload)
+
+    def _cut_note(self) -> str:
+        """Return how many stray bytes there are, where not all of them are kept; else nothing."""
+        if self._stray_size <= MAX_STRAY_BYTES:
+            return ""
+        return f"; of {self._stray_size} bytes the first {MAX_STRAY_BYTES} are kept"
 
     def _ending(self, records: int) -> Iterator[Failure]:
         """Yield the failure of the file's end, if there is one."""
-        stray = bytes(self._stray.rstrip())
+        window = self._window
         if self._refusal is not None:
-            while self._window.size < MAX_STRAY_BYTES and self._window.fill():
-                pass
-            held = self._window.take(MAX_STRAY_BYTES - len(stray))
-            yield read_failure(self._refusal, stray + held)
+            self._keep_stray(window.size)
+            while window.fill():
+                self._keep_stray(window.size)
+            error = RecordError(f"{self._refusal}{self._cut_note()}")
+            yield read_failure(error, bytes(self._stray))
         elif self._cut:
             return
-        elif self._window.damage is not None:
-            yield read_failure(self._window.damage, stray)
+        elif window.damage is not None:
+            yield self._end_failure(str(window.damage), type(window.damage))
         elif self._root_open:
-            yield read_failure(RecordError(f"the root element has no end tag: {_CUT}"), stray)
+            yield self._end_failure(f"the root element has no end tag: {_CUT}")
         elif not records and not self._root_seen:
-            yield read_failure(RecordError(EXPECTED), stray)
-        elif stray:
+            yield self._end_failure(EXPECTED)
+        elif self._stray:
             yield self._take_stray()
+
+    def _end_failure(self, reason: str, kind: type[RecordError] = RecordError) -> Failure:
+        error = kind(reason + self._cut_note())
+        return read_failure(error, bytes(self._stray.rstrip()))

@@ -3,33 +3,43 @@
 How the text is made, all of it without normalising Unicode:
 
 * Inline markup (`<i>`, `<sup>`, ...) and MathML give their characters, in order, and no markup.
-  Comments and processing instructions inside a text give nothing.
+  Comments and processing instructions inside a text give nothing. A formula that MathML gives
+  twice, as it is shown and as an annotation (TeX, say), is read as it is shown.
 * XML white space (space, tab, line feed, carriage return) at both ends of a title, a section or
   a label is dropped, and a run of it that holds a line feed or a carriage return, as
   pretty-printing leaves it, becomes one space. So no visible character is lost, and a title
   holds no line break. Other white space (a no-break space, say) is kept.
 * A title that is empty, or one of PubMed's placeholders (`[Not Available].`), gives way to the
   `VernacularTitle` where there is one, and that of a book's document to the `BookTitle`.
-* Sections of the `Abstract` that hold no text are left out, and so are `CopyrightInformation` and
-  `OtherAbstract` (translations, plain-language summaries: another text than the abstract).
+* Sections of the `Abstract` that hold no text are left out, and so is `CopyrightInformation`.
+* Where the `Abstract` gives nothing, the first English `OtherAbstract` takes its place that one of
+  NLM's partners in indexing wrote (types AAMC, AIDS, KIE, NASA and PIP). Any other (a publisher's,
+  which is a translation or a placeholder, or a plain-language summary) is another text than the
+  abstract, and never read.
 
 A citation is `retracted` if it is a "Retracted Publication" or names its own retraction
 (`RetractionIn`, `RetractedandRepublishedIn`). A retraction notice ("Retraction of Publication",
 `RetractionOf`) is not itself retracted. A date that is missing or impossible is unknown.
+
+A deletion is of the version that its PMID names; where it names none, of all. Elements are known by
+their names alone: their namespaces and prefixes, declared or not, tell nothing. A `MedlineCitation`
+outside of an article, as in a MedlineCitationSet (the form of before 2017), is a record.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import partial
 from typing import Final
 
 from lxml import etree
 
 from schemas.errors import RecordError
-from schemas.records import Citation, Section
-from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_failure
+from schemas.records import ALL_VERSIONS, Citation, Section
+from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_record
 from worker.readers.fields import checked_pmid, checked_version
-from worker.readers.framing import Frame, Framer
+from worker.readers.framing import Framer
+from worker.readers.namespaces import parse_elements
 
 _XML_SPACE: Final = " \t\r\n"
 _LARGE_BYTES: Final = 2**20
@@ -41,23 +51,32 @@ _PLACEHOLDERS: Final = frozenset({"[not available]", "[in process citation]"})
 _RETRACTED_TYPES: Final = frozenset({"Retracted Publication"})
 _RETRACTED_REFERENCES: Final = frozenset({"RetractionIn", "RetractedandRepublishedIn"})
 _DELETIONS: Final = frozenset({b"DeleteCitation", b"DeleteDocument"})
-_CITATION_TAGS: Final = ("PMID", "DateRevised", "Article", "CommentsCorrectionsList")
+_OTHER_ABSTRACTS: Final = frozenset({"aamc", "aids", "kie", "nasa", "pip"})
+_ENGLISH: Final = frozenset({"en", "eng"})
+_ANNOTATIONS: Final = ("{*}annotation", "{*}annotation-xml")
+_CITATION_TAGS: Final = (
+    "{*}PMID",
+    "{*}DateRevised",
+    "{*}Article",
+    "{*}CommentsCorrectionsList",
+    "{*}OtherAbstract",
+)
 _ARTICLE_TAGS: Final = (
-    "Journal",
-    "ArticleTitle",
-    "Abstract",
-    "PublicationTypeList",
-    "VernacularTitle",
-    "ArticleDate",
+    "{*}Journal",
+    "{*}ArticleTitle",
+    "{*}Abstract",
+    "{*}PublicationTypeList",
+    "{*}VernacularTitle",
+    "{*}ArticleDate",
 )
 _BOOK_TAGS: Final = (
-    "PMID",
-    "Book",
-    "ArticleTitle",
-    "VernacularTitle",
-    "PublicationType",
-    "Abstract",
-    "DateRevised",
+    "{*}PMID",
+    "{*}Book",
+    "{*}ArticleTitle",
+    "{*}VernacularTitle",
+    "{*}PublicationType",
+    "{*}Abstract",
+    "{*}DateRevised",
 )
 
 
@@ -77,16 +96,11 @@ def read_pubmed_xml(
             continue
         if framer.encoding != encoding:
             parser, encoding = _parser(framer.encoding), framer.encoding
-        try:
-            _check_elements(frame.data)
-            root = etree.fromstring(_with_namespaces(frame, framer.namespaces), parser)
-            if frame.name not in _DELETIONS:
-                yield _citation(root)
-                continue
-        except (etree.XMLSyntaxError, RecordError) as error:
-            yield parse_failure(error, frame.data)
-            continue
-        yield from _deletions(root)
+        found = parse_record(partial(_read, frame.data, parser), frame.data)
+        if isinstance(found, Failure | Citation):
+            yield found
+        else:
+            yield from found
 
 
 def _parser(encoding: str) -> etree.XMLParser:
@@ -119,33 +133,71 @@ def _check_elements(data: bytes) -> None:
         )
 
 
-def _with_namespaces(frame: Frame, namespaces: bytes) -> bytes:
-    """Return the frame with the root's prefixes declared, which it loses when parsed alone."""
-    if not namespaces:
-        return frame.data
-    behind_name = len(frame.name) + 1
-    return frame.data[:behind_name] + namespaces + frame.data[behind_name:]
+def _read(data: bytes, parser: etree.XMLParser) -> Citation | list[Citation | Failure]:
+    """Return the citation of a record, or what each PMID of a deletion list gives."""
+    _check_elements(data)
+    root = parse_elements(data, parser)
+    match _name(root):
+        case "PubmedArticle":
+            return _article_citation(_part(root, "MedlineCitation"))
+        case "MedlineCitation":
+            return _article_citation(root)
+        case "PubmedBookArticle":
+            return _book_citation(_part(root, "BookDocument"))
+        case "BookDocument":
+            return _book_citation(root)
+    return [
+        parse_record(
+            partial(_deletion, element),
+            etree.tostring(element, encoding="utf-8", with_tail=False),
+        )
+        for element in root.iterchildren("{*}PMID")
+    ]
 
 
-def _deletions(root: etree._Element) -> Iterator[Citation | Failure]:
-    for element in root.iterchildren("PMID"):
-        try:
-            pmid, version = _identity(element)
-            yield Citation(pmid, version, deleted=True)
-        except RecordError as error:
-            yield parse_failure(error, etree.tostring(element, encoding="utf-8", with_tail=False))
+def _name(element: etree._Element) -> str:
+    """Return the element's name without its namespace."""
+    return element.tag.rpartition("}")[2]
 
 
-def _citation(root: etree._Element) -> Citation:
-    if root.tag == "PubmedArticle":
-        medline = root.find("MedlineCitation")
-        if medline is None:
-            raise RecordError("the PubmedArticle holds no MedlineCitation")
-        return _article_citation(medline)
-    document = root if root.tag == "BookDocument" else root.find("BookDocument")
-    if document is None:
-        raise RecordError("the PubmedBookArticle holds no BookDocument")
-    return _book_citation(document)
+def _part(root: etree._Element, name: str) -> etree._Element:
+    for part in root.iterchildren(f"{{*}}{name}"):
+        return part
+    raise RecordError(f"the {_name(root)} holds no {name}")
+
+
+def _leave_out_annotations(text: etree._Element) -> None:
+    """Take the annotations out of each formula in `text` that says something without them."""
+    for formula in text.iter("{*}math"):
+        found = list(formula.iter(*_ANNOTATIONS))
+        shown = _visible(formula) - sum(_visible(annotation) for annotation in found)
+        if shown > 0:
+            for annotation in found:
+                _remove(annotation)
+
+
+def _visible(element: etree._Element) -> int:
+    """Return how many words the text of an element has."""
+    return len("".join(element.itertext()).split())
+
+
+def _remove(element: etree._Element) -> None:
+    """Take an element out of its tree, and leave the text behind it."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    before = element.getprevious()
+    if before is None:
+        parent.text = (parent.text or "") + (element.tail or "")
+    else:
+        before.tail = (before.tail or "") + (element.tail or "")
+    element.tail = None
+    parent.remove(element)
+
+
+def _deletion(element: etree._Element) -> Citation:
+    pmid, version = _identity(element)
+    return Citation(pmid, version if element.get("Version") else ALL_VERSIONS, deleted=True)
 
 
 def _article_citation(medline: etree._Element) -> Citation:
@@ -154,9 +206,10 @@ def _article_citation(medline: etree._Element) -> Citation:
     year: int | None = None
     title = vernacular = ""
     abstract: tuple[Section, ...] = ()
+    other: tuple[Section, ...] = ()
     retracted = False
     for element in medline.iterchildren(_CITATION_TAGS):
-        match element.tag:
+        match _name(element):
             case "PMID":
                 identity = element if identity is None else identity
             case "DateRevised":
@@ -165,9 +218,11 @@ def _article_citation(medline: etree._Element) -> Citation:
                 retracted = retracted or any(
                     reference.get("RefType") in _RETRACTED_REFERENCES for reference in element
                 )
+            case "OtherAbstract" if not other and _is_abstract(element):
+                other = _sections(element)
             case "Article":
                 for part in element.iterchildren(_ARTICLE_TAGS):
-                    match part.tag:
+                    match _name(part):
                         case "ArticleTitle":
                             title = _text(part)
                         case "Abstract":
@@ -177,13 +232,13 @@ def _article_citation(medline: etree._Element) -> Citation:
                         case "PublicationTypeList":
                             retracted = retracted or any(_retracted(kind) for kind in part)
                         case "Journal":
-                            year = _year(part.find("JournalIssue/PubDate")) or year
+                            year = _year(part.find("{*}JournalIssue/{*}PubDate")) or year
                         case "ArticleDate" if year is None:
                             year = _year(part)
     pmid, version = _identity(identity)
     if vernacular and _is_empty_title(title):
         title = vernacular
-    return Citation(pmid, version, title, abstract, retracted, revised, year)
+    return Citation(pmid, version, title, abstract or other, retracted, revised, year)
 
 
 def _book_citation(document: etree._Element) -> Citation:
@@ -194,12 +249,12 @@ def _book_citation(document: etree._Element) -> Citation:
     abstract: tuple[Section, ...] = ()
     retracted = False
     for element in document.iterchildren(_BOOK_TAGS):
-        match element.tag:
+        match _name(element):
             case "PMID":
                 identity = element if identity is None else identity
             case "Book":
-                year = _year(element.find("PubDate"))
-                found = element.find("BookTitle")
+                year = _year(element.find("{*}PubDate"))
+                found = element.find("{*}BookTitle")
                 book_title = "" if found is None else _text(found)
             case "ArticleTitle":
                 title = _text(element)
@@ -232,6 +287,8 @@ def _text(element: etree._Element) -> str:
     """Return all characters of `element` in order, its white space as the module says."""
     if len(element) == 0:
         return _tidy(element.text or "")
+    if next(element.iter(*_ANNOTATIONS), None) is not None:
+        _leave_out_annotations(element)
     # Ten times as fast as joining `itertext()`.
     return _tidy(etree.tostring(element, method="text", encoding="unicode", with_tail=False))
 
@@ -247,9 +304,17 @@ def _sections(abstract: etree._Element) -> tuple[Section, ...]:
     return tuple(
         [
             Section(text, _tidy(element.get("Label", "")) or None)
-            for element in abstract.iterchildren("AbstractText")
+            for element in abstract.iterchildren("{*}AbstractText")
             if (text := _text(element))
         ]
+    )
+
+
+def _is_abstract(other: etree._Element) -> bool:
+    """Whether an `OtherAbstract` is an English abstract, not another kind of text."""
+    return (
+        other.get("Type", "").strip(_XML_SPACE).lower() in _OTHER_ABSTRACTS
+        and other.get("Language", "eng").strip(_XML_SPACE).lower() in _ENGLISH
     )
 
 
@@ -263,7 +328,9 @@ def _retracted(publication_type: etree._Element) -> bool:
 
 def _date(element: etree._Element) -> date | None:
     try:
-        return date(*(int(element.findtext(part, "")) for part in ("Year", "Month", "Day")))
+        return date(
+            *(int(element.findtext(f"{{*}}{part}", "")) for part in ("Year", "Month", "Day"))
+        )
     except (ValueError, OverflowError):
         return None
 
@@ -273,7 +340,7 @@ def _year(element: etree._Element | None) -> int | None:
     if element is None:
         return None
     for name in ("Year", "MedlineDate"):
-        found = _YEAR.search(element.findtext(name, ""))
+        found = _YEAR.search(element.findtext(f"{{*}}{name}", ""))
         if found is not None:
             return int(found[0])
     return None

@@ -6,7 +6,7 @@ from typing import Final
 
 from schemas.errors import DamagedStreamError
 
-LONGEST_TOKEN: Final = 32
+LONGEST_TOKEN: Final = 96
 """No token that a pattern looks for may need more bytes than this, what it looks ahead included."""
 
 
@@ -28,6 +28,11 @@ class Window:
         self.data = b""
         self.start = 0
         self.damage: DamagedStreamError | None = None
+
+    @property
+    def position(self) -> int:
+        """Where the unit's first byte stands in the stream."""
+        return self._base + self.start
 
     @property
     def size(self) -> int:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import DamagedStreamError
+from tests.support.damage import FILES, lost
 from tests.support.pubmed import pubmed_parts
 from tests.support.xml import HEAD, TAIL, article, bad_records, document, items, outline, pieces
 from worker.readers.failures import Failure
@@ -128,7 +129,6 @@ BROKEN = {
     "NUL": ONE.replace(b"Title.", b"Title\x00."),
     "reference to a control character": ONE.replace(b"Title.", b"Title&#1;."),
     "unknown entity": ONE.replace(b"Title.", b"Title&nbsp;."),
-    "unknown prefix": ONE.replace(b"Title.", b"<mml:math>x</mml:math>"),
 }
 
 
@@ -315,6 +315,112 @@ def test_prefixes_that_the_root_declares_hold_for_each_record() -> None:
     record = article(1, title="<mml:math><mml:mi>x</mml:mi></mml:math>")
     root = b'<PubmedArticleSet xmlns:mml="http://www.w3.org/1998/Math/MathML">'
     assert outline(root + record + TAIL) == [1]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_sound_files_are_read_whole(name: str) -> None:
+    data, records = FILES[name].damaged(0, b"", 0)
+    assert lost(data, records) == []
+    assert outline(data) == list(range(1, len(records) + 1))
+
+
+MARKS = [bytes([byte]) for byte in b"#<>\"'/-!?[]:= x\0\xff"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    name=st.sampled_from(sorted(FILES)),
+    place=st.floats(0, 1, exclude_max=True),
+    new=st.sampled_from([b"", *MARKS]) | st.binary(min_size=1, max_size=1),
+    removed=st.integers(0, 1),
+)
+def test_one_damaged_byte_anywhere_loses_no_record(
+    name: str, place: float, new: bytes, removed: int
+) -> None:
+    file = FILES[name]
+    data, records = file.damaged(int(place * file.size), new, removed)
+    assert lost(data, records) == []
+
+
+RUN_ON = {
+    "a quote of the document type": (b'.dtd">', b".dtd#>"),
+    "the document type's end": (b'.dtd">', b'.dtd" [>'),
+    "a comment before the records": (b"<!-- first -->", b"<!-- first -#>"),
+    "a comment between the records": (b"<!-- between -->", b"<!-- between #->"),
+    "an instruction between the records": (b"<?between?>", b"<?between#>"),
+    "the declaration": (b'"utf-8"?>', b'"utf-8"#>'),
+    "the root's attribute": (b"<PubmedArticleSet>", b'<PubmedArticleSet a=">'),
+}
+
+
+@pytest.mark.parametrize("name", RUN_ON)
+def test_what_runs_on_before_or_between_records_hides_none(name: str) -> None:
+    markup = b"<!-- between --><?between?>"
+    records = [article(n, title=f'{n} "x > y" -- "z" ?>') for n in range(1, 7)]
+    data = document(b"<!-- first -->", *records[:3], markup, *records[3:], markup)
+    before, after = RUN_ON[name]
+    assert before in data
+    found = outline(data.replace(before, after, 1))
+    assert [x for x in found if isinstance(x, int)] == [1, 2, 3, 4, 5, 6]
+    assert found.count("parse") == 1  # what is left of the broken markup
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken"),
+    [("<!-- x -->", "<!-- x -#>"), ("<![CDATA[x]]>", "<![CDATA[x]#>"), ("<?x ?>", "<?x #>")],
+)
+def test_what_runs_on_within_a_record_harms_that_record_alone(sound: str, broken: str) -> None:
+    first, second = article(1, title=broken), article(2)
+    third, fourth = article(3, title=sound), article(4)
+    data = document(first, second, third, fourth)
+    assert outline(data) == ["parse", 2, 3, 4]
+    (bad,) = bad_records(data)
+    assert bad.payload.rstrip() == first
+
+
+def test_markup_that_speaks_of_records_and_ends_is_markup() -> None:
+    spoken = b"<!-- a <PubmedArticle> is a record, </PubmedArticle> its end -->"
+    whole = b"<!-- " + document(ONE, TWO).replace(b"-//", b"") + b" -->"
+    within = article(3, title=f"a<![CDATA[{ONE.decode()}]]>b<!-- {TWO.decode()} -->")
+    found = items(document(spoken, whole, ONE, within, whole, spoken))
+    assert [type(item) for item in found] == [ReadRecord, ReadRecord]
+    assert isinstance(found[1], ReadRecord)
+    assert found[1].citation.title == f"a{ONE.decode()}b"
+
+
+def test_a_damaged_start_tag_keeps_its_record_whole() -> None:
+    record = article(1, title="a<!-- x -->b<?pi y?>c<![CDATA[z]]>d", article="<Abstract/>")
+    for broken in (
+        record.replace(b"<PubmedArticle>", b"<PubmedArtikel>"),
+        record.replace(b"<PubmedArticle>", b"PubmedArticle>"),
+        record.replace(b"<PubmedArticle>", b"<?ubmedArticle>"),
+    ):
+        data = document(article(9), broken, TWO)
+        assert outline(data) == [9, "parse", 2]
+        (bad,) = bad_records(data)
+        assert bad.payload == broken
+
+
+def test_many_openings_that_end_nowhere_or_late_take_no_longer_than_their_bytes() -> None:
+    """Each alone would be looked through to the one end, far behind: billions of steps."""
+    for opening in (b"<!--", b"<?", b"<![CDATA[", b"<?<", b"<!DOCTYPE x [<!--"):
+        close = {b"<!": b"-->", b"<?": b"?>"}[opening[:2]]
+        data = document(opening * 40_000, article(1, title=f"a {close.decode()} b"), TWO)
+        assert outline(data)[-1] == 2
+        inside = article(3, title=(opening * 40_000).decode())
+        assert outline(document(inside, *[ONE] * 3, article(4, title="<!-- --><?x ?>"), TWO))[1:] \
+            == [1, 1, 1, 4, 2]  # fmt: skip
+
+
+def test_of_stray_bytes_the_whole_length_is_said() -> None:
+    stray = b"x" * (MAX_STRAY_BYTES + 5)
+    (bad,) = bad_records(document(stray, ONE))
+    assert f"of {len(stray) + 1} bytes the first {MAX_STRAY_BYTES} are kept" in bad.error
+    (bad,) = bad_records(document(b"x" * 100, ONE))
+    assert "are kept" not in bad.error
+    (bad,) = bad_records(document(stray, ONE).replace(b'"utf-8"', b'"utf-9"'))
+    assert len(bad.payload) == MAX_STRAY_BYTES
+    assert f"bytes the first {MAX_STRAY_BYTES} are kept" in bad.error
 
 
 TOKENS = [

@@ -1,0 +1,143 @@
+"""The tags of PubMed's files as patterns of bytes, and whether a comment or the like hides records.
+
+A comment, a CDATA section or a processing instruction whose end is damaged runs on to the end of a
+later one, and XML calls that correct. So where one holds the beginning of a record, it is asked
+where it ends: within that record, or behind it at the end of other markup, it has run on. A comment
+that merely speaks of records, or holds whole ones, is a comment.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+LONGEST_PREFIX: Final = 32
+_PREFIX: Final = rb"(?:[\w.\-\x80-\xff]{1,%d}:)?" % LONGEST_PREFIX
+_SETS: Final = rb"(?:PubmedArticleSet|PubmedBookArticleSet|BookDocumentSet|MedlineCitationSet)"
+_ARTICLES: Final = rb"PubmedArticle|PubmedBookArticle|DeleteCitation|DeleteDocument"
+# Records of their own in some sets, and in others a part of an article.
+_PARTS: Final = rb"BookDocument|MedlineCitation"
+_RECORDS: Final = {False: _ARTICLES + rb"|BookDocument", True: _ARTICLES + rb"|" + _PARTS}
+_CHILDREN: Final = {b"PubmedArticle": rb"MedlineCitation", b"PubmedBookArticle": rb"BookDocument"}
+
+TERMINATORS: Final = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
+BOM: Final = b"\xef\xbb\xbf"
+MEDLINE_SET: Final = b"MedlineCitationSet"
+
+REST_OF_TAG: Final = re.compile(rb"""(?:[^<>"']|"[^"<]*"|'[^'<]*')*+>""")
+DOCTYPE_TOKEN: Final = re.compile(rb"""["'\[\]>]|<!--|<\?""")
+XML_ENCODING: Final = re.compile(
+    rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._\-]+)["']""",
+)
+
+# By whether a MedlineCitation is a record where it stands.
+START: Final = {
+    medline: re.compile(rb"\s*<(" + names + rb")([\s/>])") for medline, names in _RECORDS.items()
+}
+GAP_TOKEN: Final = {
+    medline: re.compile(
+        BOM
+        + rb"|<(?:!--|!\[CDATA\[|!DOCTYPE(?=[\s\[>])|\?"
+        + rb"|/?" + _PREFIX + _SETS + rb"(?=[\s/>])"
+        + rb"|" + _PREFIX + rb"(?:" + names + rb")(?=[\s/>]))"
+    )
+    for medline, names in _RECORDS.items()
+}  # fmt: skip
+
+
+# What shows whether a place is within a record: there its end comes before any other tag of these.
+RECORD_OR_SET_TAG: Final = {
+    medline: re.compile(rb"</?" + _PREFIX + rb"(?:" + names + rb"|" + _SETS + rb")(?=[\s/>])")
+    for medline, names in _RECORDS.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPatterns:
+    """What counts within a record of one name, with a prefix or without.
+
+    `next` is the start of another record, or a tag of a set: what no such record holds. `token` is
+    that, the record's end tag, or the opening of markup; `end_or_next` the former two. `unusual` is
+    what a plain record does not hold. `child` is what stands first in it. `stub` is a start tag
+    before one of the `next`: no record, but an end tag whose slash is lost.
+    """
+
+    next: re.Pattern[bytes]
+    token: re.Pattern[bytes]
+    end_or_next: re.Pattern[bytes]
+    unusual: re.Pattern[bytes]
+    child: re.Pattern[bytes]
+    stub: re.Pattern[bytes]
+
+
+def _patterns(name: bytes, prefix: bytes) -> RecordPatterns:
+    others = _ARTICLES if name in _ARTICLES.split(b"|") else _ARTICLES + rb"|" + name
+    next = rb"<(?:" + prefix + rb"(?:" + others + rb")|/?" + _PREFIX + _SETS + rb")[\s/>]"
+    end = rb"</" + prefix + name + rb"\s{0,8}>"
+    return RecordPatterns(
+        next=re.compile(next),
+        token=re.compile(rb"<!--|<!\[CDATA\[|<\?|" + end + rb"|" + next),
+        end_or_next=re.compile(end + rb"|" + next),
+        unusual=re.compile(rb"<(?:[!?]|Pubmed(?:Book)?Article[\s/>]|Delete|" + name + rb"[\s/>])"),
+        child=re.compile(rb"\s*<" + _PREFIX + _CHILDREN.get(name, rb"PMID") + rb"[\s/>]"),
+        stub=re.compile(rb"<" + prefix + name + rb"\s{0,8}>(?=\s*(?:<[!?]|" + next + rb"))"),
+    )
+
+
+_RECORD_PATTERNS: Final = {
+    (name, bool(prefix)): _patterns(name, prefix)
+    for name in _RECORDS[True].split(b"|")
+    for prefix in (b"", _PREFIX)
+}
+
+
+def record_patterns(tag: bytes) -> RecordPatterns:
+    """Return what counts within the record that a start tag, which may lack its `>`, begins."""
+    return _RECORD_PATTERNS[local_name(tag), b":" in tag]
+
+
+def local_name(tag: bytes) -> bytes:
+    """Return the name in a start or end tag, which may be without its `>`, without its prefix."""
+    return tag.strip(b"</> \t\r\n").rpartition(b":")[2]
+
+
+def is_of_set(token: bytes) -> bool:
+    """Whether a start or end tag, as the patterns find it, is that of a set of records."""
+    return local_name(token).endswith(b"Set")
+
+
+def _boundaries(names: bytes) -> re.Pattern[bytes]:
+    """Return the pattern of a record's head, its start tag and what comes first, or its end tag."""
+    first = rb"<(?:!--|\?|!\[CDATA\[|" + _PREFIX + rb"(?:MedlineCitation|BookDocument|PMID)[\s/>])"
+    return re.compile(
+        rb"<" + _PREFIX + rb"(?:" + names + rb")(?:\s[^<>]*)?>\s*" + first
+        + rb"|(?P<end></" + _PREFIX + rb"(?:" + names + rb")\s*>)"
+    )  # fmt: skip
+
+
+_ARTICLE: Final = _boundaries(_ARTICLES)
+_PART: Final = _boundaries(_PARTS + rb"|DeleteCitation|DeleteDocument")
+_HEAD_OF_ARTICLE: Final = re.compile(rb"<" + _PREFIX + rb"Pubmed(?:Book)?Article[\s>]")
+_OPENING: Final = re.compile(rb"<!--|<!\[CDATA\[|<\?|<" + _PREFIX + _SETS + rb"[\s/>]")
+
+
+def hidden_record(data: bytes, begin: int, end: int) -> int:
+    """Return where the last record begins that markup from `begin` to `end` has run on over.
+
+    -1 where the markup may be what it seems.
+    """
+    boundaries = _ARTICLE if _HEAD_OF_ARTICLE.search(data, begin, end) else _PART
+    head = tail = -1
+    for found in boundaries.finditer(data, begin, end):
+        if found["end"]:
+            tail = found.end()
+        else:
+            head = found.start()
+    if head < tail and not _OPENING.search(data, tail, end):
+        return -1
+    return head
+
+
+def holds_record(data: bytes, begin: int, end: int) -> bool:
+    """Whether the head of a record stands from `begin` to `end`."""
+    patterns = (_ARTICLE, _PART)
+    return any(not x["end"] for pattern in patterns for x in pattern.finditer(data, begin, end))

@@ -52,3 +52,14 @@ class DivergenceError(TrainingError):
 
 class RegistryError(PubnerError):
     """A checkpoint registry that cannot be read or changed as asked."""
+
+
+class RunnerError(PubnerError):
+    """A runner's server or cluster that cannot be reached, refuses a job, or does not go on.
+
+    `missing` says that it answers and does not have what was asked for.
+    """
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing

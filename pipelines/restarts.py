@@ -96,6 +96,6 @@ class Restarter:
         except RunnerError as error:
             again = f" with `-- --savepoint_path={place}`" if place is not None else ""
             raise RunnerError(
-                f"the stalled Flink job {job} was cancelled and cannot be submitted again: {error}. "
-                f"Nothing is lost: run the same command again{again}"
+                f"the stalled Flink job {job} was cancelled and cannot be submitted again: {error}"
+                f". Nothing is lost: run the same command again{again}"
             ) from error

@@ -46,7 +46,7 @@ class RunningJob:
     lost_server: bool = field(default=False, init=False)
     _state: str = field(default=PipelineState.UNKNOWN, init=False)
     _answered: float = field(default=0.0, init=False)
-    _why: str = field(default="", init=False)
+    why: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self._answered = self.clock()
@@ -96,7 +96,7 @@ class RunningJob:
         return sums
 
     def _state_on_cluster(self, silent: float) -> str:
-        why = self._why or "it hangs"
+        why = self.why or "it hangs"
         gone = f"the job server {self.choice.job_server} does not answer any more ({why})"
         address = self.choice.flink_rest
         if address is None:
@@ -128,7 +128,7 @@ class RunningJob:
                 self._state = str(self.result.state)
                 self._answered = self.clock()
             except Exception as error:  # whatever it is, the job server did not tell
-                self._why = reason(error)
+                self.why = reason(error)
             time.sleep(_LOOK_SECONDS)
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,10 +56,10 @@ def stream(kafka: Kafka, checkpoint: Path, tmp_path: Path, topic: str) -> Stream
 
 
 @pytest.fixture
-def topic(kafka: Kafka, request: pytest.FixtureRequest) -> Iterator[str]:
+def topic(kafka: Kafka, request: pytest.FixtureRequest) -> str:
     name = f"stall-{request.node.callspec.id}"
     make_topic(kafka.bootstrap, name, len(PARTITIONS))
-    yield name
+    return name
 
 
 @pytest.mark.timeout(600)

@@ -23,14 +23,14 @@ from schemas.errors import RunnerError, SettingsError
 class Jobs(beam_job_api_pb2_grpc.JobServiceServicer):
     """As much of a job server as is asked."""
 
-    def DescribePipelineOptions(self, request: object, context: object) -> object:
+    def DescribePipelineOptions(self, request: object, context: object) -> object:  # noqa: N802
         return beam_job_api_pb2.DescribePipelineOptionsResponse()
 
 
 class Artifacts(beam_artifact_api_pb2_grpc.ArtifactStagingServiceServicer):
     """An artifact service that ends a call in which nothing is offered."""
 
-    def ReverseArtifactRetrievalService(
+    def ReverseArtifactRetrievalService(  # noqa: N802
         self, requests: object, context: grpc.ServicerContext
     ) -> Iterator[object]:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no token")
@@ -108,7 +108,7 @@ def test_a_runner_without_servers_is_not_asked() -> None:
 def test_nothing_at_the_job_endpoint(silent: str) -> None:
     with pytest.raises(RunnerError, match=r"--job_endpoint 127.0.0.1:9: nothing answers \(Conn"):
         check(job_endpoint="127.0.0.1:9")
-    with pytest.raises(RunnerError, match="no.such.host.invalid:9: the host is not known"):
+    with pytest.raises(RunnerError, match=r"no.such.host.invalid:9: the host is not known"):
         check(job_endpoint="no.such.host.invalid:9")
     with pytest.raises(RunnerError, match="does not speak gRPC within 1 s; Beam's job server"):
         check(job_endpoint=silent)
@@ -121,7 +121,7 @@ def test_servers_that_are_mixed_up(jobs: str, artifacts: str, rest: str, other: 
         check(job_endpoint=artifacts)
     with pytest.raises(RunnerError, match="is not the job server's artifact service"):
         check(job_endpoint=jobs, artifact_endpoint=jobs)
-    with pytest.raises(RunnerError, match="--artifact_endpoint 127.0.0.1:9: nothing answers"):
+    with pytest.raises(RunnerError, match=r"--artifact_endpoint 127.0.0.1:9: nothing answers"):
         check(job_endpoint=jobs, artifact_endpoint="127.0.0.1:9")
     with pytest.raises(RunnerError, match="does not speak gRPC"):
         check(job_endpoint=rest)

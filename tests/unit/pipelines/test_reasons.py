@@ -13,12 +13,12 @@ Caused by: java.net.ConnectException: finishConnect(..) failed: Connection refus
 \tat org.apache.beam.Errors.newConnectException0(Errors.java:166)
 \tat java.base/java.lang.Thread.run(Thread.java:840)
 """
-PYTHON_IN_JAVA = """java.lang.RuntimeException: Error received from SDK harness: Traceback (most recent):
+PYTHON_IN_JAVA = """java.lang.RuntimeException: Error received from SDK harness: Traceback:
   File "/pubner/worker/checkpoint.py", line 85, in read_manifest
     raise CheckpointError(
 schemas.errors.CheckpointError: ck/manifest.json cannot be read [while running 'Annotate']
 
-\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.onNext(FnApiControlClient.java:1)
+\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.onNext(F.java:1)
 \t... 1 more
 """
 LOST = """TimerException{java.lang.RuntimeException: SDK Harness connection lost.}

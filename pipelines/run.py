@@ -12,22 +12,28 @@ from datetime import UTC, datetime
 from types import FrameType
 
 import apache_beam as beam
-from apache_beam.runners.runner import PipelineResult, PipelineState
+import grpc
+from apache_beam.runners.runner import PipelineState
 
 from pipelines.checkpoints import Checkpoints
+from pipelines.cluster_check import check_cluster
+from pipelines.cluster_watch import watching_cluster
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
 from pipelines.monitor import Desk, Monitor, open_desk
 from pipelines.progress import show_progress
 from pipelines.reading import BlockReader
+from pipelines.reasons import reason
 from pipelines.records import InputFile
 from pipelines.runners import RunnerChoice, make_runner
+from pipelines.running_job import RunningJob
 from pipelines.settings import AnnotateSettings, ModelSettings, RunSettings
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
 from schemas.errors import (
     InterruptedRunError,
     PubnerError,
+    RunnerError,
     RunStoppedError,
     SettingsError,
     error_behind,
@@ -104,7 +110,9 @@ def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
     """Return an empty pipeline for a runner.
 
     :raises SettingsError: if Beam refuses an option behind `--`.
+    :raises RunnerError: if a server that the options name does not answer.
     """
+    check_cluster(choice)
     runner = make_runner(choice)
     try:
         pipeline = beam.Pipeline(runner=runner, options=choice.options)
@@ -151,14 +159,15 @@ def run_to_end(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dic
 
     :raises PubnerError: if a step of ours ended it, or the runner did.
     """
-    try:
-        result = pipeline.run()
-        state = result.wait_until_finish()
-    except Exception as error:
-        raise reason_of(desk, choice, error) from error
-    if state not in (None, PipelineState.DONE):
-        raise desk.error() or ended(choice, state)
-    return counters_of(result)
+    with watching_cluster(choice, time.monotonic) as watch:
+        try:
+            job = RunningJob(pipeline.run(), choice)
+            state = job.wait()
+        except Exception as error:
+            raise watch.error or reason_of(desk, choice, error) from error
+        if state != PipelineState.DONE:
+            raise watch.error or desk.error() or ended(choice, state)
+        return job.counters()
 
 
 def ended(choice: RunnerChoice, state: object) -> PubnerError:
@@ -168,28 +177,19 @@ def ended(choice: RunnerChoice, state: object) -> PubnerError:
     )
 
 
-def counters_of(result: PipelineResult) -> dict[str, int]:
-    """Return Beam's counters, summed over steps; none where the runner keeps none."""
-    try:
-        found = result.metrics().query()["counters"]
-    except Exception:  # a job server that is gone, or has no metrics of a job that was stopped
-        return {}
-    sums: dict[str, int] = {}
-    for counter in found:
-        name = counter.key.metric.name
-        sums[name] = sums.get(name, 0) + int(counter.result or 0)
-    return sums
-
-
 def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
     """Return the error that ended the pipeline: the one a step reported, or that Beam names."""
     known = desk.error() or error_behind(error)
     if known is not None:
         return known
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, grpc.RpcError | grpc.FutureTimeoutError):
+        return RunnerError(
+            f"{choice.name}: the job server {choice.job_server} refused the job, or does not "
+            f"answer any more: {reason(error)}; see its log. What is written stays"
+        )
     # A RuntimeError is Beam's own, whose last line names the error that it stands for.
     kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
-    return PubnerError(f"{choice.name} failed: {kind}{lines[-1]} (--verbose shows its log)")
+    return PubnerError(f"{choice.name} failed: {kind}{reason(error)} (--verbose shows its log)")
 
 
 @contextmanager

@@ -4,8 +4,9 @@ All that differs between runners stands here.
 """
 
 import argparse
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -74,11 +75,15 @@ _FLINK_SERVER_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RunnerChoice:
-    """A runner by its full name, Beam's options for it, and whether our process runs the steps."""
+    """A runner by its full name, Beam's options for it, and whether our process runs the steps.
+
+    `arguments` are the words that `options` were made of.
+    """
 
     name: str
     options: PipelineOptions
     in_process: bool
+    arguments: tuple[str, ...] = ()
 
     @property
     def ends_unbounded(self) -> bool:
@@ -163,6 +168,29 @@ class RunnerChoice:
             "here; close them to other machines"
         )
 
+    @property
+    def job_server(self) -> str | None:
+        """The job server that takes the pipeline, by its address; None for runners without one."""
+        if self.in_process or self.name == DATAFLOW:
+            return None
+        return str(self.options.view_as(PortableOptions).job_endpoint or "that Beam starts itself")
+
+    @property
+    def job_name(self) -> str:
+        """The name by which a cluster lists the job."""
+        return str(self.options.get_all_options().get("job_name"))
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        """How often Flink checkpoints a stream."""
+        return _checkpoint_ms(self.arguments) / 1000
+
+    def resumed_from(self, place: str | None) -> "RunnerChoice":
+        """Return the choice for a job that begins with the state at `place`, or without any."""
+        kept = without_savepoint(self.arguments)
+        resumed = (*kept, *(() if place is None else (f"--savepoint_path={place}",)))
+        return replace(self, options=PipelineOptions(list(resumed)), arguments=resumed)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamJob:
@@ -201,9 +229,38 @@ def choose_runner(
         arguments.append("--prism_log_level=error")
     if stream is not None:
         arguments += _stream_arguments(full, stream, {_option(word) for word in arguments})
+    elif full == FLINK and "job_name" not in {_option(word) for word in arguments}:
+        # By it the job is found on the cluster.
+        arguments.append(f"--job_name={'-'.join(prog.split())}-{uuid.uuid4().hex[:8]}")
     return RunnerChoice(
-        name=full, options=PipelineOptions(arguments), in_process=full in IN_PROCESS
+        name=full,
+        options=PipelineOptions(arguments),
+        in_process=full in IN_PROCESS,
+        arguments=tuple(arguments),
     )
+
+
+def without_savepoint(words: Sequence[str]) -> list[str]:
+    """Return a command line's words without the savepoint that it was itself resumed from."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip or word.startswith("--savepoint_path"):
+            skip = word == "--savepoint_path"
+            continue
+        kept.append(word)
+    return kept
+
+
+def _checkpoint_ms(words: Sequence[str]) -> int:
+    """Return the checkpoint interval that some options name, the last one of several."""
+    found = FLINK_CHECKPOINT_MS
+    for place, word in enumerate(words):
+        if _option(word) != "checkpointing_interval":
+            continue
+        value = word.partition("=")[2] if "=" in word else "".join(words[place + 1 : place + 2])
+        found = int(value) if value.isdigit() else found
+    return found
 
 
 def _stream_arguments(full: str, job: StreamJob, given: set[str]) -> list[str]:

@@ -56,7 +56,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
     from pipelines.kafka.topics import check_group_is_ours
     from pipelines.logs import log
     from pipelines.output import open_output
-    from pipelines.runners import StreamJob, choose_runner
+    from pipelines.runners import StreamJob, choose_runner, without_savepoint
     from pipelines.stream_plan import find_topics
     from pipelines.stream_run import StreamJobs, run_unbounded, run_until_caught_up
     from pipelines.stream_start import look_at_start
@@ -106,18 +106,6 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
     return 0
 
 
-def without_savepoint(words: Sequence[str]) -> list[str]:
-    """Return a command line's words without the savepoint that it was itself resumed from."""
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip or word.startswith("--savepoint_path"):
-            skip = word == "--savepoint_path"
-            continue
-        kept.append(word)
-    return kept
-
-
 def summary_of(
     settings: "StreamSettings", report: "StreamReport", checkpoint_id: str, start: "Start"
 ) -> dict[str, Any]:
@@ -142,6 +130,7 @@ def summary_of(
         "missing": list(start.missing),
         "seconds": round(report.seconds, 3),
         "savepoint": report.savepoint,
+        "stall_restarts": report.restarts,
         "counters": dict(sorted(report.counters.items())),
     }
 
@@ -162,12 +151,16 @@ def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
     from pipelines.stream_start import missing_words
 
     console = human_console(settings.json_file)
+    restarts: list[tuple[object, object, object]] = []
+    if summary["stall_restarts"]:
+        restarts = [("restarts", f"{summary['stall_restarts']:,}", "of a job that was stalled")]
     rows: list[tuple[object, object, object]] = [
         ("messages", _shown(summary["records"]), ", ".join(settings.topic)),
         ("citations", _shown(summary["citations"]), "annotated, deleted or without text"),
         ("mentions", _shown(summary["mentions"]), ""),
         ("dead letters", _shown(summary["dead_letters"]), ""),
         ("parts written", _shown(summary["parts_written"]), "of blocks"),
+        *restarts,
         ("seconds", f"{summary['seconds']:,.1f}", "in all"),
         ("output", "", settings.output),
     ]

@@ -7,16 +7,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
-from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.runners.runner import PipelineState
 from kafka import TopicPartition
 
 from pipelines.checkpoints import Checkpoints
+from pipelines.cluster_check import check_cluster
+from pipelines.cluster_watch import watching_cluster
 from pipelines.drain import DrainSignal
 from pipelines.flink import FlinkCluster
 from pipelines.kafka.access import KafkaAccess, consumer
@@ -31,8 +33,8 @@ from pipelines.kafka.topics import check_group_is_ours, committed_notes
 from pipelines.logs import log
 from pipelines.monitor import Monitor, open_desk
 from pipelines.records import WrittenBlock
+from pipelines.restarts import Restarter
 from pipelines.run import (
-    counters_of,
     ended,
     make_handler,
     make_pipeline,
@@ -42,6 +44,8 @@ from pipelines.run import (
     utc_now,
 )
 from pipelines.runners import RunnerChoice
+from pipelines.running_job import RunningJob, submit
+from pipelines.stall import StallWatch, default_patience
 from pipelines.standstill import Standstill
 from pipelines.store import Store
 from pipelines.stream_graph import (
@@ -61,7 +65,7 @@ from pipelines.stream_plan import (
     with_bases,
 )
 from pipelines.stream_settings import StreamSettings
-from schemas.errors import BrokerError, InputError, PubnerError
+from schemas.errors import BrokerError, InputError, PubnerError, RunnerError
 from worker.groups import in_groups
 from worker.registry.registry import open_registry
 
@@ -80,13 +84,15 @@ class StreamReport:
     """What became of a stream.
 
     `caught_up` says that all up to the ends at start is in place and committed; `savepoint` is
-    where Flink kept the state of a stream that was asked to end; `counters` are Beam's.
+    where Flink kept the state of a stream that was asked to end; `counters` are Beam's, of the
+    newest job; `restarts` counts how often a job was stalled and restarted.
     """
 
     seconds: float
     caught_up: bool
     savepoint: str | None
     counters: Mapping[str, int]
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,16 @@ class StreamJobs:
     choice: RunnerChoice
     drain: DrainSignal
     output_id: str = ""
+
+    @property
+    def stall_seconds(self) -> float:
+        """How long a job without progress is waited for before it counts as stalled."""
+        settings = self.settings
+        return settings.stall_seconds or default_patience(
+            flush_seconds=settings.flush_seconds,
+            checkpoint_seconds=self.choice.checkpoint_seconds,
+            block_size=settings.block_size,
+        )
 
     def unbounded(self, monitor: Monitor) -> beam.Pipeline:
         """Return the pipeline that reads without end."""
@@ -233,27 +249,34 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
     with open_desk(time.monotonic) as desk, stopping(asked.set):
         monitor = desk.monitor if jobs.choice.in_process else Monitor()
         try:
-            result = jobs.unbounded(monitor).run()
+            job = submit(jobs.unbounded(monitor), jobs.choice, asked)
         except Exception as error:
             raise reason_of(desk, jobs.choice, error) from error
+        if job is None:
+            return StreamReport(time.monotonic() - begin, False, None, {})
         log("running", runner=jobs.choice.name, partitions=len(jobs.topics.partitions))
-        watch = _Watch(jobs, result, asked)
-        try:
-            savepoint = watch.until_ended()
-            counters = counters_of(result) if watch.drained else {}
-            if watch.drained:
-                result.cancel()
-                state = PipelineState.DONE
-            else:
-                state = result.wait_until_finish()
-        except Exception as error:
-            with suppress(Exception):  # a job that goes on by itself would go on writing
-                result.cancel()
-            raise reason_of(desk, jobs.choice, error) from error
-        if state not in (None, PipelineState.DONE) and savepoint is None:
-            raise desk.error() or ended(jobs.choice, state)
+        watch = _Watch(jobs, job, asked)
+        with watching_cluster(jobs.choice, time.monotonic) as cluster:
+            try:
+                savepoint = watch.until_ended()
+                job = watch.job
+                counters = job.counters() if watch.drained else {}
+                if watch.drained:
+                    job.result.cancel()
+                    state = PipelineState.DONE
+                else:
+                    state = job.wait()
+            except Exception as error:
+                watch.job.cancel()  # one that goes on by itself would go on writing
+                raise cluster.error or reason_of(desk, jobs.choice, error) from error
+        if state != PipelineState.DONE and savepoint is None:
+            raise cluster.error or desk.error() or ended(jobs.choice, state)
         return StreamReport(
-            time.monotonic() - begin, False, savepoint, counters or counters_of(result)
+            time.monotonic() - begin,
+            False,
+            savepoint,
+            counters or job.counters(),
+            watch.stall.restarts,
         )
 
 
@@ -262,11 +285,12 @@ class _Watch:
     """Looks after a running stream: says how far it is, and passes on the request to end."""
 
     jobs: StreamJobs
-    result: PipelineResult
+    job: RunningJob
     asked: threading.Event
     drained: bool = field(default=False, init=False)
     """Whether all is committed and the runner's job, which reads no more, merely idles."""
     _ending: bool = field(default=False, init=False)
+    stall: StallWatch = field(init=False)
     _standstill: Standstill = field(init=False)
     _reported: float = field(default=0.0, init=False)
     _unknown_since: float = field(default_factory=time.monotonic, init=False)
@@ -275,11 +299,12 @@ class _Watch:
     def __post_init__(self) -> None:
         patience = _STANDSTILL_SECONDS + self.jobs.settings.flush_seconds
         self._standstill = Standstill(patience)
+        self.stall = StallWatch(self.jobs.stall_seconds)
 
     def until_ended(self) -> str | None:
         """Return when the runner has ended the job: where its savepoint is, if it made one."""
         savepoint = None
-        while not self.drained and not PipelineState.is_terminal(self.result.state):
+        while not self.drained and not self.job.has_ended:
             if self.asked.wait(_LOOK_SECONDS) and not self._ending:
                 self._ending = True
                 savepoint = self._end()
@@ -305,16 +330,15 @@ class _Watch:
 
     def _find_job(self, cluster: FlinkCluster) -> str | None:
         """Return the id of our job, once the cluster knows it; None if the job ended before."""
-        name = str(self.jobs.choice.options.get_all_options().get("job_name"))
-        while (job := cluster.find_job(name)) is None:
-            if PipelineState.is_terminal(self.result.state):
+        while (job := cluster.find_job(self.jobs.choice.job_name)) is None:
+            if self.job.has_ended:
                 return None
             time.sleep(_LOOK_SECONDS)
         return job
 
     def _wait_until_drained(self, note: str) -> None:
         """Return when the last commits of every partition are made; then end the idle job."""
-        while not PipelineState.is_terminal(self.result.state):
+        while not self.job.has_ended:
             try:
                 if all(found == note for found in self._notes().values()):
                     self.drained = True
@@ -352,11 +376,13 @@ class _Watch:
         except PubnerError as error:
             self._raise_lasting(error, now)
             log("the broker does not answer", error=str(error))
+            self.stall.blind(now)
             return
         self._unknown_since = now
         check_same(self.jobs.topics.digests, topics.digests)
         log("progress", lag=positions.lag, partitions=len(positions.places))
         self._warn(positions, now)
+        self._restart_if_stalled(positions, now)
         registered = self.jobs.checkpoints.registered
         if registered is not None:
             try:
@@ -371,6 +397,29 @@ class _Watch:
         lasts = now - self._unknown_since > self.jobs.access.timeout_seconds
         if (isinstance(error, BrokerError) and error.permanent) or lasts:
             raise error
+
+    def _restart_if_stalled(self, positions: Positions, now: float) -> None:
+        address = self.jobs.choice.flink_rest
+        if address is None:
+            return
+        restarter = Restarter(
+            FlinkCluster(address),
+            self.jobs.choice.job_name,
+            self.stall,
+            check=lambda: check_cluster(self.jobs.choice),
+            submit=self._submit_again,
+        )
+        result = restarter.look(positions, now)
+        if result is not None:
+            self.job = result
+
+    def _submit_again(self, place: str | None) -> RunningJob:
+        """Submit the job again, with the state at `place` or without any."""
+        jobs = replace(self.jobs, choice=self.jobs.choice.resumed_from(place))
+        job = submit(jobs.unbounded(Monitor()), jobs.choice, self.asked)
+        if job is None:
+            raise RunnerError("the run was asked to end meanwhile.")
+        return job
 
     def _warn(self, positions: Positions, now: float) -> None:
         """Say which partitions stand still, and what helps."""

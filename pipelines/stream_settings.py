@@ -34,6 +34,13 @@ class StreamSettings(KafkaSettings, RunSettings):
         description="each worker looks at most once in that time which checkpoint of --registry is "
         "active, and changes to it between two batches",
     )
+    stall_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="how long a job on a Flink cluster may bring neither a commit nor a checkpoint "
+        "while messages wait, until it is restarted from its last checkpoint; by default 90, and "
+        "the time that a part of a block and two checkpoints may need",
+    )
     isolation: Literal["read_committed", "read_uncommitted"] = Field(
         default="read_committed",
         description="whether messages of transactions that are open or were aborted are left out",

@@ -134,6 +134,17 @@ class GateRefusedError(PubnerError):
     exit_code = 3
 
 
+class RunnerError(PubnerError):
+    """A runner's server or cluster that cannot be reached, refuses a job, or does not go on.
+
+    `missing` says that it answers and does not have what was asked for.
+    """
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
 def family() -> Iterator[type[PubnerError]]:
     """Yield every class of the family that is known to this process, the root first."""
     found: list[type[PubnerError]] = [PubnerError]

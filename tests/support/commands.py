@@ -56,12 +56,6 @@ class Running:
         self._process.start()
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process.pid is not None
-        return self._process.pid
-
-    @property
     def is_alive(self) -> bool:
         """Whether it still runs."""
         return self._process.is_alive()

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import pubner
-from pipelines.stream_command import print_summary, summary_of, without_savepoint
+from pipelines.runners import without_savepoint
+from pipelines.stream_command import print_summary, summary_of
 from pipelines.stream_run import StreamReport
 from pipelines.stream_settings import StreamSettings
 from pipelines.stream_start import Start

@@ -6,8 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineState
 from kafka import TopicPartition
 
 from pipelines import stream_run
@@ -20,8 +18,8 @@ SETTINGS = SimpleNamespace(flush_seconds=20.0)
 class Cluster:
     """A cluster that lists the job `name` only when it is asked for it the third time."""
 
-    def __init__(self, result: SimpleNamespace, *, listed: bool) -> None:
-        self.result = result
+    def __init__(self, ours: SimpleNamespace, *, listed: bool) -> None:
+        self.ours = ours
         self.listed = listed
         self.asked: list[str] = []
 
@@ -30,26 +28,25 @@ class Cluster:
         if len(self.asked) < 3:
             return None
         if not self.listed:
-            self.result.state = PipelineState.FAILED
+            self.ours.has_ended = True
             return None
         return "j1"
 
     def stop_with_savepoint(self, job: str, *, timeout_seconds: float) -> str:
-        self.result.state = PipelineState.DONE
+        self.ours.has_ended = True
         return f"file:/savepoints/{job}"
 
 
 def asked_to_end(monkeypatch: pytest.MonkeyPatch, *, listed: bool) -> tuple[Cluster, str | None]:
-    result: Any = SimpleNamespace(state=PipelineState.RUNNING)
-    cluster = Cluster(result, listed=listed)
+    job: Any = SimpleNamespace(has_ended=False)
+    cluster = Cluster(job, listed=listed)
     monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: cluster)
     monkeypatch.setattr(stream_run, "_LOOK_SECONDS", 0.01)
-    options = PipelineOptions(["--job_name=stream-1"])
-    choice = SimpleNamespace(flink_rest="http://localhost:1", options=options)
+    choice = SimpleNamespace(flink_rest="http://localhost:1", job_name="stream-1")
     asked = threading.Event()
     asked.set()
-    jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS)
-    return cluster, _Watch(jobs, result, asked).until_ended()
+    jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS, stall_seconds=60.0)
+    return cluster, _Watch(jobs, job, asked).until_ended()
 
 
 def test_a_job_that_the_cluster_does_not_list_yet_is_stopped_once_it_does(
@@ -72,9 +69,9 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     one, other = TopicPartition("t", 0), TopicPartition("t", 1)
-    jobs: Any = SimpleNamespace(settings=SETTINGS)
-    result: Any = SimpleNamespace()
-    watch = _Watch(jobs, result, threading.Event())
+    jobs: Any = SimpleNamespace(settings=SETTINGS, stall_seconds=60.0)
+    job: Any = SimpleNamespace()
+    watch = _Watch(jobs, job, threading.Event())
     with caplog.at_level(logging.INFO, logger="pubner"):
         for now, place in ((0.0, 7), (300.0, 8), (320.0, 9)):
             watch._warn(Positions({one: 5, other: place}, {one: 12, other: 20}), now)

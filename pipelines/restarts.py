@@ -1,0 +1,101 @@
+"""Restarting a job on Flink that is stalled: cancelled, and submitted again from where it was."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.flink import FlinkCluster
+from pipelines.logs import log
+from pipelines.running_job import RunningJob
+from pipelines.stall import Remedy, Signs, StallWatch
+from pipelines.stream_plan import Positions
+from schemas.errors import RunnerError
+
+_CANCEL_SECONDS = 240.0
+"""Longer than Flink gives a task to end before it ends the TaskManager (180 s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarter:
+    """Looks after the job called `name`, and restarts it when it is stalled.
+
+    `submit` submits it again: from a checkpoint, or None for the group's offsets; `check` raises
+    where nobody would take it.
+    """
+
+    cluster: FlinkCluster
+    name: str
+    watch: StallWatch
+    check: Callable[[], None]
+    submit: Callable[[str | None], RunningJob]
+    clock: Callable[[], float] = time.monotonic
+
+    def look(self, positions: Positions, now: float) -> RunningJob | None:
+        """Return the new job if the job was stalled and is restarted, else None.
+
+        :raises RunnerError: if it does not go on however often it is restarted, or cannot be.
+        """
+        try:
+            job = self.cluster.newest_job(self.name)
+            if job is None or job.has_ended:
+                return None
+            checkpoints = self.cluster.checkpoints(job.id)
+            failure = self.cluster.failure(job.id)
+        except RunnerError as error:
+            log("Flink's REST API does not answer", level=logging.WARNING, error=str(error))
+            self.watch.blind(now)
+            return None
+        signs = Signs(
+            committed=positions.places,
+            ends=positions.ends,
+            job=job.id,
+            checkpoints=checkpoints.completed,
+            failure=failure.time if failure is not None else 0,
+            waits=job.waiting_tasks > 0,
+        )
+        remedy = self.watch.look(signs, now)
+        if remedy is Remedy.NONE:
+            return None
+        if remedy is Remedy.GIVE_UP:
+            raise RunnerError(
+                f"the Flink job {job.id} is stalled: no commit and no checkpoint for "
+                f"{self.watch.seconds(now):.0f} s although {signs.lag:,} messages wait, after "
+                f"{self.watch.restarts} restarts; see the logs of its TaskManagers and of the "
+                f"worker pool, and cancel it at {self.cluster.address}. What is committed stays, "
+                "and the same command goes on from the group's offsets"
+            )
+        try:
+            self.check()
+        except RunnerError as error:
+            log(
+                "the job is stalled and cannot be restarted yet",
+                level=logging.WARNING,
+                flink_job=job.id,
+                error=str(error),
+            )
+            return None
+        place = checkpoints.newest if remedy is Remedy.CHECKPOINT else None
+        log(
+            "the job is stalled, no commit and no checkpoint came; it is cancelled and restarted",
+            level=logging.WARNING,
+            flink_job=job.id,
+            seconds=round(self.watch.seconds(now)),
+            lag=signs.lag,
+            restarted_from=place or "the group's offsets",
+            restart=self.watch.restarts + 1,
+        )
+        result = self._restart(job.id, place)
+        self.watch.restarted(self.clock())
+        return result
+
+    def _restart(self, job: str, place: str | None) -> RunningJob:
+        self.cluster.cancel(job, timeout_seconds=_CANCEL_SECONDS)
+        try:
+            return self.submit(place)
+        except RunnerError as error:
+            again = f" with `-- --savepoint_path={place}`" if place is not None else ""
+            raise RunnerError(
+                f"the stalled Flink job {job} was cancelled and cannot be submitted again: {error}"
+                f". Nothing is lost: run the same command again{again}"
+            ) from error

@@ -9,6 +9,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.inputs import SIDECAR_SUFFIX, base_name
+from pipelines.records import InputFile
 from schemas.errors import InputError
 from worker.readers.checksum import expected_md5
 
@@ -27,13 +28,16 @@ class RefusedFileError(Exception):
         self.digest = digest
 
 
-def content_digest(path: str, *, check: Callable[[], None]) -> str:
+def content_digest(file: InputFile, *, check: Callable[[int], None]) -> str:
     """Return the file's SHA-256 after checking its MD5 where a sidecar gives it.
 
-    `check` is called now and then, and may raise to end the reading.
+    `check` is given the size of each piece that was read, and may raise to end the reading.
 
     :raises RefusedFileError: if the file cannot be read, or is not what its sidecar says.
     """
+    if file.refusal:
+        raise refusal_of(file)
+    path = file.path
     sidecar = b""
     sha256 = hashlib.sha256()
     md5 = hashlib.md5(usedforsecurity=False)
@@ -41,7 +45,7 @@ def content_digest(path: str, *, check: Callable[[], None]) -> str:
         sidecar = _read_sidecar(path)
         with closing(open_file(path)) as stream:
             while chunk := stream.read(_READ_BYTES):
-                check()
+                check(len(chunk))
                 sha256.update(chunk)
                 if sidecar:
                     md5.update(chunk)
@@ -54,6 +58,12 @@ def content_digest(path: str, *, check: Callable[[], None]) -> str:
             digest = hashlib.sha256(sha256.digest() + sidecar).hexdigest()
             raise RefusedFileError(error, sidecar, digest) from error
     return sha256.hexdigest()
+
+
+def refusal_of(file: InputFile) -> RefusedFileError:
+    """Return the refusal of a file that cannot be read under its name."""
+    digest = hashlib.sha256(file.refusal.encode()).hexdigest()
+    return RefusedFileError(InputError(file.refusal), b"", digest)
 
 
 def open_file(path: str) -> BinaryIO:

@@ -1,44 +1,72 @@
 """From the words a user gives to the files that are annotated."""
 
-import glob
+import hashlib
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.blocks import BlockKey, file_name
+from pipelines.blocks import BlockKey, encode_source, file_name
 from pipelines.records import InputFile
-from pipelines.store import is_local, local_path
+from pipelines.store import is_local
 from schemas.errors import InputError
-from worker.readers.records import Format, detect_format
+from worker.input_files import files_below, irregular_kind, matches_of, regular_file
+from worker.readers.records import SUFFIXES, Format, detect_format
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystem import FileMetadata
 
 SIDECAR_SUFFIX = ".md5"
+_LONGEST_SHORTENED = 150
+"""Bytes of a name that was too long to name output files by, once it is encoded and cut."""
+
+
+class _Found(NamedTuple):
+    """A path, its size in bytes, and why it is no input: empty where it is one."""
+
+    path: str
+    size: int
+    refusal: str = ""
 
 
 def resolve_inputs(patterns: Sequence[str], format: Format | None) -> list[InputFile]:
     """Return the files that `patterns` name, in the order given and sorted within each.
 
-    A pattern is a path, a glob, or a folder, whose files of a known format are taken; on this
-    machine or in any file system that Beam opens. `.md5` sidecars are no inputs. With `format` None
-    each file's name must say its format.
+    A pattern is a path, a glob, or a folder, whose files of a known format are taken, those of its
+    sub-folders too; on this machine or in any file system that Beam opens. Hidden files and `.md5`
+    sidecars are no inputs. With `format` None each file's name must say its format.
 
-    :raises InputError: if a pattern names nothing, a format is unknown, two files have the same
-        base name (it names the source in the output), or a name cannot stand in the output.
+    A file whose name cannot stand in the output (not UTF-8, too long), or that is a pipe in a
+    folder, has a `refusal` where others can be read.
+
+    :raises InputError: if a pattern names nothing, or a pipe or an address of the web, a format is
+        unknown, two files have the same base name (it names the source in the output), or no file
+        has a name that can stand in the output.
     """
     files: dict[str, InputFile] = {}
     for pattern in patterns:
-        for path, size in _expand(pattern):
-            source = base_name(path)
-            known = files.get(source)
-            if known is None:
-                files[source] = InputFile(path, source, size)
-                _check_name(source, format)
-            elif os.path.realpath(known.path) != os.path.realpath(path):
+        for found in _expand(pattern):
+            file = _input_file(found, format)
+            known = files.setdefault(file.source, file)
+            if known is not file and os.path.realpath(known.path) != os.path.realpath(file.path):
                 raise InputError(
-                    f"two inputs are called {source!r}: {known.path} and {path}; the name is what "
-                    "tells their records apart in the output, so rename one or annotate it into "
-                    "another folder"
+                    f"two inputs are called {file.source!r}: {known.path!r} and {file.path!r}; the "
+                    "name is what tells their records apart in the output, so rename one or "
+                    "annotate it into another folder"
                 )
+    refused = [file for file in files.values() if file.refusal]
+    if refused and len(refused) == len(files):
+        raise InputError(refused[0].refusal)
     return list(files.values())
+
+
+def warn_of_refused(files: Iterable[InputFile]) -> None:
+    """Say on standard error which files cannot be read under their names, a line each."""
+    for file in files:
+        if file.refusal:
+            sys.stderr.write(f"pubner: warning: {file.refusal}; it is a dead letter\n")
+    sys.stderr.flush()
 
 
 def base_name(path: str) -> str:
@@ -46,66 +74,110 @@ def base_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _check_name(source: str, format: Format | None) -> None:
-    try:
-        source.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputError(f"the file name {source!r} is not UTF-8; rename the file") from None
-    file_name(BlockKey(source, 0, 0))
-    if format is None:
+def _input_file(found: _Found, format: Format | None) -> InputFile:
+    source = _printable(base_name(found.path))
+    path, refusal = _printable(found.path), found.refusal
+    if source != base_name(found.path):
+        refusal = f"the file name {source!r} is not UTF-8; rename the file"
+    if not refusal and format is None:
         detect_format(source)
+    try:
+        file_name(BlockKey(source, 0, 0))
+    except InputError as error:
+        refusal = refusal or str(error)
+        source = _shortened(source)
+    return InputFile(path, source, found.size, refusal)
 
 
-def _expand(pattern: str) -> list[tuple[str, int]]:
-    """Return the paths that `pattern` names and their sizes in bytes, sorted."""
+def _printable(name: str) -> str:
+    """Return a name with the bytes that are no UTF-8 written as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _shortened(source: str) -> str:
+    """Return the begin of a name that is too long, and a digest that tells it from others."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    begin = source
+    while len(encode_source(begin)) > _LONGEST_SHORTENED:
+        begin = begin[:-1]
+    return f"{begin}~{digest}"
+
+
+def _expand(pattern: str) -> list[_Found]:
+    """Return what `pattern` names, sorted; a folder's files with those below it.
+
+    :raises InputError: if that is nothing.
+    """
     if is_local(pattern):
-        found = [(path, _local_size(path)) for path in _expand_local(pattern)]
-    else:
-        found = _expand_remote(pattern)
-    if not found:
-        raise InputError(
-            f"no input at {pattern!r}: expected a file, a folder that holds some, or a glob that "
-            "matches some (put a glob in quotes where the shell must not touch it)"
-        )
-    return sorted(found)
+        return _expand_local(pattern)
+    regular_file(pattern)
+    return _expand_remote(pattern)
 
 
-def _local_size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
-
-
-def _expand_local(pattern: str) -> list[str]:
-    path = local_path(pattern)
+def _expand_local(pattern: str) -> list[_Found]:
+    path = regular_file(pattern.removeprefix("file://"))
     if path.is_dir():
-        return [str(x) for x in path.iterdir() if not x.is_dir() and _is_supported(x.name)]
+        found = _in_folder(path)
+        if not found:
+            raise _empty_folder(pattern)
+        return found
     if path.exists():
-        return [str(path)]
-    return [
-        name
-        for name in glob.glob(str(path), recursive=True)  # noqa: PTH207 - takes absolute globs too
-        if not name.endswith(SIDECAR_SUFFIX)
-        and (not Path(name).is_dir() or _is_supported(base_name(name)))
-        and name != str(path)
-    ]
+        return [_local(path)]
+    matches = {
+        place: None
+        for match in matches_of(str(path))
+        if not match.name.endswith(SIDECAR_SUFFIX) and match != path
+        for place in (_in_folder(match) if match.is_dir() else [_local(match)])
+    }
+    if not matches:
+        raise _nothing(pattern)
+    return list(matches)
 
 
-def _expand_remote(pattern: str) -> list[tuple[str, int]]:
-    from apache_beam.io.filesystem import BeamIOError
-    from apache_beam.io.filesystems import FileSystems
+def _in_folder(folder: Path) -> list[_Found]:
+    return sorted(_local(x) for x in files_below(folder) if _is_supported(x.name))
 
+
+def _local(path: Path) -> _Found:
+    kind = irregular_kind(path)
+    if kind is not None:
+        return _Found(str(path), 0, f"{str(path)!r} is {kind}, which cannot be read more than once")
     try:
-        [result] = FileSystems.match([pattern])
-        if not result.metadata_list:
-            [result] = FileSystems.match([f"{pattern.rstrip('/')}/*"])
-            found = [x for x in result.metadata_list if _is_supported(base_name(x.path))]
+        return _Found(str(path), path.stat().st_size)
+    except OSError:  # such as a link to nowhere: what is wrong is told when it is read
+        return _Found(str(path), 0)
+
+
+def _expand_remote(pattern: str) -> list[_Found]:
+    from apache_beam.io.filesystem import BeamIOError  # takes seconds, and no local file needs it
+
+    folder = pattern.rstrip("/")
+    try:
+        named = [] if pattern.endswith("/") else _matches(pattern)
+        if named:
+            taken = [x for x in named if not x.path.endswith(SIDECAR_SUFFIX)]
         else:
-            found = [x for x in result.metadata_list if not x.path.endswith(SIDECAR_SUFFIX)]
+            named = _matches(f"{folder}/**")
+            taken = [x for x in named if _is_visible(x.path[len(folder) :])]
     except (BeamIOError, ValueError, ImportError) as error:
         raise InputError(f"cannot list {pattern!r}: {error}") from error
-    return [(x.path, int(x.size_in_bytes or 0)) for x in found]
+    if not taken:
+        raise _empty_folder(pattern) if named else _nothing(pattern)
+    return sorted(_Found(x.path, int(x.size_in_bytes or 0)) for x in taken)
+
+
+def _matches(pattern: str) -> "list[FileMetadata]":
+    from apache_beam.io.filesystems import FileSystems
+
+    [result] = FileSystems.match([pattern])
+    # An object whose name ends with a slash stands for a folder.
+    return [x for x in result.metadata_list if base_name(x.path)]
+
+
+def _is_visible(path: str) -> bool:
+    """Whether a path below a folder has no hidden part and a name of a known format."""
+    parts = path.strip("/").split("/")
+    return _is_supported(parts[-1]) and not any(part.startswith(".") for part in parts)
 
 
 def _is_supported(name: str) -> bool:
@@ -116,3 +188,19 @@ def _is_supported(name: str) -> bool:
     except InputError:
         return False
     return True
+
+
+def _empty_folder(pattern: str) -> InputError:
+    return InputError(
+        f"nothing to read in the folder {pattern!r}: looked in it and in its sub-folders for names "
+        f"that end in {', '.join(SUFFIXES)}, each also with .gz behind it; hidden files and "
+        f"{SIDECAR_SUFFIX} files are no inputs (files of other names are given by their names or a "
+        "glob, with --format)"
+    )
+
+
+def _nothing(pattern: str) -> InputError:
+    return InputError(
+        f"no input at {pattern!r}: expected a file, a folder that holds some, or a glob that "
+        "matches some (put a glob in quotes where the shell must not touch it)"
+    )

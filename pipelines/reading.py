@@ -55,7 +55,7 @@ class BlockReader:
         """
         known = committed_blocks(store, file.source)
         try:
-            digest = content_digest(file.path, check=self.monitor.check)
+            digest = content_digest(file, check=self._read_for_digest)
         except RefusedFileError as refusal:
             self.monitor.report(input_bytes=file.size)
             if refusal.digest == UNREADABLE and _holds_content(known):
@@ -69,6 +69,10 @@ class BlockReader:
             self.monitor.report(input_bytes=file.size, records_in_place=records)
             return
         yield from self._blocks(file, digest, done)
+
+    def _read_for_digest(self, size: int) -> None:
+        self.monitor.check()
+        self.monitor.report(digest_bytes=size)
 
     def _is_done(self, footer: Footer | None, digest: str) -> bool:
         return (

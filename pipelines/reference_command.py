@@ -13,6 +13,7 @@ from worker.checkpoint import read_manifest, resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.devices import DeviceHere
 from worker.drift import reference_of
+from worker.input_files import regular_file
 from worker.paths import FileToRead
 from worker.readers.records import Format, ReadRecord, detect_format, read_records
 from worker.reference import write_reference
@@ -54,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
     )
     folder = resolve_checkpoint(settings.checkpoint)
     manifest = read_manifest(folder)
+    regular_file(str(settings.texts))
     format = detect_format(settings.texts.name)
     texts = list(_spread(settings.texts, format, settings.limit))
     from worker.tagger import load_tagger

@@ -155,7 +155,7 @@ class _Feed:
     def _feed(self, file: InputFile) -> None:
         self.plan.check()
         try:
-            digest = content_digest(file.path, check=self.plan.check)
+            digest = content_digest(file, check=lambda _: self.plan.check())
         except RefusedFileError as refusal:
             self._refuse_file(file, refusal)
             return

@@ -21,7 +21,7 @@ from pipelines.monitor import Monitor, open_desk
 from pipelines.reading import BlockReader
 from pipelines.runners import choose_runner, make_runner
 from pipelines.shared_tagger import SharedTagger
-from pipelines.store import DiskStore
+from pipelines.store import Content, DiskStore
 from pipelines.writer import BlockWriter
 from schemas.errors import OutputError
 from schemas.records import Annotation
@@ -116,7 +116,7 @@ def test_no_block_is_written_down_between_reading_and_writing(
 class BrokenStore(DiskStore):
     """A disk that is full once the second block comes."""
 
-    def put(self, name: str, files: Mapping[str, bytes]) -> None:
+    def put(self, name: str, files: Mapping[str, Content]) -> None:
         if "000000000000" not in name:
             raise OutputError("no room")
         super().put(name, files)
@@ -153,7 +153,7 @@ def test_a_write_that_fails_after_a_stop_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Slow(DiskStore):
-        def put(self, name: str, files: Mapping[str, bytes]) -> NoReturn:
+        def put(self, name: str, files: Mapping[str, Content]) -> NoReturn:
             time.sleep(0.5)
             raise OutputError("no room")
 

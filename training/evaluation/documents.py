@@ -16,6 +16,7 @@ from schemas.tasks import Task
 from training.evaluation.predict import Annotator, annotate_texts
 from training.evaluation.report import DocumentReport
 from training.evaluation.strict import strict_score
+from worker.input_files import regular_file
 from worker.readers.pubtator import GoldDocument, read_gold
 
 NCBI_DISEASE_TYPES = frozenset({"SpecificDisease", "DiseaseClass", "Modifier", "CompositeMention"})
@@ -42,9 +43,10 @@ class GoldFile:
 def read_gold_file(path: Path) -> GoldFile:
     """Read a PubTator file with gold mentions.
 
-    :raises InputError: if it cannot be read.
+    :raises InputError: if it cannot be read, or is no regular file.
     :raises CorpusError: if a document is malformed, or no document has a mention.
     """
+    path = regular_file(str(path))
     try:
         with path.open("rb") as stream:
             documents = list(read_gold(stream))

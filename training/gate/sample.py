@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import InputError
+from worker.input_files import files_below, regular_file
 from worker.readers.records import ReadRecord, detect_format, read_records
 
 
@@ -99,9 +100,9 @@ class _Thinned:
 def _files(words: Sequence[str]) -> list[Path]:
     out: dict[Path, None] = {}
     for word in words:
-        path = Path(word).expanduser()
+        path = regular_file(word).expanduser()
         if path.is_dir():
-            found = sorted(child for child in path.iterdir() if _is_known(child))
+            found = sorted(child for child in files_below(path) if _is_known(child))
         elif path.exists():
             found = [path]
         else:

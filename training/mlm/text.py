@@ -20,6 +20,7 @@ from training.corpora.corpus import open_corpus
 from training.corpora.spans import sentence_text
 from worker.checkpoint import file_digest
 from worker.groups import in_groups
+from worker.input_files import regular_file
 from worker.readers.failures import Failure
 from worker.readers.lines import split_lines
 from worker.readers.streams import open_decompressed
@@ -92,10 +93,11 @@ def read_texts(path: Path) -> tuple[list[Passage], TextSource]:
     An abstract is a string or, as in citation messages, a list of objects with `text`. A line that
     gives no text is counted, and fails nothing.
 
-    :raises InputError: if the file cannot be read, or no line of it gives text.
+    :raises InputError: if the file cannot be read or is no regular one, or no line gives text.
     """
     passages = []
     bad, problem = 0, ""
+    path = regular_file(str(path))
     try:
         with path.open("rb") as stream:
             for number, line in enumerate(split_lines(open_decompressed(stream)), start=1):

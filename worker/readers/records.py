@@ -43,13 +43,14 @@ class BadRecord:
 
 Item: TypeAlias = ReadRecord | BadRecord
 
-_SUFFIXES: Final = {
+SUFFIXES: Final = {
     ".xml": Format.PUBMED_XML,
     ".pubtator": Format.PUBTATOR,
     ".pubtator.txt": Format.PUBTATOR,
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
 }
+"""The format of files by the end of their names, without `.gz`."""
 _READERS: Final[dict[Format, Callable[[Iterable[bytes]], Iterator[Citation | Failure]]]] = {
     Format.PUBMED_XML: read_pubmed_xml,
     Format.PUBTATOR: read_pubtator,
@@ -63,11 +64,11 @@ def detect_format(name: str) -> Format:
     :raises InputError: if it says none.
     """
     plain = name.lower().removesuffix(".gz")
-    for suffix, found in _SUFFIXES.items():
+    for suffix, found in SUFFIXES.items():
         if plain.endswith(suffix):
             return found
     raise InputError(
-        f"{name!r} has no known format: a name that ends in {', '.join(_SUFFIXES)}, each also"
+        f"{name!r} has no known format: a name that ends in {', '.join(SUFFIXES)}, each also"
         " with .gz behind it, was expected"
     )
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.arrow import CITATIONS
 from schemas.newest import newest_sql
-from worker.readers.records import _SUFFIXES, detect_format
+from worker.readers.records import SUFFIXES, detect_format
 
 Row = dict[str, Any]
 OLD, NEW = date(2020, 1, 1), date(2026, 1, 1)
@@ -177,7 +177,7 @@ def test_over_the_files_of_an_output_with_the_mentions_joined(tmp_path: Path) ->
 
 
 def test_every_format_of_files_is_known() -> None:
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         for name in (f"p1{suffix}", f"P1{suffix.upper()}.GZ"):
             detect_format(name)
             rows = [row(name, 5), row(f"z{name}", 0, deleted=True), row(f"zz{name}", 0)]

@@ -1,4 +1,4 @@
-"""Dead letters as DuckDB, Polars, pandas and Spark read them, of the newest format and the first."""
+"""Dead letters of the first and the newest format, read by DuckDB, Polars, pandas and Spark."""
 
 import json
 import subprocess

@@ -15,16 +15,13 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from gzip import GzipFile
 from typing import Any, Final
 
-import lz4.frame
-import snappy
-import zstandard
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.legacy_records import LegacyRecordBatch
 from kafka.record.util import decode_varint
 
+from pipelines.kafka.codecs import decompressed, one_line, read_some
 from schemas.errors import RecordBatchError
 from schemas.records import header_key
 from worker.readers.failures import MAX_RECORD_BYTES
@@ -42,9 +39,6 @@ _OLDEST_FRAME: Final = 26
 _MOST_OFFSETS: Final = 2**20
 """A batch that says it has more offsets is one message that cannot be read, not one an offset."""
 _CHUNK_BYTES: Final = 2**16
-_CODECS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
-_XERIAL: Final = b"\x82SNAPPY\x00"
-_XERIAL_BYTES: Final = 16
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """Keys and values in their order; bytes of a key that are not UTF-8 are surrogates."""
@@ -113,7 +107,7 @@ class CurrentBatch(DefaultRecordBatch):  # type: ignore[misc]
         :raises RecordBatchError: where it cannot be decoded further.
         """
         least, read = self.base_offset, 0
-        with _decompressed(self.compression_type, memoryview(self._buffer)[self._pos :]) as stream:
+        with decompressed(self.compression_type, memoryview(self._buffer)[self._pos :]) as stream:
             for number in range(self.records_count):
                 size, width = _size(stream, number)
                 read += size + width
@@ -133,7 +127,7 @@ class CurrentBatch(DefaultRecordBatch):  # type: ignore[misc]
                     _skip(stream, size - len(kept))
                 least = record.offset + 1
                 yield record
-            if _guarded(stream, 1):
+            if read_some(stream, 1):
                 raise RecordBatchError(f"bytes follow its {self.records_count} records")
 
     def _record(self, body: bytes, size: int) -> RawRecord:
@@ -180,7 +174,7 @@ class LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]
         except RecordBatchError:
             raise
         except Exception as error:
-            raise RecordBatchError(f"it cannot be decoded ({_words(error)})") from error
+            raise RecordBatchError(f"it cannot be decoded ({one_line(error)})") from error
         for record in found:
             if not record.validate_crc():
                 raise RecordBatchError("the checksum of a message in it is wrong")
@@ -196,8 +190,8 @@ class LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]
         for _ in range(2):
             [size] = struct.unpack_from(">i", self._buffer, place)
             begin, place = place + 4, place + 4 + max(size, 0)
-        with _decompressed(self.compression_type, self._buffer[begin:place]) as stream:
-            data = _guarded(stream, MAX_RECORD_BYTES + 1)
+        with decompressed(self.compression_type, self._buffer[begin:place]) as stream:
+            data = read_some(stream, MAX_RECORD_BYTES + 1)
         if len(data) > MAX_RECORD_BYTES:
             raise RecordBatchError(f"it decompresses to more than {MAX_RECORD_BYTES} bytes")
         return data
@@ -324,7 +318,7 @@ def _size(stream: io.BufferedIOBase, number: int) -> tuple[int, int]:
 
 def _read(stream: io.BufferedIOBase, size: int) -> bytes:
     """Return exactly `size` bytes."""
-    data = _guarded(stream, size)
+    data = read_some(stream, size)
     if len(data) < size:
         raise RecordBatchError("it ends within a record")
     return data
@@ -333,93 +327,3 @@ def _read(stream: io.BufferedIOBase, size: int) -> bytes:
 def _skip(stream: io.BufferedIOBase, size: int) -> None:
     while size:
         size -= len(_read(stream, min(size, _CHUNK_BYTES)))
-
-
-def _guarded(stream: io.BufferedIOBase, size: int) -> bytes:
-    """Read up to `size` bytes; whatever a codec's library raises says that the batch is damaged."""
-    try:
-        return stream.read(size)
-    except RecordBatchError:
-        raise
-    except Exception as error:
-        raise RecordBatchError(f"it cannot be decompressed ({_words(error)})") from error
-
-
-def _decompressed(codec: int, data: memoryview) -> io.BufferedIOBase:
-    """Return the records' bytes as a stream.
-
-    :raises RecordBatchError: if the codec is not known.
-    """
-    if codec >= len(_CODECS):
-        known = ", ".join(f"{number} ({name})" for number, name in enumerate(_CODECS))
-        raise RecordBatchError(f"its compression codec {codec} is not known; {known} are")
-    source = io.BytesIO(data)
-    opened: Any = source
-    try:
-        if codec == 1:
-            opened = GzipFile(fileobj=source)
-        elif codec == 2:
-            opened = _SnappyBlocks(bytes(data))
-        elif codec == 3:
-            opened = lz4.frame.LZ4FrameFile(source)
-        elif codec == 4:
-            opened = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-    except Exception as error:
-        raise RecordBatchError(f"it cannot be decompressed ({_words(error)})") from error
-    return io.BufferedReader(opened, _CHUNK_BYTES)
-
-
-class _SnappyBlocks(io.RawIOBase):
-    """The bytes of a snappy batch: one block, or several as the Java client frames them."""
-
-    def __init__(self, data: bytes) -> None:
-        self._blocks = _snappy_blocks(data)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        while not self._rest:
-            block = next(self._blocks, None)
-            if block is None:
-                return 0
-            self._rest = memoryview(block)
-        taken = min(len(buffer), len(self._rest))
-        buffer[:taken] = self._rest[:taken]
-        self._rest = self._rest[taken:]
-        return taken
-
-
-def _snappy_blocks(data: bytes) -> Iterator[bytes]:
-    if not data.startswith(_XERIAL):
-        yield _snappy_block(data)
-        return
-    place = _XERIAL_BYTES
-    while place < len(data):
-        [size] = struct.unpack_from(">i", data, place)
-        place += 4
-        if not 0 <= size <= len(data) - place:
-            raise RecordBatchError("a block of its snappy data is cut off")
-        yield _snappy_block(data[place : place + size])
-        place += size
-
-
-def _snappy_block(block: bytes) -> bytes:
-    """Return what a block holds; how much that is stands before it, and is not allocated unseen."""
-    size = 0
-    for number, byte in enumerate(block[:5]):
-        size |= (byte & 0x7F) << 7 * number
-        if not byte & 0x80:
-            break
-    if size > 2 * MAX_RECORD_BYTES:
-        raise RecordBatchError(
-            f"a block of its snappy data has {size} bytes; {2 * MAX_RECORD_BYTES} are read at most"
-        )
-    found: bytes = snappy.decompress(block)
-    return found
-
-
-def _words(error: Exception) -> str:
-    """Return an error of another library as one short line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -12,6 +12,7 @@ from pipelines.stall import Remedy, Signs, StallWatch
 from pipelines.stream_plan import Positions
 from schemas.errors import RunnerError
 
+_RUNNING = "RUNNING"
 _LOOK_SECONDS = 1.0
 _CANCEL_SECONDS = 30.0
 """Beam's runner waits a minute for each of the connections of a worker that is stopped; a new job
@@ -42,12 +43,13 @@ class Restarter:
         """
         try:
             job = self.cluster.newest_job(self.name)
-            if job is None or job.has_ended:
+            if job is None or job.state != _RUNNING:
+                self.watch.blind(now)
                 return None
             checkpoints = self.cluster.checkpoints(job.id)
             failure = self.cluster.failure(job.id)
         except RunnerError as error:
-            log("Flink's REST API does not answer", level=logging.WARNING, error=str(error))
+            log("the job cannot be looked at", level=logging.WARNING, error=str(error))
             self.watch.blind(now)
             return None
         signs = Signs(

@@ -129,27 +129,9 @@ class FlinkCluster:
         """Ask for the end of a job, and do not wait for it."""
         self._call(f"/jobs/{job}?mode=cancel", method="PATCH")
 
-    def cancel(
-        self,
-        job: str,
-        *,
-        timeout_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Cancel a job, and wait until it has ended.
-
-        :raises RunnerError: if Flink refuses, or the job does not end in time.
-        """
-        until = clock() + timeout_seconds
-        self.request_cancel(job)
-        while self._call(f"/jobs/{job}")["state"] not in _ENDED:
-            if clock() >= until:
-                raise RunnerError(
-                    f"Flink did not cancel job {job} within {timeout_seconds:g} s; it may still do "
-                    f"so: look at {self.address}"
-                )
-            sleep(_LOOK_SECONDS)
+    def has_ended(self, job: str) -> bool:
+        """Whether a job runs no more, and none of its tasks is being ended."""
+        return self._call(f"/jobs/{job}")["state"] in _ENDED
 
     def stop_with_savepoint(
         self,

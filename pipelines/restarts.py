@@ -12,8 +12,12 @@ from pipelines.stall import Remedy, Signs, StallWatch
 from pipelines.stream_plan import Positions
 from schemas.errors import RunnerError
 
-_CANCEL_SECONDS = 240.0
-"""Longer than Flink gives a task to end before it ends the TaskManager (180 s)."""
+_RUNNING = "RUNNING"
+_LOOK_SECONDS = 1.0
+_CANCEL_SECONDS = 30.0
+"""Beam's runner waits a minute for each of the connections of a worker that is stopped; a new job
+need not wait for that where there are slots: what is being cancelled processes nothing more."""
+_LONGEST_CANCEL_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Restarter:
     check: Callable[[], None]
     submit: Callable[[str | None], RunningJob]
     clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def look(self, positions: Positions, now: float) -> RunningJob | None:
         """Return the new job if the job was stalled and is restarted, else None.
@@ -38,12 +43,13 @@ class Restarter:
         """
         try:
             job = self.cluster.newest_job(self.name)
-            if job is None or job.has_ended:
+            if job is None or job.state != _RUNNING:
+                self.watch.blind(now)
                 return None
             checkpoints = self.cluster.checkpoints(job.id)
             failure = self.cluster.failure(job.id)
         except RunnerError as error:
-            log("Flink's REST API does not answer", level=logging.WARNING, error=str(error))
+            log("the job cannot be looked at", level=logging.WARNING, error=str(error))
             self.watch.blind(now)
             return None
         signs = Signs(
@@ -90,7 +96,7 @@ class Restarter:
         return result
 
     def _restart(self, job: str, place: str | None) -> RunningJob:
-        self.cluster.cancel(job, timeout_seconds=_CANCEL_SECONDS)
+        self._cancel(job)
         try:
             return self.submit(place)
         except RunnerError as error:
@@ -99,3 +105,20 @@ class Restarter:
                 f"the stalled Flink job {job} was cancelled and cannot be submitted again: {error}"
                 f". Nothing is lost: run the same command again{again}"
             ) from error
+
+    def _cancel(self, job: str) -> None:
+        """Cancel the job; return when it has ended, or another one can run beside its end."""
+        begin = self.clock()
+        self.cluster.request_cancel(job)
+        while not self.cluster.has_ended(job):
+            waited = self.clock() - begin
+            if waited >= _CANCEL_SECONDS and self.cluster.slots().free > 0:
+                log("the job is still being cancelled; it is not waited for", flink_job=job)
+                return
+            if waited >= _LONGEST_CANCEL_SECONDS:
+                raise RunnerError(
+                    f"Flink did not cancel the stalled job {job} within {waited:.0f} s; restart "
+                    f"the TaskManager that it hangs on (see {self.cluster.address}), then run the "
+                    "same command again: it goes on from the group's offsets"
+                )
+            self.sleep(_LOOK_SECONDS)

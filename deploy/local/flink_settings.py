@@ -102,6 +102,9 @@ def configuration(folder: Path, shape: Shape, ports: dict[str, int]) -> str:
         "state.checkpoints.dir": (folder / "checkpoints").as_uri(),
         "state.checkpoints.num-retained": 3,
         "state.savepoints.dir": (folder / "savepoints").as_uri(),
+        # With a worker that is stopped a task takes four minutes to end. After three Flink would
+        # end the TaskManager, which nobody starts again here.
+        "task.cancellation.timeout": 600_000,
         "taskmanager.bind-host": HOST,
         "taskmanager.cpu.cores": float(shape.slots),
         "taskmanager.host": HOST,

@@ -65,7 +65,7 @@ def test_clusters(tmp_path: Path, complain: Callable[..., str]) -> None:
     assert "region" in complain(source, "--runner=DataflowRunner")
     nobody = ["--job_endpoint=localhost:1", "--job_server_timeout=1"]
     line = complain(source, "--runner=PortableRunner", "--", *nobody, "--environment_type=LOOPBACK")
-    assert "PortableRunner failed" in line
+    assert "--job_endpoint localhost:1: nothing answers" in line
     assert check_output(tmp_path / "out")["citations"] == []
 
 

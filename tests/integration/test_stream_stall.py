@@ -16,29 +16,33 @@ from tests.support.stream_runs import BLOCK_SIZE, Stream, flink_runner, wait_unt
 from tests.support.streaming import Sender, make_topic
 
 PARTITIONS = (0, 1)
-STALL_SECONDS = 20
+STALL_SECONDS = 30
+Harm = Callable[[Flink], Sequence[psutil.Process]]
 
 
-def workers(flink: Flink) -> list[psutil.Process]:
+def workers(flink: Flink) -> Sequence[psutil.Process]:
     """Return the Python workers, without the time that deploy/local needs to tell them."""
     with suppress(psutil.Error):
         return psutil.Process(flink.pid("workerpool")).children(recursive=True)
-    return []
+    return ()
 
 
-def stop(flink: Flink) -> None:
+def stop(flink: Flink) -> Sequence[psutil.Process]:
     """SIGSTOP of a worker that works: its connections stay, and no answer comes."""
-    for worker in workers(flink):
-        os.kill(worker.pid, signal.SIGSTOP)
+    found = workers(flink)
+    for worker in found:
+        worker.suspend()
+    return found
 
 
-def kill_young(flink: Flink) -> None:
+def kill_young(flink: Flink) -> Sequence[psutil.Process]:
     """SIGKILL of a worker, and of the next one before it has reached its TaskManager."""
     before = {worker.pid for worker in workers(flink)}
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     for worker in newcomers(flink, before):
-        os.kill(worker.pid, signal.SIGKILL)
+        worker.kill()
+    return ()
 
 
 def newcomers(flink: Flink, before: set[int]) -> Sequence[psutil.Process]:
@@ -65,7 +69,11 @@ def topic(kafka: Kafka, request: pytest.FixtureRequest) -> str:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("harm", [stop, kill_young], ids=["stopped", "young"])
 def test_a_stalled_job_is_restarted(
-    kafka: Kafka, flink: Flink, stream: Stream, topic: str, harm: Callable[[Flink], None]
+    kafka: Kafka,
+    flink: Flink,
+    stream: Stream,
+    topic: str,
+    harm: Harm,
 ) -> None:
     sender = Sender(kafka.bootstrap)
     sent = sender.send(topic, 300, partitions=PARTITIONS)
@@ -73,7 +81,7 @@ def test_a_stalled_job_is_restarted(
     stream.wait_for_rows(len(sent), running)
     [before] = [job for job, state in flink.jobs().items() if state == "RUNNING"]
     wait_until(lambda: flink.newest_checkpoint(before) is not None, running)
-    harm(flink)
+    harmed = harm(flink)
     sent += sender.send(topic, 300, partitions=PARTITIONS)
     stream.wait_for_rows(len(sent), running)
     assert rows_in_place(stream.output) == len(sent)
@@ -83,4 +91,7 @@ def test_a_stalled_job_is_restarted(
     assert summary["stall_restarts"] >= 1
     assert "the job is stalled" in stream.said()
     assert f'"restarted_from": "file:{flink.folder}/checkpoints/{before}/' in stream.said()
-    assert flink.jobs()[before] == "CANCELED"
+    for worker in harmed:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+    wait_until(lambda: flink.jobs()[before] == "CANCELED")

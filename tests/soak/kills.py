@@ -27,12 +27,24 @@ def kill_young(scene: Scene) -> None:
 
     The job is then restarted with what the runner kept of its readers when it had only begun.
     """
-    [job] = scene.running_jobs()
     for _ in range(_YOUNG_KILLS):
-        before = scene.flink.newest_checkpoint(job)
+        before = scene.flink.newest_checkpoint()
         kill_worker(scene)
-        scene.newest_checkpoint(job, behind=before)
+        scene.newest_checkpoint(behind=before)
     kill_worker(scene)
+
+
+def kill_starting(scene: Scene) -> None:
+    """SIGKILL of the workers, and of those that replace them before they are of use.
+
+    Beam's runner then waits for them without end, or for minutes, and the command restarts the job.
+    """
+    before = set(scene.flink.workers())
+    _kill(list(before))
+    scene.wait_until(
+        lambda: bool(set(scene.flink.workers()) - before), what="the workers that replace them"
+    )
+    _kill([pid for pid in scene.flink.workers() if pid not in before])
 
 
 def kill_taskmanager(scene: Scene) -> None:
@@ -117,6 +129,7 @@ def stop_and_resume(scene: Scene) -> None:
 KILLS: Mapping[str, Kill] = {
     "worker": kill_worker,
     "young": kill_young,
+    "starting": kill_starting,
     "taskmanager": kill_taskmanager,
     "jobmanager": kill_jobmanager,
     "no state": lose_all_state,

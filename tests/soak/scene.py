@@ -90,8 +90,8 @@ class Scene:
         ended = ("CANCELED", "FINISHED", "FAILED")
         return [job for job, state in self.flink.jobs().items() if state not in ended]
 
-    def newest_checkpoint(self, job: str, *, behind: Path | None = None) -> Path:
-        """Return the newest checkpoint of a job, once it has one that comes behind `behind`."""
+    def newest_checkpoint(self, job: str | None = None, *, behind: Path | None = None) -> Path:
+        """Return the newest checkpoint, of `job` or of any, once one comes behind `behind`."""
         self.wait_until(
             lambda: self.flink.newest_checkpoint(job) not in (None, behind), what="a checkpoint"
         )

@@ -11,12 +11,16 @@ from typing import Any
 
 @dataclass
 class FlinkApi:
-    """What the server answers, by path, and what it was asked."""
+    """What the server answers, by path, and what it was asked.
+
+    A job that is cancelled is in the state `cancelled` from then on.
+    """
 
     address: str = ""
     jobs: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    cancelled: str = "CANCELED"
 
     def add_job(self, name: str, state: str, id: str, **tasks: int) -> None:
         """Let the cluster list a job; each later one started later."""
@@ -39,7 +43,7 @@ def flink_api() -> Iterator[FlinkApi]:
             self.answer("PATCH")
             for job in api.jobs:
                 if self.path == f"/jobs/{job['jid']}?mode=cancel":
-                    job["state"] = "CANCELED"
+                    job["state"] = api.cancelled
 
         def answer(self, method: str) -> None:
             api.asked.append((method, self.path))

@@ -34,7 +34,7 @@ class Artifacts(beam_artifact_api_pb2_grpc.ArtifactStagingServiceServicer):
         self, requests: object, context: grpc.ServicerContext
     ) -> Iterator[object]:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no token")
-        yield
+        yield object()
 
 
 @pytest.fixture

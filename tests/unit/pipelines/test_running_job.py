@@ -79,9 +79,10 @@ def test_without_it_the_cluster_does(api: FlinkApi) -> None:
     assert job.counters() == {}
     api.jobs.clear()
     api.add_job("mine", "FINISHED", "j1")
-    assert not job.has_ended
+    clock.now += 5.0
+    assert job.state() == PipelineState.RUNNING
     clock.now += 25.0
-    assert job.has_ended
+    assert job.state() == PipelineState.DONE
     assert job.wait() == PipelineState.DONE
 
 

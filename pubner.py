@@ -264,7 +264,9 @@ def _print(text: str) -> None:
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"pubner: {line}\n")
+    from worker.places import masked
+
+    sys.stderr.write(f"pubner: {masked(line)}\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from pipelines.silence import LIBRARIES, is_library
+from worker.places import masked
 
 LOGGER = "pubner"
 
@@ -28,7 +29,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return masked(json.dumps(line, ensure_ascii=False, default=str))
 
 
 class PlainFormatter(logging.Formatter):
@@ -37,9 +38,8 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of one record."""
         fields = getattr(record, "fields", {})
-        return ", ".join(
-            [record.getMessage(), *(f"{_words(name)} {_shown(x)}" for name, x in fields.items())]
-        )
+        shown = (f"{_words(name)} {_shown(x)}" for name, x in fields.items())
+        return masked(", ".join([record.getMessage(), *shown]))
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:

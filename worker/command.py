@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -33,6 +33,7 @@ from worker.options import (
     option_name,
     print_help,
 )
+from worker.places import credentials_refusal, has_credentials
 
 __all__ = ["Settings", "human_console", "parse_settings", "print_table", "write_json"]
 
@@ -83,6 +84,15 @@ class Settings(BaseSettings):
             else value
             for name, value in values.items()
         }
+
+    @model_validator(mode="after")
+    def _refuse_credentials(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for place in value if isinstance(value, tuple) else (value,):
+                if isinstance(place, str) and has_credentials(place):
+                    raise ValueError(credentials_refusal(place))
+        return self
 
 
 T = TypeVar("T", bound=Settings)

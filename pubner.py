@@ -327,8 +327,10 @@ def _print(text: str) -> None:
 
 
 def _complain(line: str) -> None:
+    from worker.places import masked
+
     with contextlib.suppress(OSError):  # nobody reads standard error
-        sys.stderr.write(f"pubner: {line}\n")
+        sys.stderr.write(f"pubner: {masked(line)}\n")
         sys.stderr.flush()
 
 

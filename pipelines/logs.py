@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from pipelines.silence import LIBRARIES, is_library
+from worker.places import masked
 from worker.terminal import safe_json, safe_text
 
 LOGGER = "pubner"
@@ -32,7 +33,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return safe_json(line, default=str, encoding=self.encoding)
+        return masked(safe_json(line, default=str, encoding=self.encoding))
 
 
 class PlainFormatter(logging.Formatter):
@@ -42,7 +43,7 @@ class PlainFormatter(logging.Formatter):
         """Return the line of one record."""
         fields = getattr(record, "fields", {})
         words = [f"{_words(name)} {_shown(value)}" for name, value in fields.items()]
-        return safe_text(", ".join([record.getMessage(), *words]))
+        return masked(safe_text(", ".join([record.getMessage(), *words])))
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:

@@ -53,7 +53,7 @@ class StoredReader:
 
     def read(self, keys: Sequence[BlockKey]) -> Iterator[ReadBlock]:
         """Yield those of the blocks that hold something to do, in order."""
-        with self.condition.evaluating() as evaluate:
+        with self.condition.evaluating(check=self.monitor.check) as evaluate:
             for key in keys:
                 self.monitor.check()
                 found = read_block(self.store, key)

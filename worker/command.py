@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -34,6 +34,7 @@ from worker.options import (
     print_help,
 )
 from worker.paths import file_to_write
+from worker.places import credentials_refusal, has_credentials
 
 __all__ = ["Settings", "human_console", "parse_settings", "print_table", "write_json"]
 
@@ -93,6 +94,15 @@ class Settings(BaseSettings):
             else value
             for name, value in values.items()
         }
+
+    @model_validator(mode="after")
+    def _refuse_credentials(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for place in value if isinstance(value, tuple) else (value,):
+                if isinstance(place, str) and has_credentials(place):
+                    raise ValueError(credentials_refusal(place))
+        return self
 
 
 T = TypeVar("T", bound=Settings)

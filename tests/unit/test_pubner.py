@@ -187,3 +187,36 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["annotate", "--output=s3://AKIA:hunter2@bucket/out"],
+        ["annotate", "s3://AKIA:hunter2@bucket/in/*.xml"],
+        ["annotate", "--checkpoint=s3://AKIA:hunter2@bucket/in"],
+        ["annotate", "--registry=https://hunter2@host/registry"],
+        ["annotate", "--json=s3://AKIA:hunter2@bucket/s.json", "--no-such-option"],
+        ["annotate", "--block-size=s3://AKIA:hunter2@bucket"],
+        ["annotate", "--runner=flink", "--", "--flink_master=http://u:hunter2@h", "--nonesuch"],
+        ["reannotate", "s3://AKIA:hunter2@bucket/out", "--where=true"],
+        ["feed", "--brokers=a://u:hunter2@h", "--topic=t"],
+        ["feed", "--brokers=h:1", "--topic=t", "--dead-letters=s3://AKIA:hunter2@bucket"],
+        ["stream", "--brokers=h:1", "--topic=t", "--group=g", "--output=s3://A:hunter2@bucket"],
+        ["dead-letters", "list", "s3://AKIA:hunter2@bucket/out"],
+        ["dead-letters", "show", "s3://AKIA:hunter2@bucket/out", "a/0/0"],
+        ["dead-letters", "replay", "s3://AKIA:hunter2@bucket/out", "--pipeline"],
+        ["checkpoint", "list", "--registry=s3://AKIA:hunter2@bucket/out"],
+        ["checkpoint", "show", "https://hunter2@host/checkpoint"],
+        ["drift", "s3://AKIA:hunter2@bucket/out"],
+        ["evaluate", "ftp://u:hunter2@host/checkpoint"],
+        ["s3://AKIA:hunter2@bucket/out"],
+    ],
+)
+def test_no_error_shows_a_password_of_a_url(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pubner.main(words) == 2
+    said = capsys.readouterr()
+    assert "hunter2" not in said.out + said.err
+    assert len(said.err.splitlines()) == 1

@@ -1,17 +1,13 @@
 """Which store of objects a folder or URL names."""
 
-import re
 from pathlib import Path
 
 from schemas.errors import OutputError
 from worker.objects.base import Objects
+from worker.places import credentials_refusal, has_credentials
 
 CONDITIONAL = ("a folder of this machine", "s3://", "gs://")
 """Where an object is put only if nobody replaced it in between."""
-
-_SECRET = re.compile(r"://[^/?#@:]*:(?!\d+([/?#]|$))[^@]*@|(?<=http)s?://[^/?#]*@")
-"""A password in a URL, or any user of a web server, which may be a token; `abfs://CONTAINER@HOST`
-and `hdfs://USER@HOST` name none."""
 
 
 def is_conditional(root: str) -> bool:
@@ -37,13 +33,8 @@ def refuse_secrets(root: str) -> None:
 
     :raises OutputError: if it is one.
     """
-    if (found := _SECRET.search(root)) is not None:
-        kept = f"{root.partition('://')[0]}://{root[found.end() :]}"
-        raise OutputError(
-            f"the URL {kept!r} was given with a user name or password in it, which messages and "
-            "reports would show; leave them out: credentials come from the environment or the "
-            "files that the store's libraries read"
-        )
+    if has_credentials(root):
+        raise OutputError(credentials_refusal(root))
 
 
 def open_objects(root: str) -> Objects:

@@ -1,11 +1,16 @@
 """Conditions over the columns of `citations`: what they match, and what is refused."""
 
+import gc
 import os
 import pickle
+import signal
+import threading
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -14,6 +19,7 @@ from hypothesis import strategies as st
 from pipelines.where import parse_condition
 from schemas.arrow import CITATIONS
 from schemas.errors import SettingsError
+from tests.support.processes import descendants
 
 secret = pa.table({"x": [1]})
 """A table in a variable, which no condition may see."""
@@ -145,3 +151,96 @@ def test_a_value_that_cannot_be_evaluated_is_one_line() -> None:
     with pytest.raises(SettingsError, match="Could not convert string") as caught:
         matches("CAST(text AS INTEGER) = 1", {})
     assert "\n" not in str(caught.value)
+
+
+def evaluators() -> list[psutil.Process]:
+    gc.collect()
+    return [x for x in descendants(os.getpid()) if "pipelines.where_process" in x.cmdline()]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "(SELECT count(*) FROM range(100000000000)) > 0",
+        "(WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM t) SELECT max(n) FROM t) > 0",
+        "levenshtein(repeat('a', 300000), repeat('b', 300000)) > 0",
+    ],
+)
+def test_a_condition_that_takes_too_long_is_one_line(sql: str) -> None:
+    with pytest.raises(SettingsError, match="takes more than 1 s") as caught:
+        parse_condition(sql, seconds=1)
+    assert "\n" not in str(caught.value)
+    assert evaluators() == []
+
+
+def test_it_may_take_too_long_with_the_rows_alone() -> None:
+    sql = "levenshtein(repeat(text, 100000), repeat(text, 100000)) > 0"
+    condition = parse_condition(sql)
+    with condition.evaluating(seconds=1) as evaluate:
+        rows = table({"text": "abcdefgh"})
+        with pytest.raises(SettingsError, match="takes more than 1 s"):
+            evaluate(rows)
+    with condition.evaluating() as evaluate:
+        assert evaluate(table({"text": None})).to_pylist() == [False], "it is asked anew"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "(SELECT list(a) FROM range(1000000000) t(a)) IS NOT NULL",
+        "(SELECT string_agg(repeat('x', 1000)) FROM range(10000000)) IS NOT NULL",
+        "(SELECT max(a) FROM (SELECT * FROM range(900000000) t(a) ORDER BY hash(a)) ) > 0",
+        "length(repeat(text, 40000000)) > 0",
+    ],
+)
+def test_a_condition_that_needs_too_much_memory_is_one_line(sql: str) -> None:
+    with pytest.raises(SettingsError, match="of memory that it may have") as caught:
+        matches(sql, {"text": "x" * 100})
+    assert "\n" not in str(caught.value)
+    assert "1,024 MiB" in str(caught.value)
+
+
+def test_what_interrupts_an_evaluation_ends_it_at_once() -> None:
+    class AskedError(Exception):
+        pass
+
+    def stop() -> None:
+        raise AskedError
+
+    condition = parse_condition("(SELECT count(*) FROM range(pmid * 100000000000)) > 0")
+    with condition.evaluating(check=stop) as evaluate, pytest.raises(AskedError):
+        evaluate(table({}))
+    assert evaluators() == []
+
+
+def test_ctrl_c_ends_it_at_once() -> None:
+    condition = parse_condition("(SELECT count(*) FROM range(pmid * 100000000000)) > 0")
+    begun = threading.Event()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupt() -> None:
+        begun.wait()
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        begun.set()
+        with condition.evaluating() as evaluate, pytest.raises(KeyboardInterrupt):
+            evaluate(table({}))
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert evaluators() == []
+
+
+def test_a_process_that_is_gone_is_another_next_time() -> None:
+    condition = parse_condition("year = 2020")
+    [process] = evaluators()
+    process.kill()
+    process.wait()
+    with condition.evaluating() as evaluate, pytest.raises(SettingsError):
+        evaluate(table({}))
+    with condition.evaluating() as evaluate:
+        assert evaluate(table({})).to_pylist() == [True]

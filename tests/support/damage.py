@@ -81,9 +81,11 @@ def lost(data: bytes, records: Sequence[bytes], *, limit: int = 2**20) -> list[b
 
 def _is_read(record: bytes, found: Sequence[Citation | Failure]) -> bool:
     """Whether `found` holds what `record` gives alone; of a deletion list, one each PMID."""
-    alone = list(read_pubmed_xml([record]))
-    if not record.startswith(b"<DeleteCitation"):
-        alone = [x for x in alone if isinstance(x, Citation)]
+    alone = [
+        x
+        for x in read_pubmed_xml([record])
+        if isinstance(x, Citation) or x.payload.startswith(b"<PMID")
+    ]
     return bool(alone) and all(x in found for x in alone)
 
 

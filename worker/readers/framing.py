@@ -31,6 +31,7 @@ from worker.readers.markup import (
     REST_OF_TAG,
     START,
     TERMINATORS,
+    UNUSUAL,
     XML_ENCODING,
     RecordPatterns,
     hidden_record,
@@ -88,6 +89,7 @@ class Framer:
         self._cut = False
         self._doctype_broken = False
         self._medline = True  # whether a MedlineCitation outside of any record is one
+        self._start = START[self._medline]
         # Markup that begins before this position of the stream, by its opening, has run on.
         self._run_on: dict[bytes, int] = {}
         # From the first to the second position of the stream no record begins or ends; then one
@@ -131,14 +133,14 @@ class Framer:
         """Return the next record if it lies in the window whole and holds nothing unusual."""
         window = self._window
         data = window.data
-        start = START[self._medline].match(data, window.start)
+        start = self._start.match(data, window.start)
         if start is None or start[2] != b">":
             return None
         name = start[1]
         begin = start.start(1) - 1
         close = b"</" + name + b">"
         end = data.find(close, begin, begin + min(_QUICK_BYTES, self._limit))
-        if end < 0 or record_patterns(name).unusual.search(data, begin + 1, end):
+        if end < 0 or UNUSUAL[name].search(data, begin + 1, end):
             return None
         window.start = end + len(close)
         return Frame(name, data[begin : window.start])
@@ -352,6 +354,7 @@ class Framer:
         self._root_open = not (token.startswith(b"</") or tag.endswith(b"/>"))
         if not token.startswith(b"</"):
             self._medline = local_name(token) == MEDLINE_SET
+            self._start = START[self._medline]
 
     def _tag_size(self, position: int) -> int:
         """Return the size of the tag that begins the window; 0 where it is not well formed."""

@@ -90,6 +90,14 @@ _RECORD_PATTERNS: Final = {
 }
 
 
+UNUSUAL: Final = {
+    name: patterns.unusual
+    for (name, prefixed), patterns in _RECORD_PATTERNS.items()
+    if not prefixed
+}
+"""By a record's name, what a plain one does not hold."""
+
+
 def record_patterns(tag: bytes) -> RecordPatterns:
     """Return what counts within the record that a start tag, which may lack its `>`, begins."""
     return _RECORD_PATTERNS[local_name(tag), b":" in tag]

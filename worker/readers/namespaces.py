@@ -1,4 +1,4 @@
-"""One record of XML, cut out of its file: prefixes that are declared elsewhere or nowhere."""
+"""The elements of one record of XML by their plain names, whatever namespaces they are in."""
 
 import re
 from typing import Final
@@ -13,17 +13,23 @@ _DECLARED = re.compile(rb"\sxmlns:(" + _NAME + rb")\s*=")
 
 
 def parse_elements(data: bytes, parser: etree.XMLParser) -> etree._Element:
-    """Return the root element of `data`; prefixes that they do not declare do not matter.
+    """Return the root element of `data`; where that has a namespace, no element has one then.
+
+    Prefixes that `data` do not declare do not matter.
 
     :raises etree.XMLSyntaxError: if `data` are otherwise not well formed.
     """
     try:
-        return etree.fromstring(data, parser)
+        root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError:
         declared = _with_prefixes(data)
         if declared is None:
             raise
-        return etree.fromstring(declared, parser)
+        root = etree.fromstring(declared, parser)
+        leave_out_namespaces(root)
+    if root.tag.startswith("{"):
+        leave_out_namespaces(root)
+    return root
 
 
 def _with_prefixes(data: bytes) -> bytes | None:
@@ -37,3 +43,9 @@ def _with_prefixes(data: bytes) -> bytes | None:
         return None
     declarations = b"".join(b' xmlns:%b="urn:%b"' % (x, x) for x in sorted(prefixes))
     return data[: start.end()] + declarations + data[start.end() :]
+
+
+def leave_out_namespaces(root: etree._Element) -> None:
+    """Call each element by its name alone, without its namespace."""
+    for element in root.iter(etree.Element):
+        element.tag = element.tag.rpartition("}")[2]

@@ -1,5 +1,6 @@
 """What a record of PubMed XML says: identity, title, abstract, dates, retraction."""
 
+import re
 import xml.etree.ElementTree as ET
 from datetime import date
 from xml.sax.saxutils import escape
@@ -9,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sample import sample_path
-from schemas.records import Section
-from tests.support.xml import TAIL, article, bad_records, citation, document, items, outline
+from schemas.records import ALL_VERSIONS, Citation, Section
+from tests.support.xml import (
+    TAIL,
+    article,
+    bad_records,
+    citation,
+    citations,
+    document,
+    items,
+    outline,
+)
 from worker.readers.records import ReadRecord
 
 
@@ -93,6 +103,20 @@ def test_what_a_record_cannot_do_without(record: bytes, missing: str) -> None:
             "x ≥ 4!",
         ),
         ("<DispFormula><math><mi>a</mi></math></DispFormula> b", "a b"),
+        ("<mml:math><mml:mi>x</mml:mi></mml:math> undeclared", "x undeclared"),
+        (
+            '<mml:math xmlns:mml="http://www.w3.org/1998/Math/MathML"><mml:semantics><mml:mrow>'
+            "<mml:msup><mml:mi>x</mml:mi><mml:mn>2</mml:mn></mml:msup></mml:mrow><mml:annotation"
+            ' encoding="application/x-tex">x^{2}</mml:annotation></mml:semantics></mml:math> m',
+            "x2 m",
+        ),
+        (
+            "a <math><semantics><mi>y</mi><annotation-xml><ci>y</ci></annotation-xml>\n"
+            "<annotation>\\y</annotation></semantics></math><i>b</i>",
+            "a y b",
+        ),
+        ("<math><semantics><annotation>\\alpha</annotation></semantics></math> c", "\\alpha c"),
+        ("an <annotation>of mine</annotation>", "an of mine"),
     ],
 )
 def test_text(xml: str, text: str) -> None:
@@ -157,8 +181,8 @@ def test_an_abstract_with_sections() -> None:
         '<AbstractText Label=" MATERIALS\nAND  METHODS ">Four.</AbstractText>'
         "<CopyrightInformation>Copyright.</CopyrightInformation>"
     )
-    other = "<OtherAbstract><AbstractText>Autre.</AbstractText></OtherAbstract>"
-    found = citation(document(article(article=f"<Abstract>{xml}</Abstract>", medline=other)))
+    french = other("Publisher", "Autre.", "fre")
+    found = citation(document(article(article=f"<Abstract>{xml}</Abstract>", medline=french)))
     assert found.abstract == (
         Section("One.", "BACKGROUND"),
         Section("Two."),
@@ -166,6 +190,47 @@ def test_an_abstract_with_sections() -> None:
         Section("Four.", "MATERIALS AND  METHODS"),
     )
     assert found.text == ("Title.\nBACKGROUND: One.\nTwo.\nThree.\nMATERIALS AND  METHODS: Four.")
+
+
+def other(kind: str, text: str, language: str | None = "eng") -> str:
+    spoken = "" if language is None else f' Language="{language}"'
+    return (
+        f'<OtherAbstract Type="{kind}"{spoken}><AbstractText>{text}</AbstractText></OtherAbstract>'
+    )
+
+
+@pytest.mark.parametrize("kind", ["PIP", "KIE", "AIDS", "NASA", "AAMC"])
+@pytest.mark.parametrize("empty", ["", "<Abstract/>", "<Abstract><AbstractText/></Abstract>"])
+def test_an_abstract_of_nlm_s_partners_stands_in_for_one_that_is_missing(
+    kind: str, empty: str
+) -> None:
+    xml = other("plain-language-summary", "Plain.") + other(kind, "Theirs.") + other("PIP", "Next.")
+    assert citation(document(article(article=empty, medline=xml))).abstract == (Section("Theirs."),)
+    own = "<Abstract><AbstractText>Own.</AbstractText></Abstract>"
+    assert citation(document(article(article=own, medline=xml))).abstract == (Section("Own."),)
+    assert citation(document(article(medline=other(kind, "Implied.", None)))).text == (
+        "Title.\nImplied."
+    )
+
+
+def test_sections_of_another_abstract_keep_their_labels() -> None:
+    xml = other("PIP", 'One.</AbstractText><AbstractText Label="AIM">Two.')
+    assert citation(document(article(medline=xml))).text == "Title.\nOne.\nAIM: Two."
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        other("plain-language-summary", "A medicine was tried."),
+        other("Publisher", "Abstract available from the publisher.", "ger"),
+        other("Publisher", "Abstract available from the publisher."),
+        other("Publisher", "Le bismuth.", "fre"),
+        other("PIP", "Una traducción.", "spa"),
+        other("", "Of no type."),
+    ],
+)
+def test_other_texts_are_no_abstract(xml: str) -> None:
+    assert citation(document(article(medline=xml))).abstract == ()
 
 
 @pytest.mark.parametrize("xml", ["", "<Abstract/>", "<Abstract><AbstractText/></Abstract>"])
@@ -294,6 +359,97 @@ def test_each_pmid_of_a_deletion_list_is_a_tombstone() -> None:
         "parse",
         2,
     ]
+
+
+def test_a_deletion_that_names_no_version_is_of_all() -> None:
+    found = citations(document(b"<DeleteCitation><PMID>7</PMID></DeleteCitation>"))
+    assert found == [Citation(7, ALL_VERSIONS, deleted=True)]
+    (bad,) = bad_records(document(b'<DeleteCitation><PMID Version="">7</PMID></DeleteCitation>'))
+    assert "version" in bad.error
+
+
+MEDLINE = (
+    b'<?xml version="1.0"?>\n<MedlineCitationSet>\n%b\n<DeleteCitation><PMID Version="1">3</PMID>'
+    b"</DeleteCitation>\n</MedlineCitationSet>"
+)
+
+
+def medline(record: bytes) -> bytes:
+    """Return what was in an article before there were articles."""
+    return record.removeprefix(b"<PubmedArticle>").removesuffix(b"</PubmedArticle>")
+
+
+def test_the_form_of_before_2017() -> None:
+    one, two = article(1, medline=other("PIP", "Theirs.")), article(2)
+    found = citations(MEDLINE % (medline(one) + b"\n" + medline(two)))
+    assert found == [
+        citation(document(one)),
+        citation(document(two)),
+        Citation(3, 1, deleted=True),
+    ]
+    broken = medline(two).replace(b"</Article>", b"")
+    data = MEDLINE % b"\n".join([medline(one), broken, medline(two)])
+    assert outline(data) == [1, "parse", 2, 3]
+    assert bad_records(data)[0].payload == broken
+    unclosed = medline(one).replace(b"</MedlineCitation>", b"")
+    assert outline(MEDLINE % (unclosed + medline(two))) == ["parse", 2, 3]
+    assert outline(MEDLINE % medline(one) + document(two)) == [1, 3, 2]
+    assert outline(document(one) + MEDLINE % medline(two)) == [1, 2, 3]
+
+
+def prefixed(record: bytes, declared: str) -> bytes:
+    """Return a record whose elements bear the prefix `p`, which its start tag declares or not."""
+    tags = re.sub(rb"<(/?)(?=[A-Z])", rb"<\1p:", record)
+    return tags.replace(b"<p:PubmedArticle>", f"<p:PubmedArticle{declared}>".encode(), 1)
+
+
+FULL = article(
+    5,
+    title="A <i>b</i>",
+    article="<Journal><JournalIssue><PubDate><Year>1999</Year></PubDate></JournalIssue></Journal>"
+    '<Abstract><AbstractText Label="L">Text</AbstractText></Abstract><PublicationTypeList>'
+    "<PublicationType>Retracted Publication</PublicationType></PublicationTypeList>",
+    medline="<DateRevised><Year>2020</Year><Month>5</Month><Day>4</Day></DateRevised>",
+)
+
+
+@pytest.mark.parametrize("declared", ["", ' xmlns:p="urn:p"', " xmlns:p='urn:p' a='>'"])
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        ("<PubmedArticleSet>", "</PubmedArticleSet>"),
+        ('<p:PubmedArticleSet xmlns:p="urn:p">', "</p:PubmedArticleSet>"),
+        ('<p:PubmedArticleSet xmlns="urn:d">', "</p:PubmedArticleSet>"),
+    ],
+)
+def test_namespaces_and_prefixes_tell_nothing(declared: str, head: str, tail: str) -> None:
+    record = prefixed(FULL, declared)
+    deleted = b"<p:DeleteCitation><p:PMID Version='2'>6</p:PMID></p:DeleteCitation>"
+    data = head.encode() + b"\n".join([record, article(1), deleted, record]) + tail.encode()
+    whole = citation(document(FULL))
+    assert (whole.year, whole.retracted, whole.date_revised) == (1999, True, date(2020, 5, 4))
+    assert citations(data) == [
+        whole,
+        citation(document(article(1))),
+        Citation(6, 2, deleted=True),
+        whole,
+    ]
+
+
+@pytest.mark.parametrize(
+    "element", ["PubmedArticle", "MedlineCitation", "PMID", "Article", "ArticleTitle", "Abstract"]
+)
+def test_a_default_namespace_anywhere_tells_nothing(element: str) -> None:
+    record = re.sub(
+        f"<{element}(?=[ >])".encode(), f'<{element} xmlns="urn:d"'.encode(), FULL, count=1
+    )
+    assert record != FULL
+    assert citation(document(record)) == citation(document(FULL))
+
+
+def test_prefixes_without_number_are_refused_and_not_looked_up_for_ever() -> None:
+    title = "".join(f"<p{n}:i>x</p{n}:i>" for n in range(20_000))
+    assert outline(document(article(1, title=title), article(2))) == ["parse", 2]
 
 
 LAUGHS = (

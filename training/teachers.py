@@ -23,8 +23,8 @@ from training.examples import IGNORED, UNLABELLED, LabelledPieces
 from training.sampling import Material
 from worker.decoding import HeadLayout, head_layout
 from worker.groups import in_groups
-from worker.tagger import CheckpointTagger
 from worker.reading import NEWEST
+from worker.tagger import CheckpointTagger
 from worker.tokenisation import WordPieceTokeniser
 
 SoftTags = npt.NDArray[np.float16]

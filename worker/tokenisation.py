@@ -93,7 +93,7 @@ class WordPieceTokeniser:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the tokeniser's own form: equal ones split equally what they read alike."""
+        """The SHA-256 of the tokeniser's own form, whatever it reads texts with."""
         return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
     @property

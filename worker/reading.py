@@ -4,11 +4,12 @@ The corpora that models learn from are nearly plain ASCII (`TNF-alpha`, `+/-`), 
 read are not. A *reading* is a table of characters, by name; a checkpoint's manifest names the one
 that it was trained or measured with. A table never changes: another is another name.
 
-Table `1`, of one character each:
+Table `1`:
 
 * compatibility characters (superscripts and subscripts, full-width and mathematical letters,
   ligatures, Roman numerals) become plain ones, as Unicode 3.2 decomposes them;
-* Greek letters of all kinds, and what is taken for them (the micro sign, `ß`), become their names;
+* Greek letters of all kinds, and what is taken for them (the micro sign, `ß`), become their names,
+  but `μ` before a unit is `micro`;
 * hyphens, dashes and minus signs, quotation marks and primes, spaces, dots, and a few signs
   (`±`, `≤`, `×`, `→`, `®`) become what stands for them in ASCII;
 * Latin letters without a decomposition (`ø`, `ł`, `æ`, dotless `ı`) become plain letters;
@@ -124,6 +125,7 @@ _COMPATIBLE = (
     (0x1D400, 0x1D7FF),
 )
 _MARK = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
+_MICRO = r"(?P<micro>[μµ])(?=(?:mol|[AFGLMNVglms])\b)"
 _MARKS = re.compile(f"[{_MARK}]")
 _MOST_MARKS = 30  # as in Unicode's stream-safe text; more are read as they stand
 
@@ -154,9 +156,9 @@ class Reading:
         characters = "".join(re.escape(character) for character in table)
         self.name = name
         self._table = table
-        self._alone = re.compile(f"[{characters}]")
+        self._alone = re.compile(f"{_MICRO}|[{characters}]")
         self._with_marks = re.compile(
-            rf"[{characters}][{_MARK}]{{0,{_MOST_MARKS}}}|\S[{_MARK}]{{1,{_MOST_MARKS}}}"
+            rf"{_MICRO}|[{characters}][{_MARK}]{{0,{_MOST_MARKS}}}|\S[{_MARK}]{{1,{_MOST_MARKS}}}"
         )
 
     def read(self, text: str) -> ReadText:
@@ -170,7 +172,7 @@ class Reading:
         behind = 0
         for found in pattern.finditer(text):
             start, end = found.span()
-            read = self._character(found.group())
+            read = "micro" if found.lastgroup else self._character(found.group())
             parts += text[behind:start], read
             starts += range(behind, start)
             starts += [start] * len(read)
@@ -217,6 +219,8 @@ def _table() -> dict[str, str]:
             letters = "".join(x for x in whole if not unicode_3_2.combining(x))
             if unicode_3_2.normalize("NFD", character) == whole and letters not in plain:
                 continue  # a letter with an accent, which is the tokeniser's to know
+            if len(letters) > 1:  # units
+                letters = letters.replace("μ", "micro")
             read = "".join(plain.get(letter, letter) for letter in letters)
             if read.isascii() and not any(x.isspace() for x in read):
                 found[character] = read

@@ -94,7 +94,7 @@ class WordPieceTokeniser:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the tokeniser's own form: of equal ones all pieces are equal."""
+        """The SHA-256 of the tokeniser's own form, whatever it reads texts with."""
         return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
     @property

@@ -106,7 +106,7 @@ COMMANDS = (
     ),
     Command(
         ("checkpoint", "reference"),
-        "pipelines.reference_command:run",
+        "pipelines.reference_settings:run",
         "checkpoint reference CHECKPOINT --texts FILE",
         "note what a checkpoint finds in texts, to tell drift by later",
     ),
@@ -163,13 +163,13 @@ COMMANDS = (
     ),
     Command(
         ("calibrate",),
-        "training.calibrate_command:run",
+        "training.calibrate_settings:run",
         "calibrate CHECKPOINT --output DIR",
         "copy a checkpoint with scores calibrated on devel",
     ),
     Command(
         ("evaluate",),
-        "training.evaluate_command:run",
+        "training.evaluate_settings:run",
         "evaluate CHECKPOINT --corpus NAME,...",
         "score a checkpoint's heads on a corpus split",
         ("seqeval", "sklearn"),
@@ -183,7 +183,7 @@ COMMANDS = (
     ),
     Command(
         ("drift",),
-        "training.drift_command:run",
+        "training.drift_settings:run",
         "drift OUTPUT [--checkpoint CHECKPOINT] [--html FILE.html]",
         "tell whether what is found changes from day to day",
     ),

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from schemas.errors import OutputError, PubnerError, UnexpectedError
+from schemas.errors import InputError, OutputError, PubnerError, UnexpectedError
 from worker.terminal import one_line, prepare_streams, safe_text, watched_output
 
 
@@ -238,6 +238,8 @@ def _fail(error: BaseException, *, lost: OSError | None, verbose: bool) -> int:
             f"cannot write to standard output: {lost.strerror or lost}; make room, or send it "
             "somewhere else"
         )
+    elif isinstance(error, OSError) and error.filename is not None:
+        error = InputError(f"{os.fsdecode(error.filename)!r}: {error.strerror or error}")
     known = error if isinstance(error, PubnerError) else UnexpectedError(error)
     line = one_line(str(known))
     if isinstance(known, UnexpectedError) and not verbose:

@@ -59,7 +59,10 @@ def _check_name(source: str, format: Format | None) -> None:
 def _expand(pattern: str) -> list[tuple[str, int]]:
     """Return the paths that `pattern` names and their sizes in bytes, sorted."""
     if is_local(pattern):
-        found = [(path, _local_size(path)) for path in _expand_local(pattern)]
+        try:
+            found = [(path, _local_size(path)) for path in _expand_local(pattern)]
+        except OSError as error:
+            raise InputError(f"no input at {pattern!r}: {error.strerror or error}") from error
     else:
         found = _expand_remote(pattern)
     if not found:

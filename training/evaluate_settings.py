@@ -1,11 +1,13 @@
 """`pubner evaluate`: its options."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
 from training.corpora.catalogue import Split
+from training.corpora.corpus import corpora_root, require_corpora
 from training.evaluation.predict import Context
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
@@ -63,6 +65,7 @@ def run(argv: Sequence[str]) -> int:
         description="Score a checkpoint's heads on a corpus split and on raw documents.",
         positional="checkpoint",
     )
+    require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (settings.split,))
     from training.evaluate_command import evaluate
 
     return evaluate(settings)

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from schemas.errors import OutputError, PubnerError, UnexpectedError
+from schemas.errors import InputError, OutputError, PubnerError, UnexpectedError
 from worker.terminal import one_line, prepare_streams, safe_text, watched_output
 
 
@@ -106,7 +106,7 @@ COMMANDS = (
     ),
     Command(
         ("checkpoint", "reference"),
-        "pipelines.reference_command:run",
+        "pipelines.reference_settings:run",
         "checkpoint reference CHECKPOINT --texts FILE",
         "note what a checkpoint finds in texts, to tell drift by later",
     ),
@@ -163,13 +163,13 @@ COMMANDS = (
     ),
     Command(
         ("calibrate",),
-        "training.calibrate_command:run",
+        "training.calibrate_settings:run",
         "calibrate CHECKPOINT --output DIR",
         "copy a checkpoint with scores calibrated on devel",
     ),
     Command(
         ("evaluate",),
-        "training.evaluate_command:run",
+        "training.evaluate_settings:run",
         "evaluate CHECKPOINT --corpus NAME,...",
         "score a checkpoint's heads on a corpus split",
         ("seqeval", "sklearn"),
@@ -183,7 +183,7 @@ COMMANDS = (
     ),
     Command(
         ("drift",),
-        "training.drift_command:run",
+        "training.drift_settings:run",
         "drift OUTPUT [--checkpoint CHECKPOINT] [--html FILE.html]",
         "tell whether what is found changes from day to day",
     ),
@@ -238,6 +238,8 @@ def _fail(error: BaseException, *, lost: OSError | None, verbose: bool) -> int:
             f"cannot write to standard output: {lost.strerror or lost}; make room, or send it "
             "somewhere else"
         )
+    elif isinstance(error, OSError) and error.filename is not None:
+        error = InputError(f"{os.fsdecode(error.filename)!r}: {error.strerror or error}")
     known = error if isinstance(error, PubnerError) else UnexpectedError(error)
     line = one_line(str(known))
     if isinstance(known, UnexpectedError) and not verbose:

@@ -109,7 +109,10 @@ def _expand(pattern: str) -> list[_Found]:
     :raises InputError: if that is nothing.
     """
     if is_local(pattern):
-        return _expand_local(pattern)
+        try:
+            return _expand_local(pattern)
+        except OSError as error:
+            raise InputError(f"no input at {pattern!r}: {error.strerror or error}") from error
     regular_file(pattern)
     return _expand_remote(pattern)
 

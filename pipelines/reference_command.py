@@ -1,58 +1,27 @@
 """`pubner checkpoint reference`: what a checkpoint's later output is compared with for drift."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from pydantic import Field
 
+from pipelines.reference_settings import ReferenceSettings
 from schemas.errors import InputError
 from worker.checkpoint import read_manifest, resolve_checkpoint
-from worker.command import Settings, human_console, parse_settings, print_table, write_json
-from worker.devices import DeviceHere
+from worker.command import human_console, print_table, write_json
 from worker.drift import reference_of
 from worker.input_files import regular_file
-from worker.paths import FileToRead
 from worker.readers.records import Format, ReadRecord, detect_format, read_records
 from worker.reference import write_reference
 
-PROG = "pubner checkpoint reference"
 
-
-class ReferenceSettings(Settings):
-    """Of which checkpoint, made on which texts, and how."""
-
-    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
-    texts: FileToRead = Field(
-        description="citations such as it will read: JSONL, PubMed XML or PubTator, plain or gzip"
-    )
-    limit: int = Field(
-        default=2000, ge=1, description="how many citations are read, spread over the file"
-    )
-    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads (default: the library's choice)"
-    )
-    json_file: str | None = Field(
-        default=None, description="write the reference as JSON; - is standard output"
-    )
-
-
-def run(argv: Sequence[str]) -> int:
+def make_reference(settings: ReferenceSettings) -> int:
     """Run the command with the words behind `pubner checkpoint reference`; return its exit code.
 
     :raises PubnerError: with one line to show.
     """
-    settings = parse_settings(
-        ReferenceSettings,
-        argv,
-        prog=PROG,
-        description="Annotate texts, and write what was found into a checkpoint's manifest, as the "
-        "reference that its later output is compared with for drift. Its id stays the same.",
-        positional="checkpoint",
-    )
     folder = resolve_checkpoint(settings.checkpoint)
     manifest = read_manifest(folder)
     regular_file(str(settings.texts))

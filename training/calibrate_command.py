@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from schemas.errors import CorpusError, OutputError, SettingsError
 from schemas.manifest import CheckpointManifest, HeadCalibration, content_id
 from schemas.tasks import Task
+from training.calibrate_settings import CalibrateSettings
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, open_corpus, present_corpora
 from training.corpora.tsv import Sentence
@@ -21,40 +20,12 @@ from training.evaluation.predict import Context
 from training.evaluation.reliability import write_reliability
 from training.pages import require_writable
 from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
-from worker.command import Settings, human_console, parse_settings, print_table, write_json
-from worker.devices import DeviceHere
-from worker.paths import OutputPath
+from worker.command import human_console, print_table, write_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from worker.encoder import Encoder
-
-
-class CalibrateSettings(Settings):
-    """The options of `pubner calibrate`."""
-
-    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
-    output: OutputPath = Field(description="folder for the calibrated copy")
-    corpus: tuple[str, ...] = Field(
-        default=(),
-        description="heads to calibrate, by corpus (default: those whose corpus is there); the "
-        "others stay as they are",
-    )
-    data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
-    )
-    plot: Path | None = Field(
-        default=None, description="draw (SVG) confidence against precision, before and after"
-    )
-    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads (default: the library's choice)"
-    )
-    json_file: str | None = Field(
-        default=None, description="write the calibration and its errors as JSON; - for stdout"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +46,11 @@ class CalibratedHead:
         return named
 
 
-def run(argv: Sequence[str]) -> int:
+def calibrate(settings: CalibrateSettings) -> int:
     """Run `pubner calibrate`; return the exit status.
 
     :raises PubnerError: with one line to show.
     """
-    settings = parse_settings(
-        CalibrateSettings,
-        argv,
-        prog="pubner calibrate",
-        description="Copy a checkpoint, its scores calibrated on the devel split of its corpora.",
-        positional="checkpoint",
-    )
     source = resolve_checkpoint(settings.checkpoint)
     manifest = read_manifest(source)
     _refuse_taken(settings.output)

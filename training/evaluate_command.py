@@ -6,14 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from schemas.errors import CorpusError, SettingsError
 from schemas.tags import split_tag
 from schemas.tasks import Task
 from training.corpora.catalogue import Split
 from training.corpora.corpus import Corpus, corpora_root, open_corpus, present_corpora
 from training.corpora.tsv import Sentence
+from training.evaluate_settings import EvaluateSettings
 from training.evaluation.documents import GoldFile, evaluate_documents, head_for, read_gold_file
 from training.evaluation.errors_analysis import (
     TrainingMentions,
@@ -22,13 +21,12 @@ from training.evaluation.errors_analysis import (
 )
 from training.evaluation.errors_page import ErrorsPage, write_page
 from training.evaluation.evaluate import evaluate_head
-from training.evaluation.predict import Context, ScoredSpan
+from training.evaluation.predict import ScoredSpan
 from training.evaluation.reliability import write_reliability
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from training.pages import require_writable
 from worker.checkpoint import resolve_checkpoint
-from worker.command import Settings, human_console, parse_settings, write_json
-from worker.devices import DeviceHere
+from worker.command import human_console, write_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -36,58 +34,8 @@ if TYPE_CHECKING:
     from worker.tagger import Tagger
 
 
-class EvaluateSettings(Settings):
-    """The options of `pubner evaluate`."""
-
-    checkpoint: tuple[str, ...] = Field(
-        min_length=1, description="a checkpoint's folder, or `default`; several make a set"
-    )
-    corpus: tuple[str, ...] = Field(
-        default=(),
-        description="corpora to score on, by name (default: those of the checkpoint's heads that "
-        "are there; none where --documents is given)",
-    )
-    split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
-    data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
-    )
-    context: Context = Field(
-        default=Context.SENTENCE,
-        description="what is read at once: each sentence alone, or windows of eight joined",
-    )
-    documents: tuple[str, ...] = Field(
-        default=(),
-        description="PubTator files with gold mentions, scored end to end on raw text; "
-        "HEAD=FILE names the head",
-    )
-    errors: Path | None = Field(
-        default=None,
-        description="write a page (HTML) on the errors of each head: their kinds, what is missed, "
-        "the worst sentences",
-    )
-    reliability: Path | None = Field(
-        default=None,
-        description="draw (SVG) each head's confidence against its precision on its corpus",
-    )
-    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads (default: the library's choice)"
-    )
-    json_file: str | None = Field(
-        default=None, description="write the scores as JSON; - is standard output"
-    )
-
-
-def run(argv: Sequence[str]) -> int:
+def evaluate(settings: EvaluateSettings) -> int:
     """Run `pubner evaluate`; return the exit status."""
-    settings = parse_settings(
-        EvaluateSettings,
-        argv,
-        prog="pubner evaluate",
-        description="Score a checkpoint's heads on a corpus split and on raw documents.",
-        positional="checkpoint",
-    )
     if settings.errors is not None:
         if settings.documents and not settings.corpus:
             raise SettingsError(

@@ -53,8 +53,13 @@ def resolve_checkpoint(name: str) -> Path:
 
     :raises CheckpointError: if there is no such folder, or it holds no manifest.
     """
-    path = default_checkpoint() if name == DEFAULT or _is_shipped(name) else Path(absolute(name))
-    if not path.is_dir():
+    try:
+        shipped = name == DEFAULT or _is_shipped(name)
+        path = default_checkpoint() if shipped else Path(absolute(name))
+        there = path.is_dir()
+    except OSError as error:
+        raise CheckpointError(f"no checkpoint at {name!r}: {error.strerror or error}") from error
+    if not there:
         raise CheckpointError(
             f"no checkpoint at {name!r}: expected a folder with {MANIFEST}, or {DEFAULT!r} "
             "for the one that pubner ships"

@@ -131,6 +131,17 @@ def test_an_error_that_is_not_expected_is_one_line_and_status_1(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_file_that_the_system_refuses_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(words: Sequence[str]) -> int:
+        raise PermissionError(13, "Permission denied", "/a/b\x1b[31m")
+
+    add_command(monkeypatch, run)
+    assert pubner.main(["probe"]) == 2
+    assert capsys.readouterr().err == "pubner: '/a/b\\x1b[31m': Permission denied\n"
+
+
 @pytest.mark.parametrize("kind", [OutputError, ValueError])
 @pytest.mark.parametrize("words", [["probe"], ["probe", "--verbose"]])
 def test_no_control_character_of_a_message_reaches_the_terminal(

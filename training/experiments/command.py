@@ -14,7 +14,7 @@ from training.experiments.cells import CELLS, CORPORA, ENCODERS
 from training.experiments.choice import best_row, devel_rows
 from training.experiments.running import Ground
 from training.experiments.schedule import Job, run_jobs
-from training.experiments.settings import ExperimentSettings
+from training.experiments.settings import ExperimentSettings, require_work
 from training.mlm.text import read_texts
 from training.run import load_training_corpora
 from worker.command import human_console
@@ -31,8 +31,7 @@ def run_settings(settings: ExperimentSettings) -> int:
     :raises SettingsError: if a cell is unknown, or there is nothing to do.
     """
     output = settings.output
-    if output is None and (settings.gather or not settings.page):
-        raise SettingsError("--output DIR is needed, the folder of the results (or --page alone)")
+    require_work(settings)
     console = human_console()
     missing: list[Job] = []
     if output is not None and settings.run:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from schemas.errors import SettingsError
 from training.encoder_names import MINILM
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
@@ -47,6 +48,16 @@ def run(argv: Sequence[str]) -> int:
         prog="pubner experiments",
         description="Run the cells of the experiment table; gather the results; write their page.",
     )
+    require_work(settings)
     from training.experiments.command import run_settings
 
     return run_settings(settings)
+
+
+def require_work(settings: ExperimentSettings) -> None:
+    """Make sure that there is something to do.
+
+    :raises SettingsError: if there is not.
+    """
+    if settings.output is None and (settings.gather or not settings.page):
+        raise SettingsError("--output DIR is needed, the folder of the results (or --page alone)")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.reference_command import run
+from pipelines.reference_settings import run
 from schemas.errors import CheckpointError, InputError, OutputError
 from tests.support.checkpoints import sign_again, tiny_checkpoint
 from worker.checkpoint import MANIFEST, read_manifest

@@ -10,7 +10,7 @@ from schemas.manifest import HeadCalibration
 from tests.support.checkpoints import sign_again, tiny_checkpoint
 from tests.support.corpora import write_corpus
 from tests.support.drift import annotations, reference
-from training.calibrate_command import run
+from training.calibrate_settings import run
 from worker.checkpoint import MANIFEST, read_manifest
 from worker.tagger import load_tagger
 

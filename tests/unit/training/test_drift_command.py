@@ -22,7 +22,7 @@ from schemas.records import Annotation
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.drift import annotations, reference, write_block
 from tests.support.registries import damage
-from training.drift_command import run
+from training.drift_settings import run
 from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, set_id
 from worker.registry.registry import CHECKPOINTS, Registry, open_registry
 

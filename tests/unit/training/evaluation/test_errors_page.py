@@ -12,7 +12,7 @@ from schemas.records import Span
 from schemas.tasks import TASKS
 from tests.support.checkpoints import tiny_checkpoint
 from training.corpora.tsv import Sentence
-from training.evaluate_command import run
+from training.evaluate_settings import run
 from training.evaluation.errors import Outcome, compare_spans
 from training.evaluation.errors_analysis import analyse_errors, training_mentions
 from training.evaluation.errors_markup import marked_pieces

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.errors import CheckpointError, CorpusError, SettingsError
 from tests.support.checkpoints import tiny_checkpoint
-from training.evaluate_command import run
+from training.evaluate_settings import run
 
 TSV = "Breast\tB-Disease\ncancer\tE-Disease\n.\tO\n\nIt\tO\nis\tO\nrare\tO\n"
 PUBTATOR = "1|t|Breast cancer\n1|a|It is rare.\n1\t0\t13\tBreast cancer\tSpecificDisease\tD1\n"

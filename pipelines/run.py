@@ -3,13 +3,15 @@
 import os
 import shutil
 import signal
-import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
+from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
@@ -18,7 +20,7 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
 from pipelines.monitor import Desk, Monitor, RunStoppedError, open_desk
-from pipelines.progress import show_progress
+from pipelines.progress import annotating
 from pipelines.reading import BlockReader
 from pipelines.records import InputFile
 from pipelines.runners import RunnerChoice, make_runner
@@ -26,6 +28,11 @@ from pipelines.settings import AnnotateSettings, ModelSettings, RunSettings
 from pipelines.store import Store
 from pipelines.writer import BlockWriter
 from schemas.errors import PubnerError, SettingsError
+from worker.progress import Meter
+from worker.signals import stop_requests
+
+_STOP_SECONDS = 4.0
+"""So long after a request to stop the process ends in any case."""
 
 
 class InterruptedRunError(PubnerError):
@@ -66,10 +73,11 @@ def run_pipeline(
     checkpoints: Checkpoints,
     store: Store,
     choice: RunnerChoice,
+    meter: Meter,
 ) -> RunReport:
-    """Annotate `files` into `store` and return when all is in place.
+    """Annotate `files` into `store` and return when all is in place; `meter` tells how far it is.
 
-    :raises InterruptedRunError: if SIGINT or SIGTERM stopped it; what is in place stays.
+    :raises InterruptedRunError: if a signal stopped it; what is in place stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
     """
     begin = time.monotonic()
@@ -92,10 +100,9 @@ def run_pipeline(
             ),
             writer=make_writer(settings, store),
         )
-        with (
-            stopping(desk, settings.output, in_process=choice.in_process),
-            show_progress(desk, total_bytes=sum(file.size for file in files)),
-        ):
+        total_bytes = sum(file.size for file in files)
+        meter.follow(partial(annotating, desk, total_bytes=total_bytes))
+        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.say):
             counters = run_to_end(pipeline, desk, choice)
         return RunReport(
             seconds=time.monotonic() - begin,
@@ -197,25 +204,47 @@ def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
     return PubnerError(f"{choice.name} failed: {lines[-1]} (--verbose shows its log)")
 
 
+def _end_process(number: int, message: str) -> NoReturn:
+    """End the process at once, as a signal does."""
+    with suppress(OSError):  # a terminal that was closed
+        os.write(2, f"\n{message}\n".encode() if message else b"\n")
+    os._exit(128 + number)
+
+
 @contextmanager
-def stopping(desk: Desk, output: str, *, in_process: bool) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a request to stop; a second one ends the process at once."""
+def stopping(
+    desk: Desk, output: str, *, in_process: bool, say: Callable[[str], object]
+) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process.
+
+    `say` is told at once what happens. The steps end when the chunk of citations that is being
+    annotated is done; where that takes seconds, the process ends without it: what is written is
+    whole at any time.
+    """
     seen: list[int] = []
+    ended = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if seen or not in_process:
-            sys.stderr.write("\n")
-            sys.stderr.flush()
-            os._exit(128 + number)
+            _end_process(number, "")
         seen.append(number)
+        say(
+            f"pubner: {signal.Signals(number).name}: the block in flight is abandoned after the "
+            "current chunk, and what is written stays; again stops now"
+        )
         desk.stop()
+        threading.Thread(target=end_later, name="pubner-stop", daemon=True).start()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    def end_later() -> None:
+        if not ended.wait(_STOP_SECONDS):
+            _end_process(seen[0], f"pubner: {InterruptedRunError(seen[0], output)}")
+
+    before = {number: signal.signal(number, on_signal) for number in stop_requests()}
     try:
         yield
     except RunStoppedError as error:
         raise InterruptedRunError(seen[0], output) from error
     finally:
+        ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,8 +7,7 @@ from itertools import count
 
 import pytest
 
-from pipelines.monitor import Desk, Monitor, RunStoppedError, open_desk
-from pipelines.progress import progress_line
+from pipelines.monitor import Monitor, RunStoppedError, open_desk
 from schemas.errors import OutputError
 
 
@@ -33,7 +32,6 @@ def test_counts_add_up_and_time_begins_with_the_model() -> None:
         list(filled(monitor))
     assert desk.counts == {"models": 1, "citations": 8, "input_bytes": 15, "records_in_place": 1500}
     assert desk.annotating_seconds() == 2
-    assert progress_line(desk) == "8 citations, 4/s, 1,500 records already in place"
     assert desk.error() is None
 
 
@@ -96,7 +94,3 @@ def test_a_long_message_still_arrives() -> None:
     error = desk.error()
     assert isinstance(error, OutputError)
     assert str(error).startswith("\x00é")
-
-
-def test_a_desk_without_reports_knows_nothing() -> None:
-    assert progress_line(Desk(Monitor(), ticks())) == "loading the model"

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pipelines.sample import sample_path
 from pipelines.silence import quiet
 from schemas.errors import SettingsError
 from worker.command import human_console, parse_settings, print_table, write_json
+from worker.progress import Meter, show_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.checkpoints import Checkpoints
     from pipelines.example import Example
     from pipelines.run import RunReport
     from pipelines.settings import AnnotateSettings, ModelSettings
@@ -89,9 +92,27 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     from pipelines.checkpoints import choose_checkpoints
 
     checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
-    from pipelines.inputs import resolve_inputs
-    from pipelines.sample import sample_path
+    console = human_console(settings.json_file)
+    if not settings.inputs:
+        console.print(f"No input given: annotating the bundled sample, {sample_path().name}.")
+    with show_progress(Meter()) as meter:
+        summary, counts, example = _run(settings, beam_arguments, checkpoints, meter)
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(console, summary, counts, example)
+    return 0
 
+
+def _run(
+    settings: "AnnotateSettings",
+    beam_arguments: Sequence[str],
+    checkpoints: "Checkpoints",
+    meter: Meter,
+) -> tuple[dict[str, Any], "Counts", "Example | None"]:
+    """Return the summary, what is in place, and an example of it."""
+    from pipelines.inputs import resolve_inputs, warn_of_refused
+
+    meter.begin("listing the inputs")
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     from pipelines.example import find_example
     from pipelines.output import open_output
@@ -100,36 +121,36 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     from pipelines.store import is_local
     from pipelines.summary import blocks_of, count_rows, new_blocks
 
-    console = human_console(settings.json_file)
+    meter.begin("starting the runner")
     choice = choose_runner(settings.runner, beam_arguments)
     places = {"INPUT": next((file.path for file in files if is_local(file.path)), None)}
     choice.check_places({"--output": settings.output, "--registry": settings.registry, **places})
     if choice.exposure is not None:
         sys.stderr.write(f"pubner: {choice.exposure}\n")
     sources = [file.source for file in files]
-    if not settings.inputs:
-        console.print(f"No input given: annotating the bundled sample, {sources[0]}.")
+    warn_of_refused(files)
     with open_output(settings.output, block_size=settings.block_size) as store:
-        before = blocks_of(store, sources)
+        meter.begin("listing what is written", unit="blocks")
+        before = blocks_of(store, sources, meter.advance)
         report = run_pipeline(
             settings,
             files,
             checkpoints=checkpoints,
             store=store,
             choice=choice,
+            meter=meter,
         )
-        after = blocks_of(store, sources)
+        meter.begin("listing what is written", unit="blocks")
+        after = blocks_of(store, sources, meter.advance)
         written = new_blocks(before, after)
-        new = count_rows(store, written)
+        meter.begin("counting rows", total=len(after), unit="blocks")
+        new = count_rows(store, meter.each(written))
         now = sum(new.citations.values())
-        counts = new + count_rows(store, after.keys() - set(written))
+        counts = new + count_rows(store, meter.each(after.keys() - set(written)))
         example = find_example(store, after)
     summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
     summary["checkpoint_id"] = checkpoints.id
-    if settings.json_file is not None:
-        write_json(summary, settings.json_file)
-    _print_summary(console, summary, counts, example)
-    return 0
+    return summary, counts, example
 
 
 def _summary(

@@ -2,16 +2,20 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.silence import quiet
 from schemas.errors import InputError
 from worker.command import human_console, parse_settings, print_table, write_json
+from worker.progress import Meter, show_progress
 from worker.terminal import safe_text
 
 if TYPE_CHECKING:
+    from pipelines.checkpoints import Checkpoints
     from pipelines.dead_letters_settings import ListSettings, ReplaySettings
     from pipelines.letters.showing import LetterList
+    from pipelines.monitor import Desk
 
 _PROG = "pubner dead-letters"
 _LONGEST_ERROR = 90
@@ -110,14 +114,18 @@ def replay(argv: Sequence[str]) -> int:
         positional="output",
     )
     with quiet():
-        summary = _annotate(settings) if settings.pipeline else _send(settings)
+        if settings.pipeline:
+            summary = _annotate(settings)
+        else:
+            with show_progress(Meter()) as meter:
+                summary = _send(settings, meter)
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
     _print_summary(settings, summary)
     return 0
 
 
-def _send(settings: "ReplaySettings") -> dict[str, Any]:
+def _send(settings: "ReplaySettings", meter: Meter) -> dict[str, Any]:
     from pipelines.letters.sending import SendPlan, send_letters
     from pipelines.output import open_existing
     from pipelines.run import utc_now
@@ -131,6 +139,7 @@ def _send(settings: "ReplaySettings") -> dict[str, Any]:
             limit=settings.limit,
             again=settings.again,
             clock=utc_now,
+            meter=meter,
         )
     )
     return {
@@ -146,14 +155,32 @@ def _send(settings: "ReplaySettings") -> dict[str, Any]:
 
 
 def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
+    import time
+
     from pipelines.checkpoints import choose_checkpoints
+
+    checkpoints = choose_checkpoints(settings)
+    with show_progress(Meter()) as meter:
+        from pipelines.monitor import open_desk
+        from pipelines.run import stopping
+
+        with (
+            open_desk(time.monotonic) as desk,
+            stopping(desk, settings.output, in_process=True, say=meter.say),
+        ):
+            return _annotate_letters(settings, checkpoints, desk, meter)
+
+
+def _annotate_letters(
+    settings: "ReplaySettings", checkpoints: "Checkpoints", desk: "Desk", meter: Meter
+) -> dict[str, Any]:
     from pipelines.letters.annotating import AnnotatePlan, AnnotateReport, annotate_letters
     from pipelines.letters.ledger import Ledger
     from pipelines.letters.reading import choose, read_letters
     from pipelines.output import open_existing, open_output
+    from pipelines.progress import annotating_again
     from pipelines.run import utc_now
 
-    checkpoints = choose_checkpoints(settings)
     known = open_existing(settings.output)
     first = next(iter(read_letters(known, settings.selection)), None)
     selected, before, report = 0, 0, AnnotateReport()
@@ -165,6 +192,7 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
                 letters -= Ledger(store).sent(None)
             before = selected - len(letters)
             if letters:
+                meter.follow(partial(annotating_again, desk, citations=len(letters)))
                 report = annotate_letters(
                     AnnotatePlan(
                         store=store,
@@ -174,6 +202,7 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
                         device=settings.device,
                         threads=settings.threads,
                         clock=utc_now,
+                        monitor=desk.monitor,
                     )
                 )
     return {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.silence import quiet
 from worker.command import human_console, parse_settings, print_table, write_json
+from worker.progress import Meter, show_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,44 +38,45 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _feed(settings: "FeedSettings") -> int:
-    from pipelines.inputs import resolve_inputs
+    from pipelines.inputs import resolve_inputs, warn_of_refused
     from pipelines.sample import sample_path
 
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
+    warn_of_refused(files)
     from pipelines.feed.letters import BLOCK_SIZE
-    from pipelines.feed.progress import show_progress
     from pipelines.feed.run import FeedPlan, run_feed
     from pipelines.feed.stopping import stopping
     from pipelines.kafka.topics import create_topic, describe
     from pipelines.output import open_output
 
     console = human_console(settings.json_file)
-    access = settings.access()
     if not settings.inputs:
-        console.print(f"No input given: feeding the bundled sample, {files[0].source}.")
-    created = settings.create_topic and create_topic(
-        access, settings.topic, partitions=settings.partitions, replication=settings.replication
-    )
-    cluster = describe(access, [settings.topic])
-    with (
-        open_output(settings.dead_letter_root, block_size=BLOCK_SIZE) as store,
-        stopping() as request,
-        show_progress(sum(file.size for file in files)) as meter,
-    ):
-        report = run_feed(
-            FeedPlan(
-                files=files,
-                format=settings.input_format,
-                access=access,
-                cluster=cluster,
-                topic=settings.topic,
-                store=store,
-                state_file=settings.state_file,
-                again=settings.again,
-                check=request.check,
-                meter=meter,
-            )
+        console.print(f"No input given: feeding the bundled sample, {sample_path().name}.")
+    with show_progress(Meter()) as meter:
+        access = settings.access()
+        meter.begin("asking the broker")
+        created = settings.create_topic and create_topic(
+            access, settings.topic, partitions=settings.partitions, replication=settings.replication
         )
+        cluster = describe(access, [settings.topic])
+        with (
+            open_output(settings.dead_letter_root, block_size=BLOCK_SIZE) as store,
+            stopping() as request,
+        ):
+            report = run_feed(
+                FeedPlan(
+                    files=files,
+                    format=settings.input_format,
+                    access=access,
+                    cluster=cluster,
+                    topic=settings.topic,
+                    store=store,
+                    state_file=settings.state_file,
+                    again=settings.again,
+                    check=request.check,
+                    meter=meter,
+                )
+            )
     if report.stopped:
         sys.stderr.write(
             f"pubner: stopped after {_sent(report):,} messages; give the same command again to go "

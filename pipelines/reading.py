@@ -14,6 +14,7 @@ from pipelines.content import (
     open_file,
     reason_of,
 )
+from pipelines.counting import CountedStream
 from pipelines.monitor import Monitor
 from pipelines.records import InputFile, ReadBlock, ReadCitation
 from pipelines.store import Store
@@ -24,9 +25,6 @@ from worker.readers.records import BadRecord, Format, ReadRecord, detect_format,
 
 PIECE_BYTES = 16 * 2**20
 """A block is cut into pieces of so many bytes of records, or of one record where that has more."""
-_READS = 100
-"""In about so many reads an input is read, so that what is done of it is known to 1 %."""
-_LEAST_READ = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class BlockReader:
         done = {start for start, footer in known.items() if self._is_done(footer, digest)}
         if self._is_whole(known, done):
             records = sum(known[start].records for start in done)
-            self.monitor.report(input_bytes=file.size, records_in_place=records)
+            self.monitor.report(input_bytes=file.size, records=records, records_in_place=records)
             return
         yield from self._blocks(file, digest, done)
 
@@ -113,7 +111,7 @@ class BlockReader:
         part = _Part(file, digest, 0)
         try:
             with closing(open_file(file.path)) as stream:
-                counted = _Counted(stream, self.monitor, most_bytes=file.size // _READS)
+                counted = CountedStream(stream, file.size, self.monitor.report)
                 source = cast("BinaryIO", counted)
                 for item in read_records(source, self.format or detect_format(file.source)):
                     self.monitor.check()
@@ -134,7 +132,7 @@ class BlockReader:
                     else:
                         counted.bad += 1
                         part.dead_letters.append(self._dead_letter(file, item))
-                counted.report()
+                counted.settle()
         except OSError as error:
             # The content is known from its digest, so what failed is the reading: next time again.
             reason = reason_of(file.path, error)
@@ -161,36 +159,6 @@ class BlockReader:
             payload=item.payload,
             seen_at=self.clock(),
         )
-
-
-@dataclass(slots=True)
-class _Counted:
-    """A binary stream that reports as progress what was made of what it gave.
-
-    It gives at most `most_bytes` at a time, so that a small input is not read all at once. When it
-    is asked for more, it reports what it gave before, and the `records` that came of it since, of
-    which `bad` gave no citation.
-    """
-
-    stream: BinaryIO
-    monitor: Monitor
-    most_bytes: int
-    records: int = 0
-    bad: int = 0
-    _given: int = 0
-
-    def read(self, size: int = -1) -> bytes:
-        self.report()
-        most = max(_LEAST_READ, self.most_bytes)
-        data = self.stream.read(most if size < 0 else min(size, most))
-        self._given = len(data)
-        return data
-
-    def report(self) -> None:
-        """Report what was given and made of it, if anything."""
-        if self._given or self.records:
-            self.monitor.report(input_bytes=self._given, records=self.records, bad=self.bad)
-        self._given = self.records = self.bad = 0
 
 
 @dataclass(slots=True)

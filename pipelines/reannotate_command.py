@@ -1,14 +1,16 @@
 """`pubner reannotate`: what a user sees of it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.annotate_command import beam_logging, check_place
 from schemas.errors import OutputError
 from worker.command import human_console, parse_settings, print_table, write_json
+from worker.progress import Meter, show_progress
 
 if TYPE_CHECKING:
+    from pipelines.blocks import BlockKey
     from pipelines.checkpoints import Checkpoints
     from pipelines.reannotate_settings import ReannotateSettings
     from pipelines.reannotation_plan import Work
@@ -44,19 +46,26 @@ def run(argv: Sequence[str]) -> int:
     )
     check_place(settings, words[split + 1 :])
     with beam_logging(verbose=settings.verbose):
-        summary = _reannotate(settings, words[split + 1 :])
+        from pipelines.checkpoints import choose_checkpoints
+        from pipelines.where import parse_condition
+
+        condition = parse_condition(settings.where)
+        checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
+        with show_progress(Meter()) as meter:
+            summary = _reannotate(settings, condition, checkpoints, words[split + 1 :], meter)
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
     _print_summary(settings, summary)
     return 0
 
 
-def _reannotate(settings: "ReannotateSettings", beam_arguments: Sequence[str]) -> dict[str, Any]:
-    from pipelines.checkpoints import choose_checkpoints
-    from pipelines.where import parse_condition
-
-    condition = parse_condition(settings.where)
-    checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
+def _reannotate(
+    settings: "ReannotateSettings",
+    condition: "Condition",
+    checkpoints: "Checkpoints",
+    beam_arguments: Sequence[str],
+    meter: Meter,
+) -> dict[str, Any]:
     from pipelines.output import open_existing, open_output
     from pipelines.reannotation_plan import Work, block_size_of, blocks_in, find_work
     from pipelines.runners import choose_runner
@@ -70,14 +79,21 @@ def _reannotate(settings: "ReannotateSettings", beam_arguments: Sequence[str]) -
     if block_size is None:
         return _summary(settings, checkpoints, Work())
     if settings.dry_run:
-        work = find_work(known, condition, checkpoints.id, blocks_in(known), settle=False)
+        keys = _looking(meter, blocks_in(known))
+        work = find_work(known, condition, checkpoints.id, keys, settle=False)
         return _summary(settings, checkpoints, work)
     with open_output(settings.output, block_size=block_size) as store:
-        work = find_work(store, condition, checkpoints.id, blocks_in(store), settle=True)
+        keys = _looking(meter, blocks_in(store))
+        work = find_work(store, condition, checkpoints.id, keys, settle=True)
         _check_texts(work)
         if not work.blocks:
             return _summary(settings, checkpoints, work)
-        return _run(settings, work, condition, checkpoints, store, choice)
+        return _run(settings, work, condition, checkpoints, store, choice, meter)
+
+
+def _looking(meter: Meter, keys: "Sequence[BlockKey]") -> "Iterator[BlockKey]":
+    meter.begin("looking for what matches", total=len(keys), unit="blocks")
+    return meter.each(keys)
 
 
 def _run(
@@ -87,6 +103,7 @@ def _run(
     checkpoints: "Checkpoints",
     store: "Store",
     choice: "RunnerChoice",
+    meter: Meter,
 ) -> dict[str, Any]:
     from pipelines.reannotation import run_reannotation
     from pipelines.reannotation_plan import count_written, find_work
@@ -98,9 +115,12 @@ def _run(
         checkpoints=checkpoints,
         store=store,
         choice=choice,
+        citations=work.citations,
+        meter=meter,
     )
-    written = count_written(store, work.blocks)
-    keys = [block.key for block in work.blocks]
+    meter.begin("counting what was written", total=len(work.blocks), unit="blocks")
+    written = count_written(store, meter.each(work.blocks))
+    keys = _looking(meter, [block.key for block in work.blocks])
     left = find_work(store, condition, checkpoints.id, keys, settle=False)
     return _summary(settings, checkpoints, work, left=left, written=written, report=report)
 

@@ -9,9 +9,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import apache_beam as beam
-import pyarrow.compute as pc
 from apache_beam.ml.inference.base import RunInference
 
 from pipelines.blocks import BlockKey
@@ -20,7 +20,7 @@ from pipelines.coders import register_coders
 from pipelines.graph import WriteBlock
 from pipelines.handler import AnnotateHandler
 from pipelines.monitor import Monitor, open_desk
-from pipelines.progress import show_progress
+from pipelines.progress import annotating_again
 from pipelines.reannotate_settings import ReannotateSettings
 from pipelines.reannotation_plan import BlockWork, limit_of
 from pipelines.records import AnnotatedBlock, ReadBlock
@@ -33,6 +33,7 @@ from pipelines.where import Condition, Evaluate
 from pipelines.writer import InPlace, read_block
 from worker.groups import in_groups
 from worker.overlapping import make_helper, read_ahead
+from worker.progress import Meter
 
 _GROUP = 16
 """Blocks that one worker takes at once: each is read while the model works on the one before."""
@@ -66,8 +67,6 @@ class StoredReader:
     def _matching(self, block: InPlace, evaluate: Evaluate) -> ReadBlock:
         rows = block.tables["citations"]
         wanted = wanted_rows(rows, evaluate, self.checkpoint_id)
-        size = pc.sum(pc.binary_length(rows["text"].filter(wanted))).as_py() or 0
-        self.monitor.report(input_bytes=size)
         return ReadBlock(
             key=block.footer.key,
             input_digest=block.footer.input_digest,
@@ -130,10 +129,14 @@ def run_reannotation(
     checkpoints: Checkpoints,
     store: Store,
     choice: RunnerChoice,
+    citations: int,
+    meter: Meter,
 ) -> RunReport:
-    """Annotate what matches in `blocks` again and return when all is in place.
+    """Annotate what matches in `blocks` again, `citations` in all; return when all is in place.
 
-    :raises InterruptedRunError: if SIGINT or SIGTERM stopped it; what is in place stays.
+    `meter` tells how far it is.
+
+    :raises InterruptedRunError: if a signal stopped it; what is in place stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
     """
     begin = time.monotonic()
@@ -151,10 +154,8 @@ def run_reannotation(
                 handler=make_handler(settings, checkpoints, monitor, max_text_chars=limit),
                 reviser=BlockReviser(store, condition),
             )
-        with (
-            stopping(desk, settings.output, in_process=choice.in_process),
-            show_progress(desk, total_bytes=sum(block.text_bytes for block in blocks)),
-        ):
+        meter.follow(partial(annotating_again, desk, citations=citations))
+        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.say):
             counters = run_to_end(pipeline, desk, choice)
         return RunReport(
             seconds=time.monotonic() - begin,

@@ -23,13 +23,12 @@ from pipelines.writer import committed_footer, damaged, read_footer, replace_blo
 class BlockWork:
     """A block with citations to annotate again.
 
-    `revision` is that of its rows now, `text_bytes` the size of the citations' texts in UTF-8. Of a
-    text over `max_text_chars` code points only that many are read, as when the block was made.
+    `revision` is that of its rows now. Of a text over `max_text_chars` code points only that many
+    are read, as when the block was made.
     """
 
     key: BlockKey
     revision: str
-    text_bytes: int
     max_text_chars: int | None
 
 
@@ -145,9 +144,8 @@ def _look(
             rows = file.read(columns=["status", "checkpoint_id", "text"]).filter(mask)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise damaged("citations", name, error) from error
-    sizes = pc.sum(pc.binary_length(rows["text"]))
     return Work(
-        blocks=[BlockWork(key, footer.revision, sizes.as_py() or 0, limit_of(footer))],
+        blocks=[BlockWork(key, footer.revision, limit_of(footer))],
         statuses=Counter(rows["status"].to_pylist()),
         checkpoints=Counter(rows["checkpoint_id"].to_pylist()),
         textless=pc.sum(is_textless(rows)).as_py() or 0,

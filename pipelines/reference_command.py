@@ -13,6 +13,7 @@ from worker.checkpoint import read_manifest, resolve_checkpoint
 from worker.command import human_console, print_table, write_json
 from worker.drift import reference_of
 from worker.input_files import regular_file
+from worker.progress import Meter, show_progress
 from worker.readers.records import Format, ReadRecord, detect_format, read_records
 from worker.reference import write_reference
 
@@ -31,10 +32,9 @@ def make_reference(settings: ReferenceSettings) -> int:
 
     tagger = load_tagger([folder], device=settings.device, threads=settings.threads)
     console = human_console(settings.json_file)
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        reference = reference_of(tagger, bar.track(texts), name=settings.texts.name)
+    with show_progress(Meter()) as meter:
+        meter.begin("annotating", total=len(texts), unit="citations")
+        reference = reference_of(tagger, meter.each(texts), name=settings.texts.name)
     write_reference(folder, manifest, reference)
     console.print(
         f"Reference of checkpoint {manifest.id}: {reference.citations:,} citations of "

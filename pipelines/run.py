@@ -3,13 +3,15 @@
 import os
 import shutil
 import signal
-import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
+from typing import NoReturn
 
 import apache_beam as beam
 import grpc
@@ -21,7 +23,7 @@ from pipelines.cluster_watch import watching_cluster
 from pipelines.graph import annotate_files
 from pipelines.handler import AnnotateHandler
 from pipelines.monitor import Desk, Monitor, open_desk
-from pipelines.progress import show_progress
+from pipelines.progress import annotating
 from pipelines.reading import BlockReader
 from pipelines.reasons import reason
 from pipelines.records import InputFile
@@ -38,6 +40,11 @@ from schemas.errors import (
     SettingsError,
     error_behind,
 )
+from worker.progress import Meter
+from worker.signals import stop_requests
+
+_STOP_SECONDS = 4.0
+"""So long after a request to stop the process ends in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,11 @@ def run_pipeline(
     checkpoints: Checkpoints,
     store: Store,
     choice: RunnerChoice,
+    meter: Meter,
 ) -> RunReport:
-    """Annotate `files` into `store` and return when all is in place.
+    """Annotate `files` into `store` and return when all is in place; `meter` tells how far it is.
 
-    :raises InterruptedRunError: if SIGINT or SIGTERM stopped it; what is in place stays.
+    :raises InterruptedRunError: if a signal stopped it; what is in place stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
     """
     begin = time.monotonic()
@@ -93,10 +101,9 @@ def run_pipeline(
             ),
             writer=make_writer(settings, store),
         )
-        with (
-            stopping(desk, settings.output, in_process=choice.in_process),
-            show_progress(desk, total_bytes=sum(file.size for file in files)),
-        ):
+        total_bytes = sum(file.size for file in files)
+        meter.follow(partial(annotating, desk, total_bytes=total_bytes))
+        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.say):
             counters = run_to_end(pipeline, desk, choice)
         return RunReport(
             seconds=time.monotonic() - begin,
@@ -192,25 +199,47 @@ def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
     return PubnerError(f"{choice.name} failed: {kind}{reason(error)} (--verbose shows its log)")
 
 
+def _end_process(number: int, message: str) -> NoReturn:
+    """End the process at once, as a signal does."""
+    with suppress(OSError):  # a terminal that was closed
+        os.write(2, f"\n{message}\n".encode() if message else b"\n")
+    os._exit(128 + number)
+
+
 @contextmanager
-def stopping(desk: Desk, output: str, *, in_process: bool) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a request to stop; a second one ends the process at once."""
+def stopping(
+    desk: Desk, output: str, *, in_process: bool, say: Callable[[str], object]
+) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process.
+
+    `say` is told at once what happens. The steps end when the chunk of citations that is being
+    annotated is done; where that takes seconds, the process ends without it: what is written is
+    whole at any time.
+    """
     seen: list[int] = []
+    ended = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if seen or not in_process:
-            sys.stderr.write("\n")
-            sys.stderr.flush()
-            os._exit(128 + number)
+            _end_process(number, "")
         seen.append(number)
+        say(
+            f"pubner: {signal.Signals(number).name}: the block in flight is abandoned after the "
+            "current chunk, and what is written stays; again stops now"
+        )
         desk.stop()
+        threading.Thread(target=end_later, name="pubner-stop", daemon=True).start()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    def end_later() -> None:
+        if not ended.wait(_STOP_SECONDS):
+            _end_process(seen[0], f"pubner: {InterruptedRunError(seen[0], output)}")
+
+    before = {number: signal.signal(number, on_signal) for number in stop_requests()}
     try:
         yield
     except RunStoppedError as error:
         raise InterruptedRunError(seen[0], output) from error
     finally:
+        ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """What the output holds of some sources: counted from the files in place, never from the run."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
@@ -38,12 +38,14 @@ class Counts:
         return dict(sorted(heads.items()))
 
 
-def blocks_of(store: Store, sources: Iterable[str]) -> dict[BlockKey, Footer]:
-    """Return every committed block of `sources`."""
+def blocks_of(
+    store: Store, sources: Iterable[str], each: Callable[[], object] = lambda: None
+) -> dict[BlockKey, Footer]:
+    """Return every committed block of `sources`; `each` is called for each block."""
     return {
         footer.key: footer
         for source in sources
-        for footer in committed_blocks(store, source).values()
+        for footer in committed_blocks(store, source, each).values()
     }
 
 

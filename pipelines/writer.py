@@ -275,8 +275,13 @@ def _footer(stream: BinaryIO, kind: str, name: str) -> Footer | None:
             raise damaged(kind, name, error) from error
 
 
-def committed_blocks(store: Store, source: str, partition: int = 0) -> dict[int, Footer]:
-    """Return the footers of a source's blocks whose three files belong together, by block start."""
+def committed_blocks(
+    store: Store, source: str, each: Callable[[], object] = lambda: None, *, partition: int = 0
+) -> dict[int, Footer]:
+    """Return the footers of a source's blocks whose three files belong together, by block start.
+
+    `each` is called for each block.
+    """
     found: dict[int, Footer] = {}
     for name in store.names("citations", name_prefix(source, partition)):
         key = parse_name(name)
@@ -285,6 +290,7 @@ def committed_blocks(store: Store, source: str, partition: int = 0) -> dict[int,
         footer = committed_footer(store, key)
         if footer is not None:
             found[key.start] = footer
+        each()
     return found
 
 

@@ -19,6 +19,7 @@ from training.pages import require_writable
 from worker.checkpoint import resolve_checkpoint
 from worker.command import human_console, print_table, write_json
 from worker.drift_index import DriftLimits
+from worker.progress import Meter, show_progress
 from worker.registry.cache import default_cache
 
 if TYPE_CHECKING:
@@ -32,20 +33,19 @@ def report_drift(settings: DriftSettings) -> int:
     """
     if settings.html is not None:
         require_writable(settings.html)
-    known = _known(settings)
-    output = StoredOutput(settings.output)
     console = human_console(settings.json_file)
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        line = bar.add_task("reading", total=len(output.names))
+    with show_progress(Meter()) as meter:
+        known = _known(settings)
+        meter.begin("listing blocks")
+        output = StoredOutput(settings.output)
+        meter.begin("reading", total=len(output.names), unit="blocks")
         tally = gather(
             output,
             known,
             since=settings.since,
             until=settings.until,
             sample=settings.sample,
-            progress=lambda: bar.advance(line),
+            progress=meter.advance,
         )
     if not tally.days:
         between = "" if settings.since is settings.until is None else " in these days"

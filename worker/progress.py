@@ -11,14 +11,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+T = TypeVar("T")
 LINE_SECONDS: Final = 10.0
 """Without a terminal, how often a line is written."""
 _REFRESH_SECONDS: Final = 0.2
@@ -69,6 +70,12 @@ class Meter:
     def advance(self, count: int = 1) -> None:
         """Write down that so much more of the task is done."""
         self._now = replace(self._now, done=self._now.done + count)
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield `items`; each is done when the next is asked for."""
+        for item in items:
+            yield item
+            self.advance()
 
     def follow(self, look: Callable[[], Progress]) -> None:
         """From now on ask `look`, in another thread, how far the command is."""
@@ -234,7 +241,9 @@ def drawn_line(timed: Timed, width: int) -> "RenderableType":
         bar = ProgressBar(now.total, min(now.done, now.total), width=min(room, _LONGEST_BAR))
         grid.add_row(Text(now.task), bar, Text(told))
         return grid
-    return Text(f"{now.task}  {told}", no_wrap=True, overflow="ellipsis")
+    line = Text(f"{now.task}  {told}", no_wrap=True)
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def _count(now: Progress) -> str:

@@ -1,6 +1,7 @@
 """One run of `pubner feed`: files in, messages and dead letters out, resumable at any point."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipelines.content import UNREADABLE, RefusedFileError, content_digest, open_file, reason_of
+from pipelines.counting import CountedStream, estimated
 from pipelines.feed.delivery import Delivery, Message, Refused, open_producer
 from pipelines.feed.letters import LetterBook
-from pipelines.feed.progress import Meter
 from pipelines.feed.state import (
     FeedState,
     FileProgress,
@@ -40,6 +41,7 @@ from pipelines.store import Store
 from schemas import message as contract
 from schemas.errors import PubnerError, RecordError
 from schemas.records import Citation, Stage
+from worker.progress import Meter, Progress
 from worker.readers.records import BadRecord, Format, detect_format, read_records
 
 _SAVE_SECONDS = 1.0
@@ -88,7 +90,9 @@ def run_feed(plan: FeedPlan) -> FeedReport:
     :raises PubnerError: if the broker, the dead letters or the state fail; what is acknowledged is
         noted before, so that the same run can go on.
     """
-    return _Feed(plan).run()
+    feed = _Feed(plan)
+    plan.meter.follow(feed.progress)
+    return feed.run()
 
 
 class _Feed:
@@ -97,6 +101,8 @@ class _Feed:
     def __init__(self, plan: FeedPlan) -> None:
         self.plan = plan
         self.report = FeedReport()
+        self.counts = Counter(input_bytes=0, records=0, bad=0)
+        self.total_bytes = sum(file.size for file in plan.files)
         self.topic = plan.cluster.topics[plan.topic]
         self.letters = LetterBook(plan.store, lambda: datetime.now(UTC))
         self.state, self.sent = self._begin()
@@ -161,7 +167,7 @@ class _Feed:
             return
         if self.state.is_finished(digest):
             self.report.skipped_files += 1
-            self.plan.meter.read(file.size)
+            self._read(input_bytes=file.size)
             return
         self.report.files += 1
         begin = self.state.begin_of(digest)
@@ -186,11 +192,14 @@ class _Feed:
         end = begin
         try:
             with closing(open_file(file.path)) as stream:
-                counted = cast("BinaryIO", _Counted(stream, self.plan.meter))
-                for item in read_records(counted, self.plan.format or detect_format(file.source)):
+                counted = CountedStream(stream, file.size, self._read)
+                source = cast("BinaryIO", counted)
+                for item in read_records(source, self.plan.format or detect_format(file.source)):
+                    counted.records += 1
                     if item.offset < begin or item.offset in sent:
                         self.report.skipped_records += 1
                     elif isinstance(item, BadRecord):
+                        counted.bad += 1
                         self._letter(item)
                     else:
                         self._send(item.offset, item.citation, headers)
@@ -198,6 +207,7 @@ class _Feed:
                     self.current = (file, digest, end)
                     if item.offset % _CHECK_RECORDS == 0:
                         self._tick()
+                counted.settle()
         except OSError as error:
             # Of content that is known, so what failed is the reading: another run reads it again.
             reason = reason_of(file.path, error)
@@ -239,7 +249,7 @@ class _Feed:
     def _refuse_file(self, file: InputFile, refusal: RefusedFileError) -> None:
         """Keep one dead letter of a file that is refused as a whole."""
         self.report.refused_files += 1
-        self.plan.meter.read(file.size)
+        self._read(input_bytes=file.size)
         unreadable = refusal.digest == UNREADABLE
         if (
             self.letters.holds(file.source)
@@ -257,7 +267,6 @@ class _Feed:
 
     def _tick(self) -> None:
         self.plan.check()
-        self.plan.meter.note(self._words)
         now = time.monotonic()
         if self.current is not None and now - self.saved_at >= _SAVE_SECONDS:
             self.saved_at = now
@@ -287,8 +296,23 @@ class _Feed:
                 self._note(file, digest, self.delivery.acknowledged(end), finished=False)
                 self._save()
 
-    def _words(self) -> str:
-        return f"{self.delivery.messages:,} messages sent"
+    def _read(self, *, input_bytes: int, records: int = 0, bad: int = 0) -> None:
+        self.counts["input_bytes"] += input_bytes
+        self.counts["records"] += records
+        self.counts["bad"] += bad
+
+    def progress(self) -> Progress:
+        """Return how far the feed is; another thread may ask."""
+        sent, skipped = self.delivery.messages, self.report.skipped_records
+        total = estimated({**self.counts, "records_in_place": skipped}, self.total_bytes)
+        return Progress(
+            "feeding",
+            sent,
+            None if total is None else max(sent, total),
+            "messages",
+            estimated=self.counts["input_bytes"] < self.total_bytes,
+            note=f"{skipped:,} records sent before" if skipped else "",
+        )
 
     def _count(self, seconds: float) -> None:
         delivery, report = self.delivery, self.report
@@ -297,16 +321,3 @@ class _Feed:
         report.bytes = delivery.bytes
         report.dead_letters = dict(self.letters.counts)
         report.seconds = seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A binary stream whose reads are shown as progress."""
-
-    stream: BinaryIO
-    meter: Meter
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.stream.read(size)
-        self.meter.read(len(data))
-        return data

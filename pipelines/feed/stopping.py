@@ -1,10 +1,12 @@
-"""SIGINT and SIGTERM while a feed runs: the first asks it to end, the second ends it at once."""
+"""Signals while a feed runs: the first asks it to end, the second ends it at once."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+from worker.signals import stop_requests
 
 
 class StoppedError(Exception):
@@ -33,9 +35,9 @@ class StopRequest:
 
 @contextmanager
 def stopping() -> Iterator[StopRequest]:
-    """Take SIGINT and SIGTERM as requests while the block runs, in the main thread."""
+    """Take SIGINT, SIGTERM and SIGHUP as requests while the block runs, in the main thread."""
     request = StopRequest()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in stop_requests()}
 
     def ask(number: int, _: FrameType | None) -> None:
         request.signal = number

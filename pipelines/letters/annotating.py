@@ -38,7 +38,8 @@ _CHUNK_SIZE = 250
 class AnnotatePlan:
     """Which letters of which output to annotate, and with what.
 
-    `letters` are those chosen among the `selection`. `clock` gives the time in UTC.
+    `letters` are those chosen among the `selection`. `clock` gives the time in UTC, `monitor` is
+    told how far the run is, and may ask it to stop.
     """
 
     store: Store
@@ -48,6 +49,7 @@ class AnnotatePlan:
     device: str
     threads: int | None
     clock: Callable[[], datetime]
+    monitor: Monitor = field(default_factory=Monitor)
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ def annotate_letters(plan: AnnotatePlan) -> AnnotateReport:
         _check_block(block, plan.checkpoints.id)
     tagger: Tagger | None = None
     for block in _chosen(plan):
+        plan.monitor.check()
         read = parse_letters(block, plan.clock)
         handler = _handler(plan, row_options(block.footer.settings))
         if read.citations and tagger is None:
@@ -98,6 +101,7 @@ def annotate_letters(plan: AnnotatePlan) -> AnnotateReport:
         if read.citations or read.dead_letters:
             _write(plan, block, read, handler, tagger)
             report.blocks += 1
+        plan.monitor.report(records_in_place=len(block.letters) - len(read.citations))
         left = read_block_letters(plan.store, block.footer.key)
         failing = {x.position.offset: x for x in left.letters} if left is not None else {}
         for letter in block.letters:
@@ -156,7 +160,7 @@ def _handler(plan: AnnotatePlan, options: RowOptions) -> AnnotateHandler:
         chunk_size=_CHUNK_SIZE,
         max_text_chars=options.max_text_chars,
         clock=plan.clock,
-        monitor=Monitor(),
+        monitor=plan.monitor,
     )
 
 

@@ -21,6 +21,7 @@ from pipelines.letters.sent import REPLAY_ID, REPLAYED_FROM, sent_positions
 from pipelines.store import Store
 from schemas.errors import BrokerError, RecordError
 from schemas.records import DeadLetter, header_key_bytes
+from worker.progress import Meter
 
 if TYPE_CHECKING:
     from kafka import KafkaProducer
@@ -44,7 +45,8 @@ _REFUSALS = (
 class SendPlan:
     """Which letters of which output to send where; `limit` takes the newest of them.
 
-    `again` sends what was sent before too. `clock` gives the time in UTC.
+    `again` sends what was sent before too. `clock` gives the time in UTC, `meter` tells how far it
+    is.
     """
 
     store: Store
@@ -54,6 +56,7 @@ class SendPlan:
     limit: int | None
     again: bool
     clock: Callable[[], datetime]
+    meter: Meter = field(default_factory=Meter)
 
 
 @dataclass(slots=True)
@@ -127,6 +130,7 @@ def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> s
     """Send the letters of `replay`; return those that the broker acknowledged."""
     limit = max_message_bytes(plan.access, plan.topic)
     sender = _Sender(plan, replay, topic.partitions, limit)
+    plan.meter.begin("sending", total=len(replay.letters), unit="dead letters")
     try:
         for block in read_letters(plan.store, plan.selection):
             for letter in block.letters:
@@ -139,6 +143,7 @@ def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> s
                     report.no_message += 1
                 else:
                     sender.send(letter, letter_id, key, value)
+                plan.meter.advance()
         sender.wait()
     finally:
         sender.close()

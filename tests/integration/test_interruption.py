@@ -73,7 +73,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, checkpoint: Path
     assert len(after) == CITATIONS / 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_stop(tmp_path: Path, checkpoint: Path, number: signal.Signals) -> None:
     source = pubmed_xml(tmp_path / "a.xml", articles(600))
     out = tmp_path / "out"
@@ -82,8 +82,10 @@ def test_asked_to_stop(tmp_path: Path, checkpoint: Path, number: signal.Signals)
     running.send(number)
     stopped = running.finish()
     assert stopped.code == 128 + number
-    assert "the same command goes on from there" in stopped.one_line
-    assert number.name in stopped.one_line
+    said, ended = stopped.lines
+    assert f"{number.name}: the block in flight is abandoned" in said
+    assert "the same command goes on from there" in ended
+    assert number.name in ended
     found = check_output(out)
     assert 0 < len(found["citations"]) < 600
     assert len(found["citations"]) == 3 * len(committed(out, source))

@@ -282,7 +282,7 @@ def test_a_run_that_is_stopped_or_killed_goes_on(
         assert stopped.code == code, stopped.err
         DiskStore(out).settle_leftovers()
         assert 0 < left() < before
-    assert "the same command goes on from there" in stopped.one_line
+    assert "the same command goes on from there" in stopped.lines[-1]
     expected = 3 * left()
     summary = reannotate(out, older_than(newer), newer)
     assert summary["citations"] == summary["reannotated"] == expected

@@ -7,6 +7,7 @@ import atexit
 import logging
 import multiprocessing
 import os
+import re
 import resource
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 
 _PRELOAD = ["pubner", "pipelines.annotate_command", "pipelines.run", "pipelines.summary"]
 _TIMEOUT_SECONDS = 500
+_PROGRESS = re.compile(r"\[[0-9:]+\] ")
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,15 @@ class Finished:
     err: str
 
     @property
+    def lines(self) -> list[str]:
+        """The lines on standard error that do not tell of progress."""
+        return [line for line in self.err.splitlines() if not _PROGRESS.match(line)]
+
+    @property
     def one_line(self) -> str:
         """The one line on standard error that is no progress; fails where there are others."""
-        lines = [line for line in self.err.splitlines() if not line.endswith("of the input read")]
-        assert len(lines) == 1, self.err
-        return lines[0]
+        assert len(self.lines) == 1, self.err
+        return self.lines[0]
 
 
 class Running:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.monitor import Desk, Monitor, open_desk
-from pipelines.progress import progress_line
+from pipelines.monitor import Monitor, open_desk
 from schemas.errors import (
     OutputError,
     PubnerError,
@@ -43,7 +42,6 @@ def test_counts_add_up_and_time_begins_with_the_model() -> None:
         list(filled(monitor))
     assert desk.counts == {"models": 1, "citations": 8, "input_bytes": 15, "records_in_place": 1500}
     assert desk.annotating_seconds() == 2
-    assert progress_line(desk) == "8 citations, 4/s, 1,500 records already in place"
     assert desk.error() is None
 
 
@@ -157,7 +155,3 @@ def test_every_error_of_the_family_arrives_whole(error: PubnerError) -> None:
         assert str(found) == str(error)
         assert found.exit_code == error.exit_code
         assert found.__dict__ == error.__dict__
-
-
-def test_a_desk_without_reports_knows_nothing() -> None:
-    assert progress_line(Desk(Monitor(), ticks())) == "loading the model"

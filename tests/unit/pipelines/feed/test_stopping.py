@@ -8,7 +8,7 @@ import pytest
 from pipelines.feed.stopping import StoppedError, stopping
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stopping() as request:

@@ -190,7 +190,7 @@ def _leave_out_annotations(part: etree._Element) -> None:
 
 def _visible(element: etree._Element) -> int:
     """Return how many visible characters the text of an element has."""
-    return len("".join("".join(element.itertext()).split()))
+    return len("".join("".join(str(text) for text in element.itertext()).split()))
 
 
 def _remove(element: etree._Element) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from pipelines.letters.reading import read_letters
 from pipelines.letters.selection import Selection
-from pipelines.store import MANIFEST, open_existing, open_output
+from pipelines.output import open_existing, open_output
+from pipelines.store import MANIFEST
 from pipelines.tables import FORMAT_VERSION
 from pipelines.writer import BlockWriter
 from schemas.arrow import DEAD_LETTERS, KINDS

@@ -20,6 +20,7 @@ from training.drift.report import (
 )
 from training.drift.words import change_word, excess_word, no_warnings_words, share_word
 from training.pages import require_writable
+from training.progress import show_work
 from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.drift_index import DriftLimits
@@ -121,17 +122,17 @@ def run(argv: Sequence[str]) -> int:
     known = _known(settings)
     output = StoredOutput(settings.output)
     console = human_console(settings.json_file)
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        line = bar.add_task("reading", total=len(output.names))
+    with (
+        show_work(console) as work,
+        work.stage("reading", total=len(output.names), unit="files") as stage,
+    ):
         tally = gather(
             output,
             known,
             since=settings.since,
             until=settings.until,
             sample=settings.sample,
-            progress=lambda: bar.advance(line),
+            progress=stage.advance,
         )
     if not tally.days:
         between = "" if settings.since is settings.until is None else " in these days"

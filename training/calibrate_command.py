@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +12,23 @@ from schemas.manifest import CheckpointManifest, HeadCalibration, content_id
 from schemas.tasks import Task
 from training.calibrate_settings import CalibrateSettings
 from training.corpora.catalogue import Split
-from training.corpora.corpus import corpora_root, open_corpus, present_corpora
+from training.corpora.corpus import (
+    corpora_root,
+    mention_count,
+    open_corpus,
+    present_corpora,
+)
+from training.corpora.spans import require_labels
 from training.corpora.tsv import Sentence
 from training.evaluation.calibration import Bin, bins_error, calibration_bins
-from training.evaluation.predict import Context
+from training.evaluation.predict import Context, readings_of
 from training.evaluation.reliability import write_reliability
 from training.pages import require_writable
+from training.progress import Work, show_work
 from worker.checkpoint import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
 from worker.command import human_console, print_table, write_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from worker.encoder import Encoder
 
 
@@ -56,19 +60,19 @@ def calibrate(settings: CalibrateSettings) -> int:
     _refuse_taken(settings.output)
     if settings.plot is not None:
         require_writable(settings.plot)
-    devel = _read_devel(settings, manifest.task_records())
+    console = human_console(settings.json_file)
     from worker.encoder import load_encoder
 
-    encoder = load_encoder(
-        source, device=settings.device, threads=settings.threads, calibrated=False
-    )
-    console = human_console(settings.json_file)
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with show_work(console) as work:
+        with work.stage("reading the corpora"):
+            devel = _read_devel(settings, manifest.task_records())
+        with work.stage("loading the checkpoint"):
+            encoder = load_encoder(
+                source, device=settings.device, threads=settings.threads, calibrated=False
+            )
         heads = {
             task.name: _calibrate(
-                encoder, task, sentences, manifest.calibration.get(task.name), bar
+                encoder, task, sentences, manifest.calibration.get(task.name), work
             )
             for task, sentences in devel
         }
@@ -76,7 +80,7 @@ def calibrate(settings: CalibrateSettings) -> int:
     print_table(
         console,
         [
-            (name, f"{head.calibration.temperature:.3f}", *(f"{x:.4f}" for x in _cells(head)))
+            (name, f"{head.calibration.temperature:.3f}", *(f"{x:.3f}" for x in _cells(head)))
             for name, head in heads.items()
         ],
         columns=("head", "temperature", "sentence before", "after", "window before", "after"),
@@ -154,7 +158,13 @@ def _read_devel(
             raise SettingsError(
                 f"the checkpoint has no head for the corpus {name!r}; it has {', '.join(heads)}"
             )
-        found.append((heads[corpus.name], corpus.sentences(Split.DEVEL)))
+        task, sentences = heads[corpus.name], corpus.sentences(Split.DEVEL)
+        require_labels(task, sentences)
+        if not any(map(mention_count, sentences)):
+            raise CorpusError(
+                f"{corpus.path(Split.DEVEL)} has no mention, so no score can be calibrated on it"
+            )
+        found.append((task, sentences))
     return found
 
 
@@ -163,30 +173,31 @@ def _calibrate(
     task: Task,
     sentences: Sequence[Sentence],
     old: HeadCalibration | None,
-    bar: "Progress",
+    work: Work,
 ) -> CalibratedHead:
     """Fit a head of `encoder`, which is loaded without the `old` calibration of its checkpoint."""
     from training.calibration import FIT_CONTEXT, collect_scores, fit_head, outcomes_at
 
-    line = bar.add_task(task.name, total=None)
-    scores = {
-        context: collect_scores(encoder, task, sentences, context, partial(bar.advance, line))
-        for context in Context
-    }
-    fitted = fit_head(scores[FIT_CONTEXT])
-    bar.update(line, total=1, completed=1)
-    before = old or HeadCalibration()
-    return CalibratedHead(
-        fitted,
-        {c: calibration_bins(outcomes_at(head, before)) for c, head in scores.items()},
-        {c: calibration_bins(outcomes_at(head, fitted)) for c, head in scores.items()},
-    )
+    total = sum(len(readings_of(sentences, context)) for context in Context)
+    with work.stage(task.name, total, "texts") as stage:
+        scores = {
+            context: collect_scores(encoder, task, sentences, context, stage.advance)
+            for context in Context
+        }
+    with work.stage(f"fitting {task.name}"):
+        fitted = fit_head(scores[FIT_CONTEXT])
+        before = old or HeadCalibration()
+        return CalibratedHead(
+            fitted,
+            {c: calibration_bins(outcomes_at(head, before)) for c, head in scores.items()},
+            {c: calibration_bins(outcomes_at(head, fitted)) for c, head in scores.items()},
+        )
 
 
 def _write_copy(
     source: Path, manifest: CheckpointManifest, heads: Mapping[str, CalibratedHead], output: Path
 ) -> CheckpointManifest:
-    """Copy the checkpoint's files to `output` and write the manifest of the copy, last."""
+    """Copy the checkpoint to `output`, whole or not at all, with the manifest of the copy."""
     calibration = {
         **manifest.calibration,
         **{name: head.calibration for name, head in heads.items()},
@@ -210,11 +221,15 @@ def _write_copy(
             "reference": None,  # its scores are those of before
         }
     )
+    partial = output.with_name(f".{output.name}.partial")
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
+        partial.mkdir(parents=True)
         for name in manifest.files:
-            shutil.copyfile(source / name, output / name)
-        replace_manifest(output, made)
+            shutil.copyfile(source / name, partial / name)
+        replace_manifest(partial, made)
+        partial.replace(output)
     except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
     return read_manifest(output)

@@ -25,6 +25,7 @@ from training.corpora.spans import spans_of
 from training.corpora.tsv import Sentence
 from training.evaluation.calibration import Outcomes, outcomes_of
 from training.evaluation.predict import Context, Reading, deal_out, readings_of, scored_spans
+from training.progress import Work
 from training.scoring import DevelSet
 from worker.calibration import EDGE
 from worker.decoding import decode, head_layout
@@ -207,6 +208,7 @@ def calibrate_on_devel(
     device: torch.device,
     *,
     context: Context = FIT_CONTEXT,
+    work: Work | None = None,
 ) -> dict[str, HeadCalibration]:
     """Fit each head of `devel` on its devel sentences, read in `context`.
 
@@ -228,7 +230,10 @@ def calibrate_on_devel(
                 f"nothing to calibrate: the checkpoint has no head {part.task.name!r} with the "
                 f"labels {', '.join(part.task.label_names)}; it has {names}"
             )
-        fitted[part.task.name] = fit_head(
-            collect_scores(encoder, part.task, part.sentences, context)
-        )
+        total = len(readings_of(part.sentences, context))
+        what = f"calibrating {part.task.name}"
+        with (work or Work()).stage(what, total, "texts") as stage:
+            fitted[part.task.name] = fit_head(
+                collect_scores(encoder, part.task, part.sentences, context, stage.advance)
+            )
     return fitted

@@ -10,6 +10,7 @@ from pydantic import Field
 from schemas.errors import SettingsError
 from training.corpora.corpus import corpora_root
 from training.outputs import prepare_output
+from training.progress import show_work
 from worker.checkpoint import DICTIONARY, MANIFEST
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.normalisation import Rules
@@ -66,8 +67,16 @@ def run(argv: Sequence[str]) -> int:
         greek=settings.greek,
         numbers=settings.numbers,
     )
-    corpora = load_training_corpora(corpora_root(settings.data, os.environ), names)
-    manifest, heads = train_dictionary(settings.output, corpora, rules, console.print)
+    root = corpora_root(settings.data, os.environ)
+    with show_work(console) as work:
+        corpora = load_training_corpora(root, names, work, console.print)
+        with work.stage("learning the dictionary", len(corpora), "heads") as stage:
+
+            def say(line: str) -> None:
+                console.print(line)
+                stage.advance()
+
+            manifest, heads = train_dictionary(settings.output, corpora, rules, say)
     seconds = time.monotonic() - begun
     print_table(
         console,

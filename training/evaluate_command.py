@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import CorpusError, SettingsError
-from schemas.tags import split_tag
 from schemas.tasks import Task
 from training.corpora.catalogue import Split
 from training.corpora.corpus import Corpus, corpora_root, open_corpus, present_corpora
+from training.corpora.spans import require_labels
 from training.corpora.tsv import Sentence
 from training.evaluate_settings import EvaluateSettings
 from training.evaluation.documents import GoldFile, evaluate_documents, head_for, read_gold_file
@@ -21,16 +21,15 @@ from training.evaluation.errors_analysis import (
 )
 from training.evaluation.errors_page import ErrorsPage, write_page
 from training.evaluation.evaluate import evaluate_head
-from training.evaluation.predict import ScoredSpan
+from training.evaluation.predict import ScoredSpan, readings_of
 from training.evaluation.reliability import write_reliability
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from training.pages import require_writable
+from training.progress import Work, show_work
 from worker.checkpoint import resolve_checkpoint
 from worker.command import human_console, write_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from worker.tagger import Tagger
 
 
@@ -53,19 +52,19 @@ def evaluate(settings: EvaluateSettings) -> int:
     paths = [resolve_checkpoint(name) for name in settings.checkpoint]
     from worker.tagger import load_tagger
 
-    tagger = load_tagger(paths, device=settings.device, threads=settings.threads)
-    corpora = _read_corpora(settings, tagger.tasks)
-    training = _read_training(settings, tagger.tasks)
-    documents = [_read_documents(word, tagger.tasks) for word in settings.documents]
     console = human_console(settings.json_file)
-    for _, gold in documents:
-        for problem in gold.problems:
-            console.print(f"{gold.path}: left out: {problem}", soft_wrap=True)
-    from rich.progress import Progress
-
     found: dict[str, Sequence[tuple[ScoredSpan, ...]]] = {}
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        report = _score(settings, tagger, corpora, documents, bar, found)
+    with show_work(console) as work:
+        with work.stage("loading the checkpoint"):
+            tagger = load_tagger(paths, device=settings.device, threads=settings.threads)
+        with work.stage("reading the corpora"):
+            corpora = _read_corpora(settings, tagger.tasks)
+            training = _read_training(settings, tagger.tasks)
+            documents = [_read_documents(word, tagger.tasks) for word in settings.documents]
+        for _, gold in documents:
+            for problem in gold.problems:
+                console.print(f"{gold.path}: left out: {problem}", soft_wrap=True)
+        report = _score(settings, tagger, corpora, documents, work, found)
     print_report(report, console)
     if settings.errors is not None:
         _write_errors(settings.errors, report, corpora, found, training)
@@ -126,7 +125,7 @@ def _read_corpora(
     found = []
     for task, corpus in _open_corpora(settings, tasks):
         sentences = corpus.sentences(settings.split)
-        _require_labels(task, sentences)
+        require_labels(task, sentences)
         found.append((task, sentences))
     return found
 
@@ -147,16 +146,6 @@ def _read_training(
     }
 
 
-def _require_labels(task: Task, sentences: Sequence[Sentence]) -> None:
-    used = {split_tag(tag)[1] for sentence in sentences for tag in sentence.tags} - {""}
-    unknown = used - set(task.label_names)
-    if unknown:
-        raise CorpusError(
-            f"the corpus has the labels {', '.join(sorted(unknown))}, which the head "
-            f"{task.name!r} lacks; it has {', '.join(task.label_names)}"
-        )
-
-
 def _read_documents(word: str, tasks: Sequence[Task]) -> tuple[Task, GoldFile]:
     head, equals, path = word.partition("=")
     named = bool(equals) and not Path(word).exists()
@@ -169,26 +158,26 @@ def _score(
     tagger: "Tagger",
     corpora: Sequence[tuple[Task, tuple[Sentence, ...]]],
     documents: Sequence[tuple[Task, GoldFile]],
-    bar: "Progress",
+    work: Work,
     found: dict[str, Sequence[tuple[ScoredSpan, ...]]],
 ) -> EvaluationReport:
     """Score all; `found` is given what each head found in its corpus."""
     heads = {}
     for task, sentences in corpora:
-        line = bar.add_task(task.name, total=None)
-        heads[task.name] = evaluate_head(
-            tagger,
-            task,
-            sentences,
-            context=settings.context,
-            progress=partial(bar.advance, line),
-            keep=partial(found.__setitem__, task.name),
-        )
-        bar.update(line, total=1, completed=1)
+        total = len(readings_of(sentences, settings.context))
+        with work.stage(task.name, total, "texts") as stage:
+            heads[task.name] = evaluate_head(
+                tagger,
+                task,
+                sentences,
+                context=settings.context,
+                progress=stage.advance,
+                keep=partial(found.__setitem__, task.name),
+            )
     files = {}
     for task, gold in documents:
-        line = bar.add_task(gold.path.name, total=len(gold.texts))
-        files[str(gold.path)] = evaluate_documents(tagger, task, gold, partial(bar.advance, line))
+        with work.stage(gold.path.name, len(gold.texts), "documents") as stage:
+            files[str(gold.path)] = evaluate_documents(tagger, task, gold, stage.advance)
     return EvaluationReport(
         checkpoint=tagger.id,
         split=str(settings.split),

@@ -13,7 +13,7 @@ from training.mlm.run import STATE, MlmResult, MlmRun, run_mlm
 from training.mlm_settings import MlmSettings
 from training.outputs import prepare_output
 from training.precision import trains_in_bf16
-from training.progress import progress_bar, stop_signals
+from training.progress import show_work, stop_signals
 from worker.command import human_console, print_table, write_json
 from worker.encoder import choose_device
 
@@ -31,7 +31,7 @@ def train(settings: MlmSettings, recipe: MlmRecipe) -> int:
     bf16 = trains_in_bf16(device)
     precision = "bf16 where safe" if bf16 else "fp32"
     console.print(f"Encoder {settings.encoder}, {device.type}, {precision}; text:")
-    with stop_signals() as stopped, progress_bar(console) as show:
+    with show_work(console) as work, stop_signals(work) as stopped:
         result = run_mlm(
             MlmRun(
                 recipe,
@@ -45,9 +45,9 @@ def train(settings: MlmSettings, recipe: MlmRecipe) -> int:
                 half=settings.half,
                 save_seconds=settings.save_seconds,
             ),
-            on_progress=show,
             should_stop=lambda: bool(stopped),
             say=console.print,
+            work=work,
         )
     if result is None:
         console.print("Stopped; the same command goes on from here.")

@@ -5,19 +5,16 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
 from training.corpora.corpus import corpora_root
 from training.gate.options import GateSettings
+from training.progress import show_work
 from worker.command import human_console, parse_settings, write_json
 from worker.paths import ExistingFolder
 from worker.registry.registry import open_registry
 from worker.registry.who import default_who
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 PROG = "pubner checkpoint promote"
 
@@ -79,8 +76,6 @@ def run(argv: Sequence[str]) -> int:
 
 def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_counter) -> int:
     """Judge the candidate, and make it active if it passes; return the exit status."""
-    from rich.progress import Progress
-
     from training.gate.page import render_page
     from training.gate.report import report_json
     from training.gate.running import Candidacy, go_live, keep_report, require_passed, run_gate
@@ -115,8 +110,8 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
         corpora=settings.corpus,
         force=settings.force,
     )
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        report = run_gate(request, settings, clock=clock, watch=watching(bar))
+    with show_work(console) as work, work.stage("judging"), work.sequence("texts") as watch:
+        report = run_gate(request, settings, clock=clock, watch=watch)
     print_gate(report, console)
     if settings.html is not None:
         write_text(settings.html, render_page(report))
@@ -154,13 +149,3 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
             soft_wrap=True,
         )
     return 0
-
-
-def watching(bar: "Progress") -> Callable[[str, int], Callable[[int], None]]:
-    """Return what the gate tells its progress, shown on `bar`."""
-
-    def watch(what: str, total: int) -> Callable[[int], None]:
-        line = bar.add_task(what, total=total)
-        return lambda count: bar.advance(line, count)
-
-    return watch

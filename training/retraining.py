@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from training.corpora.check import CorpusReport, check_corpora
 from training.corpora.corpus import corpora_root, open_corpus
 from training.encoder_names import MINILM
 from training.evaluation.evaluate import evaluate_head
+from training.evaluation.predict import readings_of
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from training.gate.running import (
     Candidacy,
@@ -27,7 +29,7 @@ from training.gate.running import (
 )
 from training.gate.sample import read_sample
 from training.gate.tables import print_gate
-from training.promote_command import watching
+from training.progress import Work, show_work
 from training.recipe import Recipe, changes_of, check_values, find_recipe
 from training.retrain_settings import ACTIVE, RetrainSettings
 from training.rounds import Round
@@ -43,7 +45,6 @@ from worker.registry.who import default_who
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
 _FIRST_RECIPE = "compact"
 
@@ -63,12 +64,11 @@ class Job:
         """Print a line for people."""
         self.console.print(line, soft_wrap=True)
 
-    def progress(self) -> "Progress":
-        """Return a display of progress, which only a terminal shows."""
-        from rich.progress import Progress
-
-        console = self.console
-        return Progress(console=console, transient=True, disable=not console.is_terminal)
+    @contextmanager
+    def stage(self, what: str) -> Iterator[Work]:
+        """Show that the round is at `what` while the block runs."""
+        with show_work(self.console) as work, work.stage(what):
+            yield work
 
     @property
     def root(self) -> Path:
@@ -107,7 +107,8 @@ def run_round(job: Job) -> Outcome:
     :raises TrainingError: if a corpus changed since the round was begun, or training fails.
     :raises RegistryError: if another one was promoted while the gate measured.
     """
-    require_inputs(job.settings)
+    with job.stage("reading what the gate is given"):
+        require_inputs(job.settings)
     plan = _plan(job)
     digests = _check(job, plan)
     code, manifest = _train(job, plan, digests)
@@ -219,16 +220,17 @@ def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
     known = job.round.given_to("check")
     if known == digests:
         return digests
-    if known is not None:
+    if known is not None and job.round.holds_work():
         was = known if isinstance(known, dict) else {}
         changed = [name for name in digests if was.get(name) != digests[name]]
         raise TrainingError(
             f"the corpora {', '.join(changed)} changed since the round in {job.round.folder} was "
             "begun; begin it anew with --restart, or another in another folder"
         )
-    for report in check_corpora(job.root, plan.corpora):
-        if not report.trainable:
-            raise CorpusError(_broken(report))
+    with job.stage("checking the corpora") as work:
+        for report in check_corpora(job.root, plan.corpora, work):
+            if not report.trainable:
+                raise CorpusError(_broken(report))
     job.say(f"The corpora are sound: {', '.join(digests)}.")
     job.round.end("check", digests, {"sound": True})
     return digests
@@ -262,7 +264,8 @@ def _train(
         def place(name: str) -> str:
             if name != ACTIVE or plan.active is None:
                 return name
-            return str(job.registry.fetch(plan.active, cache))
+            with job.stage(f"fetching checkpoint {plan.active}"):
+                return str(job.registry.fetch(plan.active, cache))
 
         # Made without the environment, whose options for `pubner train` are not this command's.
         code = train(
@@ -300,18 +303,25 @@ def _evaluate(
     if found is None:
         from worker.tagger import load_tagger
 
-        tagger = load_tagger(
-            [job.round.checkpoint], device=job.settings.device, threads=job.settings.threads
-        )
-        tasks = {task.name: task for task in tagger.tasks}
-        heads = {}
         job.say("Evaluating on devel.")
-        for name in plan.corpora:
-            corpus = open_corpus(job.root, name)
-            sentences = corpus.sentences(Split.DEVEL)
-            heads[corpus.name] = evaluate_head(
-                tagger, tasks[corpus.name], sentences, context=context
+        heads = {}
+        with job.stage("evaluating") as work:
+            tagger = load_tagger(
+                [job.round.checkpoint], device=job.settings.device, threads=job.settings.threads
             )
+            tasks = {task.name: task for task in tagger.tasks}
+            for name in plan.corpora:
+                corpus = open_corpus(job.root, name)
+                sentences = corpus.sentences(Split.DEVEL)
+                total = len(readings_of(sentences, context))
+                with work.stage(corpus.name, total, "texts") as stage:
+                    heads[corpus.name] = evaluate_head(
+                        tagger,
+                        tasks[corpus.name],
+                        sentences,
+                        context=context,
+                        progress=stage.advance,
+                    )
         report = EvaluationReport(manifest.id, str(Split.DEVEL), str(context), heads, {})
         print_report(report, job.console)
         found = report_json(report)
@@ -327,20 +337,24 @@ def _refer(job: Job, manifest: CheckpointManifest) -> CheckpointManifest:
     from worker.tagger import load_tagger
 
     job.say("Reading the canary, as the reference for drift.")
-    sample = read_sample(settings.canary, settings.canary_limit)
-    tagger = load_tagger([job.round.checkpoint], device=settings.device, threads=settings.threads)
-    texts = [one.text for one in sample.citations]
-    names = ", ".join(Path(name).name for name in sample.files)
-    reference = reference_of(tagger, texts, name=names)
+    with job.stage("reading the canary"):
+        sample = read_sample(settings.canary, settings.canary_limit)
+        tagger = load_tagger(
+            [job.round.checkpoint], device=settings.device, threads=settings.threads
+        )
+        texts = [one.text for one in sample.citations]
+        names = ", ".join(Path(name).name for name in sample.files)
+        reference = reference_of(tagger, texts, name=names)
     return write_reference(job.round.checkpoint, manifest, reference)
 
 
 def _publish(job: Job, manifest: CheckpointManifest) -> None:
     given = {"id": manifest.id, "registry": job.registry.root}
     if job.round.done("publish", given) is None:
-        new = job.registry.publish(
-            job.round.checkpoint, who=job.settings.who or default_who(), when=job.now()
-        )
+        with job.stage("publishing"):
+            new = job.registry.publish(
+                job.round.checkpoint, who=job.settings.who or default_who(), when=job.now()
+            )
         job.round.end("publish", given, {"new": new})
         job.say(f"{manifest.id} is published in {job.registry.root}.")
 
@@ -380,8 +394,8 @@ def _judge(
     judged = job.round.done("gate", given)
     if judged is None or judged["verdict"] != "passed":
         job.say("The gate reads with both checkpoints.")
-        with job.progress() as bar:
-            report = run_gate(request, settings, clock=job.clock, watch=watching(bar))
+        with job.stage("judging") as work, work.sequence("texts") as watch:
+            report = run_gate(request, settings, clock=job.clock, watch=watch)
         print_gate(report, job.console)
         place = keep_report(registry, report)
         judged = {"verdict": report.verdict, "report": place}

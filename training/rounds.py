@@ -19,6 +19,7 @@ from worker.locks import exclusive
 
 ROUND, STEPS, RECIPE, CHECKPOINT = "round.json", "steps", "recipe.json", "checkpoint"
 _LOCK = ".lock"
+_CHECK = "check"
 _OWN = (ROUND, STEPS, RECIPE, CHECKPOINT)
 
 
@@ -42,6 +43,9 @@ class Round:
     def begun(self) -> dict[str, Any] | None:
         """Return what the round was begun with; None where it was not begun.
 
+        One of other settings in which nothing was trained yet, as a start that failed leaves it,
+        is thrown away.
+
         :raises TrainingError: if it was begun with other settings, or its record is damaged.
         """
         found = self._read(self.folder / ROUND)
@@ -49,6 +53,9 @@ class Round:
             return None
         known = found.get("given")
         now = json.loads(json.dumps(self.given))
+        if known != now and not self.holds_work():
+            _clear(self.folder)
+            return None
         if known != now:
             was = known if isinstance(known, dict) else {}
             differing = [name for name in now if was.get(name) != now[name]]
@@ -58,6 +65,12 @@ class Round:
                 "another --output, or --restart"
             )
         return dict(found["begun"])
+
+    def holds_work(self) -> bool:
+        """Whether a step is done behind the check of the corpora, or training has saved a state."""
+        steps = {path.stem for path in (self.folder / STEPS).glob("*.json")} - {_CHECK}
+        trained = self.checkpoint.rglob("*")
+        return bool(steps) or any(path.suffix == ".safetensors" for path in trained)
 
     def begin(self, begun: Mapping[str, Any]) -> None:
         """Hold still what the round is begun with."""

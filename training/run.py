@@ -11,17 +11,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PretrainedConfig
 
-from schemas.errors import TrainingError
+from schemas.errors import CorpusError, TrainingError
 from schemas.manifest import CorpusEntry
 from schemas.tasks import TASKS, Task
 from training.augmentation import build_lexicon
+from training.corpora.agreement import compare_splits
 from training.corpora.catalogue import Split
-from training.corpora.corpus import open_corpus
+from training.corpora.check import count_difference, known_file
+from training.corpora.corpus import mention_count, open_corpus
+from training.corpora.spans import sentence_text
 from training.corpora.tsv import Sentence
+from training.encoder_tokeniser import check_known
 from training.encoders import StartingPoint, load_encoder
-from training.examples import HeadData, label_sentences
+from training.examples import IGNORED, HeadData, label_sentences
 from training.export import blend_weights, corpus_entry, half_weights
 from training.loop import LoopSettings, Progress, Trainer
+from training.progress import Work
 from training.recipe import Recipe
 from training.sampling import Material
 from training.scoring import DevelSet, score_devel
@@ -35,6 +40,8 @@ from worker.tagger import BatchLimits, CheckpointTagger
 from worker.tokenisation import WordPieceTokeniser
 
 _BEST = "best.safetensors"
+_EXAMPLES_FROM = 200
+"""Of how many sentences unknown words are named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,18 +98,41 @@ class TrainedModel:
     seconds: float
 
 
-def load_training_corpora(root: Path, names: Sequence[str]) -> list[LoadedCorpus]:
+def load_training_corpora(
+    root: Path,
+    names: Sequence[str],
+    work: Work | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[LoadedCorpus]:
     """Read the training and devel splits of corpora.
 
-    :raises CorpusError: if one is missing or broken.
+    :param say: is told what is odd about them, and no reason not to train
+    :raises CorpusError: if one is missing or broken, or its splits do not agree.
     """
-    return [_load(root, name) for name in names]
+    corpora = []
+    with (work or Work()).stage("reading the corpora", len(names), "corpora") as stage:
+        for name in names:
+            corpora.append(_load(root, name, say))
+            stage.advance()
+    return corpora
 
 
-def _load(root: Path, name: str) -> LoadedCorpus:
+def _load(root: Path, name: str, say: Callable[[str], None]) -> LoadedCorpus:
     corpus = open_corpus(root, name)
-    train_sentences = corpus.sentences(Split.TRAIN)
-    devel_sentences = corpus.sentences(Split.DEVEL)
+    splits = {split: corpus.sentences(split) for split in (Split.TRAIN, Split.DEVEL)}
+    findings = compare_splits(corpus, splits)
+    broken = [str(finding.problem) for finding in findings if finding.breaks]
+    if broken:
+        more = f" (the first of {len(broken):,} problems)" if len(broken) > 1 else ""
+        raise CorpusError(f"{broken[0]}{more}; see: pubner corpora check")
+    for finding in findings:
+        say(f"Warning: {finding.problem}.")
+    for split, sentences in splits.items():
+        mentions = sum(map(mention_count, sentences))
+        difference = count_difference(known_file(corpus, split), len(sentences), mentions)
+        if difference:
+            say(f"Warning: {corpus.path(split)}: {difference}.")
+    train_sentences, devel_sentences = splits[Split.TRAIN], splits[Split.DEVEL]
     task = TASKS.get(corpus.name) or corpus_task(corpus.name, train_sentences)
     return LoadedCorpus(
         task,
@@ -119,6 +149,7 @@ def run_training(
     on_epoch: Callable[[int, dict[str, float]], bool] = lambda *_: True,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda _: None,
+    work: Work | None = None,
 ) -> TrainedModel | None:
     """Train; return the best epoch's model, or None where `should_stop` ended it.
 
@@ -127,15 +158,18 @@ def run_training(
 
     :param on_epoch: is told an epoch's number and devel scores, and returns whether to go on
     :param say: is told in words what the run does
+    :param work: is told what the run is at
     :raises TrainingError: if the state is of another run.
     :raises DivergenceError: if the loss is no number any more.
     """
     recipe = run.recipe
+    work = work or Work()
     tasks = tuple(corpus.task for corpus in run.corpora)
     layout = head_layout(tasks)
     torch.manual_seed(recipe.seed)
-    start = load_encoder(run.encoder, recipe, tasks)
-    material = _material(run, start, layout, say)
+    with work.stage("loading the encoder"):
+        start = load_encoder(run.encoder, recipe, tasks)
+    material = _material(run, start, layout, say, work)
     trainer = Trainer(
         start.model,
         start.tokeniser,
@@ -155,15 +189,19 @@ def run_training(
         if epoch < min(run.score_from, recipe.epochs - 1):
             return {}
         model = blend_weights(trained, origin, recipe.blend_start)
-        scores = score_devel(
-            model,
-            start.tokeniser,
-            tasks,
-            [corpus.devel for corpus in run.corpora],
-            letter_case=recipe.letter_case,
-            max_pieces=recipe.max_pieces,
-            device=run.device,
-        )
+        devel = [corpus.devel for corpus in run.corpora]
+        total = sum(len(part.sentences) for part in devel)
+        with work.stage("scoring devel", total, "sentences") as stage:
+            scores = score_devel(
+                model,
+                start.tokeniser,
+                tasks,
+                devel,
+                letter_case=recipe.letter_case,
+                max_pieces=recipe.max_pieces,
+                device=run.device,
+                progress=stage.advance,
+            )
         if mean_score(scores) >= max((mean_score(known) for known in trainer.scores), default=0.0):
             run.state.mkdir(parents=True, exist_ok=True)
             save_file(half_weights(model), run.state / f".{_BEST}")
@@ -171,7 +209,13 @@ def run_training(
         ended[0] = not on_epoch(epoch, scores)
         return scores
 
-    finished = trainer.run(on_progress, score, lambda: ended[0] or should_stop())
+    with work.training() as show:
+
+        def stepped(now: Progress) -> None:
+            show(now)
+            on_progress(now)
+
+        finished = trainer.run(stepped, score, lambda: ended[0] or should_stop())
     if not finished and not ended[0]:
         return None
     scores = trainer.scores
@@ -197,16 +241,23 @@ def mean_score(scores: dict[str, float]) -> float:
 
 
 def _material(
-    run: TrainingRun, start: StartingPoint, layout: HeadLayout, say: Callable[[str], None]
+    run: TrainingRun,
+    start: StartingPoint,
+    layout: HeadLayout,
+    say: Callable[[str], None],
+    work: Work,
 ) -> Material:
     """Label the corpora, and have teachers read them and the texts where the recipe wants it."""
     recipe = run.recipe
-    data = run.labelled or tuple(
-        label_sentences(c.task, c.train, start.tokeniser) for c in run.corpora
-    )
+    with work.stage("splitting the corpora into word pieces"):
+        data = run.labelled or tuple(
+            label_sentences(c.task, c.train, start.tokeniser) for c in run.corpora
+        )
+    corpora = {corpus.task.name: corpus for corpus in run.corpora}
     precision = "bf16 where safe" if run.bf16 else "fp32"
     say(f"Recipe {recipe.name}, encoder {start.source}, {run.device.type}, {precision}.")
     for head in data:
+        _require_known(head, corpora[head.task.name], start.tokeniser)
         lost = f", {head.unreachable} mentions unreachable" if head.unreachable else ""
         say(f"  {head.task.name}: {len(head.sentences):,} sentences, {head.pieces:,} pieces{lost}")
     if recipe.learns_from_teachers != bool(run.teachers):
@@ -215,28 +266,57 @@ def _material(
             f"pseudo_weight {recipe.pseudo_weight:g}, and {len(run.teachers)} teachers are named; "
             "teachers (--teacher) and such a weight go together"
         )
+    unlabelled_heads = [head.task.name for head in data if not _has_mention(head)]
+    if unlabelled_heads and not run.teachers:
+        raise TrainingError(
+            f"the training split of {', '.join(unlabelled_heads)} has no mention; nothing can be "
+            "learned from it without teachers (--teacher)"
+        )
     if run.texts and not recipe.pseudo_weight:
         raise TrainingError(
             f"{len(run.texts)} texts without gold are given, from which the recipe "
             f"{recipe.name!r} learns nothing: its pseudo_weight is 0"
         )
-    lexicons = tuple(build_lexicon(head) for head in data) if recipe.augments else ()
+    with work.stage("collecting mentions to put in place of others"):
+        lexicons = tuple(build_lexicon(head) for head in data) if recipe.augments else ()
     if not run.teachers:
         return Material(data, lexicons=lexicons)
-    members = tuple(
-        CheckpointTagger(
-            load_trained(resolve_checkpoint(name), device=str(run.device)), BatchLimits()
+    with work.stage("loading the teachers"):
+        members = tuple(
+            CheckpointTagger(
+                load_trained(resolve_checkpoint(name), device=str(run.device)), BatchLimits()
+            )
+            for name in run.teachers
         )
-        for name in run.teachers
-    )
     texts = unlabelled(run.texts, start.tokeniser)
     say(f"  {len(members)} teachers read them, and {len(texts):,} texts without gold.")
-    return teach(
-        Teachers(members, layout),
-        Material(data, texts, lexicons),
-        [corpus.train for corpus in run.corpora],
-        run.texts,
-        (run.soft_tags or run.state) / f"soft-{_digest(_lesson(run))}.safetensors",
+    with work.stage("having the teachers read", unit="texts") as stage:
+        return teach(
+            Teachers(members, layout),
+            Material(data, texts, lexicons),
+            [corpus.train for corpus in run.corpora],
+            run.texts,
+            (run.soft_tags or run.state) / f"soft-{_digest(_lesson(run))}.safetensors",
+            stage.update,
+        )
+
+
+def _has_mention(head: HeadData) -> bool:
+    return any(bool((sentence.pieces.tags > 0).any()) for sentence in head.sentences)
+
+
+def _require_known(head: HeadData, corpus: LoadedCorpus, tokeniser: WordPieceTokeniser) -> None:
+    """Make sure that the tokeniser knows a corpus's words.
+
+    :raises TrainingError: if it does not.
+    """
+    pieces = [sentence.pieces for sentence in head.sentences]
+    check_known(
+        f"the corpus {head.task.name}",
+        sum(int((one.ids == tokeniser.unknown_id).sum()) for one in pieces),
+        sum(int((one.tags != IGNORED).sum()) for one in pieces),
+        tokeniser,
+        [sentence_text(sentence.words)[0] for sentence in corpus.train[:_EXAMPLES_FROM]],
     )
 
 

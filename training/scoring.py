@@ -1,7 +1,7 @@
 """Devel scores during training: strict F1 of the model as it stands, read as inference reads it."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,16 +61,20 @@ def score_devel(
     letter_case: bool,
     max_pieces: int,
     device: torch.device,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Return the strict entity F1 of each head on its devel sentences, read one by one."""
+    """Return the strict entity F1 of each head on its devel sentences, read one by one.
+
+    :param progress: is told how many sentences were read
+    """
     encoder = encoder_of(
         model, tokeniser, tasks, letter_case=letter_case, max_pieces=max_pieces, device=device
     )
     tagger = Tagger([CheckpointTagger(encoder, BatchLimits())])
-    return {part.task.name: _f1(tagger, part) for part in devel}
+    return {part.task.name: _f1(tagger, part, progress) for part in devel}
 
 
-def _f1(tagger: Tagger, devel: DevelSet) -> float:
-    found = predict(tagger, devel.task.name, devel.sentences, Context.SENTENCE)
+def _f1(tagger: Tagger, devel: DevelSet, progress: Callable[[int], None]) -> float:
+    found = predict(tagger, devel.task.name, devel.sentences, Context.SENTENCE, progress)
     right, made, true = sentence_counts([spans_of(s) for s in devel.sentences], found).sum(axis=0)
     return float(2 * right / (made + true)) if made + true else 0.0

@@ -7,9 +7,30 @@ from schemas.tags import split_tag
 from schemas.tasks import EntityType, Label, Task
 from training.corpora.tsv import Sentence
 
-_KNOWN: dict[str, EntityType] = {
-    "".join(filter(str.isalnum, kind.value.lower())): kind for kind in EntityType
-} | {"drug": EntityType.CHEMICAL, "chem": EntityType.CHEMICAL, "cell": EntityType.CELL_TYPE}
+
+def label_key(label: str) -> str:
+    """Return what labels that are only spelled otherwise have in common."""
+    return "".join(filter(str.isalnum, label.lower()))
+
+
+_KNOWN: dict[str, EntityType] = {label_key(kind.value): kind for kind in EntityType} | {
+    "drug": EntityType.CHEMICAL,
+    "chem": EntityType.CHEMICAL,
+    "cell": EntityType.CELL_TYPE,
+}
+
+
+def entity_type_of(label: str) -> EntityType | None:
+    """Return the entity type that `label` stands for; None where it is like none."""
+    return _KNOWN.get(label_key(label))
+
+
+def unknown_type(label: str) -> str:
+    """Say that `label` is like none of the entity types."""
+    return (
+        f"the label {label!r} is like none of the entity types {', '.join(EntityType)}; rename it "
+        "to one of them"
+    )
 
 
 def corpus_task(name: str, sentences: Iterable[Sentence]) -> Task:
@@ -24,11 +45,8 @@ def corpus_task(name: str, sentences: Iterable[Sentence]) -> Task:
         raise CorpusError(f"corpus {name!r} has no mention at all; nothing can be learned from it")
     out = []
     for label in labels:
-        kind = _KNOWN.get("".join(filter(str.isalnum, label.lower())))
+        kind = entity_type_of(label)
         if kind is None:
-            raise CorpusError(
-                f"corpus {name!r} has the label {label!r}, which is like none of the entity types "
-                f"{', '.join(EntityType)}; rename it to one of them"
-            )
+            raise CorpusError(f"corpus {name!r}: {unknown_type(label)}")
         out.append(Label(label, kind))
     return Task(name, tuple(out))

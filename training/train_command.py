@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,7 +15,7 @@ from training.export import export_checkpoint
 from training.mlm.text import read_texts
 from training.outputs import prepare_output
 from training.precision import trains_in_bf16
-from training.progress import progress_bar, stop_signals
+from training.progress import Work, show_work, stop_signals
 from training.recipe import Recipe
 from training.run import (
     LoadedCorpus,
@@ -29,6 +30,9 @@ from worker.checkpoint import MANIFEST
 from worker.command import human_console, print_table, write_json
 from worker.encoder import choose_device
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def train(settings: TrainSettings) -> int:
     """Train, export and report; return the exit code.
@@ -41,7 +45,21 @@ def train(settings: TrainSettings) -> int:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
-    corpora = load_training_corpora(corpora_root(settings.data, os.environ), settings.corpus)
+    with show_work(console) as work:
+        code, summary = _train(settings, recipe, device, console, work)
+    if summary is not None and settings.json_file:
+        write_json(summary, settings.json_file)
+    return code
+
+
+def _train(
+    settings: TrainSettings, recipe: Recipe, device: torch.device, console: "Console", work: Work
+) -> tuple[int, dict[str, Any] | None]:
+    """Train, export and report; return the exit code, and a summary unless the run was stopped."""
+    root = corpora_root(settings.data, os.environ)
+    corpora = load_training_corpora(root, settings.corpus, work, console.print)
+    with work.stage("reading the texts"):
+        texts = _texts(settings.texts, console.print)
     run = TrainingRun(
         recipe,
         corpora,
@@ -51,7 +69,7 @@ def train(settings: TrainSettings) -> int:
         bf16=trains_in_bf16(device),
         save_seconds=settings.save_seconds,
         teachers=settings.teacher,
-        texts=_texts(settings.texts, console.print),
+        texts=texts,
     )
 
     def tell(epoch: int, scores: dict[str, float]) -> bool:
@@ -59,22 +77,22 @@ def train(settings: TrainSettings) -> int:
         console.print(f"Epoch {epoch + 1}: devel strict F1 {listed}")
         return True
 
-    with stop_signals() as stopped, progress_bar(console) as show:
+    with stop_signals(work) as stopped:
         trained = run_training(
             run,
-            on_progress=show,
             on_epoch=tell,
             should_stop=lambda: bool(stopped),
             say=console.print,
+            work=work,
         )
     if trained is None:
         console.print("Stopped; the same command goes on from here.")
-        return 128 + stopped[0]
+        return 128 + stopped[0], None
     scores = trained.scores[trained.epoch]
     calibration = {}
     if settings.calibrate:
         console.print("Calibrating the scores on devel.")
-        calibration = _calibrate(trained, recipe, corpora, device)
+        calibration = _calibrate(trained, recipe, corpora, device, work)
     manifest = export_checkpoint(
         settings.output,
         weights=trained.weights,
@@ -99,22 +117,21 @@ def train(settings: TrainSettings) -> int:
         f"Epoch {trained.epoch + 1} of {recipe.epochs} was best; "
         f"{trained.seconds:,.0f} s of training."
     )
-    if settings.json_file:
-        write_json(
-            {
-                "id": manifest.id,
-                "path": str(settings.output),
-                "devel": scores,
-                "seconds": trained.seconds,
-                "epochs": trained.scores,
-            },
-            settings.json_file,
-        )
-    return 0
+    return 0, {
+        "id": manifest.id,
+        "path": str(settings.output),
+        "devel": scores,
+        "seconds": trained.seconds,
+        "epochs": trained.scores,
+    }
 
 
 def _calibrate(
-    trained: TrainedModel, recipe: Recipe, corpora: Sequence[LoadedCorpus], device: torch.device
+    trained: TrainedModel,
+    recipe: Recipe,
+    corpora: Sequence[LoadedCorpus],
+    device: torch.device,
+    work: Work,
 ) -> dict[str, HeadCalibration]:
     """Fit the scores of the weights that are exported, before they are."""
     encoder = encoder_of(
@@ -125,7 +142,8 @@ def _calibrate(
         max_pieces=recipe.max_pieces,
         device=device,
     )
-    return calibrate_on_devel(encoder, [corpus.devel for corpus in corpora], device)
+    devel = [corpus.devel for corpus in corpora]
+    return calibrate_on_devel(encoder, devel, device, work=work)
 
 
 def _texts(paths: Sequence[str], say: Callable[[str], None]) -> tuple[str, ...]:

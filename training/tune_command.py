@@ -11,7 +11,7 @@ from rich.console import Console
 from schemas.errors import TrainingError
 from training.corpora.corpus import corpora_root
 from training.precision import trains_in_bf16
-from training.progress import progress_bar, stop_signals
+from training.progress import Work, show_work, stop_signals
 from training.run import load_training_corpora
 from training.tune_settings import TuneSettings, recipe_of
 from training.tuning.names import BEST_FILE, STUDY_FILE
@@ -41,8 +41,32 @@ def tune(settings: TuneSettings) -> int:
     :raises OutputError: if the output folder holds a search with other settings.
     :raises TrainingError: if no trial could be trained to its end.
     """
-    search = _make_search(settings)
     console = human_console(settings.json_file)
+    with show_work(console) as work:
+        search = _make_search(settings, console, work)
+        study, best, code = _tune(settings, search, console, work)
+    trials = study.trials()
+    if settings.json_file:
+        write_json(
+            {
+                "output": str(settings.output),
+                "best": None if best is None else best.trial,
+                "trials": trial_values(trials),
+            },
+            settings.json_file,
+        )
+    if code == 0 and best is None and not any(not t.state.is_finished() for t in trials):
+        raise TrainingError(
+            f"none of {settings.trials} trials was trained to its end; "
+            "lower the bounds of the learning rate (--tune learning-rate=LOW:HIGH)"
+        )
+    return code
+
+
+def _tune(
+    settings: TuneSettings, search: Search, console: Console, work: Work
+) -> tuple[SharedStudy, Best | None, int]:
+    """Search, print and plot; return the study, its best trial and the exit code."""
     study = open_study(search)
     found = [trial for trial in study.trials() if trial.state.is_finished()]
     console.print(
@@ -57,28 +81,24 @@ def tune(settings: TuneSettings) -> int:
             with study.locked():
                 write_best(best, _finished(trials), settings.output)
 
-    with stop_signals() as stopped, progress_bar(console) as show:
+    with stop_signals(work) as stopped:
         ended = run_search(
             search,
             study,
-            on_progress=show,
+            work=work,
             should_stop=lambda: bool(stopped),
             say=console.print,
             on_trial=keep_best,
         )
-    best = _report(settings, search, study, console)
+    with work.stage("drawing the plots"):
+        best = _report(settings, search, study, console)
     if not ended:
         console.print("Stopped; the same command goes on from here.")
-        return 128 + stopped[0]
-    if best is None and not any(not t.state.is_finished() for t in study.trials()):
-        raise TrainingError(
-            f"none of {settings.trials} trials was trained to its end; "
-            "lower the bounds of the learning rate (--tune learning-rate=LOW:HIGH)"
-        )
-    return 0
+        return study, best, 128 + stopped[0]
+    return study, best, 0
 
 
-def _make_search(settings: TuneSettings) -> Search:
+def _make_search(settings: TuneSettings, console: Console, work: Work) -> Search:
     recipe = recipe_of(settings)
     space = choose_space(
         settings.tune,
@@ -89,10 +109,11 @@ def _make_search(settings: TuneSettings) -> Search:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
+    root = corpora_root(settings.data, os.environ)
     return Search(
         recipe=recipe,
         space=space,
-        corpora=load_training_corpora(corpora_root(settings.data, os.environ), settings.corpus),
+        corpora=load_training_corpora(root, settings.corpus, work, console.print),
         encoder=settings.encoder,
         output=settings.output,
         trials=settings.trials,
@@ -125,15 +146,6 @@ def _report(
         heads = ", ".join(f"{name} {value:.4f}" for name, value in best.heads.items())
         console.print(f"Trial {best.trial} is best: devel strict F1 {heads}. To train with it:")
         console.print(f"  {_train_command(settings)}", soft_wrap=True)
-    if settings.json_file:
-        write_json(
-            {
-                "output": str(settings.output),
-                "best": None if best is None else best.trial,
-                "trials": trial_values(trials),
-            },
-            settings.json_file,
-        )
     return best
 
 

@@ -1,15 +1,18 @@
 """Validates corpora on disk: every line, tag transition, label, count and digest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from schemas.errors import CorpusError
+from training.corpora.agreement import compare_splits
 from training.corpora.catalogue import CATALOGUE, CatalogueFile, Split
 from training.corpora.corpus import Corpus, mention_count, open_corpus
 from training.corpora.digests import file_blob_id
-from training.corpora.tsv import Problem, Sentence, scan
+from training.corpora.schemes import Scheme
+from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme, scan
+from training.progress import Work
 
 SHOWN_PROBLEMS = 5
 """How many problems of a file are reported in full; all are counted."""
@@ -55,6 +58,7 @@ class CorpusReport:
     """What was found of one corpus: its files, what is missing, and whether it can be trained on.
 
     `note` says why not, where the catalogue knows it, or that the corpus cannot be read at all.
+    `warnings` are no reason not to.
     """
 
     corpus: str
@@ -63,6 +67,7 @@ class CorpusReport:
     files: tuple[FileReport, ...]
     missing: tuple[str, ...]
     note: str
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def broken(self) -> bool:
@@ -76,20 +81,29 @@ class CorpusReport:
         return not self.note and {Split.TRAIN, Split.DEVEL} <= sound
 
 
-def check_corpora(root: Path, names: Sequence[str] = ()) -> list[CorpusReport]:
+def check_corpora(
+    root: Path, names: Sequence[str] = (), work: Work | None = None
+) -> list[CorpusReport]:
     """Check the corpora that `names` name under `root`; without names, all that lie there.
+
+    `work` is told how far it is.
 
     :raises CorpusError: if there is nothing to check.
     """
-    if names:
-        return [_check_named(root, name) for name in names]
-    present = [entry.name for entry in CATALOGUE.values() if (root / entry.folder).is_dir()]
+    present = names or [
+        entry.name for entry in CATALOGUE.values() if (root / entry.folder).is_dir()
+    ]
     if not present:
         raise CorpusError(
             f"no known corpus lies under {root}; name a folder with --data, or get the corpora "
             "with: pubner corpora fetch"
         )
-    return [_check_named(root, name) for name in present]
+    reports = []
+    with (work or Work()).stage("checking", len(present), "corpora") as stage:
+        for done, name in enumerate(present):
+            stage.update(done, len(present), name)
+            reports.append(_check_named(root, name))
+    return reports
 
 
 def _check_named(root: Path, name: str) -> CorpusReport:
@@ -97,55 +111,89 @@ def _check_named(root: Path, name: str) -> CorpusReport:
         corpus = open_corpus(root, name)
     except CorpusError as error:
         return CorpusReport(name, str(root / name), "", (), (), str(error))
-    files = tuple(check_file(corpus, split) for split in Split if corpus.path(split).is_file())
+    present = [split for split in Split if corpus.path(split).is_file()]
+    scanned = {split: _scan_file(corpus, split) for split in present}
+    files = {split: report for split, (report, _) in scanned.items()}
+    warnings: list[Problem] = []
+    if all(not report.problem_count for report in files.values()):
+        for finding in compare_splits(corpus, {s: read for s, (_, read) in scanned.items()}):
+            if not finding.breaks:
+                warnings.append(finding.problem)
+                continue
+            split = Split(finding.problem.path.stem)
+            files[split] = _with_problem(files[split], finding.problem)
     entry = corpus.entry
     missing: tuple[str, ...] = ()
     if entry is not None and not entry.broken:
-        missing = tuple(f"{split}.tsv" for split in Split if not corpus.path(split).is_file())
+        missing = tuple(f"{split}.tsv" for split in Split if split not in present)
     return CorpusReport(
         corpus.name,
         str(corpus.folder),
         entry.licence if entry is not None else "",
-        files,
+        tuple(files.values()),
         missing,
         entry.broken if entry is not None else "",
+        tuple(warnings),
     )
 
 
-def check_file(corpus: Corpus, split: Split) -> FileReport:
-    """Check the file of `split`, which must be there.
+def _with_problem(report: FileReport, problem: Problem) -> FileReport:
+    shown = (*report.problems, problem)[:SHOWN_PROBLEMS]
+    return replace(report, problems=shown, problem_count=report.problem_count + 1, difference="")
+
+
+def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence, ...]]:
+    """Check the file of `split`, which must be there; return its good sentences as well.
 
     :raises CorpusError: if it cannot be read at all.
     """
     path = corpus.path(split)
-    known = corpus.entry.file(split) if corpus.entry is not None else CatalogueFile(split)
-    sentences = mentions = problem_count = 0
+    known = known_file(corpus, split)
+    sentences: list[Sentence] = []
+    problem_count = 0
     problems: list[Problem] = []
     for found in scan(path, corpus.scheme, corpus.labels):
         if isinstance(found, Sentence):
-            sentences += 1
-            mentions += mention_count(found)
+            sentences.append(found)
             continue
         problem_count += 1
         if len(problems) < SHOWN_PROBLEMS:
             problems.append(found)
     if not sentences and not problem_count:
         problem_count = 1
-        problems.append(Problem(path, 1, "no sentence: the file is empty"))
+        problems.append(Problem(path, 1, EMPTY))
+    if problem_count and corpus.labels is None:
+        problems[0] = _of_another_scheme(problems[0], corpus.scheme) or problems[0]
+    mentions = sum(map(mention_count, sentences))
     blob = file_blob_id(path)
-    return FileReport(
+    report = FileReport(
         corpus.name,
         str(split),
         path,
         str(corpus.scheme),
-        sentences,
+        len(sentences),
         mentions,
         blob,
         _blob_status(blob, known),
         tuple(problems),
         problem_count,
-        "" if problem_count else _difference(known, sentences, mentions),
+        "" if problem_count else count_difference(known, len(sentences), mentions),
     )
+    return report, tuple(sentences)
+
+
+def _of_another_scheme(first: Problem, common: Scheme) -> Problem | None:
+    """Return the first problem of a file as one of its scheme, where that alone explains all."""
+    own = detect_file_scheme(first.path)
+    if own == common or any(isinstance(found, Problem) for found in scan(first.path, own)):
+        return None
+    reason = f"the tags of this file are {own}, those of the corpus {common}; convert one of them"
+    return Problem(first.path, first.line, f"{reason} ({first.reason})")
+
+
+def known_file(corpus: Corpus, split: Split) -> CatalogueFile:
+    """Return what the catalogue knows of a corpus's file; nothing of one that is not in it."""
+    return corpus.entry.file(split) if corpus.entry is not None else CatalogueFile(split)
 
 
 def _blob_status(blob: str, known: CatalogueFile) -> BlobStatus:
@@ -159,7 +207,8 @@ def _blob_status(blob: str, known: CatalogueFile) -> BlobStatus:
     return BlobStatus.DIFFERS
 
 
-def _difference(known: CatalogueFile, sentences: int, mentions: int) -> str:
+def count_difference(known: CatalogueFile, sentences: int, mentions: int) -> str:
+    """Say how the counts of a file differ from the published ones; nothing where they do not."""
     parts = [
         f"{found:,} {what}, published {published:,}"
         for what, found, published in (
@@ -182,6 +231,7 @@ def report_json(reports: Sequence[CorpusReport]) -> dict[str, object]:
                 "trainable": report.trainable,
                 "note": report.note,
                 "missing": list(report.missing),
+                "warnings": [_problem_json(warning) for warning in report.warnings],
                 "files": {file.split: _file_json(file) for file in report.files},
             }
             for report in reports
@@ -199,9 +249,10 @@ def _file_json(file: FileReport) -> dict[str, object]:
         "blob": file.blob,
         "blob_status": str(file.blob_status),
         "problem_count": file.problem_count,
-        "problems": [
-            {"file": str(problem.path), "line": problem.line, "reason": problem.reason}
-            for problem in file.problems
-        ],
+        "problems": [_problem_json(problem) for problem in file.problems],
         "difference": file.difference,
     }
+
+
+def _problem_json(problem: Problem) -> dict[str, object]:
+    return {"file": str(problem.path), "line": problem.line, "reason": problem.reason}

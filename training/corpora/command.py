@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ from training.corpora.catalogue import PUBLIC_URL, known_entry
 from training.corpora.check import CorpusReport, FileReport, check_corpora, report_json
 from training.corpora.corpus import cache_root, corpora_root
 from training.corpora.fetch import FetchedFile, Fetcher
+from training.progress import Stage, Work, show_work
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
 
 class FetchSettings(Settings):
@@ -83,10 +84,10 @@ def fetch(argv: Sequence[str]) -> int:
     console = human_console(settings.json_file)
     for entry in entries:
         console.print(f"{entry.name}: {entry.licence}")
-    with _progress(console) as bar:
+    with show_work(console) as work, ExitStack() as stack:
         fetcher = Fetcher(
             sleep=time.sleep,
-            progress=_Bar(bar),
+            progress=_Bytes(work, stack),
             base_url=settings.base_url.rstrip("/"),
             replace=settings.replace,
         )
@@ -113,30 +114,21 @@ def _fetched(file: FetchedFile) -> dict[str, str]:
     }
 
 
-def _progress(console: "Console") -> "Progress":
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+class _Bytes:
+    """Notes how many bytes of the file that is on its way are there."""
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
-class _Bar:
-    """Shows the bytes of each file on its own line of a progress display."""
-
-    def __init__(self, display: "Progress") -> None:
-        self._display = display
-        self._tasks: dict[str, TaskID] = {}
+    def __init__(self, work: Work, stack: ExitStack) -> None:
+        self._work = work
+        self._stack = stack
+        self._name = ""
+        self._stage: Stage | None = None
 
     def __call__(self, name: str, have: int, total: int | None) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self._display.add_task(name, total=total)
-        self._display.update(self._tasks[name], completed=have, total=total)
+        if self._stage is None or name != self._name:
+            self._stack.close()
+            self._name = name
+            self._stage = self._stack.enter_context(self._work.stage(name, total, "bytes"))
+        self._stage.update(have, total)
 
 
 def check(argv: Sequence[str]) -> int:
@@ -153,8 +145,9 @@ def check(argv: Sequence[str]) -> int:
     root = corpora_root(settings.data, os.environ)
     if settings.data is not None and not root.is_dir():
         raise SettingsError(f"option --data {str(settings.data)!r}: no such folder")
-    reports = check_corpora(root, settings.corpus)
     console = human_console(settings.json_file)
+    with show_work(console) as work:
+        reports = check_corpora(root, settings.corpus, work)
     print_table(
         console,
         [_row(report, file) for report in reports for file in report.files],
@@ -202,3 +195,5 @@ def _explain(console: "Console", report: CorpusReport) -> None:
         hidden = file.problem_count - len(file.problems)
         if hidden:
             console.print(f"{file.path}: and {hidden:,} more", soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)

@@ -8,7 +8,7 @@ from schemas.errors import CorpusError
 from schemas.tags import OUTSIDE, split_tag
 from training.corpora.catalogue import CATALOGUE, CatalogueEntry, Split, find_entry
 from training.corpora.schemes import Scheme
-from training.corpora.tsv import Sentence, detect_file_scheme, read_sentences
+from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme, read_sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,17 @@ class Corpus:
     def sentences(self, split: Split) -> tuple[Sentence, ...]:
         """Read all sentences of `split`, with IOBES tags.
 
-        :raises CorpusError: if the file is missing or has a problem, or the corpus is known to be
-            broken.
+        :raises CorpusError: if the file is missing, empty or has a problem, or the corpus is known
+            to be broken.
         """
         if self.entry is not None and self.entry.broken:
             raise CorpusError(f"{self.folder}: {self.entry.broken}")
         self.require(split)
-        return tuple(read_sentences(self.path(split), self.scheme, self.labels))
+        path = self.path(split)
+        sentences = tuple(read_sentences(path, self.scheme, self.labels))
+        if not sentences:
+            raise CorpusError(str(Problem(path, 1, EMPTY)))
+        return sentences
 
     def require(self, split: Split) -> None:
         """Make sure that the file of `split` is there.
@@ -102,7 +106,7 @@ def open_corpus(root: Path, name: str) -> Corpus:
         present = [split for split in Split if (folder / f"{split}.tsv").is_file()]
         if present:
             telling = [split for split in present if split != Split.TEST] or present
-            scheme = _common_scheme([folder / f"{split}.tsv" for split in telling])
+            scheme = detect_file_scheme(*(folder / f"{split}.tsv" for split in telling))
             return Corpus(folder.name, folder, scheme, None)
     raise CorpusError(
         f"no corpus {name!r}: expected one of {', '.join(CATALOGUE)}, "
@@ -119,15 +123,6 @@ def require_corpora(root: Path, names: Sequence[str], splits: Sequence[Split]) -
         corpus = open_corpus(root, name)
         for split in splits:
             corpus.require(split)
-
-
-def _common_scheme(paths: list[Path]) -> Scheme:
-    """Return the one scheme that the files share; a file without a telling tag follows the rest."""
-    found = {path: detect_file_scheme(path) for path in paths}
-    for scheme in (Scheme.IOBES, Scheme.IOB1):
-        if scheme in found.values():
-            return scheme
-    return Scheme.IOB2
 
 
 def load_corpus(folder_root: Path, name: str, split: Split) -> tuple[Sentence, ...]:

@@ -7,7 +7,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from schemas.errors import CorpusError
 from schemas.records import Span
+from schemas.tags import split_tag
+from schemas.tasks import Task
 from training.corpora.schemes import Scheme, WordSpan, tags_from_spans, word_spans
 from training.corpora.tsv import Sentence
 
@@ -77,3 +80,17 @@ def tags_of(offsets: Offsets, spans: Iterable[Span]) -> WordTags:
         else:
             tagged.append(WordSpan(first, last + 1, span.label))
     return WordTags(tags_from_spans(len(offsets), tagged), tuple(off_boundary), tuple(overlapping))
+
+
+def require_labels(task: Task, sentences: Sequence[Sentence]) -> None:
+    """Make sure that a head has every label of a corpus.
+
+    :raises CorpusError: if it lacks one.
+    """
+    used = {split_tag(tag)[1] for sentence in sentences for tag in sentence.tags} - {""}
+    unknown = used - set(task.label_names)
+    if unknown:
+        raise CorpusError(
+            f"the corpus has the labels {', '.join(sorted(unknown))}, which the head "
+            f"{task.name!r} lacks; it has {', '.join(task.label_names)}"
+        )

@@ -12,6 +12,8 @@ from schemas.errors import CorpusError
 from training.corpora.schemes import Scheme, detect_scheme, tag_problems, to_iobes
 
 DOCUMENT_START = "-DOCSTART-"
+EMPTY = "no sentence: the file is empty"
+"""What is wrong with a file that holds none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str | Problem]]:
         raise CorpusError(
             f"{path}: cannot be read ({error.strerror}); expected a corpus file of words and tags"
         ) from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        yield (
+            1,
+            Problem(
+                path, 1, "not UTF-8 but UTF-16: convert the file with iconv -f UTF-16 -t UTF-8"
+            ),
+        )
+        return
     rows = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if rows[-1] == b"":
         rows.pop()
@@ -80,6 +90,8 @@ def _parse_row(path: Path, number: int, line: str) -> _Row | Problem:
         return Problem(path, number, "empty word")
     if not tag:
         return Problem(path, number, f"no tag behind the word {word!r:.80}")
+    if tag != tag.strip():
+        return Problem(path, number, f"a blank before or behind the tag {tag!r:.80}")
     return _Row(number, word, tag)
 
 
@@ -143,15 +155,13 @@ def read_sentences(
         yield found
 
 
-def detect_file_scheme(path: Path) -> Scheme:
-    """Tell the tag scheme of `path` from all its tags.
+def detect_file_scheme(*paths: Path) -> Scheme:
+    """Tell the tag scheme that the files of a corpus share from all their tags.
 
-    :raises CorpusError: if the file cannot be read, or holds no word at all.
+    :raises CorpusError: if one cannot be read.
     """
-    sentences = [
+    return detect_scheme(
         [row.tag for row in block if isinstance(row, _Row) and row.word != DOCUMENT_START]
+        for path in paths
         for block in _blocks(path)
-    ]
-    if not any(sentences):
-        raise CorpusError(f"{path}: holds no word with a tag; expected a corpus file")
-    return detect_scheme(sentences)
+    )

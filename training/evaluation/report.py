@@ -151,11 +151,21 @@ def print_report(report: EvaluationReport, console: "Console") -> None:
                     head.strict,
                     head.mentions,
                     _percent(head.token_weighted_f1),
-                    _percent(head.ece),
+                    f"{head.ece:.3f}",
                 )
             ],
-            columns=("head", "label", "precision", "recall", "F1", "mentions", "token F1", "ECE"),
-            title=f"Strict entity scores on {report.split}, in per cent ({report.context} context)",
+            columns=(
+                "head",
+                "label",
+                "precision",
+                "recall",
+                "F1",
+                "mentions",
+                "token F1",
+                "ECE (0-1)",
+            ),
+            title=f"Strict entity scores on {report.split}, in per cent, and ECE from 0 to 1 "
+            f"({report.context} context)",
             right=range(2, 8),
         )
     if report.documents:

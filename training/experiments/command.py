@@ -16,6 +16,7 @@ from training.experiments.running import Ground
 from training.experiments.schedule import Job, run_jobs
 from training.experiments.settings import ExperimentSettings, require_work
 from training.mlm.text import read_texts
+from training.progress import show_work
 from training.run import load_training_corpora
 from worker.command import human_console
 
@@ -58,8 +59,10 @@ def run_settings(settings: ExperimentSettings) -> int:
 def _run_cells(settings: ExperimentSettings, output: Path, console: "Console") -> list[Job]:
     begun = time.monotonic()
     jobs = plan(settings.cell, settings.seeds)
+    with show_work(console) as work, work.stage("reading what all cells share"):
+        ground = make_ground(settings, output)
     missing = run_jobs(
-        make_ground(settings, output),
+        ground,
         jobs,
         workers=settings.workers,
         threads=settings.threads,

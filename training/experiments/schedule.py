@@ -21,6 +21,7 @@ from training.mlm.run import MlmRun, run_mlm
 from training.precision import trains_in_bf16
 from worker.children import end_with_parent
 from worker.encoder import choose_device
+from worker.progress import LINE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,12 @@ def run_jobs(
                     running[pool.submit(_run, ground, job)] = job
             if not running:
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            ended = wait(running, timeout=LINE_SECONDS, return_when=FIRST_COMPLETED).done
+            if not ended:
+                names = ", ".join(f"{job.cell} seed {job.seed}" for job in running.values())
+                done = sum(is_done(ground, job) for job in jobs)
+                say(f"{done} of {len(jobs)} cells done; running: {names}")
+            for future in ended:
                 job = running.pop(future)
                 error = future.exception()
                 if error is None:

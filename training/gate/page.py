@@ -113,8 +113,8 @@ def tolerances(report: GateReport) -> tuple[Tolerance, ...]:
         (
             "Change of calibration error, a head",
             "--max-ece-rise",
-            f"+{100 * limits.max_ece_rise:g} points",
-            f"{100 * max(rises):+.2f} points" if rises else "",
+            f"+{limits.max_ece_rise:g} (from 0 to 1)",
+            f"{max(rises):+.3f}" if rises else "",
         ),
         (
             "Speed",

@@ -17,8 +17,17 @@ def print_gate(report: GateReport, console: "Console") -> None:
         print_table(
             console,
             [_row(one) for one in measured.sets],
-            columns=("set", "active F1", "F1", "difference", "95 %", "p", "active ECE", "ECE"),
-            title=f"{report.candidate} {_beside(report)}, in per cent",
+            columns=(
+                "set",
+                "active F1",
+                "F1",
+                "difference",
+                "95 %",
+                "p",
+                "active ECE (0-1)",
+                "ECE",
+            ),
+            title=f"{report.candidate} {_beside(report)}, in per cent, and ECE from 0 to 1",
             right=range(1, 8),
         )
     canary = measured.canary
@@ -84,9 +93,13 @@ def _row(one: SetComparison) -> tuple[str, ...]:
         "" if found is None else f"{100 * found.difference:+.2f}",
         "" if found is None else f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
         "" if found is None else f"{found.p_value:.3f}",
-        _percent(one.active, "ece"),
-        _percent(one.candidate, "ece"),
+        _error(one.active),
+        _error(one.candidate),
     )
+
+
+def _error(side: SideScore | None) -> str:
+    return "" if side is None else f"{side.ece:.3f}"
 
 
 def _percent(side: SideScore | None, name: str) -> str:

@@ -22,6 +22,7 @@ from training.mlm.recipe import MlmRecipe
 from training.mlm.text import Pieces, pack_windows
 from training.optimisation import make_optimiser, rate_factor, set_rates
 from training.packed import PackedBert, can_pack
+from training.progress import Work
 from training.run_state import RunState
 from worker.packing import to_device
 from worker.tokenisation import WordPieceTokeniser
@@ -124,19 +125,22 @@ class MlmTrainer:
         on_measured: Callable[[HeldOut], None],
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        work: Work | None = None,
     ) -> bool:
         """Train to the end of the recipe, or until `should_stop`; return whether it was the end.
 
         `on_measured` is told what held-out text says before training and behind each epoch;
         `on_progress` is called every `REPORT_STEPS` steps on a GPU, at every step elsewhere. The
-        state is saved behind each epoch, every `save_seconds`, and when stopped.
+        state is saved behind each epoch, every `save_seconds`, and when stopped. `work` is told of
+        each measurement.
 
         :raises DivergenceError: if the loss is no longer a number.
         """
         recipe, at = self._recipe, self._at
+        work = work or Work()
         if not self._measured:
             torch.manual_seed(recipe.seed)
-            self._measured.append(self.measure(0))
+            self._measured.append(self.measure(0, work))
             on_measured(self._measured[-1])
         total = sum(len(self._draw(epoch)) for epoch in range(recipe.epochs))
         total = min(total, recipe.max_steps or total)
@@ -166,14 +170,19 @@ class MlmTrainer:
                 if stop:
                     return False
             at.epoch, at.batch = at.epoch + 1, 0
-            self._measured.append(self.measure(at.epoch))
+            self._measured.append(self.measure(at.epoch, work))
             on_measured(self._measured[-1])
             self.save()
             saved = clock()
         return True
 
-    def measure(self, epoch: int) -> HeldOut:
+    def measure(self, epoch: int, work: Work) -> HeldOut:
         """Guess the held-out text, masked the same way each time."""
+        total = len(self._held_windows)
+        with work.stage("reading held-out text", total, "windows") as stage:
+            return self._measure(epoch, stage.advance)
+
+    def _measure(self, epoch: int, progress: Callable[[int], None]) -> HeldOut:
         recipe = self._recipe
         generator = np.random.default_rng([recipe.seed, _MEASURE])
         sums: list[Tensor] = []
@@ -187,6 +196,7 @@ class MlmTrainer:
                 right = (logits.argmax(dim=1) == targets).sum()
                 sums.append(torch.stack((loss.double(), right.double())))
                 pieces += len(batch.targets)
+                progress(len(numbers))
         loss_sum, right_sum = torch.stack(sums).sum(dim=0).tolist()
         return HeldOut(epoch, loss_sum / pieces, right_sum / pieces, pieces)
 

@@ -12,6 +12,7 @@ import torch
 
 from schemas.errors import TrainingError
 from training.encoder_names import PRETRAINING, encoder_folder
+from training.encoder_tokeniser import check_known
 from training.encoders import load_pretrained
 from training.loop import LoopSettings, Progress
 from training.mlm.export import export_encoder
@@ -26,9 +27,12 @@ from training.mlm.text import (
     read_texts,
     tokenise_passages,
 )
+from training.progress import Work
 from worker.checkpoint import MANIFEST
 
 STATE = ".training-state"
+_EXAMPLES_FROM = 200
+"""Of how many texts of each source unknown words are named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,11 +79,12 @@ def run_mlm(
     on_progress: Callable[[Progress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda _: None,
+    work: Work | None = None,
 ) -> MlmResult | None:
     """Train an encoder on as a masked language model and export it; None where it was stopped.
 
     A stopped or killed run goes on where the same run is made again. `say` is told of the text, and
-    of every measurement.
+    of every measurement; `work` of what the run is at.
 
     :raises TrainingError: if the output folder holds a finished encoder or another run's state, the
         encoder does not fit, or the run diverges.
@@ -96,21 +101,36 @@ def run_mlm(
             f"the encoder {run.encoder!r} is a checkpoint with heads; name the encoder that it was "
             "made from"
         )
+    work = work or Work()
     torch.manual_seed(recipe.seed)
-    start = load_pretrained(
-        run.encoder,
-        dropout=recipe.dropout,
-        attention_dropout=recipe.attention_dropout,
-        letter_case=recipe.letter_case,
-        max_pieces=recipe.max_pieces,
-    )
-    read = [read_texts(path) for path in run.texts]
-    read += [read_corpus(run.root, name) for name in run.corpora]
+    with work.stage("loading the encoder"):
+        start = load_pretrained(
+            run.encoder,
+            dropout=recipe.dropout,
+            attention_dropout=recipe.attention_dropout,
+            letter_case=recipe.letter_case,
+            max_pieces=recipe.max_pieces,
+        )
+    with work.stage("reading the text"):
+        read = [read_texts(path) for path in run.texts]
+        read += [read_corpus(run.root, name) for name in run.corpora]
     sources = [source for _, source in read]
     for source in sources:
         say(_described(source))
-    pieces = tokenise_passages(
-        chain.from_iterable(passages for passages, _ in read), start.tokeniser, recipe.max_pieces
+    total = sum(len(passages) for passages, _ in read)
+    with work.stage("splitting the text into word pieces", total, "texts") as stage:
+        pieces = tokenise_passages(
+            chain.from_iterable(passages for passages, _ in read),
+            start.tokeniser,
+            recipe.max_pieces,
+            stage.advance,
+        )
+    check_known(
+        "the text",
+        int((pieces.ids == start.tokeniser.unknown_id).sum()),
+        int(pieces.first.sum()),
+        start.tokeniser,
+        [passage.text for passages, _ in read for passage in passages[:_EXAMPLES_FROM]],
     )
     del read
     train, held = hold_out(pieces, recipe.held_out, recipe.seed)
@@ -143,8 +163,14 @@ def run_mlm(
         when = f"Epoch {found.epoch}" if found.epoch else "Before training"
         say(f"{when}: held-out loss {found.loss:.4f}, accuracy {found.accuracy:.4f}")
 
-    if not trainer.run(on_progress, measured, should_stop):
-        return None
+    with work.training() as show:
+
+        def stepped(now: Progress) -> None:
+            show(now)
+            on_progress(now)
+
+        if not trainer.run(stepped, measured, should_stop, work=work):
+            return None
     whole = _source(start.source, recipe, sources, trainer.step)
     export_encoder(
         run.output,

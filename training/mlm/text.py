@@ -6,7 +6,7 @@ nothing but two numbers and a batch is gathered without a step of Python for eac
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,10 @@ def read_corpus(root: Path, name: str) -> tuple[list[Passage], TextSource]:
 
 
 def tokenise_passages(
-    passages: Iterable[Passage], tokeniser: WordPieceTokeniser, max_pieces: int
+    passages: Iterable[Passage],
+    tokeniser: WordPieceTokeniser,
+    max_pieces: int,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Pieces:
     """Split passages into word pieces, and join neighbours to documents as far as they may.
 
@@ -184,6 +187,7 @@ def tokenise_passages(
     than a window of `max_pieces`. Joining by a space adds no word piece. Of equal documents the
     first is kept.
 
+    :param progress: is told how many passages were split
     :raises TrainingError: if no word piece comes of it.
     """
     room = max_pieces - SPECIAL_PIECES
@@ -194,6 +198,7 @@ def tokenise_passages(
             if passage.opens_document or kept.length + len(pieces) > room:
                 kept.close()
             kept.add(pieces.ids, pieces.case, pieces.first)
+        progress(len(group))
     kept.close()
     if not kept.lengths:
         raise TrainingError("there is no text to train on; name some with --texts or --corpus")

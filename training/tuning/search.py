@@ -14,7 +14,7 @@ import torch
 from schemas.errors import DivergenceError, RecordError
 from training.corpora.tsv import Sentence
 from training.encoder_names import encoder_folder
-from training.loop import Progress
+from training.progress import Work
 from training.recipe import Recipe
 from training.run import LoadedCorpus, TrainingRun, run_training
 from training.tuning.results import DEVEL, EPOCHS, SECONDS
@@ -86,24 +86,27 @@ def run_search(
     search: Search,
     study: SharedStudy,
     *,
-    on_progress: Callable[[Progress], None],
+    work: Work | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda _: None,
     on_trial: Callable[[], None] = lambda: None,
 ) -> bool:
     """Run trials until the study has enough of them; return False where `should_stop` ended it.
 
+    :param work: is told what the search is at
     :param say: takes one line as a trial begins and one as it ends
     :param on_trial: called behind each trial that ended
     :raises TrainingError: if training cannot begin at all (a recipe that does not fit the encoder).
     """
+    work = work or Work()
     while not should_stop():
         opened = study.take(search.trials)
         if opened is None:
             return True
         say(f"Trial {opened.trial.number}: {show_values(opened.trial.params)}")
         try:
-            outcome = _run_trial(search, study, opened, on_progress, should_stop)
+            with work.stage(f"trial {opened.trial.number + 1} of {search.trials}"):
+                outcome = _run_trial(search, study, opened, work, should_stop)
         except BaseException:
             study.interrupt(opened)
             raise
@@ -116,7 +119,7 @@ def _run_trial(
     search: Search,
     study: SharedStudy,
     opened: OpenTrial,
-    on_progress: Callable[[Progress], None],
+    work: Work,
     should_stop: Callable[[], bool],
 ) -> str:
     """Train one recipe and end the trial; return what came of it, in words."""
@@ -148,7 +151,7 @@ def _run_trial(
     try:
         trained = run_training(
             run,
-            on_progress=on_progress,
+            work=work,
             on_epoch=on_epoch,
             should_stop=should_stop,
             say=lambda _: None,

@@ -83,7 +83,7 @@ class SharedStudy:
     ) -> None:
         """Open the study, or make it, with `start` (values within the space) as the first trial.
 
-        :raises OutputError: if the file cannot be used, or holds a study of another identity.
+        :raises OutputError: if the file cannot be used, or holds trials of another identity.
         """
         self.folder = folder
         self._space = space
@@ -93,8 +93,13 @@ class SharedStudy:
         try:
             (folder / _TRIALS).mkdir(parents=True, exist_ok=True)
             with self.locked():
-                self._study = _open(folder / STUDY_FILE, pruner)
-                self._check(json.loads(json.dumps(identity)))
+                self._study, storage = _open(folder / STUDY_FILE, pruner)
+                whose = json.loads(json.dumps(identity))
+                if self._study.user_attrs.get(_IDENTITY) != whose and self._holds_nothing():
+                    # What a start that failed has left: no other search loses anything with it.
+                    optuna.delete_study(study_name=_NAME, storage=storage)
+                    self._study, _ = _open(folder / STUDY_FILE, pruner)
+                self._check(whose)
                 if not self._study.get_trials(deepcopy=False):
                     self._study.enqueue_trial(dict(start))
         except OSError as error:
@@ -199,6 +204,11 @@ class SharedStudy:
                 raise ValueError(str(error)) from error
         return {name: float(share) for name, share in shares.items()}
 
+    def _holds_nothing(self) -> bool:
+        """Whether no trial was brought to an end, and none runs."""
+        self._requeue_killed()
+        return not any(_counts(trial) for trial in self._study.get_trials(deepcopy=False))
+
     def _check(self, identity: dict[str, Any]) -> None:
         known = self._study.user_attrs.get(_IDENTITY)
         if known is None and not self._study.get_trials(deepcopy=False):
@@ -253,18 +263,19 @@ def _counts(trial: FrozenTrial) -> bool:
     return trial.state != TrialState.WAITING and not was_interrupted(trial)
 
 
-def _open(path: Path, pruner: BasePruner) -> optuna.Study:
+def _open(path: Path, pruner: BasePruner) -> tuple[optuna.Study, RDBStorage]:
     try:
         storage = RDBStorage(
             f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": _SQLITE_WAIT}}
         )
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=storage,
             study_name=_NAME,
             direction="maximize",
             pruner=pruner,
             load_if_exists=True,
         )
+        return study, storage
     except (DatabaseError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
         reason = str(error).strip().splitlines()[0]
         raise OutputError(

@@ -1,5 +1,6 @@
 """The examples of `deploy/retrain`: sound files, and what the script makes of exit statuses."""
 
+import ast
 import json
 import os
 import re
@@ -16,11 +17,14 @@ EXAMPLES = Path(__file__).parents[3] / "deploy" / "retrain"
 OPTIONS = {f"--{option_name(name)}" for name in RetrainSettings.model_fields}
 
 
-def run_round(folder: Path, code: int) -> subprocess.CompletedProcess[str]:
+def run_round(folder: Path, code: int, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the script with a `pubner` that notes its words and ends with `code`."""
     command = folder / "bin" / "pubner"
     command.parent.mkdir(exist_ok=True)
-    command.write_text(f'#!/bin/sh\necho "$@" >>{folder}/words\nexit {code}\n')
+    command.write_text(
+        f'#!/bin/sh\necho "$@" >>{folder}/words\n'
+        f'echo "${{PUBNER_CANARY:-}}" >>{folder}/canaries\nexit {code}\n'
+    )
     command.chmod(0o755)
     return subprocess.run(
         [EXAMPLES / "round"],
@@ -28,6 +32,7 @@ def run_round(folder: Path, code: int) -> subprocess.CompletedProcess[str]:
             "PATH": f"{command.parent}:{os.environ['PATH']}",
             "PUBNER_REGISTRY": str(folder / "registry"),
             "ROUNDS": str(folder / "rounds"),
+            **variables,
         },
         capture_output=True,
         text=True,
@@ -154,3 +159,55 @@ def test_the_crontab_has_one_line_that_runs_the_script() -> None:
     variables = [line.partition("=")[0] for line in lines if re.match(r"[A-Z_]+=", line)]
     ours = {name.removeprefix("PUBNER_").lower() for name in variables if "PUBNER_" in name}
     assert ours <= {*RetrainSettings.model_fields, "corpora"}
+    script = (EXAMPLES / "round").read_text("utf-8")
+    assert all(f"{name}" in script for name in variables if name in ("PUBMED", "ROUNDS"))
+
+
+NLM = [
+    "baseline/pubmed27n0001.xml.gz", "baseline/pubmed27n1334.xml.gz",
+    "baseline/pubmed27n1333.xml.gz", "updatefiles/pubmed26n1502.xml.gz",
+    "updatefiles/pubmed26n1503.xml.gz", "updatefiles/pubmed27n1336.xml.gz",
+    "updatefiles/pubmed27n1335.xml.gz", "updatefiles/pubmed27n1335.xml.gz.md5",
+    "updatefiles/pubmed27n1335_stats.html",
+]  # fmt: skip
+NEWEST = [
+    "baseline/pubmed27n0001.xml.gz", "baseline/pubmed27n1333.xml.gz",
+    "baseline/pubmed27n1334.xml.gz", "updatefiles/pubmed27n1335.xml.gz",
+    "updatefiles/pubmed27n1336.xml.gz",
+]  # fmt: skip
+
+
+@pytest.fixture
+def pubmed(tmp_path: Path) -> Path:
+    """A mirror of NLM's files in the weeks after a new baseline."""
+    for name in NLM:
+        (tmp_path / "pubmed" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pubmed" / name).write_bytes(b"")
+    return tmp_path / "pubmed"
+
+
+def test_the_canary_is_the_newest_files_whatever_the_year(tmp_path: Path, pubmed: Path) -> None:
+    assert run_round(tmp_path, 1, PUBMED=str(pubmed)).returncode == 1
+    assert run_round(tmp_path, 1, PUBMED=str(pubmed), PUBNER_CANARY="own.xml").returncode == 1
+    assert (tmp_path / "canaries").read_text().splitlines() == [
+        ",".join(str(pubmed / name) for name in NEWEST),
+        "own.xml",
+    ]
+
+
+def test_a_canary_without_files_is_said_and_nothing_is_begun(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run_round(tmp_path, 0, PUBMED=str(tmp_path / "empty"))
+    assert done.returncode == 2
+    assert "no pubmed*.xml.gz lies under PUBMED=" in done.stderr
+    assert not (tmp_path / "words").exists()
+
+
+def test_airflow_takes_the_same_canary_and_sets_the_corpora(pubmed: Path) -> None:
+    tree = ast.parse((EXAMPLES / "airflow_dag.py").read_text("utf-8"))
+    wanted = [part for part in tree.body if getattr(part, "name", "") == "newest_files"]
+    names: dict[str, Any] = {"Path": Path}
+    exec(compile(ast.Module(wanted, []), "airflow_dag.py", "exec"), names)  # Airflow is not here
+    assert names["newest_files"](pubmed, 5) == [str(pubmed / name) for name in NEWEST]
+    text = (EXAMPLES / "airflow_dag.py").read_text("utf-8")
+    assert '"--data", CORPORA' in text

@@ -26,11 +26,37 @@ def test_a_round_remembers_what_it_was_begun_with_and_its_steps(tmp_path: Path) 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     with open_round(tmp_path, GIVEN, restart=False) as one:
         one.begin({})
+        one.end("train", {}, {})
     with (
         open_round(tmp_path, {**GIVEN, "seed": 3, "recipe": "short"}, restart=False) as other,
         pytest.raises(TrainingError, match=r"differing: --recipe, --seed"),
     ):
         other.begun()
+
+
+def test_a_state_of_training_is_held_too(tmp_path: Path) -> None:
+    with open_round(tmp_path, GIVEN, restart=False) as one:
+        one.begin({})
+        one.end("check", {}, {})
+        (one.checkpoint / ".training-state").mkdir(parents=True)
+        (one.checkpoint / ".training-state" / "state-7.safetensors").write_bytes(b"")
+    with (
+        open_round(tmp_path, {**GIVEN, "seed": 3}, restart=False) as other,
+        pytest.raises(TrainingError, match="differing: --seed"),
+    ):
+        other.begun()
+
+
+def test_a_round_in_which_nothing_was_trained_gives_way_to_other_settings(tmp_path: Path) -> None:
+    with open_round(tmp_path, GIVEN, restart=False) as one:
+        one.begin({"encoder": "typo"})
+        one.end("check", {"file": "1"}, {"sound": True})
+        one.checkpoint.mkdir()
+    with open_round(tmp_path, {**GIVEN, "seed": 3}, restart=False) as other:
+        assert other.begun() is None
+        assert other.done("check", {"file": "1"}) is None
+        other.begin({"encoder": "right"})
+        assert other.begun() == {"encoder": "right"}
 
 
 def test_restart_throws_away_the_round_and_nothing_else(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def undisturbed(ground: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return read_manifest(output).id
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
     ground: Path,
     tmp_path: Path,

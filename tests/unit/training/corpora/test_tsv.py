@@ -85,9 +85,8 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
         list(read_sentences(tmp_path / "nowhere.tsv", Scheme.IOBES))
 
 
-def test_an_empty_file_has_no_scheme(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="holds no word"):
-        detect_file_scheme(write(tmp_path, b"\n\n"))
+def test_a_file_without_a_mention_is_of_the_usual_scheme(tmp_path: Path) -> None:
+    assert detect_file_scheme(write(tmp_path, b"\n\n")) == Scheme.IOB2
 
 
 def test_the_scheme_of_a_file_is_told_from_all_its_sentences(tmp_path: Path) -> None:

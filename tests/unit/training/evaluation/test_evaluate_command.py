@@ -145,8 +145,10 @@ def test_calibration_is_reported_and_drawn(
     out, plot = tmp_path / "scores.json", tmp_path / "plots" / "reliability.svg"
     more = ["--json", str(out), "--reliability", str(plot)]
     assert run(words(checkpoint, corpora, *more)) == 0
-    assert "ECE" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ECE from 0 to 1" in " ".join(printed.split())
     for head in json.loads(out.read_text("utf-8"))["heads"].values():
+        assert f" {head['ece']:.3f} " in printed
         bins = head["reliability"]
         spans = sum(part["count"] for part in bins)
         error = sum(part["count"] * abs(part["confidence"] - part["precision"]) for part in bins)

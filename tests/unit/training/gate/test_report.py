@@ -18,7 +18,9 @@ from training.gate.measuring import SpeedComparison
 from training.gate.page import render_page, tolerances
 from training.gate.report import GateReport, manifest_differences, report_json
 from training.gate.sample import CanaryCitation, CanarySample
+from training.gate.tables import print_gate
 from worker.checkpoint import read_manifest
+from worker.command import human_console
 
 TEXT = "<b>BRCA1</b> & p53\nTumour."
 
@@ -134,6 +136,21 @@ def test_the_json_says_all_that_was_measured(measured: Measured) -> None:
     assert any("1 records of the canary's files" in note for note in found["notes"])
 
 
+def test_calibration_errors_are_from_0_to_1_wherever_they_are_shown(
+    measured: Measured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = a_report(measured)
+    assert report.measured.sets[0].candidate is not None
+    assert report.measured.sets[0].candidate.ece == 0.01
+    print_gate(report, human_console())
+    printed = capsys.readouterr().out
+    assert "ECE from 0 to 1" in printed
+    assert printed.count(" 0.010 ") >= 2
+    text = read(render_page(report)).text
+    assert "expected calibration error (ECE) from 0 to 1" in text
+    assert text.count("0.010") >= 2
+
+
 def test_the_page_is_whole_and_escapes_what_it_shows(measured: Measured) -> None:
     page = render_page(a_report(measured))
     text = read(page).text
@@ -166,6 +183,8 @@ def test_tolerances_show_the_worst_of_each_and_which_are_broken(measured: Measur
     rows = {row.option: row for row in tolerances(a_report(measured))}
     assert rows["--max-f1-drop"].worst == "−1.20 points"
     assert rows["--max-f1-drop"].broken
+    assert rows["--max-ece-rise"].limit == "+0.02 (from 0 to 1)"
+    assert rows["--max-ece-rise"].worst == "+0.000"
     assert rows["--min-speed"].worst == "2.00 of the active"
     assert not rows["--min-speed"].broken
     assert rows["--max-changed-share"].worst == "100.0 % (Gene)"

@@ -163,6 +163,21 @@ def test_a_diverged_trial_counts_and_is_not_run_again(tmp_path: Path) -> None:
     assert not was_interrupted(study.trials()[0])
 
 
+def test_a_study_without_an_ended_trial_gives_way_to_other_settings(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    opened = study.take(2)
+    assert opened is not None
+    other = {"encoder": "other", "recipe": {"seed": 13}}
+    with pytest.raises(OutputError, match="differing: encoder"):
+        open_study(tmp_path, identity=other)  # a trial runs
+    study.interrupt(opened)
+    again = open_study(tmp_path, identity=other)
+    assert again.trials() == []
+    assert len(finish(again, 1)) == 1
+    with pytest.raises(OutputError, match="differing: encoder"):
+        open_study(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("identity", "differing"),
     [
@@ -176,7 +191,7 @@ def test_a_study_of_other_settings_is_refused(
     tmp_path: Path, identity: dict[str, Any], differing: str
 ) -> None:
     open_study(tmp_path)
-    open_study(tmp_path)
+    assert len(finish(open_study(tmp_path), 1)) == 1
     with pytest.raises(OutputError, match=rf"\(differing: {differing}\)"):
         open_study(tmp_path, identity=identity)
 

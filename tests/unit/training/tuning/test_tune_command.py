@@ -214,7 +214,7 @@ def test_two_processes_share_a_study_and_killed_trials_are_run_again(
     said: list[str] = []
     for _ in range(2):
         assert not run_search(
-            plan, study, on_progress=lambda _: None, say=said.append,
+            plan, study, say=said.append,
             should_stop=chain((False,), repeat(True)).__next__,
         )  # fmt: skip
     again = {line.split(":", 1)[1] for line in said if "learning-rate" in line}
@@ -231,7 +231,7 @@ def test_a_weak_trial_is_ended_early(ground: Path, tmp_path: Path) -> None:
         ground, tmp_path, base, "learning-rate=1e-9:5e-3", trials=4, pruner="median",
     )  # fmt: skip
     study = open_study(plan)
-    assert run_search(plan, study, on_progress=lambda _: None)
+    assert run_search(plan, study)
     found = study.trials()
     assert found[0].state.name == "COMPLETE"
     ended = [trial for trial in found if trial.state.name == "PRUNED"]
@@ -251,7 +251,7 @@ def test_a_trial_that_diverges_counts_as_failed_and_the_search_goes_on(
     )
     plan = search(ground, tmp_path, base, "learning-rate=1e-6:0.999", trials=4)
     study, said = open_study(plan), list[str]()
-    assert run_search(plan, study, on_progress=lambda _: None, say=said.append)
+    assert run_search(plan, study, say=said.append)
     found = [trial.state.name for trial in study.trials()]
     assert len(found) == 4
     assert found[0] == "COMPLETE"

@@ -1,0 +1,133 @@
+"""What the splits of a corpus must agree on to be trained on: labels, mentions, sentences.
+
+`pubner corpora check` and training ask the same, so that what one passes the other does not refuse.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.tags import OUTSIDE, split_tag
+from training.corpora.catalogue import Split
+from training.corpora.corpus import Corpus
+from training.corpora.tsv import Problem, Sentence
+from training.tasks import entity_type_of, label_key, unknown_type
+
+_SHORT = 5
+"""Sentences of fewer words repeat by chance: `CONCLUSION :`."""
+
+Splits = Mapping[Split, Sequence[Sentence]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a corpus as a whole; where it `breaks`, nothing can be trained on it."""
+
+    problem: Problem
+    breaks: bool
+
+
+def compare_splits(corpus: Corpus, splits: Splits) -> list[Finding]:
+    """Return what does not agree between the `splits` of `corpus`, each free of problems itself."""
+    found = list(_compare_labels(corpus, splits)) if corpus.labels is None else []
+    found += _count_mentions(corpus, splits)
+    for split, sentences in splits.items():
+        if split != Split.TRAIN and Split.TRAIN in splits:
+            found += _compare_sentences(corpus.path(split), sentences, splits[Split.TRAIN])
+    for split, sentences in splits.items():
+        found += _check_normal_form(corpus.path(split), sentences)
+    return found
+
+
+def _labels(sentences: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
+    """Return how often each label is used, and the line of its first use."""
+    uses: Counter[str] = Counter()
+    lines: dict[str, int] = {}
+    for sentence in sentences:
+        for index, tag in enumerate(sentence.tags):
+            if tag == OUTSIDE:
+                continue
+            position, label = split_tag(tag)
+            uses[label] += position in ("B", "S")
+            lines.setdefault(label, sentence.line + index)
+    return {label: (uses[label], lines[label]) for label in lines}
+
+
+def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
+    """Find labels of no entity type, and such as are spelled otherwise or in one split alone."""
+    train = _labels(splits.get(Split.TRAIN, ()))
+    path = corpus.path(Split.TRAIN)
+    common: dict[str, str] = {}
+    for label in sorted(train, key=lambda name: -train[name][0]):
+        line = train[label][1]
+        if entity_type_of(label) is None:
+            yield Finding(Problem(path, line, unknown_type(label)), breaks=True)
+        usual = common.setdefault(label_key(label), label)
+        if usual != label:
+            reason = f"the label {label!r} is spelled {usual!r} elsewhere; write it the same way"
+            yield Finding(Problem(path, line, reason), breaks=True)
+    if Split.TRAIN not in splits:
+        return
+    for split, sentences in splits.items():
+        own = _labels(sentences)
+        for label, (_, line) in own.items():
+            if label in train:
+                continue
+            usual = common.get(label_key(label), "")
+            hint = f"; is it {usual!r}?" if usual else ""
+            known = ", ".join(sorted(train)) or "none"
+            reason = f"the label {label!r} is not in {path.name}, which has {known}{hint}"
+            yield Finding(Problem(corpus.path(split), line, reason), breaks=True)
+        if split == Split.DEVEL and own:
+            for label in sorted(train.keys() - own.keys()):
+                reason = f"no mention has the label {label!r}, so nothing is chosen or judged by it"
+                yield Finding(Problem(corpus.path(split), 1, reason), breaks=False)
+
+
+def _count_mentions(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
+    """Find splits without a mention.
+
+    Of a known corpus the labels are known too, and teachers may say what is a mention in train.
+    """
+    for split in (Split.TRAIN, Split.DEVEL):
+        sentences = splits.get(split)
+        if not sentences or any(tag != OUTSIDE for one in sentences for tag in one.tags):
+            continue
+        if split == Split.TRAIN:
+            reason = "no mention in the whole file; nothing can be learned from it"
+        else:
+            reason = "no mention in the whole file; no epoch can be chosen, no score calibrated"
+        breaks = split == Split.DEVEL or corpus.labels is None
+        yield Finding(Problem(corpus.path(split), 1, reason), breaks=breaks)
+
+
+def _compare_sentences(
+    path: Path, sentences: Sequence[Sentence], train: Sequence[Sentence]
+) -> Iterator[Finding]:
+    """Find sentences that training reads too."""
+    known = {sentence.words for sentence in train if len(sentence.words) >= _SHORT}
+    repeated = [sentence.line for sentence in sentences if sentence.words in known]
+    if repeated:
+        reason = (
+            f"{len(repeated):,} of {len(sentences):,} sentences are in train.tsv too, the first "
+            "here; scores on them are too high"
+        )
+        yield Finding(Problem(path, repeated[0], reason), breaks=False)
+
+
+def _check_normal_form(path: Path, sentences: Sequence[Sentence]) -> Iterator[Finding]:
+    """Find words whose letters are written in parts, as letter and accent (no Unicode NFC)."""
+    lines = [
+        sentence.line + index
+        for sentence in sentences
+        for index, word in enumerate(sentence.words)
+        if not word.isascii() and not unicodedata.is_normalized("NFC", word)
+    ]
+    if lines:
+        reason = (
+            f"{len(lines):,} words are not in Unicode's normal form NFC, the first here; a cased "
+            "tokeniser may not know them"
+        )
+        yield Finding(Problem(path, lines[0], reason), breaks=False)

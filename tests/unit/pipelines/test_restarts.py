@@ -37,7 +37,7 @@ def checkpoints(api: FlinkApi, job: str, place: str | None, *, kept: object = KE
         "latest": {"completed": newest, "restored": None},
     }
     api.answers[f"/jobs/{job}/checkpoints/config"] = {"externalization": kept}
-    history: dict[str, Any] = {"exceptionHistory": {"entries": []}}
+    history: dict[str, object] = {"exceptionHistory": {"entries": []}}
     api.answers[f"/jobs/{job}/exceptions?maxExceptions=1"] = history
 
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a feed runs: the first asks it to end, the second ends it at once."""
+"""Signals that ask to end while messages are sent: the first asks, the second ends it at once."""
 
 import signal
 from collections.abc import Iterator
@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from worker.signals import ending_signals
+
 
 class StoppedError(Exception):
-    """The feed was asked to end."""
+    """The command was asked to end."""
 
 
 @dataclass(slots=True)
 class StopRequest:
-    """The signal that asked the feed to end; 0 where none did."""
+    """The signal that asked the command to end; 0 where none did."""
 
     signal: int = 0
 
@@ -33,9 +35,9 @@ class StopRequest:
 
 @contextmanager
 def stopping() -> Iterator[StopRequest]:
-    """Take SIGINT and SIGTERM as requests while the block runs, in the main thread."""
+    """Take SIGINT, SIGTERM and SIGHUP as requests while the block runs, in the main thread."""
     request = StopRequest()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in ending_signals()}
 
     def ask(number: int, _: FrameType | None) -> None:
         request.signal = number

@@ -1,7 +1,7 @@
 """`pubner dead-letters list`, `show` and `replay`: what a user sees of them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -113,19 +113,28 @@ def replay(argv: Sequence[str]) -> int:
         "of a file goes to a topic as `pubner feed` would send it.",
         positional="output",
     )
+    from pipelines.feed.stopping import StoppedError, stopping
+
     with quiet():
         if settings.pipeline:
             summary = _annotate(settings)
         else:
-            with show_progress(Meter()) as meter:
-                summary = _send(settings, meter)
+            with stopping() as request, show_progress(Meter()) as meter:
+                try:
+                    summary = _send(settings, request.check, meter)
+                except StoppedError:
+                    sys.stderr.write(
+                        "pubner: stopped; what was sent until now is found in the topic when the "
+                        "same command is given again, which sends the rest\n"
+                    )
+                    return request.exit_code
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
     _print_summary(settings, summary)
     return 0
 
 
-def _send(settings: "ReplaySettings", meter: Meter) -> dict[str, Any]:
+def _send(settings: "ReplaySettings", check: Callable[[], None], meter: Meter) -> dict[str, Any]:
     from pipelines.letters.sending import SendPlan, send_letters
     from pipelines.output import open_existing
     from pipelines.run import utc_now
@@ -139,6 +148,7 @@ def _send(settings: "ReplaySettings", meter: Meter) -> dict[str, Any]:
             limit=settings.limit,
             again=settings.again,
             clock=utc_now,
+            check=check,
             meter=meter,
         )
     )

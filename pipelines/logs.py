@@ -1,6 +1,7 @@
 """What a long-running command says of itself: lines for people, JSON for machines."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,15 @@ class PlainFormatter(logging.Formatter):
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
     """Say that `event` happened, with its fields."""
     logging.getLogger(LOGGER).log(level, event, extra={"fields": fields})
+
+
+def log_at_once(event: str, **fields: object) -> None:
+    """Say that `event` happened from within a signal handler, which may interrupt any other log."""
+    record = logging.makeLogRecord(
+        {"msg": event, "levelno": logging.WARNING, "levelname": "WARNING", "fields": fields}
+    )
+    formatter = PlainFormatter() if Console(file=sys.stderr).is_terminal else JsonFormatter()
+    os.write(2, formatter.format(record).encode() + b"\n")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from pipelines.kafka.parts import RawPart
 from pipelines.kafka.ranges import OffsetRange
 from pipelines.kafka.source import KafkaSource, Reading
 from pipelines.kafka.topics import check_group_is_ours, committed_notes
-from pipelines.logs import log
+from pipelines.logs import log, log_at_once
 from pipelines.monitor import Monitor, open_desk
 from pipelines.records import WrittenBlock
 from pipelines.restarts import Restarter
@@ -68,6 +67,7 @@ from pipelines.stream_settings import StreamSettings
 from schemas.errors import BrokerError, InputError, PubnerError, RunnerError
 from worker.groups import in_groups
 from worker.registry.registry import open_registry
+from worker.signals import stop_requests
 
 _LOOK_SECONDS = 0.5
 _REPORT_SECONDS = 10.0
@@ -221,7 +221,8 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
     counters: dict[str, int] = {}
     size = _ROUND_BLOCKS if not jobs.choice.ends_unbounded else max(1, len(ranges))
     reached = 0
-    with stopping(jobs.drain.request) as stop:
+    behind = _Behind(in_process=jobs.choice.in_process)
+    with stopping(jobs.drain.request, behind.say) as stop:
         for group in in_groups(ranges, size):
             if stop.is_set():
                 break
@@ -240,13 +241,14 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
 
 
 def run_unbounded(jobs: StreamJobs) -> StreamReport:
-    """Annotate until SIGINT or SIGTERM asks to end; then finish what is in flight and return.
+    """Annotate until a signal asks to end; then finish what is in flight and return.
 
     :raises PubnerError: if the broker, the output, a checkpoint or the runner fails.
     """
     begin = time.monotonic()
     asked = threading.Event()
-    with open_desk(time.monotonic) as desk, stopping(asked.set):
+    behind = _Behind(jobs.choice.flink_rest, in_process=jobs.choice.in_process)
+    with open_desk(time.monotonic) as desk, stopping(asked.set, behind.say):
         monitor = desk.monitor if jobs.choice.in_process else Monitor()
         try:
             job = submit(jobs.unbounded(monitor), jobs.choice, asked)
@@ -255,7 +257,7 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
         if job is None:
             return StreamReport(time.monotonic() - begin, False, None, {})
         log("running", runner=jobs.choice.name, partitions=len(jobs.topics.partitions))
-        watch = _Watch(jobs, job, asked)
+        watch = _Watch(jobs, job, asked, behind)
         with watching_cluster(jobs.choice, time.monotonic) as cluster:
             try:
                 savepoint = watch.until_ended()
@@ -281,12 +283,39 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
 
 
 @dataclass(slots=True)
+class _Behind:
+    """What goes on where the command ends before the runner's job does."""
+
+    flink_rest: str | None = None
+    in_process: bool = True
+    flink_job: str | None = None
+
+    def say(self) -> None:
+        """Say it, from within a signal handler."""
+        if self.in_process:
+            log_at_once(
+                "ended at once: what was in flight is given up and not committed; the next run of "
+                "the group does it"
+            )
+        elif self.flink_job is None:
+            log_at_once("ended at once; the runner's job may go on, look for it there")
+        else:
+            log_at_once(
+                "ended at once; Flink goes on: the job stops once its savepoint is made, whose "
+                "place is then shown as latest.savepoint.external_path",
+                flink_job=self.flink_job,
+                see=f"{self.flink_rest}/jobs/{self.flink_job}/checkpoints",
+            )
+
+
+@dataclass(slots=True)
 class _Watch:
     """Looks after a running stream: says how far it is, and passes on the request to end."""
 
     jobs: StreamJobs
     job: RunningJob
     asked: threading.Event
+    behind: _Behind = field(default_factory=_Behind)
     drained: bool = field(default=False, init=False)
     """Whether all is committed and the runner's job, which reads no more, merely idles."""
     _ending: bool = field(default=False, init=False)
@@ -321,6 +350,7 @@ class _Watch:
             if job is None:
                 return None
             log("stopping with a savepoint", flink_job=job)
+            self.behind.flink_job = job
             return cluster.stop_with_savepoint(job, timeout_seconds=_SAVEPOINT_SECONDS)
         log("draining: what was read is finished, nothing more is read")
         token = self.jobs.drain.request()
@@ -438,16 +468,18 @@ class _Watch:
 
 
 @contextmanager
-def stopping(request: Callable[[], object]) -> Iterator[threading.Event]:
-    """Turn SIGINT and SIGTERM into `request`; a second one ends the process at once.
+def stopping(
+    request: Callable[[], object], behind: Callable[[], None] = lambda: None
+) -> Iterator[threading.Event]:
+    """Turn SIGINT, SIGTERM and SIGHUP into `request`; a second one ends the process at once.
 
-    The event that is given is set by the first.
+    The event that is given is set by the first. `behind` says what goes on after the second.
     """
     seen = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if seen.is_set():
-            sys.stderr.flush()
+            behind()
             os._exit(128 + number)
         seen.set()
         # Not in the handler: a request may write a file, and what it interrupts may hold a lock.
@@ -460,8 +492,7 @@ def stopping(request: Callable[[], object]) -> Iterator[threading.Event]:
             seen.clear()
             log("cannot ask the run to end, ask again", error=str(error))
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    before = {number: signal.signal(number, on_signal) for number in stop_requests()}
     try:
         yield seen
     finally:

@@ -92,6 +92,8 @@ def configuration(folder: Path, shape: Shape, ports: dict[str, int]) -> str:
         "metrics.reporter.prometheus.factory.class": (
             "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
         ),
+        # On a machine that is busy its start takes longer than the ten seconds that Flink gives it.
+        "pekko.startup-timeout": "60 s",
         "rest.address": HOST,
         "rest.bind-address": HOST,
         "rest.port": ports.get("rest", 0),

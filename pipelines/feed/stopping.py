@@ -1,4 +1,4 @@
-"""Signals while a feed runs: the first asks it to end, the second ends it at once."""
+"""Signals that ask to end while messages are sent: the first asks, the second ends it at once."""
 
 import signal
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from worker.signals import stop_requests
 
 
 class StoppedError(Exception):
-    """The feed was asked to end."""
+    """The command was asked to end."""
 
 
 @dataclass(slots=True)
 class StopRequest:
-    """The signal that asked the feed to end; 0 where none did."""
+    """The signal that asked the command to end; 0 where none did."""
 
     signal: int = 0
 

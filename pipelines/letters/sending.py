@@ -46,7 +46,8 @@ class SendPlan:
     """Which letters of which output to send where; `limit` takes the newest of them.
 
     `again` sends what was sent before too. `clock` gives the time in UTC, `meter` tells how far it
-    is.
+    is. `check` may raise, to end the replay before the next letter; what was sent until then is
+    found by the next replay.
     """
 
     store: Store
@@ -57,6 +58,7 @@ class SendPlan:
     again: bool
     clock: Callable[[], datetime]
     meter: Meter = field(default_factory=Meter)
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> s
                 letter_id = (letter.position, letter_digest(letter))
                 if letter_id not in replay.letters:
                     continue
+                plan.check()
                 try:
                     key, value = message_of(letter, from_topic=block.from_topic)
                 except RecordError:

@@ -1,6 +1,10 @@
 """What the command does while a stream runs, and when it is asked to end one on Flink."""
 
+import json
 import logging
+import signal
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +14,7 @@ from kafka import TopicPartition
 
 from pipelines import stream_run
 from pipelines.stream_plan import Positions
-from pipelines.stream_run import _Watch
+from pipelines.stream_run import _Behind, _Watch
 
 SETTINGS = SimpleNamespace(flush_seconds=20.0)
 
@@ -80,3 +84,53 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
     assert "without its savepoint" in record.getMessage()
     wanted = {"topic": "t", "partition": 0, "offset": 5, "lag": 7, "seconds": 320}
     assert record.__dict__["fields"] == wanted
+
+
+_ENDS = """
+import os, signal, sys, time
+from pipelines.stream_run import stopping, _Behind
+behind = _Behind(sys.argv[2] or None, in_process=not sys.argv[2])
+with stopping(lambda: None, behind.say) as asked:
+    os.kill(os.getpid(), int(sys.argv[1]))
+    assert asked.is_set()
+    behind.flink_job = sys.argv[3] or None
+    os.kill(os.getpid(), int(sys.argv[1]))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("rest", "job", "part"),
+    [
+        ("http://flink:8081", "j1", "http://flink:8081/jobs/j1/checkpoints"),
+        ("http://flink:8081", "", "may go on"),
+        ("", "", "the next run of the group does it"),
+    ],
+)
+def test_a_second_signal_says_what_goes_on(
+    number: signal.Signals, rest: str, job: str, part: str
+) -> None:
+    words = [sys.executable, "-c", _ENDS, str(int(number)), rest, job]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 128 + number
+    [line] = done.stderr.splitlines()
+    said = json.loads(line)
+    assert part in f"{said['event']} {said.get('see')}"
+    assert said.get("flink_job") == (job or None)
+
+
+def test_the_job_that_is_stopping_is_known_to_what_a_second_signal_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result: Any = SimpleNamespace(state=PipelineState.RUNNING)
+    monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: Cluster(result, listed=True))
+    monkeypatch.setattr(stream_run, "_LOOK_SECONDS", 0.01)
+    options = PipelineOptions(["--job_name=stream-1"])
+    choice = SimpleNamespace(flink_rest="http://localhost:1", options=options)
+    asked = threading.Event()
+    asked.set()
+    behind = _Behind("http://localhost:1", in_process=False)
+    jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS)
+    _Watch(jobs, result, asked, behind).until_ended()
+    assert behind.flink_job == "j1"

@@ -19,3 +19,14 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> No
         assert request.exit_code == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
     assert signal.getsignal(number) is before
+
+
+def test_a_command_under_nohup_does_not_heed_a_closed_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+            request.check()
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -9,7 +9,7 @@ Table `1`:
 * compatibility characters (superscripts and subscripts, full-width and mathematical letters,
   ligatures, Roman numerals) become plain ones, as Unicode 3.2 decomposes them;
 * Greek letters of all kinds, and what is taken for them (the micro sign, `ß`), become their names,
-  but `μ` before a unit is `micro`;
+  but the micro sign of a unit (`µg`) becomes the letter `μ`;
 * hyphens, dashes and minus signs, quotation marks and primes, spaces, dots, and a few signs
   (`±`, `≤`, `×`, `→`, `®`) become what stands for them in ASCII;
 * Latin letters without a decomposition (`ø`, `ł`, `æ`, dotless `ı`) become plain letters;
@@ -125,9 +125,13 @@ _COMPATIBLE = (
     (0x1D400, 0x1D7FF),
 )
 _MARK = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
-_MICRO = r"(?P<micro>[μµ])(?=(?:mol|[AFGLMNVglms])\b)"
+_MICRO = re.compile(r"[μµ](?=(?:mol|[AFGLMNVglms])\b)")
 _MARKS = re.compile(f"[{_MARK}]")
 _MOST_MARKS = 30  # as in Unicode's stream-safe text; more are read as they stand
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_WITH_MARKS = re.compile(
+    rf"[^\x00-\x7f][{_MARK}]{{0,{_MOST_MARKS}}}|[!-~][{_MARK}]{{1,{_MOST_MARKS}}}"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,26 +157,26 @@ class Reading:
     """One table, ready to read with. Immutable; safe to share between threads."""
 
     def __init__(self, name: str, table: dict[str, str]) -> None:
-        characters = "".join(re.escape(character) for character in table)
         self.name = name
         self._table = table
-        self._alone = re.compile(f"{_MICRO}|[{characters}]")
-        self._with_marks = re.compile(
-            rf"{_MICRO}|[{characters}][{_MARK}]{{0,{_MOST_MARKS}}}|\S[{_MARK}]{{1,{_MOST_MARKS}}}"
-        )
 
     def read(self, text: str) -> ReadText:
         """Return `text` as it is read; ASCII is read as it stands."""
         if text.isascii():
             return ReadText(text)
-        pattern = self._with_marks if _MARKS.search(text) else self._alone
+        pattern = _WITH_MARKS if _MARKS.search(text) else _BEYOND_ASCII
         parts: list[str] = []
         starts: list[int] = []
         ends: list[int] = []
         behind = 0
         for found in pattern.finditer(text):
+            given = found.group()
+            read = self._character(given)
+            if read == given and len(given) == 1:
+                continue
             start, end = found.span()
-            read = "micro" if found.lastgroup else self._character(found.group())
+            if read == "mu" and _MICRO.match(text, start):
+                read = "μ"
             parts += text[behind:start], read
             starts += range(behind, start)
             starts += [start] * len(read)
@@ -219,8 +223,9 @@ def _table() -> dict[str, str]:
             letters = "".join(x for x in whole if not unicode_3_2.combining(x))
             if unicode_3_2.normalize("NFD", character) == whole and letters not in plain:
                 continue  # a letter with an accent, which is the tokeniser's to know
-            if len(letters) > 1:  # units
-                letters = letters.replace("μ", "micro")
+            if letters.startswith("μ") and len(letters) > 1:
+                found[character] = letters
+                continue
             read = "".join(plain.get(letter, letter) for letter in letters)
             if read.isascii() and not any(x.isspace() for x in read):
                 found[character] = read

@@ -30,7 +30,7 @@ TEXT = st.text(
         ),
         ("TNF-α, Δ, ΤGFβ, 𝛽, ϕ, ϵ, ς", "TNF-alpha, Delta, TauGFbeta, beta, phi, epsilon, sigma"),
         ("µ-opioid μ-opioid", "mu-opioid mu-opioid"),
-        ("300 μM, 10µg/ml, 5 μmol, ㎍", "300 microM, 10microg/ml, 5 micromol, microg"),
+        ("300 μM, 10µg/ml, 5 μmol, ㎍", "300 μM, 10μg/ml, 5 μmol, μg"),
         ("μ, μOR, μmuscle", "mu, muOR, mumuscle"),
         ("TGF-ß1", "TGF-beta1"),
         ("ＩＬ－２　（ｇｅｎｅ）", "IL-2 (gene)"),

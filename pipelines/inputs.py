@@ -8,7 +8,9 @@ from pathlib import Path
 from pipelines.blocks import BlockKey, file_name
 from pipelines.records import InputFile
 from pipelines.store import is_local, local_path
-from schemas.errors import InputError
+from pipelines.store_reasons import store_reason
+from schemas.errors import InputError, OutputError
+from worker.objects.opening import open_objects
 from worker.readers.records import Format, detect_format
 
 SIDECAR_SUFFIX = ".md5"
@@ -98,7 +100,17 @@ def _expand_local(pattern: str) -> list[str]:
 def _expand_remote(pattern: str) -> list[tuple[str, int]]:
     from apache_beam.io.filesystem import BeamIOError
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    if pattern.startswith(("s3://", "gs://")):
+        # Beam would try for minutes to reach a store without credentials.
+        bucket = "/".join(pattern.split("/")[:3])
+        try:
+            open_objects(bucket).names("")
+        except OutputError as error:
+            raise InputError(str(error)) from error
+    # Without options Beam opens no S3; a pipeline sets its own when it is made.
+    FileSystems.set_options(PipelineOptions([]))
     try:
         [result] = FileSystems.match([pattern])
         if not result.metadata_list:
@@ -107,7 +119,7 @@ def _expand_remote(pattern: str) -> list[tuple[str, int]]:
         else:
             found = [x for x in result.metadata_list if not x.path.endswith(SIDECAR_SUFFIX)]
     except (BeamIOError, ValueError, ImportError) as error:
-        raise InputError(f"cannot list {pattern!r}: {error}") from error
+        raise InputError(f"cannot list {pattern!r}: {store_reason(pattern, error)}") from error
     return [(x.path, int(x.size_in_bytes or 0)) for x in found]
 
 

@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.blocks import parse_name
 from pipelines.object_store import ObjectStore
 from pipelines.store import DiskStore, Store, open_store
 from pipelines.tables import FORMAT_VERSION
@@ -18,6 +19,7 @@ from worker.objects.base import Objects, Stored
 
 MANIFEST = "pubner.json"
 LOCK = ".pubner.lock"
+_MOST_NAMED = 5
 
 
 @contextmanager
@@ -59,6 +61,27 @@ def open_existing(root: str) -> Store:
     if _manifest(store).read() is None:
         raise OutputError(f"{root!r} holds no output of pubner: it has no {MANIFEST}")
     return store
+
+
+def other_sources(store: Store, *, topics: bool) -> list[str]:
+    """Return what an output holds beside topics, or beside files where `topics` is false: sorted.
+
+    Of an output of files those are the topics that were ever streamed into it; of one of topics,
+    every source that is none of them.
+    """
+    manifest = _manifest(store).read()
+    known = set(_sources(_parse(manifest.data, MANIFEST), MANIFEST)) if manifest else set()
+    if not topics:
+        return sorted(known)
+    keys = [parse_name(name) for name in store.names("citations")]
+    return sorted({key.source for key in keys if key is not None} - known)
+
+
+def mixed_words(sources: Sequence[str], *, topics: bool) -> str:
+    """Return what a summary says of sources of the other kind in one output."""
+    kind, command = ("files", "annotate") if topics else ("topics", "stream")
+    listed = ", ".join(sources[:_MOST_NAMED]) + (", …" if len(sources) > _MOST_NAMED else "")
+    return f"it also holds rows of {len(sources):,} {kind} by `pubner {command}`: {listed}"
 
 
 @contextmanager

@@ -255,6 +255,8 @@ def _is_verbose(words: Sequence[str]) -> bool:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         _print(_help(COMMANDS))
         return 0 if words else 2
@@ -269,7 +271,7 @@ def _dispatch(words: list[str]) -> int:
             return _run(command, words[count:])
     family = [command for command in COMMANDS if command.words[0] == words[0]]
     if family and words[1:2] in (["-h"], ["--help"]):
-        _print(_help(family))
+        _print(_help(family, f"{words[0]} "))
         return 0
     _complain(_unknown(words, family))
     return 2
@@ -310,15 +312,17 @@ def _unknown(words: list[str], family: Sequence[Command]) -> str:
     return f"unknown command {' '.join(words[:2])!r}; known behind {words[0]!r} are {known}"
 
 
-def _help(commands: Sequence[Command]) -> str:
-    lines = ["usage: pubner COMMAND [OPTION...]", ""]
-    lines += ["pubner annotates PubMed with biomedical entities.", ""]
+def _help(commands: Sequence[Command], family: str = "") -> str:
+    """Return the help of commands, which share the first word `family`, if any."""
+    lines = [f"usage: pubner {family}COMMAND [OPTION...]", ""]
+    lines += ["pubner annotates PubMed with biomedical entities.", ""] if not family else []
     lines += ["commands:"]
     for command in commands:
         lines += [f"  {command.usage}", f"      {command.summary}"]
     lines += [
         "",
-        "`pubner COMMAND --help` lists a command's options; `pubner --version` the version.",
+        f"`pubner {family}COMMAND --help` lists a command's options, "
+        "`pubner --version` says the version.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -115,7 +115,7 @@ def _run(
     meter.begin("listing the inputs")
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     from pipelines.example import find_example
-    from pipelines.output import open_output
+    from pipelines.output import open_output, other_sources
     from pipelines.run import run_pipeline
     from pipelines.runners import choose_runner
     from pipelines.store import is_local
@@ -148,8 +148,10 @@ def _run(
         now = sum(new.citations.values())
         counts = new + count_rows(store, meter.each(after.keys() - set(written)))
         example = find_example(store, after)
+        others = other_sources(store, topics=False)
     summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
     summary["checkpoint_id"] = checkpoints.id
+    summary["topics_in_output"] = others
     return summary, counts, example
 
 
@@ -193,6 +195,8 @@ def _print_summary(
 ) -> None:
     from rich.text import Text
 
+    from pipelines.output import mixed_words
+
     statuses = ", ".join(f"{n:,} {status}" for status, n in sorted(counts.citations.items()))
     rows: list[tuple[object, object, object]] = [
         ("citations", f"{summary['citations']:,}", statuses)
@@ -218,6 +222,8 @@ def _print_summary(
         ("seconds", f"{summary['seconds']:,.1f}", "in all"),
         ("output", "", summary["output"]),
     ]
+    if summary["topics_in_output"]:
+        rows.append(("", "", mixed_words(summary["topics_in_output"], topics=False)))
     print_table(console, rows, right=[1])
     if example is not None:
         line = Text(f"PMID {example.pmid}: ")

@@ -253,6 +253,8 @@ def _print_list(settings: "ListSettings", found: "LetterList") -> None:
         ],
         columns=columns,
         right=[1, 2, 6],
+        whole=[0, 1, 2, 3, 4, 6, 7] if console.is_terminal else range(8),
+        cut=[5] if console.is_terminal else (),
     )
     kinds = sorted(found.counts.items(), key=lambda item: (-item[1], item[0]))
     print_table(

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipelines.blocks import BlockKey, encode_source, file_name
 from pipelines.records import InputFile
 from pipelines.store import is_local
-from schemas.errors import InputError
+from pipelines.store_reasons import store_reason
+from schemas.errors import InputError, OutputError
 from worker.input_files import files_below, irregular_kind, matches_of, regular_file
+from worker.objects.opening import open_objects
 from worker.readers.records import SUFFIXES, Format, detect_format
 
 if TYPE_CHECKING:
@@ -152,8 +154,20 @@ def _local(path: Path) -> _Found:
 
 
 def _expand_remote(pattern: str) -> list[_Found]:
-    from apache_beam.io.filesystem import BeamIOError  # takes seconds, and no local file needs it
+    # These take seconds to import, and no local file needs them.
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    if pattern.startswith(("s3://", "gs://")):
+        # Beam would try for minutes to reach a store without credentials.
+        bucket = "/".join(pattern.split("/")[:3])
+        try:
+            open_objects(bucket).names("")
+        except OutputError as error:
+            raise InputError(str(error)) from error
+    # Without options Beam opens no S3; a pipeline sets its own when it is made.
+    FileSystems.set_options(PipelineOptions([]))
     folder = pattern.rstrip("/")
     try:
         named = [] if pattern.endswith("/") else _matches(pattern)
@@ -163,7 +177,7 @@ def _expand_remote(pattern: str) -> list[_Found]:
             named = _matches(f"{folder}/**")
             taken = [x for x in named if _is_visible(x.path[len(folder) :])]
     except (BeamIOError, ValueError, ImportError) as error:
-        raise InputError(f"cannot list {pattern!r}: {error}") from error
+        raise InputError(f"cannot list {pattern!r}: {store_reason(pattern, error)}") from error
     if not taken:
         raise _empty_folder(pattern) if named else _nothing(pattern)
     return sorted(_Found(x.path, int(x.size_in_bytes or 0)) for x in taken)

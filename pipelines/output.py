@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.blocks import parse_name
 from pipelines.object_store import ObjectStore
 from pipelines.store import MANIFEST, DiskStore, Store, open_store, reporting
 from pipelines.tables import FORMAT_VERSION, READABLE_VERSIONS
@@ -20,6 +21,7 @@ from worker.objects.base import Objects, Stored
 LOCK = ".pubner.lock"
 _ID = "id"
 _MISSING = "missing"
+_MOST_NAMED = 5
 
 
 @contextmanager
@@ -96,6 +98,27 @@ def _read_manifest(store: Store) -> tuple[Stored, Mapping[str, Any]]:
     if stored is None:
         raise OutputError(f"{MANIFEST} of the output was removed while it was used")
     return stored, _parse(stored.data, MANIFEST)
+
+
+def other_sources(store: Store, *, topics: bool) -> list[str]:
+    """Return what an output holds beside topics, or beside files where `topics` is false: sorted.
+
+    Of an output of files those are the topics that were ever streamed into it; of one of topics,
+    every source that is none of them.
+    """
+    manifest = _manifest(store).read()
+    known = set(_sources(_parse(manifest.data, MANIFEST), MANIFEST)) if manifest else set()
+    if not topics:
+        return sorted(known)
+    keys = [parse_name(name) for name in store.names("citations")]
+    return sorted({key.source for key in keys if key is not None} - known)
+
+
+def mixed_words(sources: Sequence[str], *, topics: bool) -> str:
+    """Return what a summary says of sources of the other kind in one output."""
+    kind, command = ("files", "annotate") if topics else ("topics", "stream")
+    listed = ", ".join(sources[:_MOST_NAMED]) + (", …" if len(sources) > _MOST_NAMED else "")
+    return f"it also holds rows of {len(sources):,} {kind} by `pubner {command}`: {listed}"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`pubner checkpoint publish`, `list`, `verify`, `rollback` and `history`: of a registry."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,17 @@ from schemas.errors import CheckpointError, RegistryError
 from schemas.manifest import CheckpointManifest
 from worker.checkpoint import read_manifest, resolve_checkpoint
 from worker.command import human_console, parse_settings, print_table, write_json
-from worker.registry.registry import Change, Pointer, Registry, open_registry
+from worker.objects.disk import DiskObjects
+from worker.registry.pointer import POINTER
+from worker.registry.registry import (
+    CHECKPOINTS,
+    GATE,
+    PUBLISHED,
+    Change,
+    Pointer,
+    Registry,
+    open_registry,
+)
 from worker.registry.who import default_who
 
 if TYPE_CHECKING:
@@ -86,6 +97,7 @@ def list_checkpoints(argv: Sequence[str]) -> int:
     if settings.json_file == "-":
         return 0
     if not entries:
+        _require_registry(registry)
         _say(console, f"{registry.root} has no checkpoints")
         return 0
     if active_id is not None and not any(entry["active"] for entry in entries):
@@ -213,6 +225,7 @@ def history(argv: Sequence[str]) -> int:
         return 0
     console = human_console()
     if not changes:
+        _require_registry(registry)
         _say(console, f"no checkpoint of {registry.root} was ever active")
         return 0
     print_table(
@@ -233,7 +246,34 @@ def history(argv: Sequence[str]) -> int:
         right=[0],
         whole=[0, 1, 3, 4] if console.is_terminal else range(7),
     )
+    gone = sorted({change.id for change in changes} - _published(registry, changes))
+    if gone:
+        _say(console, f"not in {registry.root} any more: {', '.join(gone)}")
     return 0
+
+
+def _published(registry: Registry, changes: Sequence[Change]) -> set[str]:
+    """Return which of the checkpoints that were active are published still."""
+    found = set()
+    for identity in {change.id for change in changes}:
+        with contextlib.suppress(RegistryError):
+            found.add(registry.publication(identity).id)
+    return found
+
+
+def _require_registry(registry: Registry) -> None:
+    """Make sure that a registry in which nothing was found may be one.
+
+    :raises RegistryError: if it is a folder that holds something else.
+    """
+    if isinstance(registry.objects, DiskObjects):
+        found = {entry.name for entry in registry.objects.root.iterdir() if entry.name[0] != "."}
+        if found and not found & {CHECKPOINTS, PUBLISHED, GATE, POINTER}:
+            raise RegistryError(
+                f"{registry.root} is no registry: it holds {', '.join(sorted(found)[:3])}, and "
+                f"neither {PUBLISHED} nor {POINTER}; name the folder that `pubner checkpoint "
+                "publish` was given"
+            )
 
 
 def _say(console: "Console", line: str) -> None:

@@ -55,7 +55,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
     from pipelines.drain import DrainSignal
     from pipelines.kafka.topics import check_group_is_ours
     from pipelines.logs import log
-    from pipelines.output import open_output
+    from pipelines.output import open_output, other_sources
     from pipelines.runners import StreamJob, choose_runner, without_savepoint
     from pipelines.stream_plan import find_topics
     from pipelines.stream_run import StreamJobs, run_unbounded, run_until_caught_up
@@ -94,7 +94,8 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
             report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
         finally:
             drain.clear()
-    summary = summary_of(settings, report, checkpoints.id, start)
+        others = other_sources(store, topics=True)
+    summary = summary_of(settings, report, checkpoints.id, start) | {"files_in_output": others}
     if report.savepoint is not None:
         again = [*without_savepoint(words), *(() if "--" in words else ("--",))]
         resume = shlex.join(["pubner", "stream", *again, f"--savepoint_path={report.savepoint}"])
@@ -172,6 +173,10 @@ def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
         rows.append(
             ("not in it", _shown(count), f"{missing_words(summary['missing'])}: {_ELSEWHERE}")
         )
+    if summary.get("files_in_output"):
+        from pipelines.output import mixed_words
+
+        rows.append(("", "", mixed_words(summary["files_in_output"], topics=True)))
     print_table(console, rows, right=[1])
 
 

@@ -26,6 +26,7 @@ from worker.console import human_console, print_table, write_json
 from worker.options import (
     CONFIG,
     OPTION_NAMES,
+    VARIABLES,
     field_name,
     is_flag,
     is_list,
@@ -272,7 +273,7 @@ class _Origin:
                 return f"missing argument {name.upper()}"
             return f"missing required option --{option_name(name)}"
         value = detail["input"]
-        shown = repr(value) if isinstance(value, str | int | float | bool) else f"'{value}'"
+        shown = _quoted(",".join(map(str, value)) if isinstance(value, tuple | list) else value)
         if name in self.secrets:
             shown = "'***'"
         return f"{self._place(name)} {shown}: {message[:1].lower()}{message[1:]}"
@@ -287,13 +288,18 @@ class _Origin:
         return f"option --{option_name(name)}"
 
 
+def _quoted(value: object) -> str:
+    return repr(value) if isinstance(value, str | int | float | bool) else f"'{value}'"
+
+
 def _variable(field: str) -> str:
-    return ENVIRONMENT_PREFIX + OPTION_NAMES.get(field, field).upper()
+    name = VARIABLES.get(field) or OPTION_NAMES.get(field, field)
+    return ENVIRONMENT_PREFIX + name.upper()
 
 
 def _read_environment(cls: type[Settings]) -> dict[str, Any]:
-    values = dict(EnvSettingsSource(cls)())
-    for field in OPTION_NAMES:
+    values = {name: x for name, x in EnvSettingsSource(cls)().items() if name not in VARIABLES}
+    for field in (*OPTION_NAMES, *VARIABLES):
         if field in cls.model_fields and os.environ.get(_variable(field)):
             values[field] = os.environ[_variable(field)]
     return values

@@ -88,10 +88,12 @@ def print_table(
     title: str | None = None,
     right: Iterable[int] = (),
     whole: Iterable[int] = (),
+    cut: Iterable[int] = (),
 ) -> None:
     """Print `rows` as a table; `right` are the indices of the columns set flush right.
 
     Those that are `whole` are never folded, even if lines get longer than the console is wide.
+    Those that are `cut` are never folded either: what does not fit is left out, with an ellipsis.
     A cell may be any object: a `rich.text.Text` keeps its style, everything else is shown as text.
     """
     from rich import box
@@ -100,7 +102,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    flush_right, unfolded = set(right), set(whole)
+    flush_right, unfolded, shortened = set(right), set(whole), set(cut)
     materialised = [
         [cell if isinstance(cell, Text) else safe_text(str(cell)) for cell in row] for row in rows
     ]
@@ -116,8 +118,8 @@ def print_table(
         table.add_column(
             columns[index] if index < len(columns) else "",
             justify="right" if index in flush_right else "left",
-            overflow="fold",
-            no_wrap=index in unfolded,
+            overflow="ellipsis" if index in shortened else "fold",
+            no_wrap=index in unfolded | shortened,
             min_width=longest(index) if index in unfolded else None,
         )
     for row in materialised:

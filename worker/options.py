@@ -14,6 +14,11 @@ OPTION_NAMES = {"json_file": "json"}
 """Fields that cannot bear their option's name, since pydantic has a method of that name."""
 
 
+VARIABLES = {"data": "corpora"}
+"""Fields whose environment variable bears another name: PUBNER_DATA is that of real data to develop
+and test with, in which more than corpora lies."""
+
+
 def option_name(field: str) -> str:
     """Return a field's option without dashes in front: `block_size` gives `block-size`."""
     return OPTION_NAMES.get(field, field).replace("_", "-")
@@ -63,7 +68,8 @@ def print_help(
             lines += _entry(_signature(name, info), _explain(info))
     lines += _entry("--config FILE", "a TOML file with settings; also PUBNER_CONFIG")
     lines += _entry("-h, --help", "print this and exit")
-    lines += ["", "Every option is also an environment variable, PUBNER_<OPTION>."]
+    but = "; --data is PUBNER_CORPORA" if "data" in cls.model_fields else ""
+    lines += ["", f"Every option is also an environment variable, PUBNER_<OPTION>{but}."]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -34,7 +34,16 @@ def fetch_jars(pom: Path, folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as name:
         fetched = Path(name) / "jars"
-        command = ["mvn", "-B", "-q", "-f", str(pom), _COPY, f"-DoutputDirectory={fetched}"]
+        command = [
+            "mvn",
+            "-B",
+            "-q",
+            "-Dstyle.color=never",
+            "-f",
+            str(pom),
+            _COPY,
+            f"-DoutputDirectory={fetched}",
+        ]
         done = subprocess.run(
             [*command, "-DincludeScope=runtime"], stdin=subprocess.DEVNULL, stdout=sys.stderr
         )

@@ -32,10 +32,14 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_of_a_family(capsys: pytest.CaptureFixture[str]) -> None:
-    assert pubner.main(["train", "--help"]) == 0
-    text = capsys.readouterr().out
-    assert "train stl" in text
-    assert "annotate [INPUT" not in text
+    for words in (["train", "--help"], ["train", "-h"], ["help", "train"]):
+        assert pubner.main(words) == 0
+        text = capsys.readouterr().out
+        assert text.startswith("usage: pubner train COMMAND [OPTION...]\n")
+        assert "train stl" in text
+        assert "annotate" not in text
+    assert pubner.main(["help", "train", "stl"]) == 0
+    assert capsys.readouterr().out.startswith("usage: pubner train stl [OPTION...]\n")
 
 
 def test_without_a_command_help_is_shown_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,15 +64,12 @@ def _missing(name: str, path: Path, entry: CatalogueEntry | None) -> str:
 def corpora_root(option: Path | None, environ: Mapping[str, str]) -> Path:
     """Return the folder that holds the corpora's folders; it need not exist.
 
-    It is `option`, else PUBNER_CORPORA, else PUBNER_DATA, else the cache that `pubner corpora
-    fetch` fills. Where the named folder has a sub-folder `corpora`, that one is meant. An `option`
-    that is what PUBNER_DATA says came from there: commands read options from variables too.
+    It is `option`, else PUBNER_CORPORA, else what lies in PUBNER_DATA, the folder of real data to
+    develop with, else the cache that `pubner corpora fetch` fills. Where the named folder has a
+    sub-folder `corpora`, that one is meant.
     """
-    shared = _path(environ, "PUBNER_DATA")
     given = option.expanduser() if option is not None else None
-    if given == shared:
-        given = None
-    named = given or _path(environ, "PUBNER_CORPORA") or shared
+    named = given or _path(environ, "PUBNER_CORPORA") or _path(environ, "PUBNER_DATA")
     if named is None:
         return cache_root(environ)
     inner = named / "corpora"

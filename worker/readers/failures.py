@@ -1,7 +1,7 @@
 """What a reader says of bytes that give no citation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from schemas.errors import RecordError
@@ -56,6 +56,11 @@ def _reason(error: Exception) -> str:
 def read_failure(error: Exception, payload: bytes) -> Failure:
     """Return the failure of bytes that make no whole record, because of `error`."""
     return Failure(Stage.READ, type(error).__name__, str(error), payload)
+
+
+def at_line(failure: Failure, line: int) -> Failure:
+    """Return a failure whose reason begins with the line of the file, counted from 1."""
+    return replace(failure, error=f"line {line}: {failure.error}")
 
 
 def oversize_failure(record: bytes, limit: int, size: int) -> Failure:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from schemas.errors import RecordError
 from schemas.message import SCHEMA_VERSION
 from schemas.records import Citation, Section
-from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_record
+from worker.readers.failures import MAX_RECORD_BYTES, Failure, at_line, parse_record
 from worker.readers.fields import MAX_PMID, MAX_VERSION, checked_pmid, checked_version
 from worker.readers.lines import split_lines
 
@@ -41,12 +41,16 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def read_jsonl(
     chunks: Iterable[bytes], *, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Citation | Failure]:
-    """Yield what each line gives, in order; lines of white space are no records."""
-    for line in split_lines(chunks, max_line_bytes=max_record_bytes):
+    """Yield what each line gives, in order; lines of white space are no records.
+
+    A failure names its line in the file.
+    """
+    for number, line in enumerate(split_lines(chunks, max_line_bytes=max_record_bytes), 1):
         if isinstance(line, Failure):
-            yield line
+            yield at_line(line, number)
         elif line and not line.isspace():
-            yield parse_record(partial(parse_message, line), line)
+            found = parse_record(partial(parse_message, line), line)
+            yield at_line(found, number) if isinstance(found, Failure) else found
 
 
 def parse_message(data: bytes) -> Citation:

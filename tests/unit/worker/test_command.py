@@ -89,6 +89,36 @@ def test_of_two_alternatives_the_stronger_source_has_its_way(
     assert (found.folder, found.registry) == expected
 
 
+def test_of_a_list_that_is_refused_its_items_are_shown() -> None:
+    class Pair(Settings):
+        """A list of one length."""
+
+        pair: tuple[str, ...] = Field(min_length=3, description="three")
+
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(Pair, ["--pair=a,b"], prog="pubner try", description="Try.")
+    assert str(caught.value).startswith("option --pair 'a,b': ")
+
+
+class WithData(Settings):
+    """Settings with a folder of corpora."""
+
+    data: Path | None = Field(default=None, description="the corpora")
+
+
+def test_the_variable_of_data_is_that_of_corpora(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PUBNER_DATA", "real")
+    assert parse_settings(WithData, [], prog="pubner try", description="Try.").data is None
+    monkeypatch.setenv("PUBNER_CORPORA", "corpora")
+    found = parse_settings(WithData, [], prog="pubner try", description="Try.")
+    assert found.data == Path("corpora")
+    with pytest.raises(SystemExit):
+        parse_settings(WithData, ["--help"], prog="pubner try", description="Try.")
+    assert "PUBNER_<OPTION>; --data is PUBNER_CORPORA." in capsys.readouterr().out
+
+
 def test_defaults_hold_where_nothing_is_given() -> None:
     settings = parse("--corpus", "a")
     assert settings == Sample(corpus=("a",))

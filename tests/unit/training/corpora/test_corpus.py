@@ -42,7 +42,7 @@ def test_the_root_is_the_option_then_the_environment_then_the_cache(tmp_path: Pa
     }
     assert corpora_root(tmp_path / "o", environ) == tmp_path / "o"
     assert corpora_root(None, environ) == tmp_path / "a"
-    assert corpora_root(tmp_path / "b", environ) == tmp_path / "a"
+    assert corpora_root(tmp_path / "b", environ) == tmp_path / "b"
     del environ["PUBNER_CORPORA"]
     (tmp_path / "b" / "corpora").mkdir(parents=True)
     assert corpora_root(None, environ) == tmp_path / "b" / "corpora"

@@ -20,6 +20,7 @@ from pipelines.cluster_check import check_cluster
 from pipelines.cluster_watch import watching_cluster
 from pipelines.drain import DrainSignal
 from pipelines.flink import FlinkCluster
+from pipelines.goes_on import GoesOn
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.commits import CommitOffsets, commit_note
 from pipelines.kafka.dead_letter_topic import DeadLetterTopic
@@ -29,7 +30,7 @@ from pipelines.kafka.parts import RawPart
 from pipelines.kafka.ranges import OffsetRange
 from pipelines.kafka.source import KafkaSource, Reading
 from pipelines.kafka.topics import check_group_is_ours, committed_notes
-from pipelines.logs import log, log_at_once
+from pipelines.logs import log
 from pipelines.monitor import Monitor, open_desk
 from pipelines.records import WrittenBlock
 from pipelines.restarts import Restarter
@@ -221,7 +222,7 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
     counters: dict[str, int] = {}
     size = _ROUND_BLOCKS if not jobs.choice.ends_unbounded else max(1, len(ranges))
     reached = 0
-    behind = _Behind(in_process=jobs.choice.in_process)
+    behind = GoesOn(in_process=jobs.choice.in_process)
     with stopping(jobs.drain.request, behind.say) as stop:
         for group in in_groups(ranges, size):
             if stop.is_set():
@@ -247,7 +248,7 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
     """
     begin = time.monotonic()
     asked = threading.Event()
-    behind = _Behind(jobs.choice.flink_rest, in_process=jobs.choice.in_process)
+    behind = GoesOn(jobs.choice.flink_rest, in_process=jobs.choice.in_process)
     with open_desk(time.monotonic) as desk, stopping(asked.set, behind.say):
         monitor = desk.monitor if jobs.choice.in_process else Monitor()
         try:
@@ -283,39 +284,13 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
 
 
 @dataclass(slots=True)
-class _Behind:
-    """What goes on where the command ends before the runner's job does."""
-
-    flink_rest: str | None = None
-    in_process: bool = True
-    flink_job: str | None = None
-
-    def say(self) -> None:
-        """Say it, from within a signal handler."""
-        if self.in_process:
-            log_at_once(
-                "ended at once: what was in flight is given up and not committed; the next run of "
-                "the group does it"
-            )
-        elif self.flink_job is None:
-            log_at_once("ended at once; the runner's job may go on, look for it there")
-        else:
-            log_at_once(
-                "ended at once; Flink goes on: the job stops once its savepoint is made, whose "
-                "place is then shown as latest.savepoint.external_path",
-                flink_job=self.flink_job,
-                see=f"{self.flink_rest}/jobs/{self.flink_job}/checkpoints",
-            )
-
-
-@dataclass(slots=True)
 class _Watch:
     """Looks after a running stream: says how far it is, and passes on the request to end."""
 
     jobs: StreamJobs
     job: RunningJob
     asked: threading.Event
-    behind: _Behind = field(default_factory=_Behind)
+    behind: GoesOn = field(default_factory=GoesOn)
     drained: bool = field(default=False, init=False)
     """Whether all is committed and the runner's job, which reads no more, merely idles."""
     _ending: bool = field(default=False, init=False)

@@ -10,13 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineState
 from kafka import TopicPartition
 
 from pipelines import stream_run
+from pipelines.goes_on import GoesOn
 from pipelines.stream_plan import Positions
-from pipelines.stream_run import _Behind, _Watch
+from pipelines.stream_run import _Watch
 
 SETTINGS = SimpleNamespace(flush_seconds=20.0)
 
@@ -90,8 +89,9 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
 
 _ENDS = """
 import os, signal, sys, time
-from pipelines.stream_run import stopping, _Behind
-behind = _Behind(sys.argv[2] or None, in_process=not sys.argv[2])
+from pipelines.goes_on import GoesOn
+from pipelines.stream_run import stopping
+behind = GoesOn(sys.argv[2] or None, in_process=not sys.argv[2])
 with stopping(lambda: None, behind.say) as asked:
     os.kill(os.getpid(), int(sys.argv[1]))
     assert asked.is_set()
@@ -125,14 +125,13 @@ def test_a_second_signal_says_what_goes_on(
 def test_the_job_that_is_stopping_is_known_to_what_a_second_signal_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    result: Any = SimpleNamespace(state=PipelineState.RUNNING)
-    monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: Cluster(result, listed=True))
+    job: Any = SimpleNamespace(has_ended=False)
+    monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: Cluster(job, listed=True))
     monkeypatch.setattr(stream_run, "_LOOK_SECONDS", 0.01)
-    options = PipelineOptions(["--job_name=stream-1"])
-    choice = SimpleNamespace(flink_rest="http://localhost:1", options=options)
+    choice = SimpleNamespace(flink_rest="http://localhost:1", job_name="stream-1")
     asked = threading.Event()
     asked.set()
-    behind = _Behind("http://localhost:1", in_process=False)
-    jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS)
-    _Watch(jobs, result, asked, behind).until_ended()
+    behind = GoesOn("http://localhost:1", in_process=False)
+    jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS, stall_seconds=60.0)
+    _Watch(jobs, job, asked, behind).until_ended()
     assert behind.flink_job == "j1"

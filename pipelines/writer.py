@@ -61,9 +61,10 @@ class BlockWriter:
     def write(self, block: AnnotatedBlock) -> WrittenBlock:
         """Put `block` in place and return what its files then hold.
 
-        In batch a complete block replaces one that was made from another content of its source or
-        with another checkpoint or settings. Any other is merged by offset: new rows go over those
-        in place, except that a dead letter never goes over a citation.
+        In batch a complete block replaces one that was made from another content of its source,
+        with another checkpoint or settings, or by another version of the readers. Any other is
+        merged by offset: new rows go over those in place, except that a dead letter never goes over
+        a citation.
 
         :raises OutputError: if the store fails, or a part of another content would be merged in.
         """
@@ -122,6 +123,7 @@ class BlockWriter:
             complete=new.complete or old.complete,
             last=new.last or old.last,
             covered=union((*new.covered, *old.covered)),
+            reader_version=min(new.reader_version, old.reader_version),
         )
         if not self.merges:
             return footer
@@ -200,11 +202,11 @@ def _short(digest: str) -> str:
 
 
 def _replaces(new: Footer, old: Footer) -> bool:
-    return new.complete and (new.input_digest, new.checkpoint_id, new.settings) != (
-        old.input_digest,
-        old.checkpoint_id,
-        old.settings,
-    )
+    return new.complete and _made_by(new) != _made_by(old)
+
+
+def _made_by(footer: Footer) -> tuple[str, str, str, int]:
+    return (footer.input_digest, footer.checkpoint_id, footer.settings, footer.reader_version)
 
 
 def _check_replaceable(old: Footer) -> None:
@@ -281,6 +283,16 @@ def read_block(store: Store, key: BlockKey) -> InPlace | None:
     """
     name = file_name(key)
     return read_files(lambda kind: store.open(kind, name), key)
+
+
+def read_pmids(store: Store, key: BlockKey) -> dict[int, int]:
+    """Return the PMID of each citation of a block in place, by its offset."""
+    found = read_block(store, key)
+    if found is None:
+        return {}
+    citations = found.tables["citations"]
+    offsets, pmids = citations["offset"].to_pylist(), citations["pmid"].to_pylist()
+    return dict(zip(offsets, pmids, strict=True))
 
 
 def read_files(open_file: Opener, key: BlockKey) -> InPlace | None:

@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from schemas.tasks import EntityType
 
-
 ALL_VERSIONS = 0
 """Stands for the version of a deletion that is of every version of its citation."""
 

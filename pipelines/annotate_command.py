@@ -152,6 +152,7 @@ def _run(
     summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
     summary["checkpoint_id"] = checkpoints.id
     summary["topics_in_output"] = others
+    summary["blocks_of_older_reader"] = sum(x.is_of_older_reader for x in after.values())
     return summary, counts, example
 
 
@@ -215,6 +216,9 @@ def _print_summary(
     if summary["unreadable_inputs"]:
         note = "inputs could not be read now; what was in place of them stays"
         rows.append((Text("unreadable", "bold red"), str(summary["unreadable_inputs"]), note))
+    if older := summary["blocks_of_older_reader"]:
+        note = "blocks were read by an older pubner, which may have read less; --reread-older"
+        rows.append(("older reader", f"{older:,}", f"{note} reads them again"))
     in_place = summary["blocks"] - summary["blocks_written_now"]
     rows += [
         ("annotated now", f"{summary['citations_annotated_now']:,}", _passed_over(in_place)),

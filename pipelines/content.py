@@ -38,7 +38,7 @@ def content_digest(file: InputFile, *, check: Callable[[int], None]) -> str:
     if file.refusal:
         raise refusal_of(file)
     path = file.path
-    sidecar = b""
+    sidecar = None
     sha256 = hashlib.sha256()
     md5 = hashlib.md5(usedforsecurity=False)
     try:
@@ -47,11 +47,11 @@ def content_digest(file: InputFile, *, check: Callable[[int], None]) -> str:
             while chunk := stream.read(_READ_BYTES):
                 check(len(chunk))
                 sha256.update(chunk)
-                if sidecar:
+                if sidecar is not None:
                     md5.update(chunk)
     except OSError as error:
         raise RefusedFileError(error, b"", UNREADABLE) from error
-    if sidecar:
+    if sidecar is not None:
         try:
             _compare(md5.hexdigest(), expected_md5(sidecar))
         except InputError as error:
@@ -78,10 +78,10 @@ def reason_of(path: str, error: Exception) -> str:
     return str(error)
 
 
-def _read_sidecar(path: str) -> bytes:
+def _read_sidecar(path: str) -> bytes | None:
     place = path + SIDECAR_SUFFIX
     if not FileSystems.exists(place):
-        return b""
+        return None
     with closing(open_file(place)) as stream:
         return stream.read(_READ_BYTES)
 

@@ -1,9 +1,16 @@
-"""A citation as one JSON message: the form in which a dead letter of ours can be given again."""
+"""A citation as one message: what a feed sends, and how a dead letter of ours is given again."""
 
 import json
 
 from schemas.message import SCHEMA_VERSION
-from schemas.records import Citation
+from schemas.records import ALL_VERSIONS, Citation
+
+
+def to_value(citation: Citation) -> bytes | None:
+    """Return the value of a citation's message: null where all of its versions are deleted."""
+    if citation.deleted and citation.version == ALL_VERSIONS:
+        return None
+    return to_message(citation)
 
 
 def to_message(citation: Citation) -> bytes:
@@ -11,8 +18,9 @@ def to_message(citation: Citation) -> bytes:
     fields: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "pmid": citation.pmid,
-        "pmid_version": citation.version,
     }
+    if citation.version != ALL_VERSIONS:
+        fields["pmid_version"] = citation.version
     if citation.deleted:
         fields["deleted"] = True
     else:

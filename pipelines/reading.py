@@ -1,7 +1,7 @@
 """From a file to blocks of records; what is already in place is passed over."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, cast
@@ -19,7 +19,7 @@ from pipelines.monitor import Monitor
 from pipelines.records import InputFile, ReadBlock, ReadCitation
 from pipelines.store import Store
 from pipelines.tables import Footer
-from pipelines.writer import committed_blocks
+from pipelines.writer import committed_blocks, read_pmids
 from schemas.records import DeadLetter, SourcePosition, Stage
 from worker.readers.records import BadRecord, Format, ReadRecord, detect_format, read_records
 
@@ -31,9 +31,10 @@ PIECE_BYTES = 16 * 2**20
 class BlockReader:
     """Reads files into blocks of `block_size` records.
 
-    A block whose commit record names the same content, checkpoint and settings is not read again.
-    `format` None goes by the file's name. `clock` gives the time in UTC. A block with more than
-    `piece_bytes` of records comes in pieces.
+    A block whose commit record names the same content, checkpoint and settings is not read again;
+    with `reread_older`, only where the readers were then what they are now. `format` None goes by
+    the file's name. `clock` gives the time in UTC. A block with more than `piece_bytes` of records
+    comes in pieces.
     """
 
     block_size: int
@@ -43,6 +44,7 @@ class BlockReader:
     clock: Callable[[], datetime]
     monitor: Monitor
     piece_bytes: int = PIECE_BYTES
+    reread_older: bool = False
 
     def read(self, file: InputFile, store: Store) -> Iterator[ReadBlock]:
         """Yield the blocks of `file` that `store` does not hold, in order.
@@ -66,6 +68,7 @@ class BlockReader:
             records = sum(known[start].records for start in done)
             self.monitor.report(input_bytes=file.size, records=records, records_in_place=records)
             return
+        done -= self._shifted(file, store, {start: known[start] for start in done})
         yield from self._blocks(file, digest, done)
 
     def _read_for_digest(self, size: int) -> None:
@@ -77,6 +80,7 @@ class BlockReader:
             footer is not None
             and footer.complete
             and footer.block_size == self.block_size
+            and not (self.reread_older and footer.is_of_older_reader)
             and (footer.input_digest, footer.checkpoint_id, footer.settings)
             == (digest, self.checkpoint_id, self.settings)
         )
@@ -87,6 +91,25 @@ class BlockReader:
             return False
         end = max(done)
         return known[end].last and done == set(range(0, end + 1, self.block_size))
+
+    def _shifted(self, file: InputFile, store: Store, done: Mapping[int, Footer]) -> set[int]:
+        """Return which blocks of an older reader hold other records than are there now.
+
+        Where a file is damaged, another version of the readers may count its records otherwise. To
+        go on behind such blocks would lose records, or have them twice.
+        """
+        older = {start for start, footer in done.items() if footer.is_of_older_reader}
+        if not older:
+            return set()
+        found = {start: read_pmids(store, BlockKey(file.source, 0, start)) for start in older}
+        now: dict[int, dict[int, int]] = {start: {} for start in older}
+        with suppress(OSError), closing(open_file(file.path)) as stream:
+            for item in read_records(stream, self.format or detect_format(file.source)):
+                self.monitor.check()
+                start = block_start(item.offset, self.block_size)
+                if start in older and isinstance(item, ReadRecord):
+                    now[start][item.offset] = item.citation.pmid
+        return {start for start in older if now[start] != found[start]}
 
     def _refused_block(self, file: InputFile, refusal: RefusedFileError) -> ReadBlock:
         letter = DeadLetter(

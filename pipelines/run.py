@@ -95,6 +95,7 @@ def run_pipeline(
                 format=settings.input_format,
                 clock=utc_now,
                 monitor=monitor,
+                reread_older=settings.reread_older,
             ),
             handler=make_handler(
                 settings, checkpoints, monitor, max_text_chars=settings.max_text_chars

@@ -110,6 +110,11 @@ class AnnotateSettings(RunSettings):
     format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
         default="auto", description="the inputs' format; auto goes by their names"
     )
+    reread_older: bool = Field(
+        default=False,
+        description="read the finished blocks again that an older version of the readers made; by "
+        "default they are passed over and counted",
+    )
 
     @property
     def input_format(self) -> Format | None:

@@ -18,6 +18,7 @@ from pipelines.records import AnnotatedBlock, AnnotatedCitation
 from pipelines.rows import Columns, block_rows
 from schemas.arrow import KINDS
 from schemas.records import DeadLetter, SourcePosition, Stage, header_key, header_key_bytes
+from worker.readers.records import READER_VERSION
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -44,7 +45,8 @@ class Footer:
     `settings` are those that shape the rows. `records` counts positions: rows of citations and
     dead letters. `complete` and `last` are those of `ReadBlock`. `revision` is the digest of the
     three tables: files of one block that do not agree on it were not put in place together.
-    `covered` are the half-open intervals of offsets that a stream's rows come from, gaps in the
+    `reader_version` is that of the readers, the oldest where several made the rows. `covered` are
+    the half-open intervals of offsets that a stream's rows come from, gaps in the
     offsets included: sorted, apart from each other; none in batch.
     """
 
@@ -58,12 +60,19 @@ class Footer:
     last: bool
     revision: str = ""
     covered: Intervals = ()
+    reader_version: int = READER_VERSION
     format_version: int = FORMAT_VERSION
+
+    @property
+    def is_of_older_reader(self) -> bool:
+        """Whether the readers, as they are now, may make something else of the same bytes."""
+        return self.reader_version < READER_VERSION
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """Return the key-value metadata of a Parquet file."""
         values = {
             "format_version": str(FORMAT_VERSION),
+            "reader_version": str(self.reader_version),
             "source": self.key.source,
             "partition": str(self.key.partition),
             "block_start": str(self.key.start),
@@ -101,6 +110,7 @@ class Footer:
                 last=values["last"] == "1",
                 revision=values["revision"],
                 covered=parse_intervals(values.get("covered", "")),
+                reader_version=int(values.get("reader_version", "1")),
                 format_version=int(values["format_version"]),
             )
         except (KeyError, ValueError):

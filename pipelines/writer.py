@@ -29,6 +29,7 @@ from pipelines.tables import (
 )
 from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
+from worker.readers.records import READER_VERSION
 
 ATTEMPTS = 100
 """How often a block is merged anew where other writers of it are always faster."""
@@ -67,9 +68,10 @@ class BlockWriter:
     def write(self, block: AnnotatedBlock) -> WrittenBlock:
         """Put `block` in place and return what its files then hold.
 
-        In batch a complete block replaces one that was made from another content of its source or
-        with another checkpoint or settings. Any other is merged by offset: new rows go over those
-        in place, except that a dead letter never goes over a citation.
+        In batch a complete block replaces one that was made from another content of its source,
+        with another checkpoint or settings, or by another version of the readers. Any other is
+        merged by offset: new rows go over those in place, except that a dead letter never goes over
+        a citation.
 
         :raises OutputError: if the store fails, or a part of another content would be merged in.
         """
@@ -112,10 +114,12 @@ class BlockWriter:
             block.input_digest,
             block.checkpoint_id,
             self.settings,
+            READER_VERSION,
         ) != (
             standing.footer.input_digest,
             standing.footer.checkpoint_id,
             standing.footer.settings,
+            standing.footer.reader_version,
         )
         if replaces:
             check_replaceable(standing.footer)
@@ -150,6 +154,7 @@ class BlockWriter:
             complete=new.complete or old.complete,
             last=new.last or old.last,
             covered=union((*new.covered, *old.covered)),
+            reader_version=min(new.reader_version, old.reader_version),
         )
         if not self.merges:
             return footer
@@ -337,6 +342,16 @@ def read_block(store: Store, key: BlockKey) -> InPlace | None:
     """
     name = file_name(key)
     return read_files(lambda kind: store.open(kind, name), key)
+
+
+def read_pmids(store: Store, key: BlockKey) -> dict[int, int]:
+    """Return the PMID of each citation of a block in place, by its offset."""
+    found = read_block(store, key)
+    if found is None:
+        return {}
+    citations = found.tables["citations"]
+    offsets, pmids = citations["offset"].to_pylist(), citations["pmid"].to_pylist()
+    return dict(zip(offsets, pmids, strict=True))
 
 
 def read_files(open_file: Opener, key: BlockKey) -> InPlace | None:

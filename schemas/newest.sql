@@ -19,15 +19,16 @@
 --    names, then offsets: PubMed numbers its baseline and update files as it publishes them. A
 --    source is a file where its name ends as a format's files do (partition 0, `.xml`, `.pubtator`,
 --    `.pubtator.txt`, `.jsonl`, `.ndjson`, each also with `.gz`).
--- 2. A deletion (status `deleted`) voids every earlier record of its PMID in its log. What follows
---    it in its log makes the citation anew.
--- 3. A PMID whose last record in a log is a deletion is deleted, whatever other logs hold of it:
---    PubMed does not use a PMID again, and a deletion bears no date to compare. Its one row then is
---    that deletion, with status `deleted` and no text, so that a consumer can delete too; leave it
---    out by `WHERE status <> 'deleted'`.
--- 4. Among what is left, the highest `date_revised` wins (none is the lowest), then the highest
---    `pmid_version`, then the last position: by source name, partition and offset. Between logs
---    that last step is no order of time, but it is the same whenever and by whomever it is asked.
+-- 2. A deletion (status `deleted`) is of one version of its PMID, `pmid_version`, or of all: then
+--    `pmid_version` is 0. It voids every earlier record of what it deletes in its log. What follows
+--    it in its log makes the citation, or the version, anew.
+-- 3. A deletion that no record of what it deletes follows in its log holds whatever other logs have:
+--    PubMed does not use a PMID again, and a deletion bears no date to compare. Where nothing is
+--    left of a PMID, its one row is such a deletion, with status `deleted` and no text, so that a
+--    consumer can delete too; leave it out by `WHERE status <> 'deleted'`.
+-- 4. Among what is left, the highest `pmid_version` wins, then the latest `date_revised` (none is
+--    the earliest), then the last position: by source name, partition and offset. Between logs that
+--    last step is no order of time, but it is the same whenever and by whomever it is asked.
 --    `annotated_at` has no say: it tells when a row was made, and a replay makes old rows late.
 --
 -- A dead letter has no row in `citations`, and so no say here. The SQL is DuckDB's, of plain window
@@ -46,18 +47,50 @@ WITH in_logs AS (
         ) AS of_file
     FROM citations
 ),
-ordered AS (
+followed AS (
     SELECT
         *,
-        -- How many records of the PMID follow in the log, and how many of them are deletions.
-        count(*) OVER behind AS followers,
-        coalesce(sum(CASE WHEN status = 'deleted' THEN 1 ELSE 0 END) OVER behind, 0) AS deletions
+        -- What follows in the log: citations of the PMID, those of the same version, deletions of
+        -- all versions, deletions of the same version.
+        coalesce(sum(CASE WHEN status <> 'deleted' THEN 1 ELSE 0 END) OVER behind, 0)
+            AS citations_behind,
+        coalesce(sum(CASE WHEN status <> 'deleted' THEN 1 ELSE 0 END) OVER same_behind, 0)
+            AS same_citations_behind,
+        coalesce(
+            sum(CASE WHEN status = 'deleted' AND pmid_version = 0 THEN 1 ELSE 0 END) OVER behind, 0
+        ) AS deletions_behind,
+        coalesce(sum(CASE WHEN status = 'deleted' THEN 1 ELSE 0 END) OVER same_behind, 0)
+            AS same_deletions_behind
     FROM in_logs
-    WINDOW behind AS (
-        PARTITION BY pmid, of_file, CASE WHEN of_file THEN '' ELSE source END, partition
-        ORDER BY source, "offset"
-        ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
-    )
+    WINDOW
+        behind AS (
+            PARTITION BY pmid, of_file, CASE WHEN of_file THEN '' ELSE source END, partition
+            ORDER BY source, "offset"
+            ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+        ),
+        same_behind AS (
+            PARTITION BY
+                pmid, pmid_version, of_file, CASE WHEN of_file THEN '' ELSE source END, partition
+            ORDER BY source, "offset"
+            ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+        )
+),
+held AS (
+    SELECT
+        *,
+        status = 'deleted' AND CASE
+            WHEN pmid_version = 0 THEN citations_behind ELSE same_citations_behind
+        END = 0 AS holds
+    FROM followed
+),
+judged AS (
+    SELECT
+        *,
+        max(CASE WHEN holds AND pmid_version = 0 THEN 1 ELSE 0 END)
+            OVER (PARTITION BY pmid) AS gone,
+        max(CASE WHEN holds THEN 1 ELSE 0 END)
+            OVER (PARTITION BY pmid, pmid_version) AS version_gone
+    FROM held
 ),
 ranked AS (
     SELECT
@@ -65,16 +98,22 @@ ranked AS (
         row_number() OVER (
             PARTITION BY pmid
             ORDER BY
-                CASE WHEN status = 'deleted' THEN 0 ELSE 1 END,
-                date_revised DESC NULLS LAST,
+                CASE WHEN status = 'deleted' THEN 1 ELSE 0 END,
                 pmid_version DESC,
+                date_revised DESC NULLS LAST,
                 source DESC,
                 partition DESC,
                 "offset" DESC
         ) AS place
-    FROM ordered
-    WHERE deletions = 0 AND (status <> 'deleted' OR followers = 0)
+    FROM judged
+    WHERE holds OR (
+        status <> 'deleted' AND deletions_behind = 0 AND same_deletions_behind = 0
+        AND gone = 0 AND version_gone = 0
+    )
 )
-SELECT * EXCLUDE (of_file, followers, deletions, place)
+SELECT * EXCLUDE (
+    of_file, citations_behind, same_citations_behind, deletions_behind, same_deletions_behind,
+    holds, gone, version_gone, place
+)
 FROM ranked
 WHERE place = 1;

@@ -26,12 +26,16 @@ _REFUSALS = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a topic, and the index in its file of the record that it is."""
+    """One message of a topic, and the index in its file of the record that it is.
+
+    `tombstone` says that it deletes its citation, or a version of that.
+    """
 
     offset: int
     key: bytes
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+    tombstone: bool = False
 
     @property
     def size(self) -> int:
@@ -202,7 +206,7 @@ class Delivery:
     def _note(self, message: Message, future: Any) -> None:  # noqa: ANN401 - kafka-python's
         self.ends[future.value.partition] = future.value.offset + 1
         self.messages += 1
-        self.tombstones += message.value is None
+        self.tombstones += message.tombstone
         self.bytes += len(message.value or b"")
 
     def _drop_first(self) -> None:

@@ -35,7 +35,7 @@ from pipelines.feed.tail import (
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.decoding import decode_record
 from pipelines.kafka.topics import Cluster, max_message_bytes
-from pipelines.messages import to_message
+from pipelines.messages import to_value
 from pipelines.records import InputFile
 from pipelines.store import Store
 from schemas import message as contract
@@ -220,10 +220,10 @@ class _Feed:
         self, offset: int, citation: Citation, headers: tuple[tuple[str, bytes], ...]
     ) -> None:
         key = b"%d" % citation.pmid
-        # A null value cannot tell of a version: where it is not the first, the message says it.
-        null = citation.deleted and citation.version == 1
-        value = None if null else to_message(citation)
-        message = Message(offset, key, value, (*headers, (OFFSET, b"%d" % offset)))
+        value = to_value(citation)
+        message = Message(
+            offset, key, value, (*headers, (OFFSET, b"%d" % offset)), citation.deleted
+        )
         try:
             decode_record(key, value)
         except RecordError as error:

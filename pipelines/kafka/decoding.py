@@ -1,7 +1,7 @@
 """A Kafka message's key and value as a citation."""
 
 from schemas.errors import RecordError
-from schemas.records import Citation
+from schemas.records import ALL_VERSIONS, Citation
 from worker.readers.fields import checked_pmid
 from worker.readers.jsonl import parse_message
 
@@ -9,7 +9,7 @@ _SHOWN = 40
 
 
 def decode_record(key: bytes | None, value: bytes | None) -> Citation:
-    """Return the citation of a message, or its tombstone where the value is null.
+    """Return the citation of a message, or where the value is null the tombstone of all versions.
 
     The key is the PMID in ASCII digits; a message with a value may have none.
 
@@ -19,7 +19,7 @@ def decode_record(key: bytes | None, value: bytes | None) -> Citation:
     if value is None:
         if key is None:
             raise RecordError("the message has neither key nor value; a PMID was expected as key")
-        return Citation(_pmid(key), deleted=True)
+        return Citation(_pmid(key), ALL_VERSIONS, deleted=True)
     citation = parse_message(value)
     if key is not None and key != b"%d" % citation.pmid and _pmid(key) != citation.pmid:
         raise RecordError(

@@ -14,7 +14,7 @@ import io
 from functools import partial
 
 from pipelines.kafka.decoding import decode_record
-from pipelines.messages import to_message
+from pipelines.messages import to_value
 from schemas.errors import InputError, RecordError, RefusedRecordError
 from schemas.records import Citation, DeadLetter, Stage
 from worker.readers.failures import Failure, parse_record
@@ -59,8 +59,7 @@ def message_of(letter: DeadLetter, *, from_topic: bool) -> tuple[bytes | None, b
     """
     if not from_topic:
         citation = citation_of(letter, from_topic=False)
-        null = citation.deleted and citation.version == 1
-        return b"%d" % citation.pmid, None if null else to_message(citation)
+        return b"%d" % citation.pmid, to_value(citation)
     if letter.stage == Stage.READ:
         raise _no_message()
     value = original_value(letter)
@@ -98,9 +97,8 @@ def _record_of_file(letter: DeadLetter, format: Format | None) -> Citation:
     except InputError as error:
         raise RecordError(str(error)) from error
     data = letter.payload
-    if format == Format.PUBMED_XML and data.lstrip().startswith(b"<PMID"):
-        # One item of a deletion list, which is no record outside of one.
-        data = b"<DeleteCitation>" + data + b"</DeleteCitation>"
+    if format == Format.PUBMED_XML:
+        data = _as_in_a_file(data)
     items = list(read_records(io.BytesIO(data), format))
     if len(items) != 1:
         raise RecordError(
@@ -111,3 +109,15 @@ def _record_of_file(letter: DeadLetter, format: Format | None) -> Citation:
     if not isinstance(item, ReadRecord):
         raise RefusedRecordError(item.error_type, item.error)
     return item.citation
+
+
+def _as_in_a_file(data: bytes) -> bytes:
+    """Return a record of PubMed XML with what its file said before it."""
+    begin = data.lstrip()[:20]
+    if begin.startswith(b"<PMID"):
+        # One item of a deletion list, which is no record outside of one.
+        return b"<DeleteCitation>" + data + b"</DeleteCitation>"
+    if begin.startswith(b"<MedlineCitation"):
+        return data
+    # So that a citation within an article whose start tag is damaged is no record.
+    return b"<PubmedArticleSet/>" + data

@@ -17,7 +17,7 @@ from pipelines.kafka.decoding import decode_record
 from pipelines.kafka.topics import create_topic
 from pipelines.messages import to_message
 from pipelines.sample import sample_path
-from schemas.records import Citation, Section
+from schemas.records import ALL_VERSIONS, Citation, Section
 from tests.support.commands import Running, run_pubner, start_pubner
 from tests.support.feeding import (
     assert_once_and_in_order,
@@ -58,7 +58,6 @@ def test_citations_and_tombstones(tmp_path: Path, kafka: Kafka) -> None:
         assert isinstance(item, ReadRecord)
         message = by_record[item.offset]
         assert message.key == str(item.citation.pmid).encode()
-        assert (message.value is None) == item.citation.deleted
         assert decode_record(message.key, message.value) == item.citation
         assert message.headers["pubner-schema-version"] == b"1"
     assert [path.name for path in (tmp_path / "sample").iterdir() if path.name[0] != "."] == [
@@ -66,12 +65,24 @@ def test_citations_and_tombstones(tmp_path: Path, kafka: Kafka) -> None:
     ]
 
 
-def test_a_deletion_of_a_later_version_keeps_its_version(tmp_path: Path, kafka: Kafka) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_bytes(to_message(Citation(5, 2, deleted=True)) + b"\n")
-    feed(tmp_path, kafka.bootstrap, "versions", path, "--create-topic")
-    [message] = read_topic(kafka.bootstrap, "versions")
-    assert decode_record(message.key, message.value) == Citation(5, 2, deleted=True)
+def test_a_deletion_keeps_its_version(tmp_path: Path, kafka: Kafka) -> None:
+    path = tmp_path / "a.xml"
+    listed = b"<PMID Version='1'>5</PMID><PMID Version='2'>5</PMID><PMID>6</PMID>"
+    path.write_bytes(
+        b"<PubmedArticleSet><DeleteCitation>%b</DeleteCitation></PubmedArticleSet>" % listed
+    )
+    found = feed(tmp_path, kafka.bootstrap, "versions", path, "--create-topic")
+    assert (found["citations"], found["tombstones"]) == (0, 3)
+    first, second, every = read_topic(kafka.bootstrap, "versions")
+    for version, message in enumerate((first, second), start=1):
+        assert json.loads(message.value or b"") == {
+            "schema_version": 1,
+            "pmid": 5,
+            "pmid_version": version,
+            "deleted": True,
+        }
+    assert (every.key, every.value) == (b"6", None)
+    assert decode_record(every.key, None) == Citation(6, ALL_VERSIONS, deleted=True)
 
 
 def test_what_came_to_its_end_is_sent_again(tmp_path: Path, kafka: Kafka) -> None:

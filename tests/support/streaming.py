@@ -13,6 +13,8 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
+from schemas.records import ALL_VERSIONS
+
 Headers = tuple[tuple[str, bytes], ...]
 _TIMEOUT_SECONDS = 120
 _NAMES = (
@@ -190,7 +192,7 @@ def any_message(number: int, rng: random.Random) -> Message:
     if lot < 0.05:
         return rng.choice(POISON)(number)
     if lot < 0.09:
-        return Message(b"%d" % number, None, "deleted", pmid=number)
+        return Message(b"%d" % number, None, "deleted", pmid=number, version=ALL_VERSIONS)
     if lot < 0.11:
         value = {"schema_version": 1, "pmid": number, "pmid_version": 2, "deleted": True}
         return Message(b"%d" % number, _json(value), "deleted", pmid=number, version=2)

@@ -1,12 +1,13 @@
 """JSON as citations: one object a line of a file, or one a message.
 
 The contract is `schemas/citation-message.schema.json`, and this parser holds to it. The fields:
-`schema_version` (integer), `pmid` (integer), `pmid_version` (integer, 1 where missing), `title`
-(string), `abstract` (a string, or a list of objects with `text` and, where labelled, `label`),
-`retracted` (boolean), `date_revised` ("2026-01-31"), `year` (integer) and `deleted` (boolean: the
-record is a tombstone and needs no text). `pmid`, `title` and `abstract` are needed, empty where
-there is none; the others may be missing or null. Fields of other names are ignored. A message of a
-newer `schema_version` is read where the fields known here are there and correct.
+`schema_version` (integer), `pmid` (integer), `pmid_version` (integer; where missing 1, and of a
+tombstone all versions), `title` (string), `abstract` (a string, or a list of objects with `text`
+and, where labelled, `label`), `retracted` (boolean), `date_revised` ("2026-01-31"), `year`
+(integer) and `deleted` (boolean: the record is a tombstone and needs no text). `pmid`, `title` and
+`abstract` are needed, empty where there is none; the others may be missing or null. Fields of other
+names are ignored. A message of a newer `schema_version` is read where the fields known here are
+there and correct.
 
 Strings are kept as they are, but for one thing: a line feed in a title becomes a space, since a
 citation's text separates title and abstract by the first line feed. Offsets stay as they are.
@@ -21,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 from schemas.errors import RecordError
 from schemas.message import SCHEMA_VERSION
-from schemas.records import Citation, Section
+from schemas.records import ALL_VERSIONS, Citation, Section
 from worker.readers.failures import MAX_RECORD_BYTES, Failure, at_line, parse_record
 from worker.readers.fields import MAX_PMID, MAX_VERSION, checked_pmid, checked_version
 from worker.readers.lines import split_lines
@@ -78,10 +79,13 @@ def _citation(fields: dict[str, Any]) -> Citation:
     pmid = _integer(fields, "pmid")
     if not 0 < pmid <= MAX_PMID:
         checked_pmid(str(pmid))
+    deleted = _optional(fields, "deleted", bool, "true or false", False)
+    if deleted and fields.get("pmid_version") is None:
+        return Citation(pmid, ALL_VERSIONS, deleted=True)
     version = _integer(fields, "pmid_version", 1)
     if not 0 < version <= MAX_VERSION:
         checked_version(str(version))
-    if _optional(fields, "deleted", bool, "true or false", False):
+    if deleted:
         return Citation(pmid, version, deleted=True)
     return Citation(
         pmid,

@@ -13,14 +13,15 @@ def split_lines(
 ) -> Iterator[bytes | Failure]:
     r"""Yield the lines of `chunks` without their line ends (`\n` or `\r\n`), in order.
 
-    A UTF-8 byte order mark at the beginning is dropped. A line over `max_line_bytes` comes as a
+    A UTF-8 byte order mark at the beginning of a line is dropped: files that were put one behind
+    the other have them in between. A line over `max_line_bytes` comes as a
     failure with its first bytes, and so does what a damaged stream holds of its last line.
     """
-    lines = _lines(chunks, max_line_bytes)
-    for first in lines:
-        yield first.removeprefix(_BOM) if isinstance(first, bytes) else first
-        break
-    yield from lines
+    for line in _lines(chunks, max_line_bytes):
+        if isinstance(line, bytes):
+            while line.startswith(_BOM):
+                line = line.removeprefix(_BOM)
+        yield line
 
 
 def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:

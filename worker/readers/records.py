@@ -13,6 +13,12 @@ from worker.readers.pubmed_xml import read_pubmed_xml
 from worker.readers.pubtator import read_pubtator
 from worker.readers.streams import open_decompressed
 
+READER_VERSION: Final = 2
+"""Raised with each change that makes other records, or other texts, of the same bytes.
+
+Files of an output say which version read them; those that say nothing were read by version 1.
+"""
+
 
 class Format(StrEnum):
     """The format of an input file, compressed or not."""

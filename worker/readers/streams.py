@@ -2,31 +2,49 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from schemas.errors import DamagedStreamError
 
 CHUNK_BYTES: Final = 2**20
 _COMPRESSED_CHUNK_BYTES: Final = 2**17
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_MOST_LAYERS: Final = 2
 _GZIP_WINDOW: Final = zlib.MAX_WBITS + 16
+
+
+class Stream(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes; none at the end."""
 
 
 def open_decompressed(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the content of `stream` in chunks of at most `CHUNK_BYTES`.
 
     A stream that begins with gzip's magic bytes is decompressed, all its members one after the
-    other; zero padding behind the last one is ignored. Any other stream is passed on as it is.
-    A small input that expands without end costs no memory: each chunk is bounded.
+    other; zero padding behind the last one is ignored. What it gives is decompressed too where it
+    is gzip again, as some mirrors deliver it. Any other stream is passed on as it is. A small input
+    that expands without end costs no memory: each chunk is bounded.
 
     :raises DamagedStreamError: after the last byte that could be decompressed, where the gzip
-        data are cut, corrupt or followed by something else.
+        data are cut, corrupt or followed by something else, or compressed more than twice.
     """
+    return _opened(stream, 0)
+
+
+def _opened(stream: Stream, layers: int) -> Iterator[bytes]:
     head = stream.read(len(_GZIP_MAGIC))
     while head and len(head) < len(_GZIP_MAGIC) and (more := stream.read(1)):
         head += more
     if head == _GZIP_MAGIC:
-        yield from _decompress(stream, head)
+        if layers == _MOST_LAYERS:
+            raise DamagedStreamError(
+                f"the file is compressed more than {_MOST_LAYERS} times; decompress it (gunzip)"
+                " until plain text or one layer is left"
+            )
+        yield from _opened(_Chunks(_decompress(stream, head)), layers + 1)
         return
     if head:
         yield head
@@ -34,12 +52,30 @@ def open_decompressed(stream: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _decompress(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
+class _Chunks:
+    """Chunks as a stream; a read gives no more than one of them."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        data = self._rest or next(self._chunks, b"")
+        self._rest = data[size:]
+        return data[:size]
+
+
+def _decompress(stream: Stream, head: bytes) -> Iterator[bytes]:
     pending = head
     while pending:
         decompressor = zlib.decompressobj(_GZIP_WINDOW)
         while not decompressor.eof:
-            if not pending and not (pending := stream.read(_COMPRESSED_CHUNK_BYTES)):
+            try:
+                pending = pending or stream.read(_COMPRESSED_CHUNK_BYTES)
+            except DamagedStreamError:
+                yield from _rest(decompressor)  # the layer around this one is damaged
+                raise
+            if not pending:
                 yield from _rest(decompressor)
                 raise DamagedStreamError(
                     "the gzip data end before their end marker: the file is cut; fetch it again"
@@ -75,7 +111,7 @@ def _before_damage(decompressor: "zlib._Decompress", data: bytes) -> Iterator[by
             yield chunk
 
 
-def _next_member(stream: BinaryIO, unused: bytes) -> bytes:
+def _next_member(stream: Stream, unused: bytes) -> bytes:
     """Return the bytes from the next gzip member on; empty at the end of the stream."""
     data = unused.lstrip(b"\0")
     while len(data) < len(_GZIP_MAGIC) and (chunk := stream.read(_COMPRESSED_CHUNK_BYTES)):

@@ -5,34 +5,39 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.blocks import BlockKey
 from pipelines.content import UNREADABLE
 from pipelines.monitor import Monitor
 from pipelines.reading import BlockReader
 from pipelines.records import AnnotatedBlock, AnnotatedCitation, InputFile, ReadBlock
 from pipelines.store import DiskStore
-from pipelines.writer import BlockWriter, committed_blocks
+from pipelines.writer import BlockWriter, committed_blocks, read_pmids
 from tests.support.blocks import NOW
 from tests.support.memory_files import SCHEME, MemoryFiles
+from worker.readers.records import READER_VERSION
 
 
 def reader(size: int = 3, checkpoint_id: str = "c1", settings: str = "") -> BlockReader:
     return BlockReader(size, checkpoint_id, settings, None, lambda: NOW, Monitor())
 
 
-def jsonl(path: Path, count: int, *, bad: tuple[int, ...] = ()) -> InputFile:
+def jsonl(path: Path, count: int, *, bad: tuple[int, ...] = (), first: int = 0) -> InputFile:
     lines = [
         "broken"
         if number in bad
         else json.dumps({"pmid": 1 + number, "title": f"T{number}", "abstract": ""})
-        for number in range(count)
+        for number in range(first, first + count)
     ]
+    path.parent.mkdir(exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
     return InputFile(str(path), path.name, path.stat().st_size)
 
@@ -120,7 +125,7 @@ def test_a_sidecar_is_checked(tmp_path: Path) -> None:
     sidecar.write_text(f"MD5(x.jsonl)= {md5}\n")
     [block] = reader().read(file, store)
     assert len(block.citations) == 2
-    for text in (f"MD5(x.jsonl)= {'0' * 32}\n", "nonsense"):
+    for text in (f"MD5(x.jsonl)= {'0' * 32}\n", "", " ", "nonsense"):
         sidecar.write_text(text)
         [refused] = reader().read(file, store)
         [letter] = refused.dead_letters
@@ -152,6 +157,64 @@ def test_a_file_that_cannot_be_read_is_one_dead_letter_until_it_can(tmp_path: Pa
     place.mkdir()
     assert list(reader().read(file, store)) == []
     assert sorted(committed_blocks(store, "x.jsonl")) == [0, 3]
+
+
+def as_of_an_older_reader(store: DiskStore, folder: Path) -> None:
+    """Rewrite the files of an output as they were when footers did not tell the reader."""
+    for path in sorted(folder.glob("*/*.parquet")):
+        table = pq.read_table(path)
+        metadata = dict(table.schema.metadata)
+        del metadata[b"pubner.reader_version"]
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+    assert all(x.is_of_older_reader for x in committed_blocks(store, "x.jsonl").values())
+
+
+def test_what_an_older_reader_made_is_read_again_where_that_is_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    store = DiskStore(folder)
+    file = jsonl(tmp_path / "x.jsonl", 8)
+    anew = replace(reader(), reread_older=True)
+    assert write(store, reader().read(file, store)) == [0, 3, 6]
+    assert {x.reader_version for x in committed_blocks(store, "x.jsonl").values()} == {
+        READER_VERSION
+    }
+    assert write(store, anew.read(file, store)) == []
+    as_of_an_older_reader(store, folder)
+    assert write(store, reader().read(file, store)) == []
+    (folder / "citations" / f"x.jsonl-0-{3:012d}.parquet").unlink()
+    assert write(store, reader().read(file, store)) == [3]
+    older = {
+        start: footer.is_of_older_reader
+        for start, footer in committed_blocks(store, "x.jsonl").items()
+    }
+    assert older == {0: True, 3: False, 6: True}
+    assert write(store, anew.read(file, store)) == [0, 6]
+    assert write(store, anew.read(file, store)) == []
+
+
+def test_blocks_in_which_an_older_reader_counted_otherwise_are_not_gone_on_from(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "out"
+    store = DiskStore(folder)
+    file = jsonl(tmp_path / "x.jsonl", 9)
+    digest = next(iter(reader().read(file, store))).input_digest
+    # An older reader that lost the file's second record, and was stopped in the third block.
+    shifted = [
+        replace(block, input_digest=digest, last=False)
+        for block in reader().read(jsonl(tmp_path / "y" / "x.jsonl", 8, first=1), store)
+    ]
+    assert write(store, iter(shifted[1:2])) == [3]
+    first = next(iter(reader().read(file, store)))
+    assert write(store, iter([first])) == [0]
+    as_of_an_older_reader(store, folder)
+    assert write(store, reader().read(file, store)) == [3, 6]
+    pmids = [
+        pmid
+        for start in (0, 3, 6)
+        for pmid in read_pmids(store, BlockKey("x.jsonl", 0, start)).values()
+    ]
+    assert pmids == list(range(1, 10))
 
 
 class _Breaking(io.BytesIO):

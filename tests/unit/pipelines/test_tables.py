@@ -1,5 +1,7 @@
 """Rows in the contract's schemas."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from pipelines.blocks import BlockKey
@@ -109,6 +111,11 @@ def test_dead_letters_keep_bytes_key_and_headers() -> None:
 def test_footers_survive_and_foreign_metadata_are_none() -> None:
     footer = Footer(BlockKey("ü", 1, 20), 10, "d", "c", "s=1", 7, True, False, "r")
     assert Footer.from_metadata(footer.to_metadata()) == footer
+    assert not footer.is_of_older_reader
+    older = dict(footer.to_metadata())
+    del older[b"pubner.reader_version"]
+    assert Footer.from_metadata(older) == replace(footer, reader_version=1)
+    assert replace(footer, reader_version=1).is_of_older_reader
     assert Footer.from_metadata(None) is None
     assert Footer.from_metadata({b"pandas": b"{}"}) is None
     assert Footer.from_metadata({**footer.to_metadata(), b"pubner.records": b"x"}) is None

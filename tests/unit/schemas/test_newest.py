@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.arrow import CITATIONS
 from schemas.newest import newest_sql
+from schemas.records import ALL_VERSIONS
 from worker.readers.records import SUFFIXES, detect_format
 
 Row = dict[str, Any]
@@ -68,25 +69,41 @@ def newest(rows: Sequence[Row]) -> list[Row]:
         return [dict(zip(CITATIONS.names, values, strict=True)) for values in cursor.fetchall()]
 
 
+def log_of(found: Row) -> object:
+    is_file = found["source"].endswith((".xml", ".jsonl.gz")) and found["partition"] == 0
+    return "files" if is_file else place(found)[:2]
+
+
+def deletes(deletion: Row, other: Row) -> bool:
+    """Whether a deletion is of a record's version."""
+    named = deletion["pmid_version"]
+    return deletion["status"] == "deleted" and named in (ALL_VERSIONS, other["pmid_version"])
+
+
 def expected(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
     """Return the places of the rows that count, by PMID, as the rules read."""
     found = []
     for pmid in sorted({x["pmid"] for x in rows}):
-        logs: dict[object, list[Row]] = {}
-        for one in sorted((x for x in rows if x["pmid"] == pmid), key=place):
-            is_file = one["source"].endswith((".xml", ".jsonl.gz")) and one["partition"] == 0
-            logs.setdefault("files" if is_file else place(one)[:2], []).append(one)
-        alive: list[Row] = []
-        deletions: list[Row] = []
-        for log in logs.values():
-            last = max((i for i, x in enumerate(log) if x["status"] == "deleted"), default=-1)
-            if last == len(log) - 1:
-                deletions.append(log[-1])
-            alive += log[last + 1 :]
-        candidates = deletions or alive
+        records = sorted((x for x in rows if x["pmid"] == pmid), key=place)
+        citations = [x for x in records if x["status"] != "deleted"]
+
+        def behind(one: Row, records: Sequence[Row]) -> list[Row]:
+            return [x for x in records if log_of(x) == log_of(one) and place(x) > place(one)]
+
+        holding = [
+            x
+            for x in records
+            if x["status"] == "deleted"
+            and not any(deletes(x, other) for other in behind(x, citations))
+        ]
+        alive = [
+            x
+            for x in citations
+            if not any(deletes(other, x) for other in (*behind(x, records), *holding))
+        ]
         best = max(
-            candidates,
-            key=lambda x: (x["date_revised"] or date.min, x["pmid_version"], *place(x)),
+            alive or holding,
+            key=lambda x: (x["pmid_version"], x["date_revised"] or date.min, *place(x)),
         )
         found.append(place(best))
     return found
@@ -99,6 +116,43 @@ def expected(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
         ([row("t", 0), row("t", 1, revised=OLD)], ("t", 0, 1)),
         ([row("t", 1), row("t", 0, revised=OLD)], ("t", 0, 0)),
         ([row("t", 0, version=2), row("t", 1, version=1)], ("t", 0, 0)),
+        # the version comes before the date
+        ([row("t", 0, version=2, revised=OLD), row("t", 1, revised=NEW)], ("t", 0, 0)),
+        ([row("t", 0, version=10, revised=OLD), row("t", 1, version=9, revised=NEW)], ("t", 0, 0)),
+        ([row("t", 0, version=2), row("t", 1, revised=NEW)], ("t", 0, 0)),
+        # a deletion of one version voids that alone, of all voids all
+        ([row("t", 0), row("t", 1, version=2), row("t", 2, version=2, deleted=True)], ("t", 0, 0)),
+        ([row("t", 0), row("t", 1, version=2), row("t", 2, deleted=True)], ("t", 0, 1)),
+        ([row("t", 0), row("t", 1, version=2), row("t", 2, version=0, deleted=True)], ("t", 0, 2)),
+        (
+            [
+                row("t", 0),
+                row("t", 1, version=2),
+                row("t", 2, version=0, deleted=True),
+                row("t", 3),
+            ],
+            ("t", 0, 3),
+        ),
+        # in whatever log: of a version, of all though the deletion of a version follows
+        (
+            [row("p.xml", 0, version=2), row("p.xml", 1), row("t", 0, version=2, deleted=True)],
+            ("p.xml", 0, 1),
+        ),
+        (
+            [
+                row("p.xml", 0, version=2),
+                row("t", 0, version=0, deleted=True),
+                row("t", 1, deleted=True),
+            ],
+            ("t", 0, 1),
+        ),
+        # a version that follows its deletion is made anew; another does not make it so
+        (
+            [row("t", 0, version=2), row("t", 1, version=2, deleted=True), row("t", 2, version=2)],
+            ("t", 0, 2),
+        ),
+        ([row("t", 0, version=2), row("t", 1, version=2, deleted=True), row("t", 2)], ("t", 0, 2)),
+        ([row("t", 0), row("t", 1, deleted=True), row("q.xml", 0, revised=NEW)], ("t", 0, 1)),
         ([row("t", 0), row("t", 1)], ("t", 0, 1)),
         # a deletion voids what was before it, however new, and not what comes behind it
         ([row("t", 0, revised=NEW), row("t", 1, deleted=True)], ("t", 0, 1)),
@@ -143,16 +197,23 @@ ROWS = st.lists(
         ),
         PLACES,
         st.integers(1, 2),
-        st.integers(1, 2),
+        st.integers(1, 3),
         st.sampled_from([None, OLD, NEW]),
         st.sampled_from([False, False, True]),
+    )
+    | st.builds(
+        lambda at, pmid: row(
+            at[0], at[2], pmid=pmid, partition=at[1], version=ALL_VERSIONS, deleted=True
+        ),
+        PLACES,
+        st.integers(1, 2),
     ),
     unique_by=place,
     max_size=14,
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(ROWS)
 def test_any_history(rows: list[Row]) -> None:
     assert [place(x) for x in newest(rows)] == expected(rows)

@@ -8,7 +8,7 @@ from hypothesis import given
 from pipelines.kafka.decoding import decode_record
 from pipelines.messages import to_message
 from schemas.errors import RecordError
-from schemas.records import Citation
+from schemas.records import ALL_VERSIONS, Citation
 from tests.unit.pipelines.test_messages import CITATIONS
 
 VALUE = json.dumps({"pmid": 12, "title": "T", "abstract": "A"}).encode()
@@ -19,7 +19,7 @@ def test_what_was_sent(citation: Citation) -> None:
     key = str(citation.pmid).encode()
     assert decode_record(key, to_message(citation)) == citation
     assert decode_record(None, to_message(citation)) == citation
-    assert decode_record(key, None) == Citation(citation.pmid, deleted=True)
+    assert decode_record(key, None) == Citation(citation.pmid, ALL_VERSIONS, deleted=True)
 
 
 def test_a_deletion_that_is_told_by_a_value() -> None:

@@ -8,7 +8,7 @@ from pipelines.kafka.decoding import decode_record
 from pipelines.letters.content import citation_of, message_of, original_value
 from pipelines.messages import to_message
 from schemas.errors import RecordError
-from schemas.records import Citation, DeadLetter, Section, SourcePosition, Stage
+from schemas.records import ALL_VERSIONS, Citation, DeadLetter, Section, SourcePosition, Stage
 from tests.support.blocks import NOW
 from worker.readers.records import Format
 
@@ -73,6 +73,8 @@ XML = (
     [
         ("a.xml.gz", XML, CITATION),
         ("a.xml", b'<PMID Version="1">7</PMID>', Citation(7, deleted=True)),
+        ("a.xml", b"<PMID>7</PMID>", Citation(7, ALL_VERSIONS, deleted=True)),
+        ("a.xml", XML[len("<PubmedArticle>") : -len("</PubmedArticle>")], CITATION),
         ("a.jsonl", to_message(CITATION), CITATION),
         ("a.pubtator", b"5|t|Title\n5|a|Body", Citation(5, 1, "Title", (Section("Body"),))),
     ],
@@ -83,7 +85,7 @@ def test_a_record_of_a_file(source: str, payload: bytes, expected: Citation) -> 
     key, value = message_of(found, from_topic=False)
     assert key == b"%d" % expected.pmid
     assert decode_record(key, value) == expected
-    assert (value is None) == expected.deleted
+    assert (value is None) == (expected.version == ALL_VERSIONS)
 
 
 def test_the_format_may_be_another_than_the_name_says() -> None:
@@ -96,6 +98,7 @@ def test_the_format_may_be_another_than_the_name_says() -> None:
     [
         ("a.xml", XML.replace(b">5<", b">x<"), Stage.PARSE, "PMID"),
         ("a.xml", XML + XML, Stage.PARSE, "hold 2 records"),
+        ("a.xml", XML.replace(b"PubmedArticle>", b"PubmedArtikel>"), Stage.PARSE, "outside any"),
         ("a.jsonl", b"", Stage.PARSE, "hold 0 records"),
         ("a.txt", XML, Stage.PARSE, "no known format"),
         ("a.xml", XML, Stage.READ, "holds no whole record"),

@@ -48,7 +48,10 @@ def test_an_empty_set_has_no_records(root: str) -> None:
 def test_records_without_a_root_and_files_one_after_the_other() -> None:
     assert outline(ONE + b"\n" + TWO) == [1, 2]
     assert outline(document(ONE) + document(TWO)) == [1, 2]
-    assert outline(b"\xef\xbb\xbf" + document(ONE)) == [1]
+    mark = b"\xef\xbb\xbf"
+    assert outline(mark + document(ONE)) == [1]
+    assert outline(mark + document(ONE) + mark + document(TWO) + b"\n" + mark * 2) == [1, 2]
+    assert outline(mark) == ["read"]
 
 
 def test_a_book_document_outside_a_book_article_is_a_record() -> None:
@@ -297,6 +300,7 @@ def test_encodings_that_are_read(encoding: str, python: str) -> None:
     [
         document(ONE).decode().encode("utf-16"),
         document(ONE).decode().encode("utf-16-le"),
+        document(ONE).decode().encode("utf-16-be"),
         document(ONE).decode().encode("utf-32"),
         document(ONE).replace(b'"utf-8"', b'"shift_jis"'),
         document(ONE).replace(b'"utf-8"', b'"nonsense"'),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import RecordError
-from schemas.records import Citation, Section
+from schemas.records import ALL_VERSIONS, Citation, Section
 from tests.support.xml import bad_records, citation, citations, items, outline
 from worker.readers.jsonl import parse_message, read_jsonl
 from worker.readers.records import BadRecord, Format
@@ -55,7 +55,12 @@ def test_what_may_be_missing_or_null() -> None:
 
 
 def test_a_tombstone_needs_no_text() -> None:
-    assert parse_message(b'{"pmid": 7, "deleted": true}') == Citation(7, deleted=True)
+    everything = Citation(7, ALL_VERSIONS, deleted=True)
+    assert parse_message(b'{"pmid": 7, "deleted": true}') == everything
+    assert parse_message(b'{"pmid": 7, "deleted": true, "pmid_version": null}') == everything
+    for version in (1, 3):
+        value = json.dumps({"pmid": 7, "deleted": True, "pmid_version": version}).encode()
+        assert parse_message(value) == Citation(7, version, deleted=True)
     assert parse_message(encoded(deleted=True, pmid_version=2)).text is None
 
 
@@ -277,3 +282,10 @@ def test_a_large_text_is_no_many_values() -> None:
 def test_large_messages_that_are_no_json_are_refused(data: bytes) -> None:
     with pytest.raises(RecordError):
         parse_message(data)
+
+
+def test_a_byte_order_mark_between_joined_files_is_no_record() -> None:
+    one = b"\xef\xbb\xbf" + encoded() + b"\r\n"
+    assert outline(one * 3 + b"\xef\xbb\xbf" * 2 + b"\n", Format.JSONL) == [1, 1, 1]
+    text = b"\xef\xbb\xbf1|t|T\n1|a|A\n\n"
+    assert outline(text * 3 + b"\xef\xbb\xbf", Format.PUBTATOR) == [1, 1, 1]

@@ -102,3 +102,32 @@ def test_errors_of_the_stream_itself_are_raised() -> None:
 
     with pytest.raises(OSError, match="the disk is gone"):
         list(open_decompressed(Broken()))
+
+
+def test_gzip_in_gzip_is_read() -> None:
+    twice = gzip.compress(gzip.compress(TEXT))
+    for stream in (io.BytesIO(twice), Trickle(gzip.compress(gzip.compress(TEXT[:3000])))):
+        assert TEXT.startswith(b"".join(open_decompressed(stream)))
+    joined = gzip.compress(gzip.compress(b"one ")) + gzip.compress(gzip.compress(b"two"))
+    assert b"".join(open_decompressed(io.BytesIO(joined))) == b"one two"
+    magic = gzip.compress(b"\x1f")
+    assert b"".join(open_decompressed(io.BytesIO(magic))) == b"\x1f"
+    bomb = gzip.compress(gzip.compress(bytes(50 * CHUNK_BYTES)))
+    sizes = [len(chunk) for chunk in open_decompressed(io.BytesIO(bomb))]
+    assert (max(sizes) <= CHUNK_BYTES, sum(sizes)) == (True, 50 * CHUNK_BYTES)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9])
+def test_gzip_in_gzip_that_is_cut_gives_what_came_before(kept: float) -> None:
+    twice = gzip.compress(gzip.compress(TEXT))
+    cut = twice[: int(len(twice) * kept)]
+    out, message = until_damage(cut)
+    assert out == zlib.decompressobj(31).decompress(zlib.decompressobj(31).decompress(cut))
+    assert len(out) > 10_000
+    assert "cut" in message
+
+
+def test_more_layers_are_named() -> None:
+    out, message = until_damage(gzip.compress(gzip.compress(gzip.compress(TEXT))))
+    assert out == b""
+    assert "compressed more than 2 times" in message

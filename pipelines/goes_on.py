@@ -7,7 +7,7 @@ from pipelines.logs import log_at_once
 
 @dataclass(slots=True)
 class GoesOn:
-    """What goes on where the command ends before the runner's job does, and where to look for it."""
+    """What goes on where the command ends before the runner's job does, and where to look."""
 
     flink_rest: str | None = None
     in_process: bool = True

@@ -14,7 +14,7 @@ from pipelines.output import open_existing
 from pipelines.sample import sample_path
 from pipelines.summary import blocks_of, count_rows
 from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
-from tests.support.blocks import all_rows, rows
+from tests.support.blocks import all_rows, as_of_an_older_reader, rows
 from tests.support.memory_files import SCHEME, MemoryFiles
 
 
@@ -46,6 +46,49 @@ def test_the_sample_is_annotated_where_no_input_is_named(
     assert {row["checkpoint_id"] for row in found["citations"]} == {summary["checkpoint_id"]}
     [source] = {row["source"] for row in found["citations"]}
     assert source == sample_path().name
+
+
+def test_blocks_of_an_older_reader_are_counted_and_on_request_made_again(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    first = annotate([sample_path()], out, checkpoint)
+    before = all_rows(out)
+    assert first["blocks_of_older_reader"] == 0
+    as_of_an_older_reader(out)
+    capsys.readouterr()
+    second = annotate([sample_path()], out, checkpoint)
+    assert "--reread-older" in " ".join(capsys.readouterr().out.split())
+    assert second["blocks_of_older_reader"] == second["blocks"] == first["blocks"]
+    assert second["blocks_written_now"] == 0
+    third = annotate([sample_path()], out, checkpoint, "--reread-older")
+    assert "--reread-older" not in capsys.readouterr().out
+    assert third["blocks_of_older_reader"] == 0
+    assert third["citations_annotated_now"] == 30
+    fourth = annotate([sample_path()], out, checkpoint, "--reread-older")
+    assert fourth["blocks_written_now"] == 0
+    assert {kind: len(rows) for kind, rows in all_rows(out).items()} == {
+        kind: len(rows) for kind, rows in before.items()
+    }
+
+
+def test_damaged_and_awkward_files_end_in_rows_and_dead_letters(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    broken_head = pubmed_xml(tmp_path / "a.xml", [article(n) for n in range(1, 8)])
+    data = broken_head.read_bytes()
+    assert b'.dtd">' in data
+    broken_head.write_bytes(data.replace(b'.dtd">', b".dtd#>"))
+    twice = pubmed_xml(tmp_path / "b.xml", [article(8)])
+    packed = tmp_path / "b.xml.gz"
+    packed.write_bytes(gzip.compress(gzip.compress(twice.read_bytes())))
+    nested = tmp_path / "c.jsonl"
+    lines = [f'{{"pmid": {"[" * depth}{"]" * depth}}}' for depth in range(850, 1000)]
+    nested.write_text("\n".join([*lines, '{"pmid": 9, "title": "T", "abstract": "A"}']))
+    summary = annotate([broken_head, packed, nested], tmp_path / "out", checkpoint)
+    found = check_output(tmp_path / "out")
+    assert sorted(row["pmid"] for row in found["citations"]) == list(range(1, 10))
+    assert summary["dead_letters"] == 1 + len(lines)
 
 
 def test_what_is_in_place_is_not_done_again(tmp_path: Path, checkpoint: Path) -> None:

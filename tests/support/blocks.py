@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from pipelines.blocks import BlockKey
 from pipelines.records import AnnotatedBlock, AnnotatedCitation
@@ -96,3 +97,12 @@ def all_rows(root: Path) -> dict[str, list[Any]]:
 def hidden_files(root: Path) -> list[str]:
     """Return the names of temporary files anywhere under `root`."""
     return sorted(path.name for path in root.rglob("*.tmp"))
+
+
+def as_of_an_older_reader(root: Path) -> None:
+    """Rewrite the files of an output as they were when footers did not name the reader."""
+    for path in sorted(root.glob("*/*.parquet")):
+        table = pq.read_table(path)
+        metadata = dict(table.schema.metadata)
+        del metadata[b"pubner.reader_version"]
+        pq.write_table(table.replace_schema_metadata(metadata), path)

@@ -190,7 +190,8 @@ def _leave_out_annotations(part: etree._Element) -> None:
 
 def _visible(element: etree._Element) -> int:
     """Return how many visible characters the text of an element has."""
-    return len("".join("".join(str(text) for text in element.itertext()).split()))
+    text: str = etree.tostring(element, method="text", encoding="unicode", with_tail=False)
+    return len("".join(text.split()))
 
 
 def _remove(element: etree._Element) -> None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from pipelines.reading import BlockReader
 from pipelines.records import AnnotatedBlock, AnnotatedCitation, InputFile, ReadBlock
 from pipelines.store import DiskStore
 from pipelines.writer import BlockWriter, committed_blocks, read_pmids
-from tests.support.blocks import NOW
+from tests.support.blocks import NOW, as_of_an_older_reader
 from tests.support.memory_files import SCHEME, MemoryFiles
 from worker.readers.records import READER_VERSION
 
@@ -159,16 +158,6 @@ def test_a_file_that_cannot_be_read_is_one_dead_letter_until_it_can(tmp_path: Pa
     assert sorted(committed_blocks(store, "x.jsonl")) == [0, 3]
 
 
-def as_of_an_older_reader(store: DiskStore, folder: Path) -> None:
-    """Rewrite the files of an output as they were when footers did not tell the reader."""
-    for path in sorted(folder.glob("*/*.parquet")):
-        table = pq.read_table(path)
-        metadata = dict(table.schema.metadata)
-        del metadata[b"pubner.reader_version"]
-        pq.write_table(table.replace_schema_metadata(metadata), path)
-    assert all(x.is_of_older_reader for x in committed_blocks(store, "x.jsonl").values())
-
-
 def test_what_an_older_reader_made_is_read_again_where_that_is_asked(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     store = DiskStore(folder)
@@ -179,7 +168,7 @@ def test_what_an_older_reader_made_is_read_again_where_that_is_asked(tmp_path: P
         READER_VERSION
     }
     assert write(store, anew.read(file, store)) == []
-    as_of_an_older_reader(store, folder)
+    as_of_an_older_reader(folder)
     assert write(store, reader().read(file, store)) == []
     (folder / "citations" / f"x.jsonl-0-{3:012d}.parquet").unlink()
     assert write(store, reader().read(file, store)) == [3]
@@ -207,7 +196,7 @@ def test_blocks_in_which_an_older_reader_counted_otherwise_are_not_gone_on_from(
     assert write(store, iter(shifted[1:2])) == [3]
     first = next(iter(reader().read(file, store)))
     assert write(store, iter([first])) == [0]
-    as_of_an_older_reader(store, folder)
+    as_of_an_older_reader(folder)
     assert write(store, reader().read(file, store)) == [3, 6]
     pmids = [
         pmid

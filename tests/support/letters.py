@@ -30,7 +30,7 @@ def letter(
     error: str = "the message is not JSON",
     seen_at: datetime = NOW,
     key: bytes | None = None,
-    headers: tuple[tuple[str, bytes], ...] = (),
+    headers: tuple[tuple[str, bytes | None], ...] = (),
 ) -> DeadLetter:
     """Return a dead letter."""
     position = SourcePosition(source, partition, offset)

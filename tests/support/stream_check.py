@@ -232,7 +232,10 @@ def _letter_problems(sent: Sent, row: Row) -> list[str]:
         "stage": "parse",
         "key": message.key,
         "payload": message.value or b"",
-        "headers": list(message.headers),
+        "headers": list(dict(message.headers).items()),
+        "header_list": [
+            {"key": name, "key_bytes": None, "value": value} for name, value in message.headers
+        ],
     }
     return [
         f"{sent.place}: {name} of the dead letter is {row[name]!r}, expected {value!r}"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output import open_existing, open_output
+from pipelines.output import MANIFEST, open_existing, open_output, output_id, record_missing
 from pipelines.store import DiskStore
+from pipelines.tables import FORMAT_VERSION
 from pipelines.writer import BlockWriter
 from schemas.errors import OutputError
 from tests.support.blocks import block, hidden_files
@@ -96,6 +97,34 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError, match="cannot write to the output folder"):
         try_open(str(tmp_path / "out"))
+
+
+def test_an_output_of_the_first_format_becomes_one_of_the_newest(tmp_path: Path) -> None:
+    manifest = tmp_path / MANIFEST
+    old = {"format_version": 1, "block_size": 10, "sources": {"a": "kafka:c:1"}, "mine": 7}
+    manifest.write_text(json.dumps(old))
+    try_open(str(tmp_path))
+    found = json.loads(manifest.read_text())
+    assert found.pop("id")
+    assert found == {**old, "format_version": FORMAT_VERSION}
+    manifest.write_text(json.dumps({**old, "format_version": FORMAT_VERSION + 1}))
+    with pytest.raises(OutputError, match=rf"format version {FORMAT_VERSION + 1}, and this run"):
+        try_open(str(tmp_path))
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_what_is_missing_is_recorded_until_it_is_read(tmp_path: Path, url: bool) -> None:
+    root = f"{SCHEME}://bucket/out" if url else str(tmp_path)
+    gap = {"topic": "t", "partition": 1, "begin": 10, "end": 50}
+    with open_output(root, block_size=10) as store:
+        own = output_id(store)
+        assert record_missing(store, [], {}) == []
+        assert record_missing(store, [gap], {("t", 1): 50}) == [gap]
+    with open_output(root, block_size=10) as store:
+        assert output_id(store) == own
+        assert record_missing(store, [gap], {("t", 1): 90, ("t", 0): 0}) == [gap]
+        assert record_missing(store, [], {("t", 1): 30}) == [{**gap, "end": 30}]
+        assert record_missing(store, [], {("t", 1): 10}) == []
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

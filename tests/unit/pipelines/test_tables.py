@@ -6,7 +6,13 @@ import pyarrow as pa
 
 from pipelines.blocks import BlockKey
 from pipelines.records import AnnotatedBlock, AnnotatedCitation
-from pipelines.tables import Footer, block_tables, revision_of
+from pipelines.tables import (
+    Footer,
+    block_tables,
+    in_newest_format,
+    letter_headers,
+    revision_of,
+)
 from schemas.arrow import KINDS
 from schemas.records import Annotation, Citation, DeadLetter, Section, SourcePosition, Stage
 from tests.support.blocks import NOW, block, letter, mention
@@ -106,6 +112,30 @@ def test_dead_letters_keep_bytes_key_and_headers() -> None:
     assert (row["payload"], row["key"], row["headers"]) == (b"\xff", b"k", [("h", b"v")])
     assert row["error"] == "bad \\ud800"
     assert (row["source"], row["partition"], row["offset"], row["seen_at"]) == ("t", 2, 9, NOW)
+
+
+def test_headers_are_kept_as_they_came_and_each_key_once() -> None:
+    headers = (("a", b"1"), ("a", b"2"), ("\udcff", b"x"), ("\udcfe", b"y"), ("none", None))
+    plain = of_one(None, Citation(7))
+    made = replace(letter(1), headers=headers)
+    block = AnnotatedBlock(plain.key, "d", "c", NOW, (), (made,), complete=False, last=False)
+    table = block_tables(block, store_text=True)["dead_letters"]
+    [row] = table.to_pylist()
+    unknown = "\N{REPLACEMENT CHARACTER}"
+    assert row["headers"] == [("a", b"2"), (unknown, b"y"), ("none", b"")]
+    assert [tuple(x.values()) for x in row["header_list"]] == [
+        ("a", None, b"1"),
+        ("a", None, b"2"),
+        (unknown, b"\xff", b"x"),
+        (unknown, b"\xfe", b"y"),
+        ("none", None, None),
+    ]
+    assert letter_headers(row) == headers
+    # A file of the first format has all of them in the map.
+    old = table.drop_columns(["header_list"])
+    assert in_newest_format("dead_letters", old).to_pylist()[0]["header_list"] == [
+        {"key": key, "key_bytes": None, "value": value} for key, value in row["headers"]
+    ]
 
 
 def test_footers_survive_and_foreign_metadata_are_none() -> None:

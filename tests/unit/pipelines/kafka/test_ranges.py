@@ -89,6 +89,17 @@ def test_what_retention_removed_is_covered(consumer: LogConsumer, reader: RangeR
     assert [x.offset for x in part.records] == [16, 17, 18, 19]
 
 
+def test_nothing_is_given_of_a_topic_that_was_made_anew(
+    consumer: LogConsumer, reader: RangeReader
+) -> None:
+    consumer.logs[P0].append(30)
+    consumer.identities = {"t": "kafka:c:other"}
+    given: list[object] = []
+    with pytest.raises(InputError, match="'t' is another one than when the run began"):
+        given.extend(reader.read(wanted(0, 10)))
+    assert given == []
+
+
 def test_a_broker_that_gives_nothing_is_given_up(
     consumer: LogConsumer, reader: RangeReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from apache_beam.metrics.execution import MetricsContainer
+from apache_beam.runners.worker.statesampler import StateSampler
+from apache_beam.utils.counters import CounterFactory
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from kafka import TopicPartition
 
@@ -21,6 +24,7 @@ from pipelines.kafka.source import (
     Reading,
     first_place,
 )
+from schemas.errors import InputError
 from tests.support.kafka_log import Log, LogConsumer
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -254,6 +258,47 @@ def test_a_drain_gives_out_what_is_open_and_ends(
     assert {(x.drained, x.records) for x in last} == {(token, ())}
     assert reader.get_watermark() == MAX_TIMESTAMP
     assert reader.get_checkpoint_mark().places[P0] == (3, 0, 0.0)
+
+
+def test_nothing_is_given_out_of_a_topic_that_was_made_anew(
+    tmp_path: Path, consumer: LogConsumer, clock: Clock
+) -> None:
+    consumer.logs[P0].append(10)
+    reader = make_reader(tmp_path, clock)
+    assert reader.start()
+    consumer.logs[P0].append(10)
+    consumer.identities = {"t": "kafka:c:other"}
+    with pytest.raises(InputError, match="'t' is another one than when the run began"):
+        reader.advance()
+
+
+def test_what_was_read_waits_until_the_topic_is_known(
+    tmp_path: Path, consumer: LogConsumer, clock: Clock
+) -> None:
+    consumer.logs[P0].append(10)
+    known, consumer.identities = consumer.identities, {}
+    reader = make_reader(tmp_path, clock)
+    assert not reader.start()
+    assert reader.get_checkpoint_mark().places[P0] == (0, 0, 0.0)
+    consumer.identities = known
+    assert reader.advance()
+    assert spans([reader.get_current()]) == [(0, 0, 10)]
+
+
+def test_what_retention_removed_before_the_group_read_it_is_counted(
+    tmp_path: Path, consumer: LogConsumer, clock: Clock
+) -> None:
+    consumer.logs[P0].append(40)
+    consumer.logs[P0].remove_before(33)
+    consumer.committed_at = {P0: 21, P1: 0}
+    container = MetricsContainer("step")
+    sampler = StateSampler("process", CounterFactory())
+    sampler.start()
+    with sampler.scoped_state("step", "process", metrics_container=container):
+        make_reader(tmp_path, clock).start()
+    sampler.stop()
+    counters = container.get_cumulative().counters
+    assert {key.metric.name: found for key, found in counters.items()} == {"offsets_removed": 12}
 
 
 def test_every_partition_has_one_share() -> None:

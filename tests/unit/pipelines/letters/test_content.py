@@ -36,6 +36,13 @@ def test_a_message_is_what_it_was() -> None:
         citation_of(letter(to_message(CITATION), key=b"6"), from_topic=True)
 
 
+def test_a_record_batch_is_no_message() -> None:
+    batch = letter(b"\0\0\0", stage=Stage.READ)
+    for give in (citation_of, message_of):
+        with pytest.raises(RecordError, match="have its producer send it again"):
+            give(batch, from_topic=True)
+
+
 @given(st.one_of(st.none(), st.binary(max_size=4), st.just(b"12")))
 def test_null_is_told_from_empty_wherever_both_could_not_be_meant(key: bytes | None) -> None:
     """Under a key where null is a tombstone, no dead letter was null."""

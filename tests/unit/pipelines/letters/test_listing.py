@@ -184,7 +184,7 @@ def test_show_all_of_a_letter(output: str, capsys: pytest.CaptureFixture[str]) -
         '{"pmid": "é", "n": [1]}'.encode(),
         source="c",
         key=b"12",
-        headers=(("one", b"1"), ("one", b"\x00\x1b")),
+        headers=(("one", b"1"), ("one", b"\x00\x1b"), ("\udcff", b"2"), ("two", None)),
     )
     put_letters(output, [full])
     assert dead_letters_command.show([output, "c/0/3"]) == 0
@@ -198,6 +198,8 @@ def test_show_all_of_a_letter(output: str, capsys: pytest.CaptureFixture[str]) -
         "key:         12",
         "header:      one = 1",
         r"header:      one = b'\x00\x1b'",
+        r"header:      b'\xff' = 2",
+        "header:      two = null",
         "payload:     24 bytes",
         '  "pmid": "é",',
     ):

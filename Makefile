@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.pubner-installed
 BENCH_STAMP := $(VENV)/.pubner-bench-installed
-LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt requirements/bench.txt
+LOCKS := requirements/runtime.txt requirements/training.txt requirements/dev.txt requirements/bench.txt requirements/image.txt requirements/build.txt
 JOBS ?= 2
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -69,6 +69,8 @@ lock: $(STAMP) ## write the hashed lock files again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training -c requirements/runtime.txt -o requirements/training.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training --extra dev -c requirements/training.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training --extra dev --extra bench -c requirements/dev.txt -o requirements/bench.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra training --extra aws --extra gcp --extra http -c requirements/dev.txt -o requirements/image.txt
+	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c dev.txt build.in -o build.txt
 
 clean: ## remove the environment and what the targets wrote
 	rm -rf $(VENV) .cache out dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

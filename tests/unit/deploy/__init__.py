@@ -1,0 +1,1 @@
+"""Tests of what deploy holds, as far as it needs no service."""

@@ -10,6 +10,7 @@ from pipelines.feed.stopping import StoppedError, stopping
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     before = signal.getsignal(number)
     with stopping() as request:
         request.check()
@@ -19,3 +20,14 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> No
         assert request.exit_code == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
     assert signal.getsignal(number) is before
+    signal.signal(signal.SIGHUP, hang_up)
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+            request.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -3,12 +3,13 @@
 import signal
 from typing import Final
 
-_REQUESTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_REQUESTS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def stop_requests() -> tuple[signal.Signals, ...]:
     """Return the signals to take as a request to end: interrupt, termination and hang-up.
 
-    Those that the process was started to ignore, as `nohup` has it for the hang-up, are left out.
+    The hang-up is left out where the process was started to ignore it, as `nohup` has it.
     """
-    return tuple(x for x in _REQUESTS if signal.getsignal(x) is not signal.SIG_IGN)
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return _REQUESTS if ignored else (*_REQUESTS, signal.SIGHUP)

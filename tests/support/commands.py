@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import resource
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,7 @@ def _child(
         os.close(file)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by
     logging.getLogger().handlers.clear()  # what Beam, imported by the fork server, has left
     os.environ.update(environment)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -85,7 +85,9 @@ def start_on_terminal(words: Sequence[str], *, columns: int) -> OnTerminal:
 
 
 _START = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 import pubner
 sys.exit(pubner.main(sys.argv[1:]))

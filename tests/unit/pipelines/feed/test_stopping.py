@@ -10,6 +10,7 @@ from pipelines.feed.stopping import StoppedError, stopping
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     before = signal.getsignal(number)
     with stopping() as request:
         request.check()
@@ -19,6 +20,7 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> No
         assert request.exit_code == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
     assert signal.getsignal(number) is before
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 def test_a_command_under_nohup_does_not_heed_a_closed_terminal() -> None:

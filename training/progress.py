@@ -33,9 +33,9 @@ class Stage:
     """One thing that a command is at, and how far it is."""
 
     def __init__(self, progress: Progress, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._now = progress
-        self._pace = Pace(clock)
-        self._pace.of(progress)
+        self._pace = self._paced(progress)
 
     def advance(self, count: int = 1) -> None:
         """Note that `count` more are done."""
@@ -43,13 +43,18 @@ class Stage:
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
         """Note how many are done, of how many."""
-        if not self._now.done:
-            self._pace.of(replace(self._now, done=done))  # what an earlier start did is no pace
+        if not self._now.done:  # what an earlier start did is no pace
+            self._pace = self._paced(replace(self._now, done=done))
         self._now = replace(self._now, done=done, total=total, note=note)
 
     def timed(self) -> Timed:
         """Return how far it is, and how fast."""
         return self._pace.of(self._now)
+
+    def _paced(self, begin: Progress) -> Pace:
+        pace = Pace(self._clock)
+        pace.of(begin)
+        return pace
 
 
 class Work:

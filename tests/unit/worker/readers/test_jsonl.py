@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.errors import RecordError
 from schemas.records import Citation, Section
 from tests.support.xml import bad_records, citation, citations, items, outline
+from worker.readers.failures import Failure
 from worker.readers.jsonl import parse_message, read_jsonl
 from worker.readers.records import BadRecord, Format
 
@@ -202,3 +203,9 @@ def test_a_line_over_the_limit(size: int) -> None:
     *_, bad = read_jsonl([*chunks, b"y" * 500], max_record_bytes=100)
     assert not isinstance(bad, Citation)
     assert len(bad.payload) == 100
+
+
+def test_a_failure_names_its_line_blank_ones_counted() -> None:
+    lines = encoded() + b"\n\n{\n \n" + encoded() + b"\n{}"
+    found = [x for x in read_jsonl([lines]) if isinstance(x, Failure)]
+    assert [x.error.partition(": ")[0] for x in found] == ["line 3", "line 6"]

@@ -22,6 +22,7 @@ Run = Callable[..., str]
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """A registry that the environment names, which nobody has written to yet."""
+    (tmp_path / "registry").mkdir()
     monkeypatch.setenv("PUBNER_REGISTRY", str(tmp_path / "registry"))
     return open_registry(str(tmp_path / "registry"))
 
@@ -97,7 +98,7 @@ def test_list_shows_all_in_the_order_of_publication(
     run: Run, registry: Registry, tmp_path: Path
 ) -> None:
     assert "has no checkpoints" in run("list")
-    assert not Path(registry.root).exists()
+    assert list(Path(registry.root).iterdir()) == []
     assert from_json(run, "list")["checkpoints"] == []
     ids = [publish(registry, tmp_path, number) for number in range(3)]
     scored = small_checkpoint(tmp_path / "scored", 7)
@@ -170,6 +171,7 @@ def test_without_a_registry_names_are_folders(
     assert f"{shipped} is whole" in run("verify", "default")
     assert "name one by --registry" in complain("verify", "active")
     assert "no checkpoint at" in complain("show", identity)
+    (tmp_path / "registry").mkdir()
     monkeypatch.setenv("PUBNER_REGISTRY", str(tmp_path / "registry"))
     assert "no checkpoint whose id begins with 'abc'" in complain("show", "abc")
     published = publish(open_registry(str(tmp_path / "registry")), tmp_path)
@@ -360,5 +362,30 @@ def test_what_is_wrong_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "r").mkdir()
     assert part in complain(*words)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "r"]
+    assert list((tmp_path / "r").iterdir()) == []
+
+
+def test_history_says_which_checkpoints_are_not_there_any_more(
+    run: Run, registry: Registry, tmp_path: Path
+) -> None:
+    first, second = publish(registry, tmp_path, 1), publish(registry, tmp_path, 2)
+    move(registry, first)
+    move(registry, second)
+    assert "any more" not in run("history")
+    (tmp_path / "registry" / "published" / f"{first}.json").unlink()
+    assert run("history").splitlines()[-1] == f"not in {registry.root} any more: {first}"
+
+
+@pytest.mark.parametrize("command", ["list", "history"])
+def test_a_folder_that_is_no_registry(
+    run: Run, complain: Run, command: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    assert str(folder) in run(command, f"--registry={folder}")
+    (folder / "citations").mkdir()
+    line = complain(command, f"--registry={folder}")
+    assert "is no registry: it holds citations" in line

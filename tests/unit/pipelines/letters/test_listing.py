@@ -1,7 +1,9 @@
 """`pubner dead-letters list` and `show`."""
 
+import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,7 +162,7 @@ def test_a_wrong_option_is_one_line(words: list[str], part: str) -> None:
 
 
 def test_no_output_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="holds no output of pubner"):
+    with pytest.raises(SettingsError, match="holds no output of pubner"):
         dead_letters_command.list_letters([str(tmp_path)])
 
 
@@ -247,3 +249,31 @@ def test_show_what_is_not_there(output: str) -> None:
         dead_letters_command.show([output])
     with pytest.raises(SettingsError, match="'x' is no SOURCE/PARTITION/OFFSET"):
         dead_letters_command.show([output, "x"])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_letter_is_listed_on_one_line(
+    tmp_path: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    source = "a-file-of-some-length.jsonl"
+    letters = [
+        letter(1, source=source, error="line 2: " + "many words and\n" * 40),
+        letter(2, source=source, error_type="AnErrorOfALongName", error="\x1b[2J" + "x" * 4000),
+    ]
+    put_letters(tmp_path / "out", letters)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "dumb")
+    dead_letters_command.list_letters([str(tmp_path / "out")])
+    shown = screen.getvalue()
+    lines = [line for line in shown.splitlines() if source in line]
+    assert len(lines) == len(letters)
+    for line in lines:
+        assert "2026-01-31T12:00:00Z" in line
+    assert "line 2: many" in lines[1]
+    assert "\x1b" not in shown

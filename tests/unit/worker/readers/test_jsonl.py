@@ -257,7 +257,6 @@ def test_a_line_over_the_limit(size: int) -> None:
     assert len(bad.payload) == 100
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     "values", [b"[]," * 400_000, b'{"":1},' * 400_000, b'"",' * 900_000, b"1," * 900_000]
 )
@@ -291,9 +290,9 @@ def test_a_byte_order_mark_between_joined_files_is_no_record() -> None:
     assert outline(one * 3 + b"\xef\xbb\xbf" * 2 + b"\n", Format.JSONL) == [1, 1, 1]
     text = b"\xef\xbb\xbf1|t|T\n1|a|A\n\n"
     assert outline(text * 3 + b"\xef\xbb\xbf", Format.PUBTATOR) == [1, 1, 1]
-=======
+
+
 def test_a_failure_names_its_line_blank_ones_counted() -> None:
     lines = encoded() + b"\n\n{\n \n" + encoded() + b"\n{}"
     found = [x for x in read_jsonl([lines]) if isinstance(x, Failure)]
     assert [x.error.partition(": ")[0] for x in found] == ["line 3", "line 6"]
->>>>>>> mend-cli

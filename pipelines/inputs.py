@@ -14,6 +14,7 @@ from pipelines.store_reasons import store_reason
 from schemas.errors import InputError, OutputError
 from worker.input_files import files_below, irregular_kind, matches_of, regular_file
 from worker.objects.opening import open_objects
+from worker.places import absolute
 from worker.readers.records import SUFFIXES, Format, detect_format
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _expand(pattern: str) -> list[_Found]:
 
 
 def _expand_local(pattern: str) -> list[_Found]:
-    path = regular_file(pattern.removeprefix("file://"))
+    path = regular_file(absolute(pattern))
     if path.is_dir():
         found = _in_folder(path)
         if not found:

@@ -64,8 +64,9 @@ def read_topic(bootstrap: str, topic: str) -> list[Sent]:
     ends = end_offsets(client, partitions)
     found = []
     while any(client.position(x) < ends[x] for x in partitions):
-        for records in client.poll(_POLL_MS).values():
-            found += [Sent(x.partition, x.offset, x.key, x.value, dict(x.headers)) for x in records]
+        for place, records in client.poll(_POLL_MS).items():
+            number = place.partition
+            found += [Sent(number, x.offset, x.key, x.value, dict(x.headers)) for x in records]
     client.close()
     return sorted(found, key=lambda sent: (sent.partition, sent.offset))
 

@@ -20,9 +20,12 @@ sys.exit(code)
 def test_a_registry_without_an_active_checkpoint_is_told_at_once(
     words: list[str], tmp_path: Path
 ) -> None:
+    (tmp_path / "registry").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pubner.json").write_text("{}")
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *words, "--registry", str(tmp_path / "registry")],
-        cwd=Path(__file__).parents[3],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output import MANIFEST, open_existing, open_output, output_id, record_missing
-from pipelines.store import DiskStore
+from pipelines.output import open_existing, open_output, output_id, record_missing
+from pipelines.store import MANIFEST, DiskStore
 from pipelines.tables import FORMAT_VERSION
 from pipelines.writer import BlockWriter
 from schemas.errors import OutputError

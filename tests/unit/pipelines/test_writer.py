@@ -61,7 +61,7 @@ def test_files_are_zstd_and_tell_their_block(tmp_path: Path) -> None:
     assert footer.key == BlockKey("s.xml", 0, 0)
     assert (footer.block_size, footer.records, footer.settings) == (10, 3, "x=1")
     assert (footer.input_digest, footer.checkpoint_id) == ("d1", "c1")
-    assert (footer.complete, footer.last, footer.format_version) == (True, False, 1)
+    assert (footer.complete, footer.last, footer.format_version) == (True, False, 2)
 
 
 PARTS = st.lists(

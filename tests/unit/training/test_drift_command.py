@@ -14,7 +14,6 @@ from schemas.errors import (
     CheckpointError,
     InputError,
     OutputError,
-    RegistryError,
     SettingsError,
 )
 from schemas.manifest import DriftReference
@@ -210,7 +209,7 @@ def test_what_cannot_be_done_is_one_line(same: list[list[Annotation]], tmp_path:
     words = [str(tmp_path / "out"), "--checkpoint", str(folder)]
     with pytest.raises(InputError, match="holds no annotated citation in these days"):
         run([*words, "--since", "2027-01-01"])
-    with pytest.raises(InputError, match="no output that can be read"):
+    with pytest.raises(SettingsError, match="there is no such folder"):
         run([str(tmp_path / "nowhere"), *words[1:]])
     with pytest.raises(SettingsError, match="option --since 'yesterday'"):
         run([*words, "--since", "yesterday"])
@@ -319,7 +318,7 @@ def test_a_registry_that_cannot_be_read_is_one_line(
     registry.publish(folder, who="ann", when=DAY)
     write_days(tmp_path / "out", same, name)
     words = [str(tmp_path / "out"), "--checkpoint", str(other), "--registry"]
-    with pytest.raises(RegistryError, match="it is no folder"):
+    with pytest.raises(SettingsError, match="there is no such folder"):
         run([*words, str(tmp_path / "nowhere")])
     (Path(registry.root) / CHECKPOINTS / name / MANIFEST).write_text("{}")
     with pytest.raises(CheckpointError, match=name):

@@ -109,11 +109,14 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
     ("more", "says"),
     [
         ([], "nothing to train on; name text with --texts or --corpus"),
-        (["--texts", "none.jsonl"], "the text file none.jsonl cannot be read"),
+        (["--texts", "none.jsonl"], "option --texts 'none.jsonl': there is no such file"),
         (["--texts", "x,x"], "--texts names one twice"),
         (["--corpus", "jnlpba"], "corpus 'jnlpba' is not there"),
         (["--corpus", "bc2gm", "--epochs", "0"], "epochs is 0"),
-        (["--corpus", "bc2gm", "--device", "abacus"], "no device 'abacus'"),
+        (
+            ["--corpus", "bc2gm", "--device", "abacus"],
+            "'abacus': expected auto, cpu, cuda or cuda:N",
+        ),
         (["--corpus", "bc2gm", "--max-pieces", "512"], "batch_pieces is 256"),
     ],
 )
@@ -131,4 +134,4 @@ def test_an_output_that_is_a_file_is_refused(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert main(words(ground, tmp_path / "file", "--corpus", "bc2gm")) == 2
-    assert "is a file; name a folder" in capsys.readouterr().err
+    assert "it is a file, and a folder is expected" in capsys.readouterr().err

@@ -324,7 +324,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
         (["--corpus", "unheard-of"], "no corpus 'unheard-of'"),
         (["--corpus", "bc2gm", "--recipe", "best"], "no recipe 'best'"),
         (["--corpus", "bc2gm", "--epochs", "0"], "epochs is 0"),
-        (["--corpus", "bc2gm", "--device", "abacus"], "no device 'abacus'"),
+        (["--corpus", "bc2gm", "--device", "abacus"], "'abacus': expected auto, cpu, cuda"),
     ],
 )
 def test_a_wrong_option_is_one_clear_line(
@@ -347,7 +347,7 @@ def test_a_corpus_named_twice_or_an_output_that_is_a_file_is_refused(
     assert "names a corpus twice" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(words(ground, "stl", tmp_path / "file", "--corpus", "bc2gm")) == 2
-    assert "is a file; name a folder" in capsys.readouterr().err
+    assert "it is a file, and a folder is expected" in capsys.readouterr().err
 
 
 def test_the_packaged_minilm_is_found_without_importing_it() -> None:

@@ -248,10 +248,14 @@ def test_what_cannot_be_trained_is_refused(
         run_mlm(make_run(ground, tmp_path / "out", wide))
     broken = write_encoder(tmp_path / "broken")
     weights = load_file(broken / WEIGHTS)
-    weights["embeddings.LayerNorm.weight"] *= float("nan")
-    save_file(weights, broken / WEIGHTS, metadata={"format": "pt"})
-    with pytest.raises(TrainingError, match="the loss is nan at step 1: the run diverged"):
-        run_mlm(make_run(ground, tmp_path / "out", encoder=str(broken)))
+    for value, says in (
+        (float("nan"), "holds values that are no numbers"),
+        (3e38, "the loss is nan at step 1: the run diverged"),
+    ):
+        weights["embeddings.LayerNorm.weight"].fill_(value)
+        save_file(weights, broken / WEIGHTS, metadata={"format": "pt"})
+        with pytest.raises(TrainingError, match=says):
+            run_mlm(make_run(ground, tmp_path / "out", encoder=str(broken)))
 
 
 @pytest.mark.parametrize(

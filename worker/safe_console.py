@@ -11,6 +11,13 @@ from worker.terminal import safe_text
 class SafeConsole(Console):
     """Prints as rich does; no text that is printed can drive the terminal, only rich's styles."""
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command what becomes of an output that nobody reads any more.
+
+        :raises BrokenPipeError: always, where rich would end the process.
+        """
+        raise BrokenPipeError
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:

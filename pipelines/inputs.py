@@ -121,7 +121,7 @@ def _expand(pattern: str) -> list[_Found]:
 
 
 def _expand_local(pattern: str) -> list[_Found]:
-    path = regular_file(absolute(pattern))
+    path = regular_file(pattern if pattern == "-" else absolute(pattern))
     if path.is_dir():
         found = _in_folder(path)
         if not found:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.reference_settings import run
-from schemas.errors import CheckpointError, InputError, OutputError
+from schemas.errors import CheckpointError, InputError, OutputError, SettingsError
 from tests.support.checkpoints import sign_again, tiny_checkpoint
 from worker.checkpoint import MANIFEST, read_manifest
 from worker.drift import reference_of
@@ -72,8 +72,9 @@ def test_what_cannot_be_done_is_one_line(
     empty.write_text("\n")
     with pytest.raises(InputError, match="holds no citation with text"):
         run([str(checkpoint), "--texts", str(empty)])
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="there is no such file"):
         run([str(checkpoint), "--texts", str(tmp_path / "nowhere.jsonl")])
+    (tmp_path / "texts.csv").write_text("")
     with pytest.raises(InputError, match="no known format"):
         run([str(checkpoint), "--texts", str(tmp_path / "texts.csv")])
     with pytest.raises(CheckpointError, match="no checkpoint at"):

@@ -197,7 +197,7 @@ def test_what_cannot_be_done_is_one_line(same: list[list[Annotation]], tmp_path:
     words = [str(tmp_path / "out"), "--checkpoint", str(folder)]
     with pytest.raises(InputError, match="holds no annotated citation in these days"):
         run([*words, "--since", "2027-01-01"])
-    with pytest.raises(InputError, match="no output that can be read"):
+    with pytest.raises(SettingsError, match="there is no such folder"):
         run([str(tmp_path / "nowhere"), *words[1:]])
     with pytest.raises(SettingsError, match="option --since 'yesterday'"):
         run([*words, "--since", "yesterday"])

@@ -19,7 +19,7 @@ def folder_to_write(value: str) -> str:
     if (path := _local(value)) is not None:
         _check_above(path)
         if path.exists() and not path.is_dir():
-            raise ValueError("it is a file, and a folder is expected")
+            raise ValueError("it is a file; name a folder")
     return value
 
 
@@ -49,7 +49,7 @@ def file_to_write(value: str) -> str:
         path = Path(value)
         _check_above(path)
         if path.is_dir():
-            raise ValueError("it is a folder, and a file is expected")
+            raise ValueError("it is a folder; name a file")
     return value
 
 
@@ -57,7 +57,7 @@ def file_to_read(path: Path) -> Path:
     """Check a file that must be there."""
     _check_above(path)
     if path.is_dir():
-        raise ValueError("it is a folder, and a file is expected")
+        raise ValueError("it is a folder; name a file")
     if not path.exists():
         raise ValueError("there is no such file")
     return path
@@ -81,7 +81,7 @@ def _check_above(path: Path) -> None:
         pass
     except NotADirectoryError:
         above = next(folder for folder in path.parents if folder.exists())
-        raise ValueError(f"{str(above)!r} is a file, and a folder is expected") from None
+        raise ValueError(f"{str(above)!r} is a file; name a folder") from None
     except OSError as error:
         raise ValueError(f"{error.strerror or error}") from None
 

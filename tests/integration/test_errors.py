@@ -72,7 +72,7 @@ def test_clusters(tmp_path: Path, complain: Callable[..., str]) -> None:
 def test_outputs(tmp_path: Path, complain: Callable[..., str], checkpoint: Path) -> None:
     source = str(pubmed_xml(tmp_path / "a.xml", articles(1)))
     (tmp_path / "file").write_text("")
-    assert "cannot write" in complain(source, f"--output={tmp_path / 'file'}")
+    assert "it is a file; name a folder" in complain(source, f"--output={tmp_path / 'file'}")
     assert "cannot write" in complain(source, "--output=/proc/no-such-folder/out")
     assert "expected a folder" in complain(source, "--output=")
     annotate([source], tmp_path / "out", checkpoint)

@@ -95,6 +95,7 @@ def test_what_cannot_be_is_said_in_one_line(
 
     for name in (str(checkpoint), "default"):
         assert "leave one of them out" in complaint(registry, f"--checkpoint={name}")
+    (tmp_path / "empty").mkdir()
     empty = open_registry(str(tmp_path / "empty"))
     assert "has no active checkpoint" in complaint(empty)
     damage(registry, registry.active().id)

@@ -1,5 +1,6 @@
 """What `annotate` and `reannotate` do before anything that takes seconds to import."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +24,11 @@ def test_a_registry_without_an_active_checkpoint_is_told_at_once(
     (tmp_path / "registry").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "pubner.json").write_text("{}")
+    root = str(Path(__file__).parents[3])
     done = subprocess.run(
-        [sys.executable, "-c", _RUN, *words, "--registry", str(tmp_path / "registry")],
+        [sys.executable, "-c", _RUN, *words, "--registry", "registry"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,
         check=False,

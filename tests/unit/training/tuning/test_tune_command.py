@@ -202,7 +202,12 @@ def test_two_processes_share_a_study_and_killed_trials_are_run_again(
     assert [worker.returncode for worker in workers] == [128 + signal.SIGTERM, -signal.SIGKILL]
     assert "its values are queued again" in printed[0]
     assert "the same command goes on from here" in printed[0]
-    begun = {text.splitlines()[1].split(":", 1)[1] for text in printed}
+    begun = {
+        line.split(":", 1)[1]
+        for text in printed
+        for line in text.splitlines()
+        if line.startswith("Trial ") and "learning-rate" in line
+    }
     assert len(begun) == 2, "each had a trial of its own"
 
     # The search goes on in this process, and is stopped behind a trial's first step.
@@ -266,8 +271,7 @@ def test_where_every_trial_diverges_the_command_says_what_to_change(
     broken = tmp_path / "encoder"
     write_encoder(broken)
     weights = load_file(broken / "model.safetensors")
-    name = next(name for name in weights if name.endswith("word_embeddings.weight"))
-    weights[name].fill_(float("nan"))
+    weights["embeddings.LayerNorm.weight"].fill_(3e38)  # a number still, and no score from it
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     arguments = words(ground, tmp_path / "study", *QUICK, "--trials", "2")
     arguments[arguments.index("--encoder") + 1] = str(broken)

@@ -133,11 +133,16 @@ def _expand_local(pattern: str) -> list[_Found]:
         place: None
         for match in matches_of(str(path))
         if not match.name.endswith(SIDECAR_SUFFIX) and match != path
-        for place in (_in_folder(match) if match.is_dir() else [_local(match)])
+        for place in ((_in_folder(match) if match.is_dir() else []) or _named(match))
     }
     if not matches:
         raise _nothing(pattern)
     return list(matches)
+
+
+def _named(match: Path) -> list[_Found]:
+    """Return what a glob matched, but for a folder that is not called like an input."""
+    return [_local(match)] if not match.is_dir() or _is_supported(match.name) else []
 
 
 def _in_folder(folder: Path) -> list[_Found]:

@@ -79,8 +79,10 @@ def test_options_in_the_documents_are_read(
 @pytest.fixture
 def tour(tmp_path: Path, data: Path) -> Iterator[Path]:
     """A folder like a fresh clone's, with a few files of the baseline and updates."""
-    for name in ("deploy", "schemas", "training"):
+    (ROOT / ".cache").mkdir(exist_ok=True)
+    for name in ("deploy", "schemas", "training", ".cache"):
         (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     baseline = tmp_path / "pubmed" / "baseline"
     baseline.mkdir(parents=True)
     for file in sorted((data / "pubmed" / "baseline").glob("pubmed26n*")):

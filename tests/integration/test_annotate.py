@@ -77,8 +77,8 @@ def test_damaged_and_awkward_files_end_in_rows_and_dead_letters(
 ) -> None:
     broken_head = pubmed_xml(tmp_path / "a.xml", [article(n) for n in range(1, 8)])
     data = broken_head.read_bytes()
-    assert b'.dtd">' in data
-    broken_head.write_bytes(data.replace(b'.dtd">', b".dtd#>"))
+    damaged = b'<!DOCTYPE PubmedArticleSet SYSTEM "pubmed.dtd#>\n<PubmedArticleSet>'
+    broken_head.write_bytes(data.replace(b"<PubmedArticleSet>", damaged, 1))
     twice = pubmed_xml(tmp_path / "b.xml", [article(8)])
     packed = tmp_path / "b.xml.gz"
     packed.write_bytes(gzip.compress(gzip.compress(twice.read_bytes())))

@@ -134,7 +134,10 @@ def test_records_of_files_go_as_a_feed_would_send_them(tmp_path: Path, kafka: Ka
     summary = replay(kafka, tmp_path / "out", topic)
     assert (summary["sent"], summary["no_message"]) == (2, 2)
     sent = [(x.key, x.value) for x in read_topic(kafka.bootstrap, topic)]
-    assert sent == [(b"5", to_message(Citation(5, title="Mended"))), (b"6", None)]
+    assert sent == [
+        (b"5", to_message(Citation(5, title="Mended"))),
+        (b"6", to_message(Citation(6, deleted=True))),
+    ]
     assert replay(kafka, tmp_path / "out", topic)["sent_before"] == 2
 
 
@@ -262,7 +265,11 @@ def test_a_ledger_that_is_damaged_is_one_line(tmp_path: Path, kafka: Kafka) -> N
         (["out", "--pipeline", "--limit=0"], "--limit"),
     ],
 )
-def test_a_wrong_option_is_one_line(words: list[str], part: str) -> None:
+def test_a_wrong_option_is_one_line(
+    words: list[str], part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_letters(tmp_path / "out", [letter(1, b"{")])
     with pytest.raises(SettingsError, match="see `pubner dead-letters replay --help`") as raised:
         dead_letters_command.replay(words)
     assert part in str(raised.value)

@@ -128,7 +128,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
         run(words(checkpoint, corpora, checkpoint))
     with pytest.raises(OutputError, match="no empty folder"):
         run(words(checkpoint, corpora, corpora))
-    with pytest.raises(SettingsError, match="it is a file, and a folder is expected"):
+    with pytest.raises(SettingsError, match="it is a file; name a folder"):
         run(words(checkpoint, corpora, checkpoint / MANIFEST))
     with pytest.raises(SettingsError, match="no head for the corpus 'jnlpba'; it has ncbi-dis"):
         run(words(checkpoint, corpora, output, "--corpus", "jnlpba"))

@@ -118,4 +118,4 @@ def test_an_output_that_is_a_file_is_refused(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert main(words(corpora, tmp_path / "file")) == 2
-    assert "it is a file, and a folder is expected" in capsys.readouterr().err
+    assert "is a file; name a folder" in capsys.readouterr().err

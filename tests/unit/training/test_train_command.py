@@ -347,7 +347,7 @@ def test_a_corpus_named_twice_or_an_output_that_is_a_file_is_refused(
     assert "names a corpus twice" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(words(ground, "stl", tmp_path / "file", "--corpus", "bc2gm")) == 2
-    assert "it is a file, and a folder is expected" in capsys.readouterr().err
+    assert "is a file; name a folder" in capsys.readouterr().err
 
 
 def test_the_packaged_minilm_is_found_without_importing_it() -> None:

@@ -322,4 +322,4 @@ def test_no_corpus_or_an_output_that_is_a_file_is_refused(
     assert "--corpus is missing" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(["tune", "--corpus", "bc2gm", "--output", str(tmp_path / "file")]) == 2
-    assert "it is a file, and a folder is expected" in capsys.readouterr().err
+    assert "is a file; name a folder" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
@@ -69,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
     )
     root = corpora_root(settings.data, os.environ)
     with show_work(console) as work:
-        corpora = load_training_corpora(root, names, work, console.print)
+        corpora = load_training_corpora(root, names, work, partial(console.print, soft_wrap=True))
         with work.stage("learning the dictionary", len(corpora), "heads") as stage:
 
             def say(line: str) -> None:

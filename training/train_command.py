@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,9 @@ def _train(
 ) -> tuple[int, dict[str, Any] | None]:
     """Train, export and report; return the exit code, and a summary unless the run was stopped."""
     root = corpora_root(settings.data, os.environ)
-    corpora = load_training_corpora(root, settings.corpus, work, console.print)
+    corpora = load_training_corpora(
+        root, settings.corpus, work, partial(console.print, soft_wrap=True)
+    )
     with work.stage("reading the texts"):
         texts = _texts(settings.texts, console.print)
     run = TrainingRun(

@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from optuna.trial import FrozenTrial, TrialState
@@ -110,10 +111,11 @@ def _make_search(settings: TuneSettings, console: Console, work: Work) -> Search
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     root = corpora_root(settings.data, os.environ)
+    say = partial(console.print, soft_wrap=True)
     return Search(
         recipe=recipe,
         space=space,
-        corpora=load_training_corpora(root, settings.corpus, work, console.print),
+        corpora=load_training_corpora(root, settings.corpus, work, say),
         encoder=settings.encoder,
         output=settings.output,
         trials=settings.trials,

@@ -118,8 +118,8 @@ def _run(
     from pipelines.output import open_output, other_sources
     from pipelines.run import run_pipeline
     from pipelines.runners import choose_runner
-    from pipelines.store import is_local
     from pipelines.summary import blocks_of, count_rows, new_blocks
+    from worker.places import is_local
 
     meter.begin("starting the runner")
     choice = choose_runner(settings.runner, beam_arguments)

@@ -8,9 +8,9 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.store import is_local, local_path, reporting
+from pipelines.store import local_path, reporting
 from schemas.errors import OutputError
-from worker.places import absolute
+from worker.places import absolute, is_local
 
 if TYPE_CHECKING:
     from worker.objects.base import Objects

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.blocks import BlockKey, encode_source, file_name
 from pipelines.records import InputFile
-from pipelines.store import is_local
 from pipelines.store_reasons import store_reason
 from schemas.errors import InputError, OutputError
 from worker.input_files import files_below, irregular_kind, matches_of, regular_file
 from worker.objects.opening import open_objects
-from worker.places import absolute
+from worker.places import absolute, is_local
 from worker.readers.records import SUFFIXES, Format, detect_format
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ check: setup ## lint, format, types, import rule
 	$(BIN)/lint-imports
 
 bench: $(BENCH_STAMP) ## measure speed beside other libraries into out/bench.json (QUICK=1: three minutes)
-	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(BENCH)
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH)
 
 $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/bench.txt
@@ -58,10 +58,10 @@ train: setup ## train the shipped checkpoint again into out/checkpoint (resumabl
 
 .PHONY: experiments experiments-page
 experiments: setup ## run the table of training experiments, then rewrite docs/experiments (resumable)
-	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/pubner experiments --output out/experiments --gather docs/experiments.json --page docs $(EXPERIMENTS)
+	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m experiments --output out/experiments --gather docs/experiments.json --page docs $(EXPERIMENTS)
 
 experiments-page: setup ## rewrite docs/experiments.md and its plots from docs/experiments.json
-	$(BIN)/pubner experiments --page docs
+	$(BIN)/python -m experiments --page docs
 
 lock: $(STAMP) ## write the hashed lock files again
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header uv.in -o uv.txt

@@ -58,7 +58,7 @@ class CorpusEntry(_Frozen):
 
 
 class HeadCalibration(_Frozen):
-    """How a head's scores become probabilities; see `worker.calibration`.
+    """How a head's scores become probabilities; see `worker.decoding.calibration`.
 
     Tag scores are divided by `temperature`; a span's score s is then the logistic function of
     a ln s - b ln(1 - s) + c. The default changes nothing.
@@ -117,9 +117,9 @@ class CheckpointManifest(_Frozen):
     `max_pieces` is the longest input in word pieces, special ones included; 0 for a dictionary,
     which reads any.
     `calibration` holds those heads whose scores are calibrated.
-    `reading` names the table that characters are read with, see `worker.reading`; a manifest of a
-    checkpoint that reads them as they stand does not name it.
-    `reference` is a note for drift, see `worker.drift`; a manifest without it does not name it.
+    `reading` names the table that characters are read with, see `worker.text.reading_table`; the
+    manifest of a checkpoint that reads them as they stand does not name it.
+    `reference` is a note for drift, see `worker.drift.tally`; a manifest without it leaves it out.
     """
 
     format_version: Literal[1] = FORMAT_VERSION

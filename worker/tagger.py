@@ -16,20 +16,20 @@ from schemas.errors import CheckpointError, RecordError
 from schemas.manifest import DriftReference
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
-from worker.checkpoint import read_manifest, set_id
-from worker.decoding import decode, head_layout
-from worker.device_decoding import DecodingUnderWay, decode_on_device, device_layout
-from worker.dictionary import KIND as DICTIONARY_KIND
-from worker.dictionary import load_dictionary
-from worker.drift import joined_reference
-from worker.encoder import Encoder, load_encoder
-from worker.groups import in_groups
-from worker.mentions import mentions_of
-from worker.overlap import mark_preferred
-from worker.overlapping import overlapped
-from worker.packing import PackedBatch, pack_batch, to_device
-from worker.tokenisation import WordPieces
-from worker.windows import cut_windows, fill_batches
+from worker.checkpoint.folder import read_manifest, set_id
+from worker.decoding.cpu import decode, head_layout
+from worker.decoding.gpu import DecodingUnderWay, decode_on_device, device_layout
+from worker.decoding.mentions import mentions_of
+from worker.decoding.overlap import mark_preferred
+from worker.dictionary.tagger import KIND as DICTIONARY_KIND
+from worker.dictionary.tagger import load_dictionary
+from worker.drift.tally import joined_reference
+from worker.network.encoder import Encoder, load_encoder
+from worker.system.batching import in_groups
+from worker.system.pipelining import overlapped
+from worker.text.packing import PackedBatch, pack_batch, to_device
+from worker.text.tokenisation import WordPieces
+from worker.text.windows import cut_windows, fill_batches
 
 _CPU_BATCH: Final = 1536
 _GPU_BATCH: Final = 32768
@@ -96,7 +96,7 @@ class CheckpointTagger:
                 scores.cancel()  # where another failed
 
     def tag_scores(self, texts: Sequence[str]) -> list[ScoredText]:
-        """Return each text's tag scores, before decoding: what `worker.decoding.decode` reads.
+        """Return each text's tag scores, before decoding: what `worker.decoding.cpu.decode` reads.
 
         All texts are held at once.
 

@@ -148,7 +148,7 @@ class Cluster:
         if name == "workerpool":
             if importlib.util.find_spec("pipelines") is None:
                 raise LocalError(f"{sys.executable} has no pubner; run `make setup` first")
-            pool = ("-m", "pipelines.worker_pool", f"--port={ports['workerpool']}")
+            pool = ("-m", "pipelines.runners.worker_pool", f"--port={ports['workerpool']}")
             return [sys.executable, *pool]
         if name == "jobserver":
             master = f"{HOST}:{ports['rest']}" if "rest" in ports else "[local]"

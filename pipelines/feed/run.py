@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pipelines.content import UNREADABLE, RefusedFileError, content_digest, open_file, reason_of
-from pipelines.counting import CountedStream, estimated
-from pipelines.feed.delivery import Delivery, Message, Refused, open_producer
-from pipelines.feed.letters import LetterBook
+from pipelines.blocks.elements import InputFile
+from pipelines.feed.dead_letters import LetterBook
+from pipelines.feed.sender import Delivery, Message, Refused, open_producer
 from pipelines.feed.state import (
     FeedState,
     FileProgress,
@@ -22,27 +21,33 @@ from pipelines.feed.state import (
     save_state,
 )
 from pipelines.feed.stopping import StoppedError
-from pipelines.feed.tail import (
+from pipelines.kafka.access import KafkaAccess
+from pipelines.kafka.messages import decode_record
+from pipelines.kafka.tail import (
     DIGEST,
     DIGEST_DIGITS,
     OFFSET,
-    SCHEMA_VERSION,
+    SCHEMA_HEADER,
     SOURCE,
     Sent,
     sent_since,
     topic_ends,
 )
-from pipelines.kafka.access import KafkaAccess
-from pipelines.kafka.decoding import decode_record
 from pipelines.kafka.topics import Cluster, max_message_bytes
-from pipelines.messages import to_value
-from pipelines.records import InputFile
-from pipelines.store import Store
-from schemas import message as contract
+from pipelines.output.store import Store
+from pipelines.sources.fingerprint import (
+    UNREADABLE,
+    RefusedFileError,
+    content_digest,
+    open_file,
+    reason_of,
+)
+from pipelines.telemetry.counting import CountedStream, estimated
+from schemas.citation_message import SCHEMA_VERSION, to_value
 from schemas.errors import PubnerError, RecordError
 from schemas.records import Citation, Stage
-from worker.progress import Meter, Progress
-from worker.readers.records import BadRecord, Format, detect_format, read_records
+from worker.cli.progress import Meter, Progress
+from worker.readers.formats import BadRecord, Format, detect_format, read_records
 
 _SAVE_SECONDS = 1.0
 _CHECK_RECORDS = 200
@@ -187,7 +192,7 @@ class _Feed:
         headers = (
             (SOURCE, file.source.encode("utf-8")),
             (DIGEST, digest[:DIGEST_DIGITS].encode("ascii")),
-            (SCHEMA_VERSION, b"%d" % contract.SCHEMA_VERSION),
+            (SCHEMA_HEADER, b"%d" % SCHEMA_VERSION),
         )
         end = begin
         try:

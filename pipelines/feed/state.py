@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.records import InputFile
+from pipelines.blocks.elements import InputFile
 from schemas.errors import InputError, OutputError
 
 FORMAT_VERSION = 1

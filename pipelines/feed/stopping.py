@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from worker.signals import stop_requests
+from worker.cli.signals import stop_requests
 
 
 class StoppedError(Exception):

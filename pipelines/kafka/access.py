@@ -218,7 +218,7 @@ def _connect(make: Callable[..., T], access: KafkaAccess, arguments: dict[str, A
     from kafka.errors import KafkaError
     from kafka.net.compat import KafkaNetClient
 
-    from pipelines.kafka.failures import explain, gravest, overheard, probe
+    from pipelines.kafka.errors import explain, gravest, overheard, probe
     from pipelines.kafka.login import login_refusal
 
     networks: list[Any] = []

@@ -16,16 +16,16 @@ from apache_beam.transforms.userstate import (
 )
 from kafka import TopicPartition
 
+from pipelines.blocks.elements import WrittenBlock
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.client import Consumer
-from pipelines.kafka.failures import reporting
-from pipelines.kafka.guard import TopicGuard
-from pipelines.kafka.progress import Progress
-from pipelines.kafka.retrying import retry
+from pipelines.kafka.errors import reporting
+from pipelines.kafka.offset_tracker import Progress
+from pipelines.kafka.retry import retry
+from pipelines.kafka.topic_identity import TopicGuard
 from pipelines.kafka.topics import begin_offsets, commit
-from pipelines.metrics import count, gauge
-from pipelines.monitor import Monitor
-from pipelines.records import WrittenBlock
+from pipelines.telemetry.metrics import count, gauge
+from pipelines.telemetry.run_channel import Monitor
 from schemas.errors import InputError
 
 _NOTE = "pubner output "

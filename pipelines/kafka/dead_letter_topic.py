@@ -9,9 +9,9 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from pipelines.kafka.access import KafkaAccess, close_producer, producer
-from pipelines.kafka.failures import reporting
+from pipelines.kafka.errors import reporting
 from pipelines.kafka.headers import Headers, headers_to_send
-from pipelines.kafka.retrying import retry
+from pipelines.kafka.retry import retry
 from schemas.records import DeadLetter
 
 _SEND_SECONDS = 60.0

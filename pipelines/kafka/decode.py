@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+from pipelines.blocks.elements import ReadBlock, ReadCitation
 from pipelines.kafka.batches import RawRecord
-from pipelines.kafka.decoding import decode_record
-from pipelines.kafka.parts import RawPart
-from pipelines.metrics import observe
-from pipelines.records import ReadBlock, ReadCitation
+from pipelines.kafka.messages import decode_record
+from pipelines.kafka.slices import RawPart
+from pipelines.telemetry.metrics import observe
 from schemas.errors import RecordBatchError
 from schemas.records import Citation, DeadLetter, SourcePosition
 from worker.readers.failures import Failure, parse_record, read_failure

@@ -7,7 +7,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from pipelines.kafka.batches import RawRecord
-from pipelines.metrics import count
+from pipelines.telemetry.metrics import count
 from schemas.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from kafka import TopicPartition
 
-from pipelines.blocks import block_start
+from pipelines.blocks.keys import block_start
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.client import Consumer
-from pipelines.kafka.failures import reporting
-from pipelines.kafka.guard import TopicGuard
-from pipelines.kafka.parts import PartCutter, RawPart
+from pipelines.kafka.errors import reporting
 from pipelines.kafka.polling import poll
+from pipelines.kafka.slices import PartCutter, RawPart
+from pipelines.kafka.topic_identity import TopicGuard
 from schemas.errors import InputError
 
 _WAIT_MS = 500

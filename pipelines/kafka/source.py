@@ -16,18 +16,18 @@ from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, Unb
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 from kafka import TopicPartition
 
-from pipelines.blocks import block_start
-from pipelines.drain import DrainSignal
+from pipelines.blocks.keys import block_start
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.client import Consumer
-from pipelines.kafka.failures import reporting
-from pipelines.kafka.guard import TopicGuard
-from pipelines.kafka.parts import PartCutter, RawPart
+from pipelines.kafka.drain import DrainSignal
+from pipelines.kafka.errors import reporting
 from pipelines.kafka.polling import poll
-from pipelines.kafka.retrying import retry
+from pipelines.kafka.retry import retry
+from pipelines.kafka.slices import PartCutter, RawPart
+from pipelines.kafka.topic_identity import TopicGuard
 from pipelines.kafka.topics import begin_offsets, committed_offsets
-from pipelines.metrics import count, gauge
-from pipelines.monitor import Monitor
+from pipelines.telemetry.metrics import count, gauge
+from pipelines.telemetry.run_channel import Monitor
 
 _WAIT_MS = 100
 """How long one poll waits for messages before the reader says that there are none now."""

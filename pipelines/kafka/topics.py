@@ -12,7 +12,7 @@ from kafka.structs import OffsetAndMetadata
 
 from pipelines.kafka.access import KafkaAccess, admin, consumer
 from pipelines.kafka.client import input_digest
-from pipelines.kafka.failures import OTHER_MEMBERS, reporting
+from pipelines.kafka.errors import OTHER_MEMBERS, reporting
 from schemas.errors import BrokerError, InputError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoints import tiny_checkpoint
-from tests.support.services import ROOT, Flink, Kafka, Security
+from tests.support.root import ROOT
+from tests.support.services import Flink, Kafka, Security
 
 
 def need(*programs: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-import pubner
-from pipelines.output import open_existing
+from pipelines.output.manifest import open_existing
+from pipelines.output.summary import blocks_of, count_rows
 from pipelines.sample import sample_path
-from pipelines.summary import blocks_of, count_rows
+from pubner import cli
 from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, as_of_an_older_reader, rows
 from tests.support.memory_files import SCHEME, MemoryFiles
@@ -186,7 +186,7 @@ def test_the_json_is_alone_on_standard_output(
     tmp_path: Path, checkpoint: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ["annotate", f"--checkpoint={checkpoint}", f"--output={tmp_path}", "--threads=1"]
-    assert pubner.main([*words, "--json=-"]) == 0
+    assert cli.main([*words, "--json=-"]) == 0
     out, err = capfd.readouterr()
     assert json.loads(out)["citations"] == 30
     assert "mentions, bc2gm" in err
@@ -212,7 +212,7 @@ def test_any_file_system_of_beam_s(tmp_path: Path, checkpoint: Path, bucket: str
     MemoryFiles.objects[f"{bucket}/in/a.xml"] = local.read_bytes()
     words = ["annotate", f"{bucket}/in/*.xml", f"--output={bucket}/out", "--block-size=5"]
     words += [f"--checkpoint={checkpoint}", "--threads=1"]
-    assert pubner.main(words) == 0
+    assert cli.main(words) == 0
     store = open_existing(f"{bucket}/out")
     counts = count_rows(store, blocks_of(store, ["a.xml"]))
     assert counts.citations == {"annotated": 7}

@@ -10,10 +10,10 @@ from training.corpora.corpus import load_corpus
 from training.corpora.spans import sentence_text, spans_of, tags_of
 from training.corpora.tsv import Sentence
 from training.corpora.windows import document_ranges, join_sentences
-from worker.alignment import project_spans, recover_spans
-from worker.checkpoint import default_checkpoint
-from worker.groups import in_groups
-from worker.tokenisation import WordPieceTokeniser, load_tokeniser
+from worker.checkpoint.folder import default_checkpoint
+from worker.system.batching import in_groups
+from worker.text.alignment import project_spans, recover_spans
+from worker.text.tokenisation import WordPieceTokeniser, load_tokeniser
 
 BATCH = 4096
 SPECIAL_PIECES = 2

@@ -8,8 +8,8 @@ from tests.unit.training.corpora.test_schemes import Layout, layouts
 from training.corpora.schemes import tags_from_spans
 from training.corpora.spans import sentence_text, spans_of, tags_of
 from training.corpora.tsv import Sentence
-from worker.alignment import project_spans, recover_spans
-from worker.tokenisation import WordPieceTokeniser
+from worker.text.alignment import project_spans, recover_spans
+from worker.text.tokenisation import WordPieceTokeniser
 
 LABELS = ("Disease", "Chemical")
 TOKENISER = WordPieceTokeniser(tiny_tokenizer())

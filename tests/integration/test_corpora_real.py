@@ -12,7 +12,7 @@ from training.corpora.catalogue import CATALOGUE, Split
 from training.corpora.check import BlobStatus, CorpusReport, check_corpora
 from training.corpora.corpus import load_corpus
 from training.corpora.digests import blob_id
-from training.corpora.drift import mend_breaks, mend_file
+from training.corpora.sentence_breaks import mend_breaks, mend_file
 
 
 @pytest.fixture(scope="module")

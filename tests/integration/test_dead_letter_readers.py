@@ -13,12 +13,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.letters.reading import read_letters
-from pipelines.letters.selection import Selection
-from pipelines.output import open_existing, open_output
-from pipelines.store import MANIFEST
-from pipelines.tables import FORMAT_VERSION
-from pipelines.writer import BlockWriter
+from pipelines.blocks.tables import FORMAT_VERSION
+from pipelines.dead_letters.reading import read_letters
+from pipelines.dead_letters.selection import Selection
+from pipelines.output.manifest import open_existing, open_output
+from pipelines.output.store import MANIFEST
+from pipelines.output.writer import BlockWriter
 from schemas.arrow import DEAD_LETTERS, KINDS
 from schemas.errors import OutputError
 from schemas.records import DeadLetter

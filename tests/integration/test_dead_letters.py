@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import dead_letters_command
+from pipelines.commands import dead_letters as dead_letters_command
+from pipelines.dead_letters.ledger import FOLDER, Ledger
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.topics import create_topic
-from pipelines.letters.ledger import FOLDER, Ledger
-from pipelines.messages import to_message
-from pipelines.output import open_existing, open_output
+from pipelines.output.manifest import open_existing, open_output
+from schemas.citation_message import to_message
 from schemas.errors import OutputError, SettingsError
 from schemas.records import Citation, Stage
 from tests.support.annotating import article, check_output
@@ -31,7 +31,8 @@ from tests.support.replaying import (
     send,
     stream,
 )
-from tests.support.services import ROOT, Kafka
+from tests.support.root import ROOT
+from tests.support.services import Kafka
 
 
 def test_from_poison_to_a_citation(
@@ -219,7 +220,7 @@ def test_two_outputs_of_one_topic_do_not_take_each_others_replays_for_theirs(
     for name in ("one", "two"):
         put_letters(tmp_path / name, [letter(1, b"{")])
     with monkeypatch.context() as cut:
-        cut.setattr("pipelines.letters.sending._send", fail)
+        cut.setattr("pipelines.dead_letters.republish._send", fail)
         with pytest.raises(OutputError):
             replay(kafka, tmp_path / "one", topic)
     assert replay(kafka, tmp_path / "two", topic)["sent"] == 1

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import dead_letters_command
-from pipelines.output import open_existing, open_output
-from pipelines.writer import committed_blocks
+from pipelines.commands import dead_letters as dead_letters_command
+from pipelines.output.manifest import open_existing, open_output
+from pipelines.output.writer import committed_blocks
 from schemas.errors import OutputError, RecordError
 from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, hidden_files, rows

@@ -11,7 +11,6 @@ import pytest
 
 from tests.integration.conftest import need
 from tests.support.documents import (
-    ROOT,
     Block,
     blocks,
     commands,
@@ -21,6 +20,7 @@ from tests.support.documents import (
     parse_command,
     script,
 )
+from tests.support.root import ROOT
 
 LONG = "PUBNER_LONG_DOCUMENTS"
 _SECONDS = 550

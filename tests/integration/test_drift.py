@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import pubner
+from pubner import cli
 from tests.support.annotating import annotate
 from tests.support.s3 import S3Server
-from worker.checkpoint import read_manifest
+from worker.checkpoint.folder import read_manifest
 from worker.registry.registry import open_registry
 
 LIMITS = ("--min-citations=50", "--min-mentions=50")
@@ -39,7 +39,7 @@ def referenced(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     copy = Path(shutil.copytree(checkpoint, folder / "checkpoint"))
     texts = write_citations(folder / "texts.jsonl", range(0, 600, 3))
     words = ["checkpoint", "reference", str(copy), f"--texts={texts}", "--threads=1"]
-    assert pubner.main(words) == 0
+    assert cli.main(words) == 0
     assert read_manifest(copy).id == read_manifest(checkpoint).id
     return copy
 
@@ -47,7 +47,7 @@ def referenced(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def drift(output: Path, checkpoint: Path, *more: str) -> tuple[int, dict[str, Any]]:
     file = output.parent / f"{output.name}.drift.json"
     words = ["drift", str(output), f"--checkpoint={checkpoint}", f"--json={file}", *LIMITS, *more]
-    status = pubner.main(words)
+    status = cli.main(words)
     return status, json.loads(file.read_text())
 
 
@@ -101,12 +101,12 @@ def test_an_output_on_an_object_store_is_read_alike(
     annotate([citations], tmp_path / "out", referenced)
     root = server.url("out")
     words = ["annotate", str(citations), f"--output={root}", f"--checkpoint={referenced}"]
-    assert pubner.main([*words, "--threads=1", "--block-size=5"]) == 0
+    assert cli.main([*words, "--threads=1", "--block-size=5"]) == 0
     found = []
     for output in (str(tmp_path / "out"), root):
         file = tmp_path / "drift.json"
         words = ["drift", output, f"--checkpoint={referenced}", f"--json={file}", *LIMITS]
-        assert pubner.main(words) == 0
+        assert cli.main(words) == 0
         read = json.loads(file.read_text())
         # The two runs may lie on both sides of midnight.
         days = [day for one in read["checkpoints"] for day in one["days"]]
@@ -117,7 +117,7 @@ def test_an_output_on_an_object_store_is_read_alike(
     assert found[0] == found[1]
     assert found[0]["citations"] == 60
     assert found[0]["bc2gm"] > 0
-    assert pubner.main(["drift", server.url("nothing")]) == 2
+    assert cli.main(["drift", server.url("nothing")]) == 2
 
 
 def test_the_reference_is_that_of_a_registry_on_an_object_store(
@@ -138,7 +138,7 @@ def test_the_reference_is_that_of_a_registry_on_an_object_store(
     file = tmp_path / "drift.json"
     words = ["drift", str(tmp_path / "out"), f"--json={file}", *LIMITS]
     for size, fetched in ((0, []), (20, [made.id])):
-        assert pubner.main([*words, f"--sample={size}"]) == 0
+        assert cli.main([*words, f"--sample={size}"]) == 0
         [one] = json.loads(file.read_text())["checkpoints"]
         assert made.reference is not None
         assert one["reference"] == made.reference.model_dump(mode="json")
@@ -147,7 +147,7 @@ def test_the_reference_is_that_of_a_registry_on_an_object_store(
         assert found == fetched
     server.down()
     capsys.readouterr()
-    assert pubner.main([*words, "--sample=0"]) == 2
+    assert cli.main([*words, "--sample=0"]) == 2
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert len(said.splitlines()) == 1

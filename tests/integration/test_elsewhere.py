@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import pubner
+from pubner import cli
 from tests.support.annotating import article, articles, check_output, pubmed_xml
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.services import Flink, Kafka, Security
@@ -33,12 +33,12 @@ def test_files_are_annotated_and_annotated_again(flink: Flink, here: Path) -> No
     pubmed_xml(here / "b.xml", [article(99)])
     beam = ["--runner=FlinkRunner", "--", *flink.options]
     words = ["annotate", "in", "./*.xml", "--output=out", "--checkpoint=tiny", "--threads=1"]
-    assert pubner.main([*words, "--json=a.json", *beam]) == 0
+    assert cli.main([*words, "--json=a.json", *beam]) == 0
     summary = json.loads((here / "a.json").read_text())
     assert (summary["citations"], summary["dead_letters"]) == (7, 0)
     assert len(check_output(here / "out")["citations"]) == 7
     words = ["reannotate", "~/out", "--where=pmid = 99", "--checkpoint=file://other"]
-    assert pubner.main([*words, "--threads=1", "--json=r.json", *beam]) == 0
+    assert cli.main([*words, "--threads=1", "--json=r.json", *beam]) == 0
     assert json.loads((here / "r.json").read_text())["reannotated"] == 1
     ids = {row["checkpoint_id"] for row in check_output(here / "out")["citations"]}
     assert len(ids) == 2
@@ -57,6 +57,6 @@ def test_a_topic_of_a_secured_broker_is_annotated(
     words += ["--security-protocol=SASL_SSL", "--sasl-mechanism=PLAIN", "--threads=1"]
     words += [f"--sasl-username={secure_kafka.username}", "--sasl-password-file=password"]
     words += ["--tls-ca-file=ca.pem", "--output=out", "--checkpoint=tiny", "--until-caught-up"]
-    assert pubner.main([*words, "--runner=FlinkRunner", "--", *flink.options]) == 0
+    assert cli.main([*words, "--runner=FlinkRunner", "--", *flink.options]) == 0
     assert rows_in_place(here / "out") == len(sent)
     assert files_of(flink) == set()

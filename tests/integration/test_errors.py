@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import pubner
+from pubner import cli
 from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
 from tests.support.commands import run_pubner
 
@@ -26,7 +26,7 @@ def complain(
         if command != "annotate":
             extra = []
         capfd.readouterr()
-        assert pubner.main([*command.split(), *extra, *words]) == 2
+        assert cli.main([*command.split(), *extra, *words]) == 2
         out, err = capfd.readouterr()
         assert out == ""
         assert err.count("\n") == 1, err
@@ -172,13 +172,13 @@ def test_an_error_inside_the_pipeline_is_one_line_and_what_is_in_place_stays(
 def test_checkpoint_show(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert pubner.main(["checkpoint", "show", str(checkpoint), "--json=-"]) == 0
+    assert cli.main(["checkpoint", "show", str(checkpoint), "--json=-"]) == 0
     shown = json.loads(capsys.readouterr().out)
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     assert shown == {**manifest, "path": str(checkpoint)}
     assert [task["name"] for task in shown["tasks"]] == ["ncbi-disease", "bc2gm"]
     file = tmp_path / "a" / "show.json"
-    assert pubner.main(["checkpoint", "show", str(checkpoint), f"--json={file}"]) == 0
+    assert cli.main(["checkpoint", "show", str(checkpoint), f"--json={file}"]) == 0
     assert json.loads(file.read_text()) == shown
     text = capsys.readouterr().out
     for part in (shown["id"], str(checkpoint), "head bc2gm", "GENE"):

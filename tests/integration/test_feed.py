@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import pubner
 from pipelines.feed.state import load_state
 from pipelines.kafka.access import KafkaAccess
-from pipelines.kafka.decoding import decode_record
+from pipelines.kafka.messages import decode_record
 from pipelines.kafka.topics import create_topic
-from pipelines.messages import to_message
 from pipelines.sample import sample_path
+from pubner import cli
+from schemas.citation_message import to_message
 from schemas.records import ALL_VERSIONS, Citation, Section
 from tests.support.commands import Running, run_pubner, start_pubner
 from tests.support.feeding import (
@@ -28,7 +28,7 @@ from tests.support.feeding import (
     write_messages,
 )
 from tests.support.services import Kafka
-from worker.readers.records import Format, ReadRecord, read_records
+from worker.readers.formats import Format, ReadRecord, read_records
 
 MANY = 25_000
 
@@ -102,7 +102,7 @@ def test_the_topic_must_be_as_asked(
         (["thre"], "has no topic 'thre'; known are three"),
         (["many", "--create-topic", "--replication=9"], "refuses to create topic 'many'"),
     ):
-        assert pubner.main(feed_words(tmp_path, kafka.bootstrap, *words)) == 2
+        assert cli.main(feed_words(tmp_path, kafka.bootstrap, *words)) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert said in line
 
@@ -245,7 +245,7 @@ def test_the_summary_is_json_on_standard_output(
 ) -> None:
     path = write_messages(tmp_path / "a.jsonl", 3)
     words = feed_words(tmp_path, kafka.bootstrap, "json", path, "--create-topic", "--json=-")
-    assert pubner.main(words) == 0
+    assert cli.main(words) == 0
     out = capsys.readouterr().out
     assert json.loads(out)["citations"] == 3
 

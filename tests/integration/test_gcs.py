@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import pubner
-from pipelines.store import open_store
-from pipelines.writer import read_block
+from pipelines.output.store import open_store
+from pipelines.output.writer import read_block
+from pubner import cli
 from schemas.errors import ConflictError, OutputError
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, rows
@@ -20,7 +20,7 @@ from tests.support.gcs import GcsServer
 from tests.support.parts import KEY, SIZE, part, writer_to
 from tests.support.s3 import download
 from tests.support.services import run_local
-from worker.objects.gcs import GcsObjects
+from worker.storage.gcs import GcsObjects
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +145,10 @@ def test_annotate_writes_there_what_it_writes_to_a_disk(
     annotate([source], tmp_path / "disk", checkpoint)
     options = [f"--output={root}", f"--checkpoint={checkpoint}", "--threads=1", "--block-size=5"]
     words = ["annotate", str(source), *options]
-    assert pubner.main(words) == 0
+    assert cli.main(words) == 0
     assert check_output(download(root, tmp_path / "gcs")) == all_rows(tmp_path / "disk")
     file = tmp_path / "again.json"
-    assert pubner.main([*words, f"--json={file}"]) == 0
+    assert cli.main([*words, f"--json={file}"]) == 0
     assert '"citations_annotated_now": 0' in file.read_text()
 
 

@@ -12,22 +12,22 @@ import pytest
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines.checkpoints import Checkpoints
-from pipelines.coders import BlockCoder
-from pipelines.graph import annotate_files
-from pipelines.handler import AnnotateHandler
-from pipelines.inputs import resolve_inputs
-from pipelines.monitor import Monitor, open_desk
-from pipelines.reading import BlockReader
-from pipelines.runners import choose_runner, make_runner
-from pipelines.shared_tagger import SharedTagger
-from pipelines.store import Content, DiskStore
-from pipelines.writer import BlockWriter
+from pipelines.graphs.annotate import annotate_files
+from pipelines.graphs.coders import BlockCoder
+from pipelines.inference.checkpoints import Checkpoints
+from pipelines.inference.handler import AnnotateHandler
+from pipelines.inference.shared_tagger import SharedTagger
+from pipelines.output.store import Content, DiskStore
+from pipelines.output.writer import BlockWriter
+from pipelines.runners.options import choose_runner, make_runner
+from pipelines.sources.files import BlockReader
+from pipelines.sources.inputs import resolve_inputs
+from pipelines.telemetry.run_channel import Monitor, open_desk
 from schemas.errors import OutputError
 from schemas.records import Annotation
 from tests.support.annotating import article, articles, check_output, pubmed_xml
 from tests.support.blocks import NOW, mention
-from worker.registry.live import FixedTagger
+from worker.registry.follow import FixedTagger
 from worker.tagger import Tagger
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.store import DiskStore
-from pipelines.writer import committed_blocks
+from pipelines.output.store import DiskStore
+from pipelines.output.writer import committed_blocks
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows
 from tests.support.commands import Running, start_pubner

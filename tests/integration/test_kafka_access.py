@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import TopicPartition
 
-import pubner
 from pipelines.kafka.access import KafkaAccess, consumer, producer
-from pipelines.kafka.settings import PASSWORD_VARIABLE
 from pipelines.kafka.topics import (
     begin_offsets,
     commit,
@@ -22,6 +20,8 @@ from pipelines.kafka.topics import (
     lag,
     max_message_bytes,
 )
+from pipelines.settings.kafka import PASSWORD_VARIABLE
+from pubner import cli
 from tests.support.commands import Finished, run_pubner
 from tests.support.feeding import feed_words, read_topic, write_messages
 from tests.support.services import Kafka, Security
@@ -160,10 +160,10 @@ def test_a_token(
         "--sasl-mechanism=OAUTHBEARER",
         f"--tls-ca-file={secure_kafka.ca_file}",
     ]
-    assert pubner.main([*words, f"--oauth-token-provider={__name__}:token"]) == 0
+    assert cli.main([*words, f"--oauth-token-provider={__name__}:token"]) == 0
     assert len(read_topic(kafka.bootstrap, "token")) == 3
     capsys.readouterr()
-    assert pubner.main([*words, f"--oauth-token-provider={__name__}:wrong_token"]) == 2
+    assert cli.main([*words, f"--oauth-token-provider={__name__}:wrong_token"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "authentication by OAUTHBEARER failed" in line
     assert WRONG not in line

@@ -10,17 +10,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.store import DiskStore
-from pipelines.writer import committed_blocks
+from pipelines.output.store import DiskStore
+from pipelines.output.writer import committed_blocks
 from tests.support.annotating import annotate, article, pubmed_xml
 from tests.support.blocks import all_rows, hidden_files
+from tests.support.root import ROOT
 
 _RUN = """
 import sys
 
-import pubner
+from pubner import cli
 
-code = pubner.main(sys.argv[1:])
+code = cli.main(sys.argv[1:])
 with open("/proc/self/status", encoding="ascii") as status:
     [peak] = [line.split()[1] for line in status if line.startswith("VmHWM:")]
 print(int(peak) // 1024)
@@ -36,7 +37,7 @@ def peak_mib(source: Path, output: Path, checkpoint: Path) -> int:
     words = ["annotate", str(source), f"--output={output}", f"--checkpoint={checkpoint}"]
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *words, "--threads=1"],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.registries import moment, move
 from tests.support.s3 import S3Server
-from worker.checkpoint import WEIGHTS, read_manifest
-from worker.registry.live import LiveTagger, SwapEvent
+from worker.checkpoint.folder import WEIGHTS, read_manifest
+from worker.registry.follow import LiveTagger, SwapEvent
 from worker.registry.registry import open_registry
 from worker.tagger import Tagger, load_tagger
 

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-import pubner
 from tests.support.registries import move, publish
+from tests.support.root import ROOT
 from worker.registry.registry import open_registry
 
-ROOT = Path(pubner.__file__).parent
 NOT_UTF8 = {
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "Latin-1": {"PYTHONIOENCODING": "latin-1"},
 }
 GREEK = "TNF-\u03b1 and IL-1\u03b2 rose after ozone \u2265 80 ppb"
 _PROGRAM = """
-import json, sys, pubner
+import json, sys
+from pubner import cli
 codes = []
 for words in json.load(sys.stdin):
     print(f"## {' '.join(words[:2])}", flush=True)
-    codes.append(pubner.main(words))
+    codes.append(cli.main(words))
 print(codes, file=sys.stderr)
 """
 

@@ -17,8 +17,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tests.integration.conftest import need
 from tests.support.gcs import GcsServer
 from tests.support.processes import exposed, listening
+from tests.support.root import ROOT
 from tests.support.s3 import S3Server
-from tests.support.services import ROOT, Flink, Kafka, processes_of
+from tests.support.services import Flink, Kafka, processes_of
 
 
 def touch(number: int, folder: str) -> int:
@@ -91,7 +92,7 @@ def test_prism_by_itself(prism: str) -> None:
 
 
 def test_a_worker_pool_listens_elsewhere_only_where_it_is_told_and_says_so() -> None:
-    command = [sys.executable, "-m", "pipelines.worker_pool", "--port=0", "--host=0.0.0.0"]
+    command = [sys.executable, "-m", "pipelines.runners.worker_pool", "--port=0", "--host=0.0.0.0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pool = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert pool.stderr is not None

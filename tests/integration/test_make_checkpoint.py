@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.corpora import write_corpus
-from worker.checkpoint import read_manifest
+from tests.support.root import ROOT
+from worker.checkpoint.folder import read_manifest
 
-SCRIPT = Path(__file__).parents[2] / "training" / "make-checkpoint"
+SCRIPT = ROOT / "training" / "make-checkpoint"
 CORPORA = {
     "NCBI-disease-IOBES": ("Disease", "cancer"),
     "BC5CDR-IOBES": ("Chemical", "aspirin"),

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import pubner
-from pipelines.drain import DrainSignal
-from pipelines.output import open_existing, open_output
-from pipelines.store import open_store
-from pipelines.writer import committed_blocks, read_block
+from pipelines.kafka.drain import DrainSignal
+from pipelines.output.manifest import open_existing, open_output
+from pipelines.output.store import open_store
+from pipelines.output.writer import committed_blocks, read_block
+from pubner import cli
 from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
@@ -27,7 +27,7 @@ from tests.support.s3 import S3Server, count_files, download, versions
 from tests.support.services import Kafka
 from tests.support.streaming import Sender, make_topic
 from tests.support.writing import start_writer
-from worker.objects.s3 import S3Objects
+from worker.storage.s3 import S3Objects
 
 NAME = "topic-0-000000000000.parquet"
 
@@ -63,13 +63,13 @@ def test_annotate_writes_there_what_it_writes_to_a_disk(
 ) -> None:
     source = pubmed_xml(tmp_path / "a.xml", [*articles(12), "<PubmedArticle/>"])
     annotate([source], tmp_path / "disk", checkpoint)
-    assert pubner.main(words(source, root, checkpoint)) == 0
+    assert cli.main(words(source, root, checkpoint)) == 0
     found = download(root, tmp_path / "s3")
     assert check_output(found) == all_rows(tmp_path / "disk")
     before = versions(root)
     assert len(before) == 9
     file = tmp_path / "again.json"
-    assert pubner.main([*words(source, root, checkpoint), f"--json={file}"]) == 0
+    assert cli.main([*words(source, root, checkpoint), f"--json={file}"]) == 0
     assert '"citations_annotated_now": 0' in file.read_text()
     assert versions(root) == before
 
@@ -240,7 +240,7 @@ def test_what_is_wrong_is_one_line(
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         capfd.readouterr()
-        assert pubner.main(words(source, output, checkpoint)) == 2
+        assert cli.main(words(source, output, checkpoint)) == 2
         out, err = capfd.readouterr()
         assert out == ""
         assert err.count("\n") == 1, err
@@ -276,11 +276,11 @@ def test_a_stream_writes_there_and_can_be_drained(
         *("stream", f"--brokers={kafka.bootstrap}", f"--topic={topic}", "--group=object-store"),
         *(f"--output={root}", f"--checkpoint={checkpoint}", "--until-caught-up"),
     ]
-    assert pubner.main(command) == 0
+    assert cli.main(command) == 0
     before = versions(root)
     found = all_rows(download(root, tmp_path / "found"))
     assert len(found["citations"]) + len(found["dead_letters"]) == len(sent)
-    assert pubner.main(command) == 0
+    assert cli.main(command) == 0
     assert versions(root) == before
     signal = DrainSignal(root, "run")
     assert not signal.requested(0.0)

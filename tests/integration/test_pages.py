@@ -12,7 +12,7 @@ from tests.support.drift import annotations, write_block
 from tests.unit.training.evaluation.test_errors_page import FOUND, JNLPBA
 from tests.unit.training.evaluation.test_errors_page import page as errors_page
 from tests.unit.training.gate.test_report import OneGene, a_report, some_measured
-from training.drift_settings import run as drift
+from training.commands.drift import run as drift
 from training.evaluation.errors_page import write_page
 from training.gate.canary import compare_canary
 from training.gate.page import render_page

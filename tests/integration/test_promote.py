@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-import pubner
+from pubner import cli
 from tests.support.checkpoints import sign_again, tiny_checkpoint, tiny_vocabulary
 from tests.support.corpora import write_corpus
-from worker.checkpoint import CONFIG, WEIGHTS, read_manifest
+from worker.checkpoint.folder import CONFIG, WEIGHTS, read_manifest
 from worker.registry.registry import Registry, open_registry
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ def place(tmp_path: Path) -> Path:
 def promote(registry: Registry, place: Path, checkpoint: str, *more: str) -> int:
     words = [checkpoint, "--registry", registry.root, "--why", "a test", "--data", str(place)]
     words += ["--min-speed", "0", "--device", "cpu", "--threads", "1", "--who", "tester", *more]
-    return pubner.main(["checkpoint", "promote", *words])
+    return cli.main(["checkpoint", "promote", *words])
 
 
 def canary(place: Path) -> tuple[str, str]:
@@ -270,8 +270,8 @@ def test_a_promotion_that_came_while_the_gate_measured_stands(
     checkpoints: list[Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from training.promote_command import PromoteSettings
-    from training.promote_command import promote as run
+    from training.commands.promote import PromoteSettings
+    from training.commands.promote import promote as run
 
     make_active(registry, ids[0])
     settings = PromoteSettings(

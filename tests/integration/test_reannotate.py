@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import pubner
-from pipelines.store import DiskStore, open_store
-from pipelines.tables import Footer
-from pipelines.writer import SEVERAL, committed_blocks
+from pipelines.blocks.tables import Footer
+from pipelines.output.store import DiskStore, open_store
+from pipelines.output.writer import SEVERAL, committed_blocks
+from pubner import cli
 from schemas.records import Annotation
 from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, rows
@@ -23,7 +23,7 @@ from tests.support.commands import start_pubner
 from tests.support.s3 import S3Server, download, versions
 from tests.support.services import Kafka
 from tests.support.streaming import Sender, make_topic
-from worker.checkpoint import read_manifest
+from worker.checkpoint.folder import read_manifest
 from worker.tagger import Tagger
 
 DELETION = "<DeleteCitation><PMID Version='1'>77</PMID></DeleteCitation>"
@@ -59,7 +59,7 @@ def words(output: object, where: str, checkpoint: Path, *options: str) -> list[s
 def reannotate(output: Path, where: str, checkpoint: Path, *options: str) -> dict[str, Any]:
     """Annotate again in this process; return the summary."""
     file = output.parent / "reannotated.json"
-    assert pubner.main(words(output, where, checkpoint, f"--json={file}", *options)) == 0
+    assert cli.main(words(output, where, checkpoint, f"--json={file}", *options)) == 0
     summary: dict[str, Any] = json.loads(file.read_text())
     return summary
 
@@ -208,7 +208,7 @@ def test_citations_without_their_text_are_refused_before_anything_is_changed(
     annotate([pubmed_xml(tmp_path / "b.xml", articles(3))], out, checkpoint, "--no-store-text")
     times = file_times(out)
     capsys.readouterr()
-    assert pubner.main(words(out, older_than(newer), newer)) == 2
+    assert cli.main(words(out, older_than(newer), newer)) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert len(said.err.splitlines()) == 1
@@ -299,7 +299,7 @@ def test_what_is_wrong_is_one_line_before_anything_runs(
 
     def complain(*command: str) -> str:
         capsys.readouterr()
-        assert pubner.main(command) == 2
+        assert cli.main(command) == 2
         said = capsys.readouterr()
         assert said.out == ""
         assert len(said.err.splitlines()) == 1, said.err
@@ -344,7 +344,7 @@ def test_a_stream_goes_on_in_blocks_that_were_annotated_again(
     def stream(model: Path, group: str = "first", folder: Path = out) -> None:
         options = [f"--brokers={kafka.bootstrap}", f"--topic={topic}", f"--group={topic}-{group}"]
         options += [f"--output={folder}", f"--checkpoint={model}", "--threads=1"]
-        assert pubner.main(["stream", *options, "--block-size=40", "--until-caught-up"]) == 0
+        assert cli.main(["stream", *options, "--block-size=40", "--until-caught-up"]) == 0
 
     sender.send(topic, 60, partitions=[0])
     stream(checkpoint)
@@ -390,13 +390,13 @@ def test_an_output_in_an_object_store(
     root = server.url("reannotated/out")
     source = mixed(tmp_path / "a.xml")
     annotating = ["annotate", str(source), f"--output={root}", "--threads=1", "--block-size=5"]
-    assert pubner.main([*annotating, f"--checkpoint={checkpoint}"]) == 0
-    assert pubner.main(words(root, older_than(newer), newer)) == 0
+    assert cli.main([*annotating, f"--checkpoint={checkpoint}"]) == 0
+    assert cli.main(words(root, older_than(newer), newer)) == 0
     annotate([source], tmp_path / "whole", newer)
     assert_equal(check_output(download(root, tmp_path / "s3")), all_rows(tmp_path / "whole"))
     ids = {x.checkpoint_id for x in committed_blocks(open_store(root), "a.xml").values()}
     assert ids == {id_of(newer)}
     before = versions(root)
-    assert pubner.main(words(root, older_than(newer), newer)) == 0
-    assert pubner.main([*annotating, f"--checkpoint={newer}"]) == 0
+    assert cli.main(words(root, older_than(newer), newer)) == 0
+    assert cli.main([*annotating, f"--checkpoint={newer}"]) == 0
     assert versions(root) == before

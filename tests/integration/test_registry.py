@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import pubner
+from pubner import cli
 from schemas.errors import CheckpointError, OutputError, RegistryError
 from tests.support.gcs import GcsServer
 from tests.support.registries import (
@@ -22,7 +22,7 @@ from tests.support.registries import (
 )
 from tests.support.s3 import S3Server
 from tests.support.stepped import CrashAt, CrashError, SteppedObjects
-from worker.checkpoint import DICTIONARY, MANIFEST, read_manifest
+from worker.checkpoint.folder import DICTIONARY, MANIFEST, read_manifest
 from worker.registry.registry import Registry, open_registry
 
 
@@ -180,11 +180,11 @@ def test_the_commands_work_there(
     monkeypatch.setenv("PUBNER_REGISTRY", registry.root)
     source = small_checkpoint(tmp_path / "source")
     identity = read_manifest(source).id
-    assert pubner.main(["checkpoint", "publish", str(source)]) == 0
-    assert pubner.main(["checkpoint", "verify", identity[:6]]) == 0
+    assert cli.main(["checkpoint", "publish", str(source)]) == 0
+    assert cli.main(["checkpoint", "verify", identity[:6]]) == 0
     move(registry, identity)
     capsys.readouterr()
-    assert pubner.main(["checkpoint", "list"]) == 0
+    assert cli.main(["checkpoint", "list"]) == 0
     assert f"*   {identity}" in capsys.readouterr().out
-    assert pubner.main(["checkpoint", "rollback", "--why=worse"]) == 2
+    assert cli.main(["checkpoint", "rollback", "--why=worse"]) == 2
     assert "nothing to roll back to" in capsys.readouterr().err

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import pubner
+from pubner import cli
 from tests.support.annotating import article, articles, check_output, pubmed_xml
 from tests.support.registries import damage, moment, move
-from worker.checkpoint import read_manifest
+from worker.checkpoint.folder import read_manifest
 from worker.registry.registry import Registry, open_registry
 
 
@@ -23,7 +23,7 @@ def registry(tmp_path: Path, checkpoint: Path, other_checkpoint: Path) -> Regist
 
 
 def run(source: Path, output: Path, registry: Registry, *options: str) -> int:
-    return pubner.main(
+    return cli.main(
         [
             "annotate",
             str(source),
@@ -61,7 +61,7 @@ def test_what_an_older_one_made_is_annotated_again(
     newer = read_manifest(other_checkpoint).id
     move(registry, newer)
     words = [str(output), f"--where=checkpoint_id <> '{newer}'", f"--registry={registry.root}"]
-    assert pubner.main(["reannotate", *words, "--threads=1"]) == 0
+    assert cli.main(["reannotate", *words, "--threads=1"]) == 0
     rows = check_output(output)
     assert {row["checkpoint_id"] for kind in ("citations", "mentions") for row in rows[kind]} == {
         newer
@@ -77,7 +77,7 @@ def test_dead_letters_are_annotated_by_it_too(
     assert run(source, tmp_path / "out", registry) == 0
     words = ["dead-letters", "replay", str(tmp_path / "out"), "--pipeline", "--json=-"]
     capfd.readouterr()
-    assert pubner.main([*words, f"--registry={registry.root}"]) == 0
+    assert cli.main([*words, f"--registry={registry.root}"]) == 0
     assert json.loads(capfd.readouterr().out)["checkpoint_id"] == registry.active().id
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-import pubner
+from pubner import cli
 from tests.support.commands import start_pubner
 from tests.support.corpora import write_corpus, write_encoder
-from worker.checkpoint import MANIFEST, read_manifest
+from worker.checkpoint.folder import MANIFEST, read_manifest
 from worker.registry.registry import Registry, open_registry
 
 
@@ -70,7 +70,7 @@ def test_rounds_from_nothing_to_a_second_one_that_goes_on_from_the_first(
     registry: Registry, ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = tmp_path / "1", tmp_path / "2"
-    assert pubner.main(first(registry, ground, one, "--promote", "--json", "-")) == 0
+    assert cli.main(first(registry, ground, one, "--promote", "--json", "-")) == 0
     printed = json.loads(capsys.readouterr().out)
     made = read_manifest(one / "checkpoint")
     assert (printed["id"], printed["promoted"], printed["verdict"]) == (made.id, True, "passed")
@@ -91,7 +91,7 @@ def test_rounds_from_nothing_to_a_second_one_that_goes_on_from_the_first(
     second = words(
         registry, ground, two, "--seed", "5", "--canary", str(canary), "--max-changed-share", "1"
     )
-    assert pubner.main(second) == 0
+    assert cli.main(second) == 0
     again = read_manifest(two / "checkpoint")
     assert again.recipe == {**made.recipe, "seed": 5}
     assert again.encoder_source.startswith(f"checkpoint {made.id}, made from ")
@@ -106,7 +106,7 @@ def test_rounds_from_nothing_to_a_second_one_that_goes_on_from_the_first(
     # The same round goes live once it is told to, without any step again.
     capsys.readouterr()
     written = {path: path.stat().st_mtime_ns for path in two.rglob("*.json")}
-    assert pubner.main([*second, "--promote"]) == 0
+    assert cli.main([*second, "--promote"]) == 0
     assert registry.active().id == again.id
     assert registry.active().previous == made.id
     assert "is active; it takes the place of" in capsys.readouterr().out
@@ -117,7 +117,7 @@ def test_rounds_from_nothing_to_a_second_one_that_goes_on_from_the_first(
     registry.move(
         pointer, made.id, action="rollback", who="x", when=pointer.changes[-1].when, why="no"
     )
-    assert pubner.main([*second, "--promote"]) == 0
+    assert cli.main([*second, "--promote"]) == 0
     assert "nothing left to do" in capsys.readouterr().out
     assert registry.active().id == made.id
 
@@ -140,12 +140,12 @@ def test_a_round_killed_in_training_and_after_a_step_is_the_same_in_the_end(
     assert "Going on from step" in running.finish().out
     trained = (output / "checkpoint" / MANIFEST).stat().st_mtime_ns
 
-    assert pubner.main([*arguments, "--promote"]) == 0
+    assert cli.main([*arguments, "--promote"]) == 0
     assert (output / "checkpoint" / MANIFEST).stat().st_mtime_ns == trained
     assert registry.active().id == read_manifest(output / "checkpoint").id
 
     undisturbed = tmp_path / "undisturbed"
-    assert pubner.main(first(registry, ground, undisturbed)) == 0
+    assert cli.main(first(registry, ground, undisturbed)) == 0
     assert read_manifest(undisturbed / "checkpoint").id == registry.active().id
 
 
@@ -153,12 +153,12 @@ def test_other_settings_in_the_same_folder_are_refused(
     registry: Registry, ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "round"
-    assert pubner.main(first(registry, ground, output)) == 0
+    assert cli.main(first(registry, ground, output)) == 0
     capsys.readouterr()
-    assert pubner.main(first(registry, ground, output, "--seed", "9")) == 2
+    assert cli.main(first(registry, ground, output, "--seed", "9")) == 2
     assert "a round with other settings (differing: --seed)" in capsys.readouterr().err
     before = read_manifest(output / "checkpoint").id
-    assert pubner.main(first(registry, ground, output, "--seed", "9", "--restart")) == 0
+    assert cli.main(first(registry, ground, output, "--seed", "9", "--restart")) == 0
     assert read_manifest(output / "checkpoint").id != before
     assert set(registry.ids()) == {before, read_manifest(output / "checkpoint").id}
 
@@ -166,14 +166,14 @@ def test_other_settings_in_the_same_folder_are_refused(
 def test_a_round_that_is_worse_is_published_and_refused(
     registry: Registry, ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert pubner.main(first(registry, ground, tmp_path / "1", "--promote")) == 0
+    assert cli.main(first(registry, ground, tmp_path / "1", "--promote")) == 0
     active = registry.active().id
     spoilt = tmp_path / "2"
     # Training from the bare encoder at no rate to speak of: it has learned nothing.
     bare = ("--encoder", str(ground / "encoder"), "--set", "learning_rate=1e-9", "--promote")
     written = tmp_path / "2.json"
     capsys.readouterr()
-    assert pubner.main([*words(registry, ground, spoilt, *bare), "--json", str(written)]) == 3
+    assert cli.main([*words(registry, ground, spoilt, *bare), "--json", str(written)]) == 3
     error = capsys.readouterr().err
     made = read_manifest(spoilt / "checkpoint").id
     assert error.startswith(f"pubner: checkpoint {made} is refused: ")
@@ -185,7 +185,7 @@ def test_a_round_that_is_worse_is_published_and_refused(
     assert (result["id"], result["verdict"], result["promoted"]) == (made, "refused", False)
     assert result["report"] == step(spoilt, "gate")["report"]
     # Asked again, the gate judges again.
-    assert pubner.main(words(registry, ground, spoilt, *bare, "--max-f1-drop", "100")) == 0
+    assert cli.main(words(registry, ground, spoilt, *bare, "--max-f1-drop", "100")) == 0
     assert registry.active().id == made
 
 
@@ -201,16 +201,16 @@ def test_a_broken_corpus_stops_the_round_with_its_line_and_goes_on_once_mended(
         registry, ground, tmp_path / "round", "--data", str(corpora), "--corpus", "ills",
         "--encoder", str(ground / "encoder"), "--set", "max_pieces=128,batch_pieces=128,epochs=1",
     )  # fmt: skip
-    assert pubner.main(round_words) == 2
+    assert cli.main(round_words) == 2
     error = capsys.readouterr().err
     assert f"{file}, line 2: illegal transition" in error
     assert error.count("\n") == 1
     file.write_text(sound)
-    assert pubner.main(round_words) == 0
+    assert cli.main(round_words) == 0
     # What changes behind a round's back is told.
     (corpora / "ills" / "train.tsv").write_text(sound + "more\tO\n\n")
     capsys.readouterr()
-    assert pubner.main(round_words) == 2
+    assert cli.main(round_words) == 2
     assert "the corpora ills changed since the round" in capsys.readouterr().err
 
 
@@ -233,7 +233,7 @@ def test_wrong_options_are_one_line_before_anything_is_trained(
     said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert pubner.main(words(registry, ground, tmp_path / "round", *more)) == 2
+    assert cli.main(words(registry, ground, tmp_path / "round", *more)) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
@@ -245,7 +245,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 ) -> None:
     (tmp_path / "round").mkdir()
     (tmp_path / "round" / "thesis.txt").write_text("mine")
-    assert pubner.main(first(registry, ground, tmp_path / "round", "--restart")) == 2
+    assert cli.main(first(registry, ground, tmp_path / "round", "--restart")) == 2
     assert "holds 'thesis.txt', and no round" in capsys.readouterr().err
     assert (tmp_path / "round" / "thesis.txt").read_text() == "mine"
 
@@ -253,10 +253,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 def test_heads_that_would_be_lost_are_refused_before_training(
     registry: Registry, ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert pubner.main(first(registry, ground, tmp_path / "1", "--promote")) == 0
+    assert cli.main(first(registry, ground, tmp_path / "1", "--promote")) == 0
     capsys.readouterr()
-    assert pubner.main(words(registry, ground, tmp_path / "2", "--corpus", "ills")) == 2
+    assert cli.main(words(registry, ground, tmp_path / "2", "--corpus", "ills")) == 2
     assert "the active checkpoint has the heads drugs" in capsys.readouterr().err
     less = ("--corpus", "ills", "--allow-lost-heads", "--promote")
-    assert pubner.main(words(registry, ground, tmp_path / "2", *less)) == 0
+    assert cli.main(words(registry, ground, tmp_path / "2", *less)) == 0
     assert [task.name for task in registry.manifest(registry.active().id).tasks] == ["ills"]

@@ -21,9 +21,9 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
+from tests.support.root import ROOT
 from tests.support.services import (
     LOCAL,
-    ROOT,
     Flink,
     Kafka,
     Security,

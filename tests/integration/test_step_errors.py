@@ -7,10 +7,10 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from pipelines.monitor import Monitor, open_desk
-from pipelines.run import make_pipeline, run_to_end
-from pipelines.runners import choose_runner
-from pipelines.silence import quiet
+from pipelines.runners.options import choose_runner
+from pipelines.runtime.batch import make_pipeline, run_to_end
+from pipelines.telemetry.library_logs import quiet
+from pipelines.telemetry.run_channel import Monitor, open_desk
 from schemas.errors import BrokerError, LockedError, PubnerError, RefusedRecordError
 
 ERRORS = (

@@ -10,9 +10,9 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-import pubner
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.batches import RawRecord
+from pubner import cli
 from schemas.records import header_key_bytes
 from tests.support.batches import RawKey, with_codec
 from tests.support.services import Kafka
@@ -38,7 +38,7 @@ def send(kafka: Kafka, topic: str, pmids: range, *, partition: int = 0, codec: s
 
 
 def stream(kafka: Kafka, folder: Path, topic: str, checkpoint: Path, *words: str) -> int:
-    return pubner.main(
+    return cli.main(
         [
             *("stream", f"--brokers={kafka.bootstrap}", f"--topic={topic}", f"--group={topic}"),
             *(f"--output={folder / 'out'}", f"--checkpoint={checkpoint}", "--until-caught-up"),
@@ -98,12 +98,12 @@ def test_header_keys_that_are_no_text_stop_nothing(
     ]
     capsys.readouterr()
     out = str(tmp_path / "out")
-    assert pubner.main(["dead-letters", "show", out, f"{topic}/0/7"]) == 0
+    assert cli.main(["dead-letters", "show", out, f"{topic}/0/7"]) == 0
     said = capsys.readouterr().out
     assert r"header:      b'\xe9tat' = b'\x00\xff'" in said
     assert "header:      trace = 1" in said
     words = [f"--brokers={kafka.bootstrap}", f"--topic={again}"]
-    assert pubner.main(["dead-letters", "replay", out, *words]) == 0
+    assert cli.main(["dead-letters", "replay", out, *words]) == 0
     sent = [(header_key_bytes(name), value) for name, value in headers_of(kafka, topic, 7)]
     assert sent[0] == (b"\xe9tat", b"\x00\xff")
     for name in (letters, again):
@@ -176,7 +176,7 @@ def test_damaged_batches_are_dead_letters_and_all_else_is_read(
     said = capsys.readouterr().err
     assert "the record batch with the offsets 3 to 5 cannot be read" in said
     words = ["dead-letters", "replay", str(tmp_path / "out"), f"--brokers={kafka.bootstrap}"]
-    assert pubner.main([*words, f"--topic={topic}", f"--json={tmp_path / 'replay.json'}"]) == 0
+    assert cli.main([*words, f"--topic={topic}", f"--json={tmp_path / 'replay.json'}"]) == 0
     report = json.loads((tmp_path / "replay.json").read_text())
     assert (report["sent"], report["no_message"]) == (0, 6)
 

@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from psutil import Process
 
-import pubner
+from pubner import cli
 from tests.support.commands import Running, start_pubner
 from tests.support.services import Kafka
 from tests.support.stream_check import rows_in_place
@@ -39,7 +39,7 @@ def words(kafka: Kafka, output: Path, topic: str, checkpoint: Path, *more: str) 
 
 
 def catch_up(kafka: Kafka, output: Path, topic: str, checkpoint: Path) -> dict[str, Any]:
-    assert pubner.main(words(kafka, output, topic, checkpoint, "--until-caught-up")) == 0
+    assert cli.main(words(kafka, output, topic, checkpoint, "--until-caught-up")) == 0
     summary: dict[str, Any] = json.loads(output.with_suffix(".json").read_text())
     return summary
 
@@ -145,7 +145,7 @@ def test_another_member_of_the_group_ends_the_run_with_advice(
         assert "another --group" in line
         refused = words(kafka, tmp_path / "out", topic, checkpoint, "--until-caught-up")
         capsys.readouterr()
-        assert pubner.main(refused) == 2
+        assert cli.main(refused) == 2
         said = capsys.readouterr().err
         assert f"group '{topic}' has members (kafka-python" in said
         assert len(said.splitlines()) == 1

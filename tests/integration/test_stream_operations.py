@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from kafka import KafkaProducer
 
-import pubner
+from pubner import cli
 from tests.support.commands import start_pubner
 from tests.support.feeding import read_topic
 from tests.support.services import Flink, Kafka, Security
@@ -20,7 +20,7 @@ from tests.support.streaming import Sender, make_topic
 
 
 def stream(folder: Path, bootstrap: str, topic: str, *words: object) -> int:
-    return pubner.main(
+    return cli.main(
         [
             "stream",
             f"--brokers={bootstrap}",
@@ -133,7 +133,7 @@ def test_the_tour_from_the_sample_to_a_query(
     topic = "operations-tour"
     words = ["feed", f"--brokers={kafka.bootstrap}", f"--topic={topic}", "--create-topic"]
     words += ["--partitions=2", f"--dead-letters={tmp_path / 'letters'}"]
-    assert pubner.main(words) == 0
+    assert cli.main(words) == 0
     assert stream(tmp_path, kafka.bootstrap, topic, f"--checkpoint={checkpoint}") == 0
     found = rows(
         tmp_path,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoints import without_heads
-from tests.support.services import ROOT
-from worker.checkpoint import default_checkpoint
+from tests.support.root import ROOT
+from worker.checkpoint.folder import default_checkpoint
 
 _SWAPS = 4
 _PROGRAM = """

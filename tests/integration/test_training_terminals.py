@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import pubner
+from pubner import cli
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.corpora import write_corpus, write_encoder
 from tests.support.corpus_server import CorpusServer, serving
 from tests.support.experiments import write_all_runs
 from tests.support.terminals import run_in_terminal
-from worker.checkpoint import MANIFEST, read_manifest
+from worker.checkpoint.folder import MANIFEST, read_manifest
 from worker.registry.registry import open_registry
 
 NARROW, WIDE = 40, 200
@@ -130,7 +130,7 @@ def test_without_a_terminal(ground: Path, tmp_path: Path, url: str, command: str
     words = words_of(command, ground, tmp_path / "out", url)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = pubner.main(words)
+        code = cli.main(words)
     assert code == STATUS.get(command, 0), err.getvalue()
     assert "\x1b" not in out.getvalue() + err.getvalue()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
-        "pubner.py",
+        "pubner/py.typed",
         "worker/default_checkpoint/manifest.json",
         "worker/default_checkpoint/model.safetensors",
         "worker/default_checkpoint/MODEL_CARD.md",
@@ -39,7 +39,7 @@ def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(whee
         assert needed in names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
-        "pubner.py", "schemas", "worker", "pipelines", "training",
+        "pubner", "schemas", "worker", "pipelines", "training",
     }  # fmt: skip
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
@@ -53,8 +53,8 @@ def test_the_wheels_command_annotates_with_the_shipped_checkpoint(
     zipfile.ZipFile(wheel).extractall(site)
     # The tree is not on the path: what runs is what the wheel holds, beside its dependencies.
     run = (
-        f"import sys; sys.path.insert(0, {str(site)!r}); import pubner; "
-        "assert pubner.__file__.startswith(sys.path[0]), pubner.__file__; sys.exit(pubner.main())"
+        f"import sys; sys.path.insert(0, {str(site)!r}); from pubner import cli; "
+        "assert cli.__file__.startswith(sys.path[0]), cli.__file__; sys.exit(cli.main())"
     )
     summary = tmp_path / "summary.json"
     done = subprocess.run(

@@ -18,7 +18,8 @@ from tests.soak.kills import KILLS
 from tests.soak.load import Load
 from tests.soak.scene import Scene
 from tests.support.checkpoints import tiny_checkpoint
-from tests.support.services import ROOT, Flink, Kafka
+from tests.support.root import ROOT
+from tests.support.services import Flink, Kafka
 from tests.support.stream_check import check_annotations
 from tests.support.stream_runs import Stream
 from tests.support.streaming import Sender, make_topic

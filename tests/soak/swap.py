@@ -18,10 +18,11 @@ from tests.soak.load import Load
 from tests.soak.scene import Scene
 from tests.soak.swaps import Pace, Swaps, Watch, check_alone, run_swaps
 from tests.support.checkpoints import tiny_checkpoint, without_heads
-from tests.support.services import ROOT, Flink, Kafka
+from tests.support.root import ROOT
+from tests.support.services import Flink, Kafka
 from tests.support.stream_runs import Stream
 from tests.support.streaming import Sender, make_topic
-from worker.checkpoint import default_checkpoint, read_manifest
+from worker.checkpoint.folder import default_checkpoint, read_manifest
 from worker.registry.registry import open_registry
 
 _PARTITIONS = 4

@@ -17,7 +17,7 @@ import psutil
 from tests.soak.scene import Scene
 from tests.support.registries import damage
 from tests.support.stream_check import Output, check_annotations, rows_in_place
-from worker.checkpoint import read_manifest
+from worker.checkpoint.folder import read_manifest
 from worker.registry.registry import Registry
 
 _SAMPLE = 150

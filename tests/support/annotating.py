@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pubner
+from pubner import cli
 from tests.support.blocks import all_rows, hidden_files
 
 
@@ -25,7 +25,7 @@ def annotate(
         f"--json={file}",
         *options,
     ]
-    assert pubner.main(words) == 0
+    assert cli.main(words) == 0
     summary: dict[str, Any] = json.loads(file.read_text())
     return summary
 

@@ -9,21 +9,18 @@ import numpy as np
 from schemas.tags import iobes_tags, may_end, may_follow, may_start
 from schemas.tasks import TASKS
 from tests.support.checkpoints import tiny_tokenizer
-from training.augmentation import (
-    augment,
-    build_lexicon,
-)
 from training.corpora.schemes import Scheme, WordSpan, tags_from_spans, word_spans
 from training.corpora.tsv import Sentence
-from training.examples import (
+from training.data.augmentation import augment, build_lexicon
+from training.data.examples import (
     IGNORED,
     HeadData,
     LabelledPieces,
     LabelledSentence,
     label_sentences,
 )
-from training.recipe import Recipe
-from worker.tokenisation import WordPieceTokeniser
+from training.recipes.recipe import Recipe
+from worker.text.tokenisation import WordPieceTokeniser
 
 NONE = Recipe("test")
 MENTIONS = replace(NONE, mention_replacement=1.0)

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipelines.blocks import BlockKey
-from pipelines.records import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.keys import BlockKey
 from schemas.arrow import KINDS
 from schemas.records import (
     Annotation,

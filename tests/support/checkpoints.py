@@ -13,9 +13,9 @@ from transformers import BertConfig, PretrainedConfig
 
 from schemas.manifest import CheckpointManifest, content_id
 from schemas.tasks import TASKS
-from training.export import export_checkpoint, half_weights
-from training.recipe import Recipe
-from worker.checkpoint import (
+from training.finetune.export import export_checkpoint, half_weights
+from training.recipes.recipe import Recipe
+from worker.checkpoint.folder import (
     TOKENISER,
     WEIGHTS,
     file_digest,
@@ -23,10 +23,10 @@ from worker.checkpoint import (
     replace_manifest,
     task_entries,
 )
-from worker.decoding import head_layout
-from worker.model import build_model
-from worker.reading import reading_of
-from worker.tokenisation import CASE_CLASSES, WordPieceTokeniser
+from worker.decoding.cpu import head_layout
+from worker.network.model import build_model
+from worker.text.reading_table import reading_of
+from worker.text.tokenisation import CASE_CLASSES, WordPieceTokeniser
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 

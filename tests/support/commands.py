@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-_PRELOAD = ["pubner", "pipelines.annotate_command", "pipelines.run", "pipelines.summary"]
+_PRELOAD = [
+    "pubner",
+    "pipelines.commands.annotate",
+    "pipelines.runtime.batch",
+    "pipelines.output.summary",
+]
 _TIMEOUT_SECONDS = 500
 _PROGRESS = re.compile(r"\[[0-9:]+\] ")
 
@@ -131,9 +136,9 @@ def _child(
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, before[1]))
-    import pubner
+    from pubner import cli
 
-    code = pubner.main(words)
+    code = cli.main(words)
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     atexit._run_exitfuncs()  # which ends Prism; multiprocessing leaves them out
     sys.stdout.flush()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.tasks import TASKS
-from worker.checkpoint import DICTIONARY, write_manifest
-from worker.normalisation import Normaliser, Rules
+from worker.checkpoint.folder import DICTIONARY, write_manifest
+from worker.dictionary.normalisation import Normaliser, Rules
 
 Known = Mapping[str, Mapping[str, Sequence[float] | float]]
 """By label and mention, the probability in any letter case, or the four of each."""

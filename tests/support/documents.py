@@ -6,15 +6,14 @@ import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-import pubner
-from worker.command import Settings
+from pubner import cli
+from tests.support.root import ROOT
+from worker.cli.command import Settings
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 LIST = ROOT / "tests" / "documents" / "not_run.toml"
 LANGUAGES = ("sh", "python", "sql", "toml", "json")
 
@@ -130,7 +129,7 @@ def parse_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Settings
         raise Parsed(self)
 
     command = next(
-        (x for x in pubner.COMMANDS if tuple(words[: len(x.words)]) == x.words),
+        (x for x in cli.COMMANDS if tuple(words[: len(x.words)]) == x.words),
         None,
     )
     assert command is not None, f"there is no command {' '.join(words)!r}"

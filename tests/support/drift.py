@@ -12,7 +12,7 @@ from schemas.arrow import CITATIONS, MENTIONS
 from schemas.manifest import DriftReference
 from schemas.records import Annotation, Mention
 from schemas.tasks import TASKS
-from worker.drift import reference_from, tally_of
+from worker.drift.tally import reference_from, tally_of
 
 
 def annotations(

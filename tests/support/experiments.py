@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from training.experiments.cells import CELLS, Cell
+from experiments.cells import CELLS, Cell
 
 _LABELS = {"bc5cdr": ("Chemical", "Disease"), "jnlpba": ("protein", "DNA")}
 

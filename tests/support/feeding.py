@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from kafka import TopicPartition
 
-import pubner
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.topics import describe, end_offsets
-from pipelines.messages import to_message
+from pubner import cli
+from schemas.citation_message import to_message
 from schemas.records import Citation, Section
 
 _POLL_MS = 200
@@ -37,7 +37,7 @@ class Sent:
 def feed(folder: Path, bootstrap: str, topic: str, *words: object) -> dict[str, Any]:
     """Feed in this process, with dead letters and state in `folder`; return the summary."""
     summary = folder / f"{topic}.json"
-    assert pubner.main([*feed_words(folder, bootstrap, topic, *words), f"--json={summary}"]) == 0
+    assert cli.main([*feed_words(folder, bootstrap, topic, *words), f"--json={summary}"]) == 0
     found: dict[str, Any] = json.loads(summary.read_text())
     return found
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines import dead_letters_command
-from pipelines.blocks import BlockKey, block_start
-from pipelines.output import open_output
-from pipelines.records import AnnotatedBlock
-from pipelines.writer import BlockWriter
+from pipelines.blocks.elements import AnnotatedBlock
+from pipelines.blocks.keys import BlockKey, block_start
+from pipelines.commands import dead_letters as dead_letters_command
+from pipelines.output.manifest import open_output
+from pipelines.output.writer import BlockWriter
 from schemas.records import DeadLetter, SourcePosition, Stage
 from tests.support.blocks import NOW, block
 

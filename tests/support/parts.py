@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from pipelines.blocks import BlockKey
-from pipelines.records import AnnotatedBlock
-from pipelines.store import Store
-from pipelines.writer import BlockWriter
+from pipelines.blocks.elements import AnnotatedBlock
+from pipelines.blocks.keys import BlockKey
+from pipelines.output.store import Store
+from pipelines.output.writer import BlockWriter
 from tests.support.blocks import block
 
 SIZE = 8

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from schemas.errors import RegistryError
 from tests.support.dictionaries import head_content, write_dictionary
-from worker.checkpoint import WEIGHTS, read_manifest
-from worker.objects.disk import DiskObjects
+from worker.checkpoint.folder import WEIGHTS, read_manifest
 from worker.registry.pointer import Action, Change
 from worker.registry.registry import CHECKPOINTS, Registry, open_registry
+from worker.storage.disk import DiskObjects
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

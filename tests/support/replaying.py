@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-import pubner
-from pipelines.kafka import decoding
+from pipelines.kafka import messages as decoding
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.topics import create_topic
-from pipelines.messages import to_message
+from pubner import cli
+from schemas.citation_message import to_message
 from schemas.errors import RecordError
 from schemas.records import Citation, Section
 from tests.support.feeding import Sent
@@ -42,7 +42,7 @@ def stream(kafka: Kafka, topic: str, output: Path, checkpoint: Path) -> dict[str
     words = [f"--brokers={kafka.bootstrap}", f"--topic={topic}", f"--group=g-{topic}"]
     words += [f"--output={output}", f"--checkpoint={checkpoint}", "--threads=1"]
     words += ["--block-size=5", "--until-caught-up", f"--json={file}"]
-    assert pubner.main(["stream", *words]) == 0
+    assert cli.main(["stream", *words]) == 0
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from schemas.arrow import KINDS
 from tests.support.services import local
-from worker.objects.opening import open_objects
+from worker.storage.opening import open_objects
 
 BUCKET = "pubner-tests"
 

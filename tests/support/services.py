@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support.root import ROOT
+
 LOCAL = ROOT / "deploy" / "local"
 _TIMEOUT_SECONDS = 500
 _POLL_SECONDS = 0.2

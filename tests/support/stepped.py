@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.store import Content, DiskStore
+from pipelines.output.store import Content, DiskStore
 from schemas.errors import ConflictError
-from worker.objects.base import Objects, Stored
+from worker.storage.objects import Objects, Stored
 
 Hook = Callable[[str], None]
 """Is told what is about to be done: `stage mentions`, `commit citations`, `put citations/x`."""

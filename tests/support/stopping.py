@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-_START = "import sys, pubner; sys.exit(pubner.main(sys.argv[1:]))"
+_START = "import sys; from pubner import cli; sys.exit(cli.main(sys.argv[1:]))"
 
 
 def kill_command(words: Sequence[str], reached: Callable[[], bool]) -> None:

@@ -11,9 +11,9 @@ import termios
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
+
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]+")
 
 
@@ -89,6 +89,6 @@ import fcntl, signal, sys, termios
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by
 signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-import pubner
-sys.exit(pubner.main(sys.argv[1:]))
+from pubner import cli
+sys.exit(cli.main(sys.argv[1:]))
 """

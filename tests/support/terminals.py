@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 
-_PRELOAD = ["pubner", "training.train_command", "training.tune_command"]
+_PRELOAD = ["pubner", "training.jobs.train", "training.jobs.tune"]
 _TIMEOUT_SECONDS = 300
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -88,9 +88,9 @@ def _child(words: list[str], terminal: str, environment: dict[str, str]) -> None
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         os.environ.pop(name, None)
     os.environ.update({"TERM": "xterm-256color", "OMP_NUM_THREADS": "1"} | environment)
-    import pubner
+    from pubner import cli
 
-    code = pubner.main(words)
+    code = cli.main(words)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.object_store import ObjectStore
-from pipelines.store import Store, open_store
+from pipelines.output.object_store import ObjectStore
+from pipelines.output.store import Store, open_store
 from tests.support.parts import part, writer_to
+from tests.support.root import ROOT
 from tests.support.stepped import CrashAt, Hook, SignalAt, SteppedDisk, SteppedObjects
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def start_writer(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from io import BytesIO
 
 from schemas.records import Citation
-from worker.readers.records import BadRecord, Format, Item, ReadRecord, read_records
+from worker.readers.formats import BadRecord, Format, Item, ReadRecord, read_records
 
 HEAD = (
     b'<?xml version="1.0" encoding="utf-8"?>\n'

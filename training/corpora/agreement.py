@@ -12,8 +12,8 @@ from pathlib import Path
 from schemas.tags import OUTSIDE, split_tag
 from training.corpora.catalogue import Split
 from training.corpora.corpus import Corpus
+from training.corpora.tasks import entity_type_of, label_key, unknown_type
 from training.corpora.tsv import Problem, Sentence
-from training.tasks import entity_type_of, label_key, unknown_type
 
 _SHORT = 5
 """Sentences of fewer words repeat by chance: `CONCLUSION :`."""

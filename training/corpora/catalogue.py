@@ -30,8 +30,9 @@ class CatalogueFile:
     """What is known of one file of a corpus.
 
     `blob` is the git blob id of the public file, `repaired_blob` that of the file after
-    `training.corpora.drift` mended its sentence breaks (None where the public file is right).
-    `sentences` and `mentions` are the published counts (after the repair), None where unknown.
+    `training.corpora.sentence_breaks` mended its sentence breaks (None where the public file is
+    right). `sentences` and `mentions` are the published counts (after the repair), None where
+    unknown.
     """
 
     split: Split

@@ -12,7 +12,7 @@ from training.corpora.corpus import Corpus, mention_count, open_corpus
 from training.corpora.digests import file_blob_id
 from training.corpora.schemes import Scheme
 from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme, scan
-from training.progress import Work
+from training.reports.progress import Work
 
 SHOWN_PROBLEMS = 5
 """How many problems of a file are reported in full; all are counted."""

@@ -11,7 +11,7 @@ from training.corpora.catalogue import PUBLIC_URL, CatalogueEntry, CatalogueFile
 from training.corpora.corpus import mention_count
 from training.corpora.digests import blob_id, file_blob_id
 from training.corpora.download import Patience, Progress, download
-from training.corpora.drift import mend_file
+from training.corpora.sentence_breaks import mend_file
 from training.corpora.tsv import read_sentences
 
 

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from schemas.errors import RegistryError
 from schemas.manifest import CheckpointManifest, DriftReference
-from worker.checkpoint import TOKENISER, read_manifest
-from worker.dictionary import KIND as DICTIONARY_KIND
-from worker.drift import joined_reference
-from worker.objects.disk import DiskObjects
+from worker.checkpoint.folder import TOKENISER, read_manifest
+from worker.dictionary.tagger import KIND as DICTIONARY_KIND
+from worker.drift.tally import joined_reference
 from worker.registry.registry import Registry, open_registry
-from worker.tokenisation import WordPieceTokeniser, load_tokeniser
+from worker.storage.disk import DiskObjects
+from worker.text.tokenisation import WordPieceTokeniser, load_tokeniser
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ def known_checkpoints(folders: Sequence[Path]) -> dict[str, KnownCheckpoint]:
         )
     if len(found) == 1:
         return found
-    from worker.checkpoint import set_id
+    from worker.checkpoint.folder import set_id
 
     alone = dict(found)
     for size in range(2, len(alone) + 1):

@@ -5,7 +5,7 @@ from pathlib import Path
 from training.drift.plots import drift_svg
 from training.drift.report import CheckpointReport, DriftReport
 from training.drift.words import change_word, excess_word, no_warnings_words, share_word
-from training.pages import page_environment, write_text
+from training.reports.pages import page_environment, write_text
 
 TEMPLATE = "drift.html.j2"
 

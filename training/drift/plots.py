@@ -6,9 +6,9 @@ from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from training.drawing import plot_style
 from training.drift.report import CheckpointReport, DayReport
-from worker.drift_index import DriftLimits
+from training.reports.drawing import plot_style
+from worker.drift.index import DriftLimits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

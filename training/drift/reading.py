@@ -19,7 +19,7 @@ from pyarrow import fs
 
 from schemas.errors import InputError
 from schemas.records import CitationStatus
-from worker.drift import CELLS, Counts, score_cells
+from worker.drift.tally import CELLS, Counts, score_cells
 
 _ROWS = 65_536
 _CITATION_COLUMNS = ["offset", "status", "checkpoint_id", "annotated_at"]

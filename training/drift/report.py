@@ -12,10 +12,10 @@ import numpy as np
 from schemas.manifest import DriftReference
 from training.drift.known import Known, KnownCheckpoint
 from training.drift.reading import Key, Sample, StoredOutput
-from worker.drift import DayTally, DriftTally, reference_from
-from worker.drift_index import DriftLimits, DriftWarning, HeadDrift, head_drift, judge
-from worker.groups import in_groups
-from worker.tokenisation import WordPieceTokeniser
+from worker.drift.index import DriftLimits, DriftWarning, HeadDrift, head_drift, judge
+from worker.drift.tally import DayTally, DriftTally, reference_from
+from worker.system.batching import in_groups
+from worker.text.tokenisation import WordPieceTokeniser
 
 _TEXTS_AT_ONCE = 256
 

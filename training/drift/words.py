@@ -1,7 +1,7 @@
 """The drift's figures as they are shown, in the page and in the terminal."""
 
 from training.drift.report import DriftReport
-from worker.drift_index import DriftLimits, HeadDrift
+from worker.drift.index import DriftLimits, HeadDrift
 
 MISSING = "–"
 

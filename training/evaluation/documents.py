@@ -16,7 +16,7 @@ from schemas.tasks import Task
 from training.evaluation.predict import Annotator, annotate_texts
 from training.evaluation.report import DocumentReport
 from training.evaluation.strict import strict_score
-from worker.input_files import regular_file
+from worker.cli.input_files import regular_file
 from worker.readers.pubtator import GoldDocument, read_gold
 
 NCBI_DISEASE_TYPES = frozenset({"SpecificDisease", "DiseaseClass", "Modifier", "CompositeMention"})

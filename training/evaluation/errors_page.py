@@ -9,7 +9,7 @@ from training.evaluation.errors import ERRORS, Edge, Outcome, compare_spans
 from training.evaluation.errors_analysis import HeadErrors, MarkedSentence, Tally
 from training.evaluation.errors_markup import Piece, marked_pieces
 from training.evaluation.errors_words import NAMES, findings, mentions_of, percent, summary
-from training.pages import page_environment, write_text
+from training.reports.pages import page_environment, write_text
 
 TEMPLATE = "errors.html.j2"
 

@@ -11,7 +11,7 @@ from schemas.tasks import Task
 from training.corpora.spans import sentence_text
 from training.corpora.tsv import Sentence
 from training.corpora.windows import document_ranges, join_sentences
-from worker.groups import in_groups
+from worker.system.batching import in_groups
 
 WINDOW_SENTENCES = 8
 """How many sentences the tagger reads at once in window context."""

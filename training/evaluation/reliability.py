@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.drawing import save_svg
 from training.evaluation.calibration import Bin, bins_error
+from training.reports.drawing import save_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

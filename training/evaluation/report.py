@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from training.evaluation.calibration import Bin, bins_error
-from worker.command import print_table
+from worker.cli.command import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console

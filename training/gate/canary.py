@@ -9,7 +9,7 @@ from schemas.tasks import EntityType, Task
 from training.evaluation.errors import Comparison, Outcome, compare_spans
 from training.evaluation.predict import Annotator
 from training.gate.sample import CanaryCitation, CanarySample
-from worker.groups import in_groups
+from worker.system.batching import in_groups
 
 EXAMPLES_PER_TYPE = 6
 _TEXTS_AT_ONCE = 64

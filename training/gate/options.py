@@ -7,8 +7,8 @@ from pydantic import Field
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
 from training.gate.limits import Limits
-from worker.command import Settings
-from worker.devices import DeviceHere
+from worker.cli.command import Settings
+from worker.cli.devices import DeviceHere
 
 _LIMITS = Limits()
 

@@ -8,7 +8,7 @@ from training.evaluation.errors import Comparison
 from training.gate.canary import Example, TypeChange
 from training.gate.judging import LEAST_MENTIONS
 from training.gate.report import GateReport, change_of
-from training.pages import page_environment
+from training.reports.pages import page_environment
 
 TEMPLATE = "gate.html.j2"
 

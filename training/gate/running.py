@@ -20,7 +20,7 @@ from training.gate.readers import ACTIVE, CANDIDATE, Reader, Side, UnusableError
 from training.gate.report import GateReport, manifest_differences, report_json
 from training.gate.sample import CanarySample, read_sample
 from training.gate.sets import EvaluationSet, read_sets, refuse_test, split_word
-from worker.checkpoint import read_manifest
+from worker.checkpoint.folder import read_manifest
 from worker.registry.cache import default_cache
 from worker.registry.pointer import Change, Pointer
 from worker.registry.registry import Registry

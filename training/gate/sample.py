@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import InputError
-from worker.input_files import files_below, regular_file
-from worker.readers.records import ReadRecord, detect_format, read_records
+from worker.cli.input_files import files_below, regular_file
+from worker.readers.formats import ReadRecord, detect_format, read_records
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from training.gate.measuring import SetComparison, SideScore
 from training.gate.report import GateReport
-from worker.command import print_table
+from worker.cli.command import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console

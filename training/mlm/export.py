@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import PretrainedConfig
 
-from training.encoder_names import PRETRAINING
-from training.encoders import LETTER_CASE, config_values
-from worker.checkpoint import CONFIG, MODEL_FILES, TOKENISER, WEIGHTS, file_digest
-from worker.tokenisation import WordPieceTokeniser
+from training.encoders.loading import LETTER_CASE, config_values
+from training.encoders.names import PRETRAINING
+from worker.checkpoint.folder import CONFIG, MODEL_FILES, TOKENISER, WEIGHTS, file_digest
+from worker.text.tokenisation import WordPieceTokeniser
 
 
 def export_encoder(

@@ -14,18 +14,18 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from schemas.errors import DivergenceError
-from training.batches import Rows
-from training.loop import LoopSettings, Progress
+from training.data.batches import Rows
+from training.finetune.loop import LoopSettings
+from training.finetune.optimisation import make_optimiser, rate_factor, set_rates
+from training.finetune.packed import PackedBert, can_pack
+from training.finetune.run_state import RunState
 from training.mlm.masking import MaskedBatch, draw_batches, mask_batch, mask_pieces
 from training.mlm.model import MaskedModel
-from training.mlm.recipe import MlmRecipe
 from training.mlm.text import Pieces, pack_windows
-from training.optimisation import make_optimiser, rate_factor, set_rates
-from training.packed import PackedBert, can_pack
-from training.progress import Work
-from training.run_state import RunState
-from worker.packing import to_device
-from worker.tokenisation import WordPieceTokeniser
+from training.recipes.mlm import MlmRecipe
+from training.reports.progress import LoopProgress, Work
+from worker.text.packing import to_device
+from worker.text.tokenisation import WordPieceTokeniser
 
 REPORT_STEPS = 50
 """How many steps a GPU makes between two looks at the loss: each look waits for it."""
@@ -121,7 +121,7 @@ class MlmTrainer:
 
     def run(
         self,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[LoopProgress], None],
         on_measured: Callable[[HeldOut], None],
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
@@ -162,7 +162,7 @@ class MlmTrainer:
                 due = stop or clock() - saved >= self._settings.save_seconds
                 if ends or due or watch.due(at.step):
                     at.seconds += watch.read(at.step)
-                    on_progress(Progress(at.step, total, at.epoch, watch.loss, watch.rate))
+                    on_progress(LoopProgress(at.step, total, at.epoch, watch.loss, watch.rate))
                 if due:
                     self.save()
                     saved = clock()

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from schemas.errors import TrainingError
 from training.mlm.text import Pieces
-from worker.tokenisation import WordPieceTokeniser
-from worker.windows import SPECIAL_PIECES, round_up
+from worker.text.tokenisation import WordPieceTokeniser
+from worker.text.windows import SPECIAL_PIECES, round_up
 
 MASK_SHARE = 0.8
 """The share of chosen pieces that become the mask piece."""

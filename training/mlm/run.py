@@ -11,14 +11,13 @@ import numpy as np
 import torch
 
 from schemas.errors import TrainingError
-from training.encoder_names import PRETRAINING, encoder_folder
-from training.encoder_tokeniser import check_known
-from training.encoders import load_pretrained
-from training.loop import LoopSettings, Progress
+from training.encoders.loading import load_pretrained
+from training.encoders.names import PRETRAINING, encoder_folder
+from training.encoders.tokeniser import check_known
+from training.finetune.loop import LoopSettings
 from training.mlm.export import export_encoder
 from training.mlm.loop import HeldOut, MlmTrainer
 from training.mlm.model import MaskedModel, frequency_bias
-from training.mlm.recipe import MlmRecipe
 from training.mlm.text import (
     Pieces,
     TextSource,
@@ -27,8 +26,9 @@ from training.mlm.text import (
     read_texts,
     tokenise_passages,
 )
-from training.progress import Work
-from worker.checkpoint import MANIFEST
+from training.recipes.mlm import MlmRecipe
+from training.reports.progress import LoopProgress, Work
+from worker.checkpoint.folder import MANIFEST
 
 STATE = ".training-state"
 _EXAMPLES_FROM = 200
@@ -76,7 +76,7 @@ class MlmResult:
 def run_mlm(
     run: MlmRun,
     *,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[LoopProgress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda _: None,
     work: Work | None = None,
@@ -165,7 +165,7 @@ def run_mlm(
 
     with work.training() as show:
 
-        def stepped(now: Progress) -> None:
+        def stepped(now: LoopProgress) -> None:
             show(now)
             on_progress(now)
 

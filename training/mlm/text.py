@@ -18,14 +18,14 @@ from schemas.errors import InputError, RecordError, TrainingError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import open_corpus
 from training.corpora.spans import sentence_text
-from worker.checkpoint import file_digest
-from worker.groups import in_groups
-from worker.input_files import regular_file
+from worker.checkpoint.folder import file_digest
+from worker.cli.input_files import regular_file
 from worker.readers.failures import Failure
 from worker.readers.lines import split_lines
 from worker.readers.streams import open_decompressed
-from worker.tokenisation import WordPieceTokeniser
-from worker.windows import SPECIAL_PIECES
+from worker.system.batching import in_groups
+from worker.text.tokenisation import WordPieceTokeniser
+from worker.text.windows import SPECIAL_PIECES
 
 _CHUNK = 1024  # passages that are tokenised at once
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from training.drawing import plot_style, save_svg
+from training.reports.drawing import plot_style, save_svg
 from training.tuning.study import was_interrupted
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 from training.tuning.names import BEST_FILE
 from training.tuning.space import apply_values, show_value
 from training.tuning.study import was_interrupted
-from worker.console import write_json
+from worker.cli.console import write_json
 
 DEVEL, EPOCHS, SECONDS = "devel", "epochs_run", "seconds"
 """User attributes of a trial: devel strict F1 by head in its best epoch, epochs run, cost."""

@@ -13,10 +13,10 @@ import torch
 
 from schemas.errors import DivergenceError, RecordError
 from training.corpora.tsv import Sentence
-from training.encoder_names import encoder_folder
-from training.progress import Work
-from training.recipe import Recipe
-from training.run import LoadedCorpus, TrainingRun, run_training
+from training.encoders.names import encoder_folder
+from training.finetune.run import LoadedCorpus, TrainingRun, run_training
+from training.recipes.recipe import Recipe
+from training.reports.progress import Work
 from training.tuning.results import DEVEL, EPOCHS, SECONDS
 from training.tuning.space import (
     Dimension,
@@ -26,7 +26,7 @@ from training.tuning.space import (
     starting_values,
 )
 from training.tuning.study import OpenTrial, SharedStudy, make_pruner
-from worker.checkpoint import MANIFEST, read_manifest
+from worker.checkpoint.folder import MANIFEST, read_manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from schemas.errors import SettingsError
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

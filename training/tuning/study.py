@@ -25,7 +25,7 @@ from sqlalchemy.exc import DatabaseError
 
 from schemas.errors import OutputError, SettingsError
 from training.tuning.names import PRUNERS, STUDY_FILE
-from worker.locks import HeldLock, exclusive, try_hold
+from worker.system.locks import HeldLock, exclusive, try_hold
 
 FAILURE = "failure"
 """The user attribute of a trial that says why it has no score."""

@@ -20,8 +20,8 @@ from datetime import date
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from schemas.citation_message import SCHEMA_VERSION
 from schemas.errors import RecordError
-from schemas.message import SCHEMA_VERSION
 from schemas.records import ALL_VERSIONS, Citation, Section
 from worker.readers.failures import MAX_RECORD_BYTES, Failure, at_line, parse_record
 from worker.readers.fields import MAX_PMID, MAX_VERSION, checked_pmid, checked_version

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas.errors import CheckpointError, LockedError, OutputError
-from worker.checkpoint import read_manifest
-from worker.locks import exclusive
+from worker.checkpoint.folder import read_manifest
+from worker.system.locks import exclusive
 
 _WAIT_SECONDS = 600.0
 """How long a process waits while another one downloads the same checkpoint."""

@@ -18,13 +18,13 @@ from pydantic import ValidationError
 
 from schemas.errors import CheckpointError, ConflictError, OutputError, PubnerError, RegistryError
 from schemas.manifest import ID_LENGTH, CheckpointManifest
-from worker.checkpoint import MANIFEST, check_identity, parse_manifest, read_manifest
-from worker.objects.base import Objects
-from worker.objects.disk import DiskObjects
-from worker.objects.opening import CONDITIONAL, expanded, is_conditional, open_objects
+from worker.checkpoint.folder import MANIFEST, check_identity, parse_manifest, read_manifest
 from worker.registry.cache import cached, default_cache
-from worker.registry.content import Publication, content, digest_of, read_file, read_note
 from worker.registry.pointer import POINTER, Action, Change, Pointer, from_bytes, to_bytes
+from worker.registry.published import Publication, content, digest_of, read_file, read_note
+from worker.storage.disk import DiskObjects
+from worker.storage.objects import Objects
+from worker.storage.opening import CONDITIONAL, expanded, is_conditional, open_objects
 
 __all__ = ["ACTIVE", "Change", "Pointer", "Publication", "Registry", "default_cache"]
 __all__ += ["open_registry"]

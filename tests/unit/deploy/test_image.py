@@ -5,13 +5,12 @@ import json
 import re
 import tomllib
 from fnmatch import fnmatch
-from pathlib import Path
 
 import yaml
 
-from pipelines.worker_pool import LOOPBACK
+from pipelines.runners.worker_pool import LOOPBACK
+from tests.support.root import ROOT
 
-ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 

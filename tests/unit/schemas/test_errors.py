@@ -15,6 +15,7 @@ from schemas.errors import (
     error_behind,
     family,
 )
+from tests.support.root import ROOT
 
 
 @pytest.mark.parametrize(
@@ -56,9 +57,9 @@ def test_the_step_behind_a_message_is_left_out() -> None:
 def test_every_class_of_the_family_stands_in_one_file() -> None:
     here = Path(schemas.errors.__file__)
     names = {kind.__name__ for kind in family()}
-    files = [here.parent.parent / "pubner.py"]
-    for package in ("schemas", "worker", "pipelines", "training"):
-        files += (here.parent.parent / package).rglob("*.py")
+    files: list[Path] = []
+    for package in ("schemas", "worker", "pipelines", "training", "pubner"):
+        files += (ROOT / package).rglob("*.py")
     assert len(files) > 100
     elsewhere = [
         (str(file), node.name)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.arrow import CITATIONS
 from schemas.newest import newest_sql
 from schemas.records import ALL_VERSIONS
-from worker.readers.records import SUFFIXES, detect_format
+from worker.readers.formats import SUFFIXES, detect_format
 
 Row = dict[str, Any]
 OLD, NEW = date(2020, 1, 1), date(2026, 1, 1)

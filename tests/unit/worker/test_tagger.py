@@ -18,12 +18,12 @@ from schemas.errors import CheckpointError, RecordError, SettingsError
 from schemas.records import Mention
 from tests.support.checkpoints import sign_again, tiny_checkpoint, tiny_config
 from worker import tagger as tagger_module
-from worker.checkpoint import WEIGHTS, set_id
-from worker.decoding import head_layout
-from worker.device_decoding import device_layout
-from worker.encoder import choose_device, choose_precision, load_encoder
-from worker.packing import PackedBatch
+from worker.checkpoint.folder import WEIGHTS, set_id
+from worker.decoding.cpu import head_layout
+from worker.decoding.gpu import device_layout
+from worker.network.encoder import choose_device, choose_precision, load_encoder
 from worker.tagger import BatchLimits, CheckpointTagger, Tagger, load_tagger
+from worker.text.packing import PackedBatch
 
 WORDS = ["BRCA1", "IL-2", "mutations", "cause", "breast", "cancer", "with", "HeLa", "β-catenin"]
 

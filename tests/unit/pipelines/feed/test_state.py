@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.blocks.elements import InputFile
 from pipelines.feed.state import (
     FeedState,
     FileProgress,
@@ -14,7 +15,6 @@ from pipelines.feed.state import (
     load_state,
     save_state,
 )
-from pipelines.records import InputFile
 from schemas.errors import InputError, OutputError
 
 STATE = FeedState(

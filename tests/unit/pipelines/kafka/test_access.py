@@ -10,7 +10,7 @@ import pytest
 from kafka import errors
 
 from pipelines.kafka.access import KafkaAccess, admin, client_arguments
-from pipelines.kafka.failures import explain, overheard, probe, reporting
+from pipelines.kafka.errors import explain, overheard, probe, reporting
 from schemas.errors import BrokerError, SettingsError
 
 SECRET = "hush-hush"

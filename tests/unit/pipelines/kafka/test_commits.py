@@ -7,14 +7,14 @@ import pytest
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from pipelines.blocks import BlockKey
+from pipelines.blocks.elements import WrittenBlock
+from pipelines.blocks.keys import BlockKey
+from pipelines.graphs.stream_plan import with_bases
 from pipelines.kafka import commits as commits_module
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.commits import CommitOffsets, commit_note, output_in
 from pipelines.kafka.ranges import ranges_to_read
-from pipelines.kafka.retrying import retry
-from pipelines.records import WrittenBlock
-from pipelines.stream_plan import with_bases
+from pipelines.kafka.retry import retry
 from schemas.errors import BrokerError, InputError
 
 PLACE = TopicPartition("t", 0)

@@ -1,9 +1,9 @@
 """A part of a topic as citations and dead letters."""
 
-from pipelines.blocks import BlockKey
+from pipelines.blocks.keys import BlockKey
 from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.decode import decode_part
-from pipelines.kafka.parts import RawPart
+from pipelines.kafka.slices import RawPart
 from tests.support.blocks import NOW
 
 

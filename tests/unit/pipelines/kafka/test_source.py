@@ -10,11 +10,11 @@ from apache_beam.utils.counters import CounterFactory
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from kafka import TopicPartition
 
-from pipelines.drain import DrainSignal
 from pipelines.kafka import source as source_module
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.batches import RawRecord
-from pipelines.kafka.parts import RawPart
+from pipelines.kafka.drain import DrainSignal
+from pipelines.kafka.slices import RawPart
 from pipelines.kafka.source import (
     KafkaMark,
     KafkaMarkCoder,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pubner import main
+from pubner.cli import main
 from schemas.errors import CorpusError
 from tests.support.corpora import write_encoder
+from training.commands.corpora import check
 from training.corpora.check import check_corpora
-from training.corpora.command import check
 from training.corpora.schemes import Scheme, detect_scheme
-from training.run import load_training_corpora
+from training.finetune.run import load_training_corpora
 
 SENTENCES = [
     [("Aspirin", "B-Chemical"), ("helps", "O"), ("stroke", "B-Disease"), ("patients", "O")],

@@ -5,8 +5,8 @@ import pytest
 
 from schemas.errors import CorpusError, PubnerError, SettingsError
 from tests.support.corpus_server import CorpusServer, serving
+from training.commands.corpora import check, fetch
 from training.corpora.check import BlobStatus, check_corpora
-from training.corpora.command import check, fetch
 
 GOOD = "Breast\tB-Disease\ncancer\tE-Disease\n\nrare\tO\n"
 BAD = "\n\n".join(["cancer\tE-Disease", *(f"word{number} O" for number in range(9))]) + "\n"

@@ -5,8 +5,8 @@ from datetime import date
 from tests.support.drift import annotations
 from training.drift.plots import drift_svg
 from training.drift.report import make_report
-from worker.drift import DriftTally, tally_of
-from worker.drift_index import DriftLimits
+from worker.drift.index import DriftLimits
+from worker.drift.tally import DriftTally, tally_of
 
 LIMITS = DriftLimits(citations=50, mentions=50)
 

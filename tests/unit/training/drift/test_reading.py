@@ -11,7 +11,7 @@ from schemas.errors import InputError
 from tests.support.drift import annotations, write_block
 from training.drift import reading
 from training.drift.reading import Sample, StoredOutput
-from worker.drift import DayTally, DriftTally, tally_of
+from worker.drift.tally import DayTally, DriftTally, tally_of
 
 DAY = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HEADS = ("bc2gm", "ncbi-disease")

@@ -11,14 +11,14 @@ from schemas.errors import CorpusError, OutputError, SettingsError
 from schemas.records import Span
 from schemas.tasks import TASKS
 from tests.support.checkpoints import tiny_checkpoint
+from training.commands.evaluate import run
 from training.corpora.tsv import Sentence
-from training.evaluate_settings import run
 from training.evaluation.errors import Outcome, compare_spans
 from training.evaluation.errors_analysis import analyse_errors, training_mentions
 from training.evaluation.errors_markup import marked_pieces
 from training.evaluation.errors_page import ErrorsPage, render_page, write_page
 from training.evaluation.errors_words import findings, summary
-from training.pages import require_writable
+from training.reports.pages import require_writable
 
 NASTY = "<script>alert(1)</script>"
 JNLPBA = Sentence(

@@ -19,8 +19,8 @@ from training.gate.page import render_page, tolerances
 from training.gate.report import GateReport, manifest_differences, report_json
 from training.gate.sample import CanaryCitation, CanarySample
 from training.gate.tables import print_gate
-from worker.checkpoint import read_manifest
-from worker.command import human_console
+from worker.checkpoint.folder import read_manifest
+from worker.cli.command import human_console
 
 TEXT = "<b>BRCA1</b> & p53\nTumour."
 

@@ -16,7 +16,7 @@ from training.mlm.masking import (
     mask_pieces,
 )
 from training.mlm.text import Passage, Pieces, pack_windows, tokenise_passages
-from worker.tokenisation import WordPieceTokeniser
+from worker.text.tokenisation import WordPieceTokeniser
 
 TOKENISER = WordPieceTokeniser(tiny_tokenizer())
 KNOWN = mask_pieces(TOKENISER.vocabulary(), 10_000)

@@ -16,14 +16,14 @@ from schemas.errors import SettingsError, TrainingError
 from schemas.tasks import TASKS
 from tests.support.checkpoints import tiny_checkpoint, tiny_config, tiny_tokenizer
 from tests.support.corpora import write_corpus, write_encoder
-from training.encoders import load_encoder, load_pretrained
-from training.loop import Progress
+from training.encoders.loading import load_encoder, load_pretrained
 from training.mlm.model import MaskedModel, frequency_bias
-from training.mlm.recipe import MlmRecipe
 from training.mlm.run import STATE, MlmResult, MlmRun, run_mlm
-from training.recipe import Recipe
-from worker.checkpoint import WEIGHTS, file_digest
-from worker.model import build_model
+from training.recipes.mlm import MlmRecipe
+from training.recipes.recipe import Recipe
+from training.reports.progress import LoopProgress
+from worker.checkpoint.folder import WEIGHTS, file_digest
+from worker.network.model import build_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -225,7 +225,7 @@ def test_a_run_of_another_seed_differs_and_another_recipe_is_no_resumption(
 
 
 def test_steps_can_be_fewer_than_the_epochs_have(ground: Path, tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[LoopProgress] = []
     run = make_run(ground, tmp_path / "out", replace(RECIPE, max_steps=3))
     result = finish(run, on_progress=seen.append)
     assert result.steps == 3

@@ -21,8 +21,8 @@ from training.mlm.text import (
     read_texts,
     tokenise_passages,
 )
-from worker.checkpoint import file_digest
-from worker.tokenisation import WordPieceTokeniser
+from worker.checkpoint.folder import file_digest
+from worker.text.tokenisation import WordPieceTokeniser
 
 TOKENISER = WordPieceTokeniser(tiny_tokenizer())
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import SettingsError
-from training.recipe import RECIPES, Recipe
+from training.recipes.recipe import RECIPES, Recipe
 from training.tuning.space import (
     SPACE,
     apply_values,

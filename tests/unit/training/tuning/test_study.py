@@ -15,7 +15,7 @@ from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import TrialState
 
 from schemas.errors import OutputError, SettingsError
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 from training.tuning.space import choose_space, distributions
 from training.tuning.study import SharedStudy, make_pruner, was_interrupted
 

@@ -12,9 +12,9 @@ from tests.support.damage import FILES, lost
 from tests.support.pubmed import pubmed_parts
 from tests.support.xml import HEAD, TAIL, article, bad_records, document, items, outline, pieces
 from worker.readers.failures import Failure
+from worker.readers.formats import BadRecord, ReadRecord
 from worker.readers.framing import MAX_STRAY_BYTES, Frame, Framer
 from worker.readers.pubmed_xml import read_pubmed_xml
-from worker.readers.records import BadRecord, ReadRecord
 
 ONE, TWO, THREE = article(1), article(2), article(3)
 

@@ -13,8 +13,8 @@ from schemas.errors import RecordError
 from schemas.records import ALL_VERSIONS, Citation, Section
 from tests.support.xml import bad_records, citation, citations, items, outline
 from worker.readers.failures import Failure
+from worker.readers.formats import BadRecord, Format
 from worker.readers.jsonl import parse_message, read_jsonl
-from worker.readers.records import BadRecord, Format
 
 FULL = {
     "schema_version": 1,

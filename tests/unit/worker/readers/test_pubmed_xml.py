@@ -21,7 +21,7 @@ from tests.support.xml import (
     items,
     outline,
 )
-from worker.readers.records import ReadRecord
+from worker.readers.formats import ReadRecord
 
 
 def titled(title: str, inner: str = "") -> str:

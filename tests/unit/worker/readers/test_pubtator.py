@@ -9,8 +9,8 @@ import pytest
 from schemas.errors import CorpusError
 from schemas.records import Citation, Section, Span
 from tests.support.xml import bad_records, citations, outline
+from worker.readers.formats import Format
 from worker.readers.pubtator import GoldDocument, read_gold, read_pubtator
-from worker.readers.records import Format
 
 TITLE, ABSTRACT = "Naloxone \u03b1 | and more. ", "It reverses\tcoma|a| or not."
 BLOCK = (

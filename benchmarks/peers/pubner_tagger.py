@@ -1,0 +1,20 @@
+"""Not a peer but what they are measured beside: pubner's tagger."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.weights import CheckpointShape
+from schemas.records import Mention
+from worker.tagger import load_tagger
+
+
+def load(
+    shape: CheckpointShape, *, device: str, threads: int, models: Path
+) -> Mapping[str, Callable[[Sequence[str]], object]]:
+    """Return the row `tagger`, in the precision that users get."""
+    tagger = load_tagger([shape.folder], device=device, threads=threads)
+
+    def annotate(texts: Sequence[str]) -> list[tuple[Mention, ...]]:
+        return [annotation.mentions for annotation in tagger.annotate(texts)]
+
+    return {"tagger": annotate}

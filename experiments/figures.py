@@ -1,0 +1,136 @@
+"""The numbers of the table as they stand on the page: points of F1, their spread, differences."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.cells import CORPORA
+
+Row = Mapping[str, Any]
+Rows = Mapping[str, Row]
+
+HEADS = {"ncbi-disease": "NCBI", "bc5cdr": "BC5CDR", "bc2gm": "BC2GM", "jnlpba": "JNLPBA"}
+"""The heads' short names, in the order of the page's columns."""
+
+BLANK = "–"
+JOINED = "stl-…"
+"""The row of the single-task models together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The mean of a cell's runs in points (0 to 100), and their sample standard deviation."""
+
+    mean: float
+    std: float | None
+    runs: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f}" + ("" if self.std is None else f" ± {self.std:.1f}")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One mean less another in points; `std` is that of the difference of the means."""
+
+    mean: float
+    std: float | None
+
+    def __str__(self) -> str:
+        return signed(self.mean) + ("" if self.std is None else f" ± {self.std:.2f}")
+
+
+def score_at(row: Row, *path: str) -> Score | None:
+    """Return what stands in a row at `path`, such as devel, sentence, bc5cdr, f1; None if nothing.
+
+    A path may end at a number's `mean` and `std`; labels are under `by_type`.
+    """
+    value: Any = row
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or "mean" not in value:
+        return None
+    std = value["std"]
+    return Score(100 * value["mean"], None if std is None else 100 * std, len(row["seeds"]))
+
+
+def f1(row: Row, block: str, head: str, label: str = "") -> Score | None:
+    """Return a head's strict F1 on single sentences, of one label where that is named."""
+    by_label = ("by_type", label, "f1") if label else ("f1",)
+    return score_at(row, block, "sentence", head, *by_label)
+
+
+def difference(ours: Score | None, theirs: Score | None) -> Difference | None:
+    """Return `ours` less `theirs`: the variances of both means add up."""
+    if ours is None or theirs is None:
+        return None
+    std = None
+    if ours.std is not None and theirs.std is not None:
+        std = math.sqrt(ours.std**2 / ours.runs + theirs.std**2 / theirs.runs)
+    return Difference(ours.mean - theirs.mean, std)
+
+
+def spread(rows: Iterable[Row], head: str) -> float:
+    """Return the standard deviation between runs of one cell, pooled over cells, in points of F1.
+
+    Two or three runs tell little about it; all cells' together do.
+    """
+    found = [score for row in rows if (score := f1(row, "devel", head)) and score.std is not None]
+    freedom = sum(score.runs - 1 for score in found)
+    squares = sum((score.std or 0.0) ** 2 * (score.runs - 1) for score in found)
+    return math.sqrt(squares / freedom) if freedom else 0.0
+
+
+def noise(row: Row, base: Row, deviation: float) -> float:
+    """Return twice the standard deviation of the difference of two cells' means, in points."""
+    return 2 * deviation * math.sqrt(1 / len(row["seeds"]) + 1 / len(base["seeds"]))
+
+
+def mean_of(scores: Sequence[Score | None]) -> float | None:
+    """Return the plain mean of scores; None if one is missing."""
+    known = [score.mean for score in scores if score is not None]
+    return statistics.fmean(known) if known and len(known) == len(scores) else None
+
+
+def joined_singles(rows: Rows) -> Row | None:
+    """Return one row for the single-task models together; None where one was not run."""
+    singles = [rows.get(f"stl-{corpus}") for corpus in CORPORA]
+    found = [row for row in singles if row is not None and row["status"] == "run"]
+    if len(found) < len(CORPORA):
+        return None
+    return {
+        "name": JOINED,
+        "shows": "one model a corpus",
+        "corpora": list(CORPORA),
+        "status": "run",
+        "seeds": found[0]["seeds"],
+        "seconds": sum(row["seconds"] for row in found),
+        **{
+            block: {
+                "sentence": {
+                    name: row[block]["sentence"][name]
+                    for name, row in zip(CORPORA, found, strict=True)
+                }
+            }
+            for block in ("devel", "test")
+        },
+    }
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, a true minus for less than nothing."""
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"
+
+
+def text(value: object) -> str:
+    """Return a cell of a table; what is not there is a dash."""
+    return BLANK if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> list[str]:
+    """Return the lines of a table; all but the first `words` columns stand to the right."""
+    marks = ["---"] * words + ["---:"] * (len(columns) - words)
+    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(marks)}|"]
+    return [*lines, *(f"| {' | '.join(text(value) for value in row)} |" for row in rows), ""]

@@ -1,0 +1,63 @@
+"""`python -m experiments`: its options, checked before anything is loaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from schemas.errors import SettingsError
+from training.encoders.names import MINILM
+from worker.cli.command import Settings, parse_settings
+from worker.cli.devices import DeviceHere
+
+
+class ExperimentSettings(Settings):
+    """Options of `python -m experiments`."""
+
+    output: Path | None = Field(
+        None, description="folder of the cells' results; a broken run goes on in it"
+    )
+    run: bool = Field(True, description="run what is not done (--no-run: gather only)")
+    gather: Path | None = Field(
+        None,
+        description="write (JSON) what the results say; rows of techniques that are no cells any "
+        "more, and what no run gives, are kept from the file that is there",
+    )
+    page: Path | None = Field(
+        None,
+        description="folder of the page and its plots, made from --gather's file, or else from "
+        "experiments.json in that folder",
+    )
+    data: Path | None = Field(None, description="folder with corpora, abstracts and pubtator")
+    cell: tuple[str, ...] = Field(
+        (), description="cells to run, first things first (default: all); NAME@N for seeds 1 to N"
+    )
+    seeds: int = Field(3, ge=1, description="how many seeds each cell is run with, from 1")
+    device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
+    workers: int = Field(1, ge=1, description="cells at once")
+    threads: int = Field(2, ge=1, description="CPU threads of each")
+    encoder: str = Field(MINILM, description="what the cells start from")
+    minutes: float | None = Field(None, gt=0, description="begin no cell later than this")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `python -m experiments`; return the exit status: 1 where a cell is missing."""
+    settings = parse_settings(
+        ExperimentSettings,
+        argv,
+        prog="python -m experiments",
+        description="Run the cells of the experiment table; gather the results; write their page.",
+    )
+    require_work(settings)
+    from experiments.command import run_settings
+
+    return run_settings(settings)
+
+
+def require_work(settings: ExperimentSettings) -> None:
+    """Make sure that there is something to do.
+
+    :raises SettingsError: if there is not.
+    """
+    if settings.output is None and (settings.gather or not settings.page):
+        raise SettingsError("--output DIR is needed, the folder of the results (or --page alone)")

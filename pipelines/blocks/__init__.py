@@ -1,0 +1,1 @@
+"""Blocks: what they are called, what they hold, and their rows as Arrow tables."""

@@ -1,0 +1,106 @@
+"""The elements of the graph: a block as it was read, and as it was annotated."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipelines.blocks.keys import BlockKey
+from schemas.records import Annotation, Citation, DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to annotate: its path in any file system that Beam opens, source name and bytes.
+
+    `refusal` says why it cannot be read under its name, where that is so: it is one dead letter.
+    """
+
+    path: str
+    source: str
+    size: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCitation:
+    """A citation at its offset."""
+
+    offset: int
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBlock:
+    """Records of one block as read, by offset: citations, and dead letters of reading and parsing.
+
+    `input_digest` identifies the content of the source (of a file its SHA-256). `complete` says
+    that every record that the source has in this block is here; `last`, that the source has none
+    behind it.
+
+    A block with many bytes of records comes in several pieces, one behind the other: `piece` counts
+    them from 0, and `more` says that another follows. `complete` and `last` are then true in the
+    last piece alone, and say the same of all pieces together.
+
+    In a stream the element is a part of a block: `coverage` is the half-open interval of offsets
+    that were read for it, gaps included, and `base` the offset where this run began to read the
+    partition. `drained` is the token of the
+    request that ended the reading of the partition. In batch `coverage` is
+    None.
+    """
+
+    key: BlockKey
+    input_digest: str
+    citations: tuple[ReadCitation, ...]
+    dead_letters: tuple[DeadLetter, ...]
+    complete: bool
+    last: bool
+    coverage: tuple[int, int] | None = None
+    base: int = 0
+    drained: str = ""
+    piece: int = 0
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedCitation:
+    """A citation and what was found in it; `annotation` is None where it has no text to read."""
+
+    offset: int
+    citation: Citation
+    annotation: Annotation | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedBlock:
+    """A `ReadBlock`, or a piece of one, after the tagger: ready to be written."""
+
+    key: BlockKey
+    input_digest: str
+    checkpoint_id: str
+    annotated_at: datetime
+    citations: tuple[AnnotatedCitation, ...]
+    dead_letters: tuple[DeadLetter, ...]
+    complete: bool
+    last: bool
+    coverage: tuple[int, int] | None = None
+    base: int = 0
+    drained: str = ""
+    piece: int = 0
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBlock:
+    """What lies in place once a block was written: how many rows of each kind.
+
+    `refused` counts the citations of the part that became dead letters of stage `write`.
+    `coverage` and `base` are those of the part that was written, not of all that is in place.
+    """
+
+    key: BlockKey
+    citations: int
+    mentions: int
+    dead_letters: int
+    coverage: tuple[int, int] | None = None
+    base: int = 0
+    refused: int = 0
+    drained: str = ""

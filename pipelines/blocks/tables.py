@@ -1,0 +1,275 @@
+"""Records as Arrow tables in the contract's schemas, and what a file's footer says of its block."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.intervals import Intervals, format_intervals, parse_intervals
+from pipelines.blocks.keys import BlockKey
+from pipelines.blocks.rows import Columns, block_rows
+from schemas.arrow import KINDS
+from schemas.citation_message import to_message
+from schemas.records import DeadLetter, SourcePosition, Stage, header_key, header_key_bytes
+from worker.readers.formats import READER_VERSION
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+FORMAT_VERSION = 2
+"""What is written. Version 2 added the column `header_list` of `dead_letters`."""
+READABLE_VERSIONS = (1, FORMAT_VERSION)
+_PREFIX = b"pubner."
+_HEADER_LIST = "header_list"
+_SORT = {
+    "mentions": ("offset", "start", "end", "task", "label"),
+    "dead_letters": ("offset",),
+    "citations": ("offset",),
+}
+
+Tables = Mapping[str, pa.Table]
+"""One table a kind, by the kind's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What the footer of each of a block's three files says, besides the block itself.
+
+    `settings` are those that shape the rows. `records` counts positions: rows of citations and
+    dead letters. `complete` and `last` are those of `ReadBlock`. `revision` is the digest of the
+    three tables: files of one block that do not agree on it were not put in place together.
+    `reader_version` is that of the readers, the oldest where several made the rows. `covered` are
+    the half-open intervals of offsets that a stream's rows come from, gaps in the
+    offsets included: sorted, apart from each other; none in batch.
+    """
+
+    key: BlockKey
+    block_size: int
+    input_digest: str
+    checkpoint_id: str
+    settings: str
+    records: int
+    complete: bool
+    last: bool
+    revision: str = ""
+    covered: Intervals = ()
+    reader_version: int = READER_VERSION
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def is_of_older_reader(self) -> bool:
+        """Whether the readers, as they are now, may make something else of the same bytes."""
+        return self.reader_version < READER_VERSION
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        """Return the key-value metadata of a Parquet file."""
+        values = {
+            "format_version": str(FORMAT_VERSION),
+            "reader_version": str(self.reader_version),
+            "source": self.key.source,
+            "partition": str(self.key.partition),
+            "block_start": str(self.key.start),
+            "block_size": str(self.block_size),
+            "input_digest": self.input_digest,
+            "checkpoint_id": self.checkpoint_id,
+            "settings": self.settings,
+            "records": str(self.records),
+            "complete": str(int(self.complete)),
+            "last": str(int(self.last)),
+            "revision": self.revision,
+            "covered": format_intervals(self.covered),
+        }
+        return {_PREFIX + name.encode(): value.encode() for name, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Footer | None":
+        """Return the footer that `metadata` hold; None where pubner did not write the file."""
+        values = {
+            name.removeprefix(_PREFIX).decode(): value.decode()
+            for name, value in (metadata or {}).items()
+            if name.startswith(_PREFIX)
+        }
+        try:
+            return cls(
+                key=BlockKey(
+                    values["source"], int(values["partition"]), int(values["block_start"])
+                ),
+                block_size=int(values["block_size"]),
+                input_digest=values["input_digest"],
+                checkpoint_id=values["checkpoint_id"],
+                settings=values["settings"],
+                records=int(values["records"]),
+                complete=values["complete"] == "1",
+                last=values["last"] == "1",
+                revision=values["revision"],
+                covered=parse_intervals(values.get("covered", "")),
+                reader_version=int(values.get("reader_version", "1")),
+                format_version=int(values["format_version"]),
+            )
+        except (KeyError, ValueError):
+            return None
+
+
+def footer_in(stream: BinaryIO) -> Footer | None:
+    """Return the footer of a Parquet file; None where pubner did not write it.
+
+    :raises pa.ArrowException: if it is no whole Parquet file.
+    :raises OSError: likewise, or if it cannot be read.
+    """
+    metadata = pq.read_metadata(stream).metadata
+    return Footer.from_metadata(cast("Mapping[bytes, bytes] | None", metadata))
+
+
+def revision_in(stream: BinaryIO) -> str | None:
+    """Return the revision of a block's file; None where it is none, or half of one."""
+    try:
+        footer = footer_in(stream)
+    except (pa.ArrowException, OSError):
+        return None
+    return None if footer is None else footer.revision
+
+
+def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Table]:
+    """Return the rows of `block` as one table a kind.
+
+    A citation that breaks the contract (a mention outside the text, a number out of range) gives a
+    dead letter of stage `write`, and no row.
+    """
+    rows = block_rows(block.citations, store_text=store_text)
+    refused = [_refused_letter(block, item, error) for item, error in rows.refused]
+    letters = [_dead_letter_row(letter) for letter in (*block.dead_letters, *refused)]
+    citations = {
+        **rows.citations,
+        "checkpoint_id": pa.repeat(block.checkpoint_id, len(rows.citations["pmid"])),
+        "annotated_at": pa.repeat(pa.scalar(block.annotated_at), len(rows.citations["pmid"])),
+    }
+    tables = {
+        "mentions": _to_table("mentions", rows.mentions, block.key),
+        "dead_letters": pa.Table.from_pylist(letters, schema=KINDS["dead_letters"]),
+        "citations": _to_table("citations", citations, block.key),
+    }
+    return {kind: sort_rows(kind, table) for kind, table in tables.items()}
+
+
+def _refused_letter(block: AnnotatedBlock, item: AnnotatedCitation, error: Exception) -> DeadLetter:
+    return DeadLetter(
+        position=SourcePosition(block.key.source, block.key.partition, item.offset),
+        stage=Stage.WRITE,
+        error_type=type(error).__name__,
+        error=str(error),
+        payload=to_message(item.citation),
+        seen_at=block.annotated_at,
+    )
+
+
+def _to_table(kind: str, columns: Columns, key: BlockKey) -> pa.Table:
+    """Return a table of `kind`; the source and partition are those of `key` in every row."""
+    schema = KINDS[kind]
+    count = len(columns["pmid"])
+    columns = {
+        **columns,
+        "source": pa.repeat(key.source, count),
+        "partition": pa.repeat(key.partition, count),
+    }
+    arrays = [
+        values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type)
+        for field, values in ((field, columns[field.name]) for field in schema)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def sort_rows(kind: str, table: pa.Table) -> pa.Table:
+    """Return `table` in the order in which files of `kind` are written."""
+    keys = [(column, "ascending") for column in _SORT[kind]]
+    order = pc.sort_indices(table, sort_keys=keys)
+    if order.equals(pa.array(np.arange(len(order)), order.type)):
+        return table  # as it is nearly always; what is large is not copied
+    return table.take(order)
+
+
+def revision_of(tables: Tables) -> str:
+    """Return a digest of the rows of a block's three tables."""
+    digest = hashlib.sha256()
+    for kind in KINDS:
+        sink = pa.PythonFile(_Digesting(digest), mode="w")
+        with pa.ipc.new_stream(sink, KINDS[kind]) as stream:
+            stream.write_table(tables[kind].combine_chunks())
+    return digest.hexdigest()[:32]
+
+
+class _Digesting(io.RawIOBase):
+    """Takes what is written to it into a digest, and keeps nothing of it."""
+
+    def __init__(self, digest: "hashlib._Hash") -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "ReadableBuffer") -> int:
+        self._digest.update(data)
+        return memoryview(data).nbytes
+
+
+def _dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "source": letter.position.source,
+        "partition": letter.position.partition,
+        "offset": letter.position.offset,
+        "stage": str(letter.stage),
+        "error_type": letter.error_type,
+        "error": _storable(letter.error),
+        "key": letter.key,
+        "headers": list({_shown(name): value or b"" for name, value in letter.headers}.items()),
+        "payload": letter.payload,
+        "seen_at": letter.seen_at,
+        "header_list": [_header(name, value) for name, value in letter.headers],
+    }
+
+
+def letter_headers(row: Mapping[str, Any]) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the headers of a row of `dead_letters` in the newest format, as they came."""
+    return tuple(
+        (x["key"] if x["key_bytes"] is None else header_key(x["key_bytes"]), x["value"])
+        for x in row["header_list"]
+    )
+
+
+def in_newest_format(kind: str, table: pa.Table) -> pa.Table:
+    """Return the rows of a file of any format that is read, with the columns of the newest.
+
+    :raises pa.ArrowException: if they are not those of `kind`.
+    """
+    schema = KINDS[kind]
+    if kind == "dead_letters" and _HEADER_LIST not in table.column_names:
+        lists = [[_header(*pair) for pair in row] for row in table["headers"].to_pylist()]
+        column = pa.array(lists, schema.field(_HEADER_LIST).type)
+        table = table.append_column(schema.field(_HEADER_LIST), column)
+    return table.replace_schema_metadata(None).cast(schema)
+
+
+def _header(name: str, value: bytes | None) -> dict[str, Any]:
+    shown = _shown(name)
+    data = header_key_bytes(name)
+    return {
+        "key": shown,
+        "key_bytes": None if shown.encode() == data else data,
+        "value": value,
+    }
+
+
+def _shown(name: str) -> str:
+    """Return a header's key as text, with replacement characters where it is not UTF-8."""
+    return header_key_bytes(name).decode("utf-8", "replace")
+
+
+def _storable(text: str) -> str:
+    """Return `text` with lone surrogates, which UTF-8 cannot hold, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,246 @@
+"""`pubner annotate`: what a user sees of a run."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipelines.sample import sample_path
+from pipelines.telemetry.library_logs import quiet
+from schemas.errors import SettingsError
+from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.progress import Meter, show_progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.commands.example import Example
+    from pipelines.inference.checkpoints import Checkpoints
+    from pipelines.output.summary import Counts
+    from pipelines.runtime.batch import RunReport
+    from pipelines.settings.annotate import AnnotateSettings, ModelSettings
+
+PROG = "pubner annotate"
+DESCRIPTION = (
+    "Annotate PubMed citations with biomedical entities and write three Parquet data sets: "
+    "mentions, citations and dead letters. A run that was interrupted goes on where it stopped "
+    "when the same command is given again."
+)
+_STYLES = {
+    "Gene": "bold green",
+    "Protein": "bold cyan",
+    "DNA": "bold blue",
+    "RNA": "bold blue",
+    "CellLine": "bold yellow",
+    "CellType": "bold yellow",
+    "Chemical": "bold magenta",
+    "Disease": "bold red",
+}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner annotate`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    words = list(argv)
+    split = words.index("--") if "--" in words else len(words)
+    from pipelines.settings.annotate import AnnotateSettings
+
+    settings = parse_settings(
+        AnnotateSettings,
+        words[:split],
+        prog=PROG,
+        description=DESCRIPTION,
+        positional="inputs",
+    )
+    check_place(settings, words[split + 1 :])
+    with beam_logging(verbose=settings.verbose):
+        return _annotate(settings, words[split + 1 :])
+
+
+def check_place(settings: "ModelSettings", beam_arguments: Sequence[str]) -> str:
+    """Return the full name of the runner, before what takes seconds to import.
+
+    :raises SettingsError: if it is not to be had, or the device not where it runs.
+    """
+    from pipelines.runners.names import IN_PROCESS, check_runner
+    from worker.cli.devices import check_here
+
+    runner = check_runner(settings.runner, beam_arguments)
+    if runner in IN_PROCESS:
+        try:
+            check_here(settings.device)
+        except ValueError as error:
+            raise SettingsError(f"option --device {settings.device!r}: {error}") from None
+    return runner
+
+
+@contextmanager
+def beam_logging(*, verbose: bool) -> Iterator[None]:
+    """Show Beam's log, or keep it off standard error, where a user expects one clear line."""
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+        yield
+        return
+    with quiet():
+        yield
+
+
+def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> int:
+    from pipelines.inference.checkpoints import choose_checkpoints
+
+    checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
+    console = human_console(settings.json_file)
+    if not settings.inputs:
+        console.print(f"No input given: annotating the bundled sample, {sample_path().name}.")
+    with show_progress(Meter()) as meter:
+        summary, counts, example = _run(settings, beam_arguments, checkpoints, meter)
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(console, summary, counts, example)
+    return 0
+
+
+def _run(
+    settings: "AnnotateSettings",
+    beam_arguments: Sequence[str],
+    checkpoints: "Checkpoints",
+    meter: Meter,
+) -> tuple[dict[str, Any], "Counts", "Example | None"]:
+    """Return the summary, what is in place, and an example of it."""
+    from pipelines.sources.inputs import resolve_inputs, warn_of_refused
+
+    meter.begin("listing the inputs")
+    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
+    from pipelines.commands.example import find_example
+    from pipelines.output.manifest import open_output, other_sources
+    from pipelines.output.summary import blocks_of, count_rows, new_blocks
+    from pipelines.runners.options import choose_runner
+    from pipelines.runtime.batch import run_pipeline
+    from worker.storage.locations import is_local
+
+    meter.begin("starting the runner")
+    choice = choose_runner(settings.runner, beam_arguments)
+    places = {"INPUT": next((file.path for file in files if is_local(file.path)), None)}
+    choice.check_places({"--output": settings.output, "--registry": settings.registry, **places})
+    if choice.exposure is not None:
+        sys.stderr.write(f"pubner: {choice.exposure}\n")
+    sources = [file.source for file in files]
+    warn_of_refused(files)
+    with open_output(settings.output, block_size=settings.block_size) as store:
+        meter.begin("listing what is written", unit="blocks")
+        before = blocks_of(store, sources, meter.advance)
+        report = run_pipeline(
+            settings,
+            files,
+            checkpoints=checkpoints,
+            store=store,
+            choice=choice,
+            meter=meter,
+        )
+        meter.begin("listing what is written", unit="blocks")
+        after = blocks_of(store, sources, meter.advance)
+        written = new_blocks(before, after)
+        meter.begin("counting rows", total=len(after), unit="blocks")
+        new = count_rows(store, meter.each(written))
+        now = sum(new.citations.values())
+        counts = new + count_rows(store, meter.each(after.keys() - set(written)))
+        example = find_example(store, after)
+        others = other_sources(store, topics=False)
+    summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
+    summary["checkpoint_id"] = checkpoints.id
+    summary["topics_in_output"] = others
+    summary["blocks_of_older_reader"] = sum(x.is_of_older_reader for x in after.values())
+    return summary, counts, example
+
+
+def _summary(
+    settings: "AnnotateSettings",
+    report: "RunReport",
+    counts: "Counts",
+    *,
+    now: int,
+    written: int,
+    all: int,
+) -> dict[str, Any]:
+    seconds = report.annotating_seconds or report.seconds
+    return {
+        "citations": sum(counts.citations.values()),
+        "citations_by_status": dict(sorted(counts.citations.items())),
+        "mentions": counts.mentions_by_head(),
+        "mentions_by_type": _nested(counts),
+        "dead_letters": sum(counts.dead_letters.values()),
+        "dead_letters_by_stage": dict(sorted(counts.dead_letters.items())),
+        "citations_annotated_now": now,
+        "blocks": all,
+        "blocks_written_now": written,
+        "unreadable_inputs": report.unreadable_inputs,
+        "seconds": round(report.seconds, 3),
+        "citations_per_second": round(now / seconds, 3) if seconds > 0 else 0.0,
+        "output": settings.output,
+        "counters": dict(sorted(report.counters.items())),
+    }
+
+
+def _nested(counts: "Counts") -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (head, kind), count in sorted(counts.mentions.items()):
+        nested.setdefault(head, {})[kind] = count
+    return nested
+
+
+def _print_summary(
+    console: "Console", summary: dict[str, Any], counts: "Counts", example: "Example | None"
+) -> None:
+    from rich.text import Text
+
+    from pipelines.output.manifest import mixed_words
+
+    statuses = ", ".join(f"{n:,} {status}" for status, n in sorted(counts.citations.items()))
+    rows: list[tuple[object, object, object]] = [
+        ("citations", f"{summary['citations']:,}", statuses)
+    ]
+    for head, kinds in summary["mentions_by_type"].items():
+        rows.append((f"mentions, {head}", f"{summary['mentions'][head]:,}", _listing(kinds)))
+    letters = summary["dead_letters"]
+    style = "bold red" if letters else ""
+    rows.append(
+        (
+            Text("dead letters", style),
+            Text(f"{letters:,}", style),
+            Text(_listing(summary["dead_letters_by_stage"]), style),
+        )
+    )
+    if summary["unreadable_inputs"]:
+        note = "inputs could not be read now; what was in place of them stays"
+        rows.append((Text("unreadable", "bold red"), str(summary["unreadable_inputs"]), note))
+    if older := summary["blocks_of_older_reader"]:
+        note = "blocks were read by an older pubner, which may have read less; --reread-older"
+        rows.append(("older reader", f"{older:,}", f"{note} reads them again"))
+    in_place = summary["blocks"] - summary["blocks_written_now"]
+    rows += [
+        ("annotated now", f"{summary['citations_annotated_now']:,}", _passed_over(in_place)),
+        ("citations/s", f"{summary['citations_per_second']:,.1f}", "without loading the model"),
+        ("seconds", f"{summary['seconds']:,.1f}", "in all"),
+        ("output", "", summary["output"]),
+    ]
+    if summary["topics_in_output"]:
+        rows.append(("", "", mixed_words(summary["topics_in_output"], topics=False)))
+    print_table(console, rows, right=[1])
+    if example is not None:
+        line = Text(f"PMID {example.pmid}: ")
+        for text, kind in example.parts():
+            line.append(f"[{text} {kind}]" if kind else text, style=_STYLES.get(kind or "", ""))
+        console.print(line)
+
+
+def _listing(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _passed_over(blocks: int) -> str:
+    if not blocks:
+        return ""
+    return f"{blocks:,} block{'s' if blocks != 1 else ''} in place already"

@@ -1,0 +1,80 @@
+"""`pubner checkpoint show`: what a checkpoint is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.commands.checkpoint_names import FoundFolder, FoundPublished, find_checkpoint
+from pipelines.settings.registry import ShowSettings
+from schemas.manifest import CheckpointManifest
+from worker.cli.command import human_console, parse_settings, print_table, write_json
+
+PROG = "pubner checkpoint show"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner checkpoint show`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    settings = parse_settings(
+        ShowSettings,
+        argv,
+        prog=PROG,
+        description="Show a checkpoint's tasks, recipe and scores. One in a folder is verified "
+        "first; of one in a registry only the manifest is read (see `pubner checkpoint verify`).",
+        positional="checkpoint",
+    )
+    found = find_checkpoint(settings.checkpoint, settings.registry)
+    if isinstance(found, FoundFolder):
+        manifest = found.verify()
+        content, notes = describe(found.folder, manifest), {}
+    else:
+        manifest = found.registry.manifest(found.id)
+        notes = _describe_publication(found)
+        content = {"path": found.place, **notes, **manifest.model_dump(mode="json")}
+    if settings.json_file is not None:
+        write_json(content, settings.json_file)
+    if settings.json_file != "-":
+        _print(found.place, manifest, notes)
+    return 0
+
+
+def describe(folder: Path, manifest: CheckpointManifest) -> dict[str, Any]:
+    """Return the manifest as JSON has it, and the folder as `path`."""
+    return {"path": str(folder.resolve()), **manifest.model_dump(mode="json")}
+
+
+def _describe_publication(found: FoundPublished) -> dict[str, Any]:
+    published = found.registry.publication(found.id)
+    active = found.registry.pointer().active
+    return {
+        "active": active is not None and active.id == found.id,
+        "published": published.when.isoformat(),
+        "who": published.who,
+    }
+
+
+def _print(place: str, manifest: CheckpointManifest, notes: dict[str, Any]) -> None:
+    console = human_console()
+    rows: list[tuple[str, str]] = [
+        ("id", manifest.id),
+        ("path", place),
+        ("kind", manifest.kind),
+    ]
+    if notes:
+        rows.append(("published", f"{notes['published']} by {notes['who']}"))
+        rows.append(("active", "yes" if notes["active"] else "no"))
+    rows += [
+        (f"head {task.name}", ", ".join(label.name for label in task.labels))
+        for task in manifest.tasks
+    ]
+    rows += [
+        (f"scores {head}", ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+        for head, scores in manifest.metrics.items()
+    ]
+    if manifest.reference is not None:
+        made_on = f"{manifest.reference.citations:,} citations of {manifest.reference.name}"
+        rows.append(("drift reference", made_on))
+    rows += [(f"recipe {name}", str(value)) for name, value in manifest.recipe.items()]
+    print_table(console, rows)

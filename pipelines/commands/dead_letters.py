@@ -1,0 +1,293 @@
+"""`pubner dead-letters list`, `show` and `replay`: what a user sees of them."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pipelines.telemetry.library_logs import quiet
+from schemas.errors import InputError
+from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.progress import Meter, show_progress
+from worker.cli.terminal import safe_text
+
+if TYPE_CHECKING:
+    from pipelines.dead_letters.display import LetterList
+    from pipelines.inference.checkpoints import Checkpoints
+    from pipelines.settings.dead_letters import ListSettings, ReplaySettings
+    from pipelines.telemetry.run_channel import Desk
+
+_PROG = "pubner dead-letters"
+_LONGEST_ERROR = 90
+_MOST_REFUSED = 10
+
+
+def list_letters(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner dead-letters list`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.settings.dead_letters import ListSettings
+
+    settings = parse_settings(
+        ListSettings,
+        argv,
+        prog=f"{_PROG} list",
+        description="List the dead letters of an output, newest first: what could not be used, "
+        "where it stands, and why.",
+        positional="output",
+    )
+    from pipelines.dead_letters import display as showing
+    from pipelines.dead_letters.ledger import Ledger
+    from pipelines.output.manifest import open_existing
+
+    with quiet():
+        store = open_existing(settings.output)
+        found = showing.list_letters(
+            store,
+            settings.selection,
+            limit=settings.limit,
+            replayed=Ledger(store).sent(None),
+        )
+    if settings.json_file is not None:
+        write_json(found.to_json(), settings.json_file)
+    _print_list(settings, found)
+    return 0
+
+
+def show(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner dead-letters show`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.settings.dead_letters import ShowSettings
+
+    settings = parse_settings(
+        ShowSettings,
+        argv,
+        prog=f"{_PROG} show",
+        description="Show all of one dead letter, named by two words, OUTPUT and "
+        "SOURCE/PARTITION/OFFSET: the reason, and the key, headers and bytes as they came.",
+        positional="letter",
+    )
+    from pipelines.dead_letters.display import describe_letter
+    from pipelines.dead_letters.ledger import Ledger
+    from pipelines.dead_letters.reading import find_letter, letter_digest
+    from pipelines.dead_letters.selection import format_position
+    from pipelines.output.manifest import open_existing
+
+    with quiet():
+        store = open_existing(settings.output)
+        letter = find_letter(store, settings.position)
+        if letter is None:
+            raise InputError(
+                f"{settings.output!r} holds no dead letter at "
+                f"{format_position(settings.position)}; `{_PROG} list` shows those that there are"
+            )
+        letter_id = (letter.position, letter_digest(letter))
+        replays = {x.topic for x in Ledger(store).replays() if letter_id in x.letters}
+    if settings.raw:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(letter.payload)
+        sys.stdout.buffer.flush()
+        return 0
+    for line in describe_letter(letter, replays=replays):
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def replay(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner dead-letters replay`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.settings.dead_letters import ReplaySettings
+
+    settings = parse_settings(
+        ReplaySettings,
+        argv,
+        prog=f"{_PROG} replay",
+        description="Give dead letters again, each once: to a topic, as the messages they were, or "
+        "after a fix through the pipeline, where the citation takes the letter's place. A record "
+        "of a file goes to a topic as `pubner feed` would send it.",
+        positional="output",
+    )
+    from pipelines.feed.stopping import StoppedError, stopping
+
+    with quiet():
+        if settings.pipeline:
+            summary = _annotate(settings)
+        else:
+            with stopping() as request, show_progress(Meter()) as meter:
+                try:
+                    summary = _send(settings, request.check, meter)
+                except StoppedError:
+                    sys.stderr.write(
+                        "pubner: stopped; what was sent until now is found in the topic when the "
+                        "same command is given again, which sends the rest\n"
+                    )
+                    return request.exit_code
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(settings, summary)
+    return 0
+
+
+def _send(settings: "ReplaySettings", check: Callable[[], None], meter: Meter) -> dict[str, Any]:
+    from pipelines.dead_letters.republish import SendPlan, send_letters
+    from pipelines.output.manifest import open_existing
+    from pipelines.runtime.batch import utc_now
+
+    report = send_letters(
+        SendPlan(
+            store=open_existing(settings.output),
+            access=settings.access(),
+            topic=settings.topic or "",
+            selection=settings.selection,
+            limit=settings.limit,
+            again=settings.again,
+            clock=utc_now,
+            check=check,
+            meter=meter,
+        )
+    )
+    return {
+        "output": settings.output,
+        "topic": settings.topic,
+        "letters": report.selected,
+        "sent": report.sent,
+        "sent_before": report.sent_before,
+        "recovered": report.recovered,
+        "no_message": report.no_message,
+        "refused": dict(sorted(report.refused.items())),
+    }
+
+
+def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
+    import time
+
+    from pipelines.inference.checkpoints import choose_checkpoints
+
+    checkpoints = choose_checkpoints(settings)
+    with show_progress(Meter()) as meter:
+        from pipelines.runtime.batch import stopping
+        from pipelines.telemetry.run_channel import open_desk
+
+        with (
+            open_desk(time.monotonic) as desk,
+            stopping(desk, settings.output, in_process=True, say=meter.say),
+        ):
+            return _annotate_letters(settings, checkpoints, desk, meter)
+
+
+def _annotate_letters(
+    settings: "ReplaySettings", checkpoints: "Checkpoints", desk: "Desk", meter: Meter
+) -> dict[str, Any]:
+    from pipelines.dead_letters.ledger import Ledger
+    from pipelines.dead_letters.reading import choose, read_letters
+    from pipelines.dead_letters.reprocess import AnnotatePlan, AnnotateReport, annotate_letters
+    from pipelines.output.manifest import open_existing, open_output
+    from pipelines.runtime.batch import utc_now
+    from pipelines.telemetry.progress import annotating_again
+
+    known = open_existing(settings.output)
+    first = next(iter(read_letters(known, settings.selection)), None)
+    selected, before, report = 0, 0, AnnotateReport()
+    if first is not None:
+        with open_output(settings.output, block_size=first.footer.block_size) as store:
+            letters = choose(store, settings.selection, settings.limit)
+            selected = len(letters)
+            if not settings.again:
+                letters -= Ledger(store).sent(None)
+            before = selected - len(letters)
+            if letters:
+                meter.follow(partial(annotating_again, desk, citations=len(letters)))
+                report = annotate_letters(
+                    AnnotatePlan(
+                        store=store,
+                        selection=settings.selection,
+                        letters=letters,
+                        checkpoints=checkpoints,
+                        device=settings.device,
+                        threads=settings.threads,
+                        clock=utc_now,
+                        monitor=desk.monitor,
+                    )
+                )
+    return {
+        "output": settings.output,
+        "checkpoint_id": checkpoints.id,
+        "letters": selected,
+        "annotated": report.annotated,
+        "sent_before": before,
+        "failing": report.failing.total(),
+        "failing_by_stage": dict(sorted(report.failing.items())),
+        "blocks_written": report.blocks,
+    }
+
+
+def _print_list(settings: "ListSettings", found: "LetterList") -> None:
+    from pipelines.dead_letters.display import time_text
+
+    console = human_console(settings.json_file)
+    total = found.counts.total()
+    if not total:
+        console.print("No dead letters.")
+        return
+    columns = ["source", "partition", "offset", "stage", "error type", "error", "bytes", "seen at"]
+    print_table(
+        console,
+        [
+            (
+                line.source,
+                line.partition,
+                line.offset,
+                line.stage,
+                line.error_type,
+                _shortened(safe_text(line.error)),
+                f"{line.size:,}",
+                time_text(line.seen_at) + (" (replayed)" if line.replayed else ""),
+            )
+            for line in found.lines
+        ],
+        columns=columns,
+        right=[1, 2, 6],
+        whole=[0, 1, 2, 3, 4, 6, 7] if console.is_terminal else range(8),
+        cut=[5] if console.is_terminal else (),
+    )
+    kinds = sorted(found.counts.items(), key=lambda item: (-item[1], item[0]))
+    print_table(
+        console,
+        [(stage, kind, f"{count:,}") for (stage, kind), count in kinds],
+        columns=["stage", "error type", "dead letters"],
+        right=[2],
+    )
+    console.print(f"{len(found.lines):,} of {total:,} shown.")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
+
+
+def _print_summary(settings: "ReplaySettings", summary: dict[str, Any]) -> None:
+    console = human_console(settings.json_file)
+    before = f"{summary['sent_before']:,}"
+    rows: list[tuple[object, object, object]] = [("dead letters", f"{summary['letters']:,}", "")]
+    if settings.pipeline:
+        stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["failing_by_stage"].items())
+        rows += [
+            ("annotated", f"{summary['annotated']:,}", f"in place in {settings.output}"),
+            ("failing still", f"{summary['failing']:,}", stages),
+            ("sent before", before, "to a topic, so passed over (--again)"),
+        ]
+    else:
+        rows += [
+            ("sent", f"{summary['sent']:,}", f"to topic {settings.topic}"),
+            ("sent before", before, "so passed over (--again)"),
+            ("no message", f"{summary['no_message']:,}", "records that still give no citation"),
+            ("refused", f"{len(summary['refused']):,}", "by the broker"),
+        ]
+        for position, reason in list(summary["refused"].items())[:_MOST_REFUSED]:
+            rows.append(("", "", f"{position}: {reason}"))
+    print_table(console, rows, right=[1])

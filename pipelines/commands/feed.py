@@ -1,0 +1,144 @@
+"""`pubner feed`: what a user sees of a run."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.telemetry.library_logs import quiet
+from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.progress import Meter, show_progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.feed.run import FeedReport
+    from pipelines.settings.feed import FeedSettings
+
+PROG = "pubner feed"
+DESCRIPTION = (
+    "Publish PubMed files to a Kafka topic: a message a citation, with the PMID as key, and a "
+    "tombstone a deletion. What cannot be parsed or sent goes to a Parquet data set of dead "
+    "letters. A run that was broken goes on where it stopped when the same command is given again; "
+    "a run that came to its end sends everything again when it is asked for again."
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner feed`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    from pipelines.settings.feed import FeedSettings
+
+    settings = parse_settings(
+        FeedSettings, argv, prog=PROG, description=DESCRIPTION, positional="inputs"
+    )
+    with quiet():
+        return _feed(settings)
+
+
+def _feed(settings: "FeedSettings") -> int:
+    from pipelines.sample import sample_path
+    from pipelines.sources.inputs import resolve_inputs, warn_of_refused
+
+    files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
+    warn_of_refused(files)
+    from pipelines.feed.dead_letters import BLOCK_SIZE
+    from pipelines.feed.run import FeedPlan, run_feed
+    from pipelines.feed.stopping import stopping
+    from pipelines.kafka.topics import create_topic, describe
+    from pipelines.output.manifest import open_output
+
+    console = human_console(settings.json_file)
+    if not settings.inputs:
+        console.print(f"No input given: feeding the bundled sample, {sample_path().name}.")
+    with show_progress(Meter()) as meter:
+        access = settings.access()
+        meter.begin("asking the broker")
+        created = settings.create_topic and create_topic(
+            access, settings.topic, partitions=settings.partitions, replication=settings.replication
+        )
+        cluster = describe(access, [settings.topic])
+        with (
+            open_output(settings.dead_letter_root, block_size=BLOCK_SIZE) as store,
+            stopping() as request,
+        ):
+            report = run_feed(
+                FeedPlan(
+                    files=files,
+                    format=settings.input_format,
+                    access=access,
+                    cluster=cluster,
+                    topic=settings.topic,
+                    store=store,
+                    state_file=settings.state_file,
+                    again=settings.again,
+                    check=request.check,
+                    meter=meter,
+                )
+            )
+    if report.stopped:
+        sys.stderr.write(
+            f"pubner: stopped after {_sent(report):,} messages; give the same command again to go "
+            f"on (noted in {settings.state_file})\n"
+        )
+        return request.exit_code
+    partitions = len(cluster.topics[settings.topic].partitions)
+    summary = _summary(settings, report, partitions=partitions, created=created)
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    _print_summary(console, summary)
+    return 0
+
+
+def _sent(report: "FeedReport") -> int:
+    return report.citations + report.tombstones
+
+
+def _summary(
+    settings: "FeedSettings", report: "FeedReport", *, partitions: int, created: bool
+) -> dict[str, Any]:
+    rate = _sent(report) / report.seconds if report.seconds > 0 else 0.0
+    return {
+        "citations": report.citations,
+        "tombstones": report.tombstones,
+        "dead_letters": sum(report.dead_letters.values()),
+        "dead_letters_by_stage": dict(sorted(report.dead_letters.items())),
+        "bytes": report.bytes,
+        "seconds": round(report.seconds, 3),
+        "messages_per_second": round(rate, 3),
+        "files": report.files,
+        "refused_files": report.refused_files,
+        "skipped_files": report.skipped_files,
+        "skipped_records": report.skipped_records,
+        "topic": settings.topic,
+        "topic_created": created,
+        "partitions": partitions,
+        "dead_letters_output": settings.dead_letter_root,
+    }
+
+
+def _print_summary(console: "Console", summary: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    letters = summary["dead_letters"]
+    style = "bold red" if letters else ""
+    stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["dead_letters_by_stage"].items())
+    note = f"{stages}; in {summary['dead_letters_output']}" if letters else ""
+    rows: list[tuple[object, object, object]] = [
+        ("citations", f"{summary['citations']:,}", f"{summary['bytes'] / 2**20:,.1f} MiB"),
+        ("tombstones", f"{summary['tombstones']:,}", ""),
+        (Text("dead letters", style), Text(f"{letters:,}", style), Text(note, style)),
+    ]
+    if summary["refused_files"]:
+        note = "refused: unreadable, or not what their .md5 files say"
+        rows.append((Text("files", "bold red"), str(summary["refused_files"]), note))
+    if summary["skipped_files"] or summary["skipped_records"]:
+        note = f"records, and {summary['skipped_files']:,} files: sent by the run that was broken"
+        rows.append(("sent before", f"{summary['skipped_records']:,}", note))
+    rows += [
+        ("messages/s", f"{summary['messages_per_second']:,.0f}", ""),
+        ("seconds", f"{summary['seconds']:,.1f}", ""),
+        ("topic", "", f"{summary['topic']}, {summary['partitions']} partitions"),
+    ]
+    print_table(console, rows, right=[1])

@@ -1,0 +1,184 @@
+"""`pubner stream`: annotate Kafka topics, up to their ends or without end."""
+
+import logging
+import shlex
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import SettingsError
+from worker.cli.command import human_console, parse_settings, print_table, write_json
+
+if TYPE_CHECKING:
+    from pipelines.runtime.stream import StreamReport
+    from pipelines.runtime.stream_start import Start
+    from pipelines.settings.stream import StreamSettings
+
+PROG = "pubner stream"
+DESCRIPTION = (
+    "Annotate citations as they arrive in Kafka topics and write three Parquet data sets: "
+    "mentions, citations and dead letters, one row of the last two for each message. The consumer "
+    "group is told of what is in place, so a run goes on where any run of the group ended. SIGTERM "
+    "ends it after what is in flight. Beam's own pipeline options may follow behind `--`."
+)
+_ELSEWHERE = "the group read them with another output"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the words behind `pubner stream`; return its exit code.
+
+    :raises PubnerError: with one line to show.
+    """
+    words = list(argv)
+    split = words.index("--") if "--" in words else len(words)
+    from pipelines.commands.annotate import check_place
+    from pipelines.runners.names import UNBOUNDED
+    from pipelines.settings.stream import StreamSettings
+    from pipelines.telemetry.library_logs import silence_libraries
+    from pipelines.telemetry.logs import logging_to
+
+    settings = parse_settings(StreamSettings, words[:split], prog=PROG, description=DESCRIPTION)
+    runner = check_place(settings, words[split + 1 :])
+    if not settings.until_caught_up and runner not in UNBOUNDED:
+        raise SettingsError(
+            f"--runner {runner} cannot run a stream without end; give --until-caught-up, or "
+            "another runner such as PrismRunner or FlinkRunner"
+        )
+    if not settings.verbose:
+        silence_libraries()
+    with logging_to(verbose=settings.verbose):
+        return _stream(settings, words[split + 1 :], words)
+
+
+def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Sequence[str]) -> int:
+    from pipelines.graphs.stream_plan import find_topics
+    from pipelines.inference.checkpoints import choose_checkpoints
+    from pipelines.kafka.drain import DrainSignal
+    from pipelines.kafka.topics import check_group_is_ours
+    from pipelines.output.manifest import open_output, other_sources
+    from pipelines.runners.options import StreamJob, choose_runner, without_savepoint
+    from pipelines.runtime.stream import StreamJobs, run_unbounded, run_until_caught_up
+    from pipelines.runtime.stream_start import look_at_start
+    from pipelines.telemetry.logs import log
+
+    name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
+    job = StreamJob(name, settings.until_caught_up)
+    checkpoints = choose_checkpoints(settings, look_seconds=settings.registry_seconds)
+    choice = choose_runner(settings.runner, beam_arguments, prog=PROG, stream=job)
+    choice.check_places({"--output": settings.output, "--registry": settings.registry})
+    if choice.exposure is not None:
+        log(choice.exposure, level=logging.WARNING)
+    access = settings.access(remote=not choice.in_process)
+    topics = find_topics(access, settings.topic)
+    check_group_is_ours(access, settings.group)
+    if settings.dead_letter_topic is not None:
+        find_topics(access, [settings.dead_letter_topic])
+    with open_output(
+        settings.output, block_size=settings.block_size, sources=topics.digests
+    ) as store:
+        # By the group: what a savepoint holds must still know the request of the run after it.
+        drain = DrainSignal(settings.output, settings.group)
+        drain.clear()
+        start = look_at_start(
+            access,
+            settings.group,
+            topics,
+            store,
+            block_size=settings.block_size,
+            resumed=any(word.startswith("--savepoint_path") for word in beam_arguments),
+        )
+        jobs = StreamJobs(
+            settings, access, topics, checkpoints, store, choice, drain, start.output_id
+        )
+        try:
+            report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
+        finally:
+            drain.clear()
+        others = other_sources(store, topics=True)
+    summary = summary_of(settings, report, checkpoints.id, start) | {"files_in_output": others}
+    if report.savepoint is not None:
+        again = [*without_savepoint(words), *(() if "--" in words else ("--",))]
+        resume = shlex.join(["pubner", "stream", *again, f"--savepoint_path={report.savepoint}"])
+        summary["resume"] = resume
+        log("stopped with a savepoint", savepoint=report.savepoint, resume=resume)
+    if settings.json_file is not None:
+        write_json(summary, settings.json_file)
+    print_summary(settings, summary)
+    return 0
+
+
+def summary_of(
+    settings: "StreamSettings", report: "StreamReport", checkpoint_id: str, start: "Start"
+) -> dict[str, Any]:
+    """Return what the summary says, for programs.
+
+    `checkpoint_id` is what the run began with; where it follows a registry, rows name their own.
+    `offsets_removed` are those that retention removed before they were read: before the run, as
+    `start` says, and during it, as far as the runner counts.
+    """
+    counted = report.counters.get("offsets_removed", 0)
+    if settings.until_caught_up:  # else the readers count what was removed before they began
+        counted += start.removed
+    return {
+        "topics": list(settings.topic),
+        "group": settings.group,
+        "output": settings.output,
+        "checkpoint_id": checkpoint_id,
+        "registry": settings.registry,
+        "caught_up": report.caught_up,
+        **_figures(report),
+        "offsets_removed": max(counted, start.removed),
+        "missing": list(start.missing),
+        "seconds": round(report.seconds, 3),
+        "savepoint": report.savepoint,
+        "stall_restarts": report.restarts,
+        "counters": dict(sorted(report.counters.items())),
+    }
+
+
+def _figures(report: "StreamReport") -> dict[str, int | None]:
+    """Return what Beam counted; None throughout where the runner keeps no counters of the job."""
+    counters = report.counters
+    names = ("records", "citations", "mentions", "dead_letters", "parts_written")
+    if not counters and not report.caught_up:
+        return dict.fromkeys(names)
+    letters = sum(number for name, number in counters.items() if name.startswith("dead_letters_"))
+    counted = {**counters, "dead_letters": letters, "parts_written": counters.get("blocks", 0)}
+    return {name: counted.get(name, 0) for name in names}
+
+
+def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
+    """Print the summary for people."""
+    from pipelines.runtime.stream_start import missing_words
+
+    console = human_console(settings.json_file)
+    restarts: list[tuple[object, object, object]] = []
+    if summary["stall_restarts"]:
+        restarts = [("restarts", f"{summary['stall_restarts']:,}", "of a job that was stalled")]
+    rows: list[tuple[object, object, object]] = [
+        ("messages", _shown(summary["records"]), ", ".join(settings.topic)),
+        ("citations", _shown(summary["citations"]), "annotated, deleted or without text"),
+        ("mentions", _shown(summary["mentions"]), ""),
+        ("dead letters", _shown(summary["dead_letters"]), ""),
+        ("parts written", _shown(summary["parts_written"]), "of blocks"),
+        *restarts,
+        ("seconds", f"{summary['seconds']:,.1f}", "in all"),
+        ("output", "", settings.output),
+    ]
+    if summary["offsets_removed"]:
+        why = "by retention before they were read"
+        rows.insert(4, ("offsets removed", _shown(summary["offsets_removed"]), why))
+    if summary["missing"]:
+        count = sum(gap["end"] - gap["begin"] for gap in summary["missing"])
+        rows.append(
+            ("not in it", _shown(count), f"{missing_words(summary['missing'])}: {_ELSEWHERE}")
+        )
+    if summary.get("files_in_output"):
+        from pipelines.output.manifest import mixed_words
+
+        rows.append(("", "", mixed_words(summary["files_in_output"], topics=True)))
+    print_table(console, rows, right=[1])
+
+
+def _shown(figure: int | None) -> str:
+    return "not counted" if figure is None else f"{figure:,}"

@@ -1,0 +1,126 @@
+"""The dead letters that lie in an output, block by block."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.blocks.keys import BlockKey, file_name, parse_name
+from pipelines.blocks.tables import Footer, in_newest_format, letter_headers
+from pipelines.dead_letters.selection import Selection
+from pipelines.output.store import Store
+from pipelines.output.writer import read_block, read_footer
+from schemas.errors import OutputError
+from schemas.records import DeadLetter, SourcePosition, Stage, header_key_bytes
+
+TOPIC_DIGEST = "kafka:"
+"""How the input digest of a topic's blocks begins; that of a file's is hexadecimal."""
+
+LetterId = tuple[SourcePosition, str]
+"""A dead letter's position, and the digest of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLetters:
+    """Dead letters of one block, by offset, and what the block's footer says."""
+
+    footer: Footer
+    letters: tuple[DeadLetter, ...]
+
+    @property
+    def from_topic(self) -> bool:
+        """Whether the block's source is a topic, whose letters hold messages as they came."""
+        return self.footer.input_digest.startswith(TOPIC_DIGEST)
+
+
+def read_letters(store: Store, selection: Selection) -> Iterator[BlockLetters]:
+    """Yield the letters that are meant, by source, partition and offset, a block at a time.
+
+    A block that is being replaced meanwhile counts as its citations' file has it.
+
+    :raises OutputError: if a file is damaged or cannot be read.
+    """
+    keys = [parse_name(name) for name in store.names("dead_letters")]
+    for key in sorted(key for key in keys if key is not None):
+        if not selection.may_hold(key):
+            continue
+        block = read_block_letters(store, key)
+        letters = tuple(x for x in block.letters if selection.matches(x)) if block else ()
+        if block is not None and letters:
+            yield BlockLetters(block.footer, letters)
+
+
+def read_block_letters(store: Store, key: BlockKey) -> BlockLetters | None:
+    """Return the letters of one block; None where it has none.
+
+    :raises OutputError: if a file is damaged or cannot be read.
+    """
+    name = file_name(key)
+    stream = store.open("dead_letters", name)
+    if stream is None:
+        return None
+    with stream:
+        try:
+            file = pq.ParquetFile(stream)
+            footer = Footer.from_metadata(file.metadata.metadata)
+            if footer is None or file.metadata.num_rows == 0:
+                return None
+            rows = in_newest_format("dead_letters", file.read()).to_pylist()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise OutputError(
+                f"dead_letters/{name} in the output is damaged ({error}); remove it, and give the "
+                "command that wrote it again"
+            ) from error
+    committed = read_footer(store, "citations", name)
+    if committed is None:
+        return None
+    if committed.revision != footer.revision:
+        block = read_block(store, key)
+        if block is None:
+            return None
+        footer, rows = block.footer, block.tables["dead_letters"].to_pylist()
+    return BlockLetters(footer, tuple(_letter(row) for row in rows))
+
+
+def find_letter(store: Store, position: SourcePosition) -> DeadLetter | None:
+    """Return the letter at a position; None where there is none."""
+    for block in read_letters(store, Selection(positions=frozenset([position]))):
+        return block.letters[0]
+    return None
+
+
+def letter_digest(letter: DeadLetter) -> str:
+    """Return what tells a letter's content (key, headers, bytes; not its reason) from another's."""
+    digest = hashlib.sha256()
+    headers = [(header_key_bytes(name), value) for name, value in letter.headers]
+    parts = [letter.key, *(x for header in headers for x in header)]
+    for part in (*parts, letter.payload):
+        digest.update(b"-" if part is None else b"%d:" % len(part) + part)
+    return digest.hexdigest()[:32]
+
+
+def choose(store: Store, selection: Selection, limit: int | None) -> frozenset[LetterId]:
+    """Return the letters that are meant: all of them, or the `limit` newest."""
+    found = (
+        (letter.seen_at, (letter.position, letter_digest(letter)))
+        for block in read_letters(store, selection)
+        for letter in block.letters
+    )
+    return frozenset(x for _, x in (found if limit is None else nlargest(limit, found)))
+
+
+def _letter(row: Mapping[str, Any]) -> DeadLetter:
+    return DeadLetter(
+        position=SourcePosition(row["source"], row["partition"], row["offset"]),
+        stage=Stage(row["stage"]),
+        error_type=row["error_type"],
+        error=row["error"],
+        payload=row["payload"],
+        seen_at=row["seen_at"],
+        key=row["key"],
+        headers=letter_headers(row),
+    )

@@ -1,0 +1,63 @@
+"""Which dead letters are meant: what a user asks for, and how a position is written."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipelines.blocks.keys import BlockKey
+from schemas.records import DeadLetter, SourcePosition
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a letter must be; an empty set, and None, ask for nothing. `since` is in UTC."""
+
+    sources: frozenset[str] = frozenset()
+    stages: frozenset[str] = frozenset()
+    error_types: frozenset[str] = frozenset()
+    positions: frozenset[SourcePosition] = frozenset()
+    since: datetime | None = None
+
+    def may_hold(self, key: BlockKey) -> bool:
+        """Whether letters of the block `key` can be meant."""
+        return (not self.sources or key.source in self.sources) and (
+            not self.positions
+            or any(
+                (x.source, x.partition) == (key.source, key.partition) and x.offset >= key.start
+                for x in self.positions
+            )
+        )
+
+    def matches(self, letter: DeadLetter) -> bool:
+        """Whether `letter` is meant."""
+        return (
+            _among(letter.position.source, self.sources)
+            and _among(str(letter.stage), self.stages)
+            and _among(letter.error_type, self.error_types)
+            and (not self.positions or letter.position in self.positions)
+            and (self.since is None or letter.seen_at >= self.since)
+        )
+
+
+def _among(value: str, wanted: Iterable[str]) -> bool:
+    return not wanted or value in wanted
+
+
+def parse_position(text: str) -> SourcePosition:
+    """Return the position that `text` writes as SOURCE/PARTITION/OFFSET.
+
+    :raises ValueError: if it is none.
+    """
+    parts = text.rsplit("/", 2)
+    if len(parts) == 3 and parts[0] and all(_is_number(part) for part in parts[1:]):
+        return SourcePosition(parts[0], int(parts[1]), int(parts[2]))
+    raise ValueError(f"{text!r} is no SOURCE/PARTITION/OFFSET such as citations/0/1234")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 19
+
+
+def format_position(position: SourcePosition) -> str:
+    """Return `position` as `parse_position` reads it."""
+    return f"{position.source}/{position.partition}/{position.offset}"

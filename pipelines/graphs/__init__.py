@@ -1,0 +1,1 @@
+"""The graphs: what Beam runs, and how its elements are encoded."""

@@ -1,0 +1,125 @@
+"""The graph: files, blocks of records, annotated blocks, blocks in place.
+
+Files are spread over the workers; from there on a block goes through in one go, so memory holds a
+few blocks of each worker: one is annotated while the next is read and the one before is written.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines.blocks.elements import AnnotatedBlock, InputFile, ReadBlock, WrittenBlock
+from pipelines.graphs.coders import register_coders
+from pipelines.inference.handler import AnnotateHandler
+from pipelines.output.pieces import PieceWriter
+from pipelines.output.store import Store
+from pipelines.output.writer import BlockWriter
+from pipelines.sources.files import BlockReader
+from pipelines.telemetry.metrics import count
+from pipelines.telemetry.run_channel import Monitor
+from schemas.records import Stage
+from worker.system.pipelining import WriteBehind, make_helper, read_ahead
+
+
+@beam.typehints.with_input_types(InputFile)
+@beam.typehints.with_output_types(ReadBlock)
+class ReadBlocks(beam.DoFn):
+    """Reads a file's blocks that are not in place yet, one ahead of the model."""
+
+    def __init__(self, reader: BlockReader, store: Store) -> None:
+        self.reader = reader
+        self.store = store
+
+    def setup(self) -> None:
+        """Make the helper that reads ahead."""
+        self._helper = make_helper("pubner-read")
+
+    def process(self, element: InputFile) -> Iterator[ReadBlock]:
+        """Yield the blocks of one file."""
+        with self.reader.monitor.watching():
+            yield from read_ahead(self.reader.read(element, self.store), self._helper)
+
+    def teardown(self) -> None:
+        """Wait for the helper."""
+        self._helper.shutdown()
+
+
+class Writer(Protocol):
+    """Puts a block in place."""
+
+    def write(self, block: AnnotatedBlock) -> WrittenBlock | None:
+        """Put `block` in place and return what its files then hold; None if a part is to come."""
+
+
+@beam.typehints.with_input_types(AnnotatedBlock)
+@beam.typehints.with_output_types(WrittenBlock)
+class WriteBlock(beam.DoFn):
+    """Puts a block in place, while the model already works on the next one."""
+
+    def __init__(self, writer: Writer, monitor: Monitor) -> None:
+        self.writer = writer
+        self.monitor = monitor
+
+    def setup(self) -> None:
+        """Make the helper that writes."""
+        self._helper = make_helper("pubner-write")
+        self._writing = WriteBehind(self.writer.write, self._helper)
+
+    def start_bundle(self) -> None:
+        """Begin with nothing under way."""
+        self._writing = WriteBehind(self.writer.write, self._helper)
+
+    def process(self, element: AnnotatedBlock) -> Iterator[WrittenBlock]:
+        """Begin to write one block; yield the one before."""
+        with self.monitor.watching():
+            written = self._writing.put(element)
+        if written is not None:
+            yield self._counted(written)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Yield the last block once it is in place."""
+        with self.monitor.watching():
+            written = self._writing.settle()
+        if written is not None:
+            window = GlobalWindow()
+            yield WindowedValue(self._counted(written), window.max_timestamp(), (window,))
+
+    def teardown(self) -> None:
+        """Wait for the helper; what a run that ended early did not ask for is asked for here."""
+        self._helper.shutdown()
+        with contextlib.suppress(Exception), self.monitor.watching():
+            self._writing.settle()
+
+    def _counted(self, written: WrittenBlock) -> WrittenBlock:
+        count("blocks")
+        if written.refused:
+            count(f"dead_letters_{Stage.WRITE}", written.refused)
+        self.monitor.report(blocks=1)
+        return written
+
+
+def annotate_files(
+    pipeline: beam.Pipeline,
+    files: Sequence[InputFile],
+    *,
+    reader: BlockReader,
+    handler: AnnotateHandler,
+    writer: BlockWriter,
+) -> PCollection[WrittenBlock]:
+    """Build the graph that annotates `files` into the writer's store."""
+    register_coders()
+    written: PCollection[WrittenBlock] = (
+        pipeline
+        | "Files" >> beam.Create(list(files))
+        | "Spread" >> beam.Reshuffle()
+        | "Read" >> beam.ParDo(ReadBlocks(reader, writer.store))
+        | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
+        | "Write" >> beam.ParDo(WriteBlock(PieceWriter(writer), reader.monitor))
+    )
+    return written

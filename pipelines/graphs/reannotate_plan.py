@@ -1,0 +1,152 @@
+"""Which blocks of an output hold citations to annotate again, and how much that is."""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.blocks.keys import BlockKey, file_name, parse_name
+from pipelines.blocks.tables import Footer
+from pipelines.dead_letters.reprocess import row_options
+from pipelines.output.revising import wanted_rows
+from pipelines.output.sql_filter import Condition, Evaluate
+from pipelines.output.store import Replacement, Store
+from pipelines.output.writer import committed_footer, damaged, read_footer, replace_block, torn
+from pipelines.sources.stored import is_textless
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWork:
+    """A block with citations to annotate again.
+
+    `revision` is that of its rows now. Of a text over `max_text_chars` code points only that many
+    are read, as when the block was made.
+    """
+
+    key: BlockKey
+    revision: str
+    max_text_chars: int | None
+
+
+@dataclass(slots=True)
+class Work:
+    """The blocks, and their citations to annotate again by status and by present checkpoint.
+
+    `textless` counts those that were annotated and have no stored text.
+    """
+
+    blocks: list[BlockWork] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+    checkpoints: Counter[str] = field(default_factory=Counter)
+    textless: int = 0
+
+    @property
+    def citations(self) -> int:
+        """How many citations there are in all."""
+        return self.statuses.total()
+
+
+def block_size_of(store: Store) -> int | None:
+    """Return the block size that an output was made with; None where it holds no block yet."""
+    for name in store.names("citations"):
+        footer = read_footer(store, "citations", name)
+        if footer is not None:
+            return footer.block_size
+    return None
+
+
+def blocks_in(store: Store) -> list[BlockKey]:
+    """Return every block whose citations lie in an output, in order."""
+    keys = [parse_name(name) for name in store.names("citations")]
+    return sorted(key for key in keys if key is not None)
+
+
+def find_work(
+    store: Store,
+    condition: Condition,
+    checkpoint_id: str,
+    blocks: Iterable[BlockKey],
+    *,
+    settle: bool,
+) -> Work:
+    """Return what of `blocks` matches a condition and was not made by `checkpoint_id`.
+
+    With `settle`, a block that matches and was left half replaced is finished or undone first.
+
+    :raises SettingsError: if the condition cannot be evaluated on a row.
+    :raises OutputError: if a file is damaged, or (with `settle`) a block's files do not belong
+        together.
+    """
+    work = Work()
+    with condition.evaluating() as evaluate:
+        for key in blocks:
+            part = _look(store, key, condition, evaluate, checkpoint_id)
+            if part.blocks and settle and committed_footer(store, key) is None:
+                _settle(store, key)
+                part = _look(store, key, condition, evaluate, checkpoint_id)
+            work.blocks += part.blocks
+            work.statuses += part.statuses
+            work.checkpoints += part.checkpoints
+            work.textless += part.textless
+    return work
+
+
+def count_written(store: Store, blocks: Iterable[BlockWork]) -> int:
+    """Return how many of `blocks` have other rows now."""
+    footers = ((x, read_footer(store, "citations", file_name(x.key))) for x in blocks)
+    return sum(now is not None and now.revision != x.revision for x, now in footers)
+
+
+def limit_of(footer: Footer) -> int | None:
+    """Return how many code points of a text were read for a block; None where all were.
+
+    Where its rows were made by several settings, all are read.
+    """
+    return row_options(footer.settings).max_text_chars
+
+
+def _settle(store: Store, key: BlockKey) -> None:
+    """Make sure that a block's files belong together.
+
+    :raises OutputError: if they do not, and no writer is at it.
+    """
+
+    def look(place: Replacement) -> None:
+        if committed_footer(store, key) is None:
+            place.check()
+            raise torn(key)
+
+    replace_block(store, key, look)
+
+
+def _look(
+    store: Store, key: BlockKey, condition: Condition, evaluate: Evaluate, checkpoint_id: str
+) -> Work:
+    """Return the work of one block: nothing, or that block alone."""
+    name = file_name(key)
+    stream = store.open("citations", name)
+    if stream is None:
+        return Work()
+    with closing(stream):
+        try:
+            file = pq.ParquetFile(stream)
+            footer = Footer.from_metadata(file.metadata.metadata)
+            rows = file.read(columns=list(condition.columns))
+            if footer is None or rows.num_rows == 0:
+                return Work()
+            mask = wanted_rows(rows, evaluate, checkpoint_id)
+            if not pc.any(mask).as_py():
+                return Work()
+            rows = file.read(columns=["status", "checkpoint_id", "text"]).filter(mask)
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise damaged("citations", name, error) from error
+    return Work(
+        blocks=[BlockWork(key, footer.revision, limit_of(footer))],
+        statuses=Counter(rows["status"].to_pylist()),
+        checkpoints=Counter(rows["checkpoint_id"].to_pylist()),
+        textless=pc.sum(is_textless(rows)).as_py() or 0,
+    )

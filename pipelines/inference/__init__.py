@@ -1,0 +1,1 @@
+"""Inference: the model handler, the tagger that its threads share, drift metrics."""

@@ -1,0 +1,105 @@
+"""Which checkpoints a run uses: folders, or a registry's active one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pipelines.telemetry.logs import log
+from schemas.errors import CheckpointError
+from worker.registry.choice import Registered
+from worker.storage.locations import absolute
+
+if TYPE_CHECKING:
+    from worker.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """What a run annotates with: `folders`, or what is `registered`; and its id at the start."""
+
+    id: str
+    folders: tuple[Path, ...] = ()
+    registered: Registered | None = None
+
+
+class CheckpointOptions(Protocol):
+    """The options that name checkpoints."""
+
+    @property
+    def checkpoint(self) -> tuple[str, ...]:
+        """Folders, or `default`."""
+
+    @property
+    def registry(self) -> str | None:
+        """A registry instead."""
+
+    @property
+    def checkpoint_cache(self) -> Path | None:
+        """Where checkpoints of a remote registry are kept; None for the user's cache folder."""
+
+
+def choose_checkpoints(
+    options: CheckpointOptions, *, look_seconds: float | None = None
+) -> Checkpoints:
+    """Return what `options` name, verified before anything runs.
+
+    Of a registry it is the checkpoint that is active now. With `look_seconds` it is the active one
+    look by look; should that one be broken, the run begins with the one before, as its workers do.
+
+    :raises PubnerError: if one is missing or broken, two have the same head, or none is active.
+    """
+    if options.registry is None:
+        return check_checkpoints(options.checkpoint)
+    from worker.registry.registry import default_cache, open_registry
+
+    registry = open_registry(options.registry)
+    cache = options.checkpoint_cache
+    cache = None if cache is None else Path(absolute(str(cache)))
+    if look_seconds is None:
+        active = registry.active().id
+        registry.fetch(active, cache or default_cache())
+        return Checkpoints(active, registered=_registered(registry.root, cache, active))
+    active = _first_sound(registry, cache or default_cache())
+    followed = replace(_registered(registry.root, cache, None), look_seconds=look_seconds)
+    return Checkpoints(active, registered=followed)
+
+
+def _registered(root: str, cache: Path | None, pinned: str | None) -> Registered:
+    """Return what workers are told: each finds its own cache folder, unless one is named."""
+    place = None if cache is None else absolute(str(cache))
+    return Registered(absolute(root), place, pinned)
+
+
+def _first_sound(registry: "Registry", cache: Path) -> str:
+    broken: list[CheckpointError] = []
+    for checkpoint_id in registry.active_and_fallbacks()[1]:
+        try:
+            registry.fetch(checkpoint_id, cache)
+        except CheckpointError as error:
+            broken.append(error)
+            log("a checkpoint is broken, the one before is taken", reason=str(error))
+        else:
+            return checkpoint_id
+    raise broken[0]
+
+
+def check_checkpoints(names: Sequence[str]) -> Checkpoints:
+    """Verify checkpoints by their folders' names.
+
+    :raises CheckpointError: if one is missing or broken, or two have the same head.
+    """
+    from worker.checkpoint.folder import read_manifest, resolve_checkpoint, set_id
+
+    folders = [resolve_checkpoint(name) for name in names]
+    manifests = [read_manifest(folder) for folder in folders]
+    holders: dict[str, str] = {}
+    for name, manifest in zip(names, manifests, strict=True):
+        for task in manifest.tasks:
+            if task.name in holders:
+                raise CheckpointError(
+                    f"checkpoints {holders[task.name]!r} and {name!r} both have the head "
+                    f"{task.name!r}; give only one of them"
+                )
+            holders[task.name] = name
+    return Checkpoints(set_id([manifest.id for manifest in manifests]), tuple(folders))

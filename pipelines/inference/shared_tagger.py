@@ -1,0 +1,79 @@
+"""What the threads of a worker process share: the tagger in use, and what is told of it."""
+
+import logging
+import threading
+
+from pipelines.inference.drift_metrics import DriftMetrics
+from pipelines.telemetry.logs import log
+from pipelines.telemetry.metrics import count, gauge, observe
+from worker.registry.follow import SwapEvent, TaggerSource
+from worker.tagger import Tagger
+
+
+class SharedTagger:
+    """What `load_model` returns: Beam keeps one for a process, whatever its threads.
+
+    Metrics belong to the bundle in which they are counted, so what the registry's thread found is
+    counted when the next batch comes.
+    """
+
+    def __init__(self, source: TaggerSource) -> None:
+        self.drift = DriftMetrics()
+        self._source = source
+        self._lock = threading.Lock()
+        self._used: dict[str, None] = {}
+
+    def take(self) -> Tagger:
+        """Return the tagger for one batch, which keeps it to its end; show which one it is."""
+        for event in self._source.events():
+            _count(event)
+        with self._lock:
+            tagger = self._source.take()
+            self._used[tagger.id] = None
+            # All of them each time: Beam keeps the metrics of each thread's step apart.
+            for known in self._used:
+                gauge(f"active_checkpoint.{known}", int(known == tagger.id))
+        return tagger
+
+
+def tell(event: SwapEvent) -> None:
+    """Log what a look at the registry found."""
+    if event.kind == "swapped":
+        log(
+            "another checkpoint is in use",
+            checkpoint=event.checkpoint_id,
+            previous=event.previous,
+            loaded_seconds=round(event.seconds, 1),
+        )
+    elif event.kind == "refused":
+        log(
+            "a checkpoint was refused, the one in use stays",
+            level=logging.ERROR,
+            checkpoint=event.checkpoint_id,
+            reason=event.reason,
+        )
+    elif event.kind == "failed":
+        log(
+            "a checkpoint could not be loaded, trying again",
+            level=logging.WARNING,
+            checkpoint=event.checkpoint_id,
+            reason=event.reason,
+        )
+    else:
+        log(
+            "the registry does not answer, trying again",
+            level=logging.WARNING,
+            reason=event.reason,
+        )
+
+
+def _count(event: SwapEvent) -> None:
+    if event.kind == "swapped":
+        count("checkpoint_swaps")
+        observe("swap_milliseconds", round(1000 * event.seconds))
+    elif event.kind == "refused":
+        count("checkpoints_refused")
+    elif event.kind == "failed":
+        count("checkpoints_failed")
+    else:
+        count("registry_unreachable")

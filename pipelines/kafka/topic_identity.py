@@ -1,0 +1,89 @@
+"""Whether topics are still those that a run began with."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipelines.kafka.access import KafkaAccess
+from pipelines.kafka.errors import reporting
+from schemas.errors import BrokerError, InputError
+
+_PAUSE_SECONDS = 0.5
+
+
+class Identifies(Protocol):
+    """What a guard needs of a consumer."""
+
+    def identify(self, topics: Collection[str]) -> Mapping[str, str]:
+        """Return the input digest of each topic that there is."""
+
+
+@dataclass(slots=True)
+class TopicGuard:
+    """Compares topics with `topics`, the input digests that they had when the run began.
+
+    What was read before a comparison came from those topics, since a topic's id never comes again.
+    A topic that is not there may be one that the broker does not know yet, so it is waited for, as
+    long as a broker is. `clock` gives seconds from any origin.
+    """
+
+    access: KafkaAccess
+    topics: Mapping[str, str]
+    clock: Callable[[], float]
+    _missing_since: float | None = field(default=None, init=False)
+
+    def confirm(self, client: Identifies) -> bool:
+        """Return whether all are the same; False where that cannot be known now.
+
+        :raises InputError: if one is another topic, or is there no more.
+        :raises BrokerError: if we may not know.
+        """
+        try:
+            with reporting(self.access, f"look up the topics {', '.join(sorted(self.topics))}"):
+                found = client.identify(sorted(self.topics))
+        except BrokerError as error:
+            if error.permanent:
+                raise
+            return False
+        check_same(self.topics, found)
+        missing = sorted(self.topics.keys() - found.keys())
+        if not missing:
+            self._missing_since = None
+            return True
+        now = self.clock()
+        if self._missing_since is None:
+            self._missing_since = now
+        if now - self._missing_since >= self.access.timeout_seconds:
+            raise gone(missing[0])
+        return False
+
+    def wait(self, client: Callable[[], Identifies], sleep: Callable[[float], None]) -> None:
+        """Return when all are known to be the same; a broker that is away is waited for.
+
+        :raises InputError: as `confirm`.
+        :raises BrokerError: likewise.
+        """
+        while not self.confirm(client()):
+            sleep(_PAUSE_SECONDS)
+
+
+def check_same(expected: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """Compare input digests by topic.
+
+    :raises InputError: if a topic is another one than was expected.
+    """
+    for name, digest in found.items():
+        if digest != expected.get(name, digest):
+            raise InputError(
+                f"topic {name!r} is another one than when the run began ({digest}, and was "
+                f"{expected[name]}): it was deleted and made anew, or another cluster answers; "
+                "nothing of it was written. Read the new topic with another --output and --group"
+            )
+
+
+def gone(name: str) -> InputError:
+    """Return the error of a topic that was deleted."""
+    return InputError(
+        f"topic {name!r} is there no more: it was deleted while it was read. What was read before "
+        "is in the output; where the topic is made anew, give it another --output and --group"
+    )

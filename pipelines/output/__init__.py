@@ -1,0 +1,1 @@
+"""Outputs: where a data set lies, and how its blocks are written and read."""

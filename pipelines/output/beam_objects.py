@@ -1,0 +1,71 @@
+"""Objects in any file system that Beam opens, by plain PUT: one run at a time may write there."""
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.output.store import reporting
+from schemas.errors import OutputError
+from worker.storage.objects import Stored
+from worker.system.extras import install_words
+
+
+@dataclass(frozen=True, slots=True)
+class BeamObjects:
+    """The objects below the URL `root`. Their versions are all the same: nothing is compared."""
+
+    root: str
+
+    def __post_init__(self) -> None:
+        try:
+            FileSystems.get_filesystem(self.root)
+        except ValueError as error:
+            raise OutputError(
+                f"cannot open {self.root!r}: {error}; give a folder, or install what opens such "
+                f"URLs ({install_words('aws')} for s3://, {install_words('gcp')} for gs://)"
+            ) from error
+
+    def _place(self, path: str) -> str:
+        return FileSystems.join(self.root, *path.split("/"))
+
+    def get(self, path: str) -> Stored | None:
+        """Return an object."""
+        stream = self.open(path)
+        if stream is None:
+            return None
+        with reporting("read", self._place(path)), stream:
+            return Stored(stream.read(), "")
+
+    def put(self, path: str, data: bytes, *, over: str | None) -> str:  # noqa: ARG002
+        """Upload an object, whatever is there."""
+        place = self._place(path)
+        with (
+            reporting("write", place),
+            FileSystems.create(place, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
+        ):
+            stream.write(data)
+        return ""
+
+    def open(self, path: str) -> BinaryIO | None:
+        """Open an object."""
+        place = self._place(path)
+        with reporting("read", place):
+            if not FileSystems.exists(place):
+                return None
+            return FileSystems.open(place, compression_type=CompressionTypes.UNCOMPRESSED)
+
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """List the objects in a folder."""
+        place = self._place(folder)
+        with reporting("list", place):
+            [result] = FileSystems.match([f"{place.rstrip('/')}/{prefix}*"])
+        return sorted(entry.path.rpartition("/")[2] for entry in result.metadata_list)
+
+    def remove(self, path: str) -> None:
+        """Remove an object."""
+        place = self._place(path)
+        with reporting("remove", place):
+            if FileSystems.exists(place):
+                FileSystems.delete([place])

@@ -1,0 +1,265 @@
+"""The output folder as a whole: its manifest, and the lock that keeps a second writer out."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.blocks.keys import parse_name
+from pipelines.blocks.tables import FORMAT_VERSION, READABLE_VERSIONS
+from pipelines.output.object_store import ObjectStore
+from pipelines.output.store import MANIFEST, DiskStore, Store, open_store, reporting
+from schemas.arrow import KINDS
+from schemas.errors import LockedError, OutputError
+from worker.storage.objects import Objects, Stored
+from worker.system.locks import exclusive
+
+LOCK = ".pubner.lock"
+_ID = "id"
+_MISSING = "missing"
+_MOST_NAMED = 5
+
+
+@contextmanager
+def open_output(
+    root: str, *, block_size: int, sources: Mapping[str, str] | None = None
+) -> Iterator[Store]:
+    """Open the output at `root` for writing, alone, and record what its files are made by.
+
+    On a disk a lock keeps a second run out; the system frees it when its holder ends, however that
+    is, and the next holder finishes or undoes what one that was killed had begun. An object store
+    has no lock: S3 and Google Cloud Storage tell writers apart (see `object_store`), elsewhere let
+    one run write at a time.
+
+    `sources` says what each topic is (`kafka:CLUSTER_ID:TOPIC_ID` by its name): recorded with the
+    output, so that another topic of the same name is never mixed in.
+
+    :raises OutputError: if the output cannot be written, has another writer, or was made with
+        another block size or format version, or holds another topic of the same name.
+    """
+    store = open_store(root)
+    if isinstance(store, DiskStore):
+        with _locked(store.root):
+            store.settle_leftovers()
+            _agree(store, root, block_size, sources or {})
+            yield replace(store, opened=True)
+    else:
+        _agree(store, root, block_size, sources or {})
+        if isinstance(store, ObjectStore):
+            store.settle_sources(sources or {})
+        yield store
+
+
+def open_existing(root: str) -> Store:
+    """Return the output at `root` for reading.
+
+    :raises OutputError: if there is none.
+    """
+    store = open_store(root)
+    if _manifest(store).read() is None:
+        raise OutputError(f"{root!r} holds no output of pubner: it has no {MANIFEST}")
+    return store
+
+
+def output_id(store: Store) -> str:
+    """Return what tells an output that was opened for writing from all others."""
+    return str(_read_manifest(store)[1][_ID])
+
+
+def record_missing(
+    store: Store, missing: Sequence[Mapping[str, Any]], places: Mapping[tuple[str, int], int]
+) -> list[dict[str, Any]]:
+    """Record which offsets of topics an output lacks; return all that is recorded.
+
+    Each has `topic`, `partition`, `begin` and `end`. `places` are the offsets that the run reads
+    from: what lies behind these is missing no more.
+
+    :raises OutputError: if the output cannot be written.
+    """
+    before, found = _read_manifest(store)
+    recorded: list[dict[str, Any]] = []
+    for known in (*found.get(_MISSING, ()), *missing):
+        place = places.get((known["topic"], known["partition"]), known["end"])
+        cut = {**known, "end": min(known["end"], place)}
+        if cut["begin"] < cut["end"] and cut not in recorded:
+            recorded.append(cut)
+    if recorded != found.get(_MISSING, []):
+        with reporting("write", MANIFEST):
+            _manifest(store).write(_to_json({**found, _MISSING: recorded}), over=before)
+    return recorded
+
+
+def _read_manifest(store: Store) -> tuple[Stored, Mapping[str, Any]]:
+    stored = _manifest(store).read()
+    if stored is None:
+        raise OutputError(f"{MANIFEST} of the output was removed while it was used")
+    return stored, _parse(stored.data, MANIFEST)
+
+
+def other_sources(store: Store, *, topics: bool) -> list[str]:
+    """Return what an output holds beside topics, or beside files where `topics` is false: sorted.
+
+    Of an output of files those are the topics that were ever streamed into it; of one of topics,
+    every source that is none of them.
+    """
+    manifest = _manifest(store).read()
+    known = set(_sources(_parse(manifest.data, MANIFEST), MANIFEST)) if manifest else set()
+    if not topics:
+        return sorted(known)
+    keys = [parse_name(name) for name in store.names("citations")]
+    return sorted({key.source for key in keys if key is not None} - known)
+
+
+def mixed_words(sources: Sequence[str], *, topics: bool) -> str:
+    """Return what a summary says of sources of the other kind in one output."""
+    kind, command = ("files", "annotate") if topics else ("topics", "stream")
+    listed = ", ".join(sources[:_MOST_NAMED]) + (", …" if len(sources) > _MOST_NAMED else "")
+    return f"it also holds rows of {len(sources):,} {kind} by `pubner {command}`: {listed}"
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Hold the output's lock for the length of the block."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(root / LOCK, wait_seconds=0))
+        except LockedError as error:
+            raise OutputError(
+                f"another run is writing to {str(root)!r} (process {error.holder}); wait until it "
+                "ends, or choose another --output"
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to the output folder {str(root)!r}: {error.strerror}; make room or "
+                "choose another --output"
+            ) from error
+        yield
+
+
+class _Manifest(Protocol):
+    """Where `pubner.json` lies. `over` is what `read` returned before."""
+
+    def read(self) -> Stored | None: ...
+
+    def write(self, data: bytes, *, over: Stored | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _DiskManifest:
+    path: Path
+
+    def read(self) -> Stored | None:
+        try:
+            return Stored(self.path.read_bytes(), "")
+        except FileNotFoundError:
+            return None
+
+    def write(self, data: bytes, *, over: Stored | None) -> None:  # noqa: ARG002
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _ObjectManifest:
+    objects: Objects
+
+    def read(self) -> Stored | None:
+        return self.objects.get(MANIFEST)
+
+    def write(self, data: bytes, *, over: Stored | None) -> None:
+        self.objects.put(MANIFEST, data, over=None if over is None else over.version)
+
+
+def _manifest(store: Store) -> _Manifest:
+    if isinstance(store, ObjectStore):
+        return _ObjectManifest(store.objects)
+    if isinstance(store, DiskStore):
+        return _DiskManifest(store.root / MANIFEST)
+    raise TypeError(f"no manifest is kept for {type(store).__name__}")
+
+
+def _agree(
+    store: Store,
+    root: str,
+    block_size: int,
+    sources: Mapping[str, str],
+) -> None:
+    """Check the output's manifest against this run's settings; write what is new in it."""
+    manifest = _manifest(store)
+    expected = {"format_version": FORMAT_VERSION, "block_size": block_size}
+    try:
+        before = manifest.read()
+        if before is None:
+            if any(store.names(kind) for kind in KINDS):
+                raise OutputError(
+                    f"{root!r} holds files in {', '.join(KINDS)} but no {MANIFEST}: it is no "
+                    "output of pubner; choose another --output"
+                )
+            found: Mapping[str, Any] = expected
+        else:
+            found = _parse(before.data, root)
+            _compare(found, expected, root)
+        outdated = found["format_version"] != FORMAT_VERSION or _ID not in found
+        known = _sources(found, root)
+        _compare_sources(known, sources, root)
+        if before is None or outdated or not sources.keys() <= known.keys():
+            # Files of an older format stay beside new ones; a program that is older, which does
+            # not know these, refuses the output from now on.
+            values = {_ID: uuid.uuid4().hex, **found, **expected, "sources": {**known, **sources}}
+            manifest.write(_to_json(values), over=before)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to the output folder {root!r}: {error.strerror or error}; make room or "
+            "choose another --output"
+        ) from error
+
+
+def _to_json(values: Mapping[str, Any]) -> bytes:
+    kept = {name: x for name, x in values.items() if x or name not in ("sources", _MISSING)}
+    return (json.dumps(kept, indent=2) + "\n").encode()
+
+
+def _sources(found: Mapping[str, Any], root: str) -> Mapping[str, str]:
+    sources = found.get("sources", {})
+    if not isinstance(sources, dict):
+        raise OutputError(f"{MANIFEST} in {root!r} is damaged; choose another --output")
+    return sources
+
+
+def _compare_sources(known: Mapping[str, str], sources: Mapping[str, str], root: str) -> None:
+    for name, value in sources.items():
+        if known.get(name, value) != value:
+            raise OutputError(
+                f"the output in {root!r} was made from another topic {name!r} ({known[name]}, and "
+                f"now {value}: another cluster, or the topic was made anew); choose another "
+                "--output"
+            )
+
+
+def _parse(data: bytes, root: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise OutputError(f"{MANIFEST} in {root!r} is damaged; choose another --output")
+    return found
+
+
+def _compare(found: Mapping[str, Any], expected: Mapping[str, int], root: str) -> None:
+    for name, value in expected.items():
+        readable = READABLE_VERSIONS if name == "format_version" else (value,)
+        if found.get(name) not in readable:
+            words = name.replace("_", " ")
+            raise OutputError(
+                f"the output in {root!r} has {words} {found.get(name)!r}, and this run {value!r}; "
+                "give the same, or choose another --output"
+            )

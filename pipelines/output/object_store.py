@@ -1,0 +1,202 @@
+"""An output in an object store: one PUT of each final object, and a journal that makes three one.
+
+An object store has no rename and no lock. So what a block's three files shall be is first put, as
+one object, into the journal of its partition: from then on the block counts as replaced. Then the
+three are put where they belong, mentions, dead letters, citations last, and the journal is put
+once more, empty. Whoever opens the partition next and finds a full journal puts its files in place
+before anything else. No writer that is killed leaves a block half replaced for good.
+
+Where the store has conditional PUT, every PUT names the version that it replaces. A writer that
+was overtaken gets a `ConflictError`, reads again and merges, however long it was stopped.
+"""
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, BinaryIO
+
+from pipelines.blocks.keys import BlockKey, encode_source, file_name
+from pipelines.output.store import Content
+from schemas.arrow import KINDS
+from schemas.errors import ConflictError, OutputError
+from worker.storage.objects import Objects
+
+JOURNALS = ".journal"
+_SETTLING_ATTEMPTS = 100
+
+
+def open_object_store(root: str) -> "ObjectStore":
+    """Return the store at the URL `root`.
+
+    :raises OutputError: if what opens such URLs is not installed.
+    """
+    if root.startswith("s3://"):
+        from worker.storage.s3 import S3Objects
+
+        return ObjectStore(S3Objects(root))
+    if root.startswith("gs://"):
+        from worker.storage.gcs import GcsObjects
+
+        return ObjectStore(GcsObjects(root))
+    from pipelines.output.beam_objects import BeamObjects
+
+    return ObjectStore(BeamObjects(root))
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """An output prefix in an object store."""
+
+    objects: Objects
+
+    @contextmanager
+    def replacing(self, key: BlockKey) -> Iterator["_ObjectReplacement"]:
+        """Settle the journal of the block's partition; nobody is kept out, conflicts are seen."""
+        journal = f"{JOURNALS}/{encode_source(key.source)}-{key.partition}"
+        version = self._settle(journal)
+        yield _ObjectReplacement(self.objects, file_name(key), journal, version)
+
+    def _settle(self, journal: str) -> str | None:
+        """Put what a full journal holds in place; return the version of the settled journal."""
+        for _ in range(_SETTLING_ATTEMPTS):
+            found = self.objects.get(journal)
+            if found is None:
+                return None
+            entry = JournalEntry.from_bytes(found.data, journal)
+            if not entry.files:
+                return found.version
+            try:
+                _place(self.objects, entry, journal, found.version)
+                return self.objects.put(
+                    journal, JournalEntry(found.version).to_bytes(), over=found.version
+                )
+            except ConflictError:
+                continue
+        raise OutputError(f"{journal} in the output: other writers change it all the time")
+
+    def settle_sources(self, sources: Iterable[str]) -> None:
+        """Put in place what was left half done in any partition of `sources`."""
+        known = {encode_source(source) for source in sources}
+        for name in self.objects.names(JOURNALS) if known else ():
+            if name.rpartition("-")[0] in known:
+                self._settle(f"{JOURNALS}/{name}")
+
+    def scratch(self) -> IO[bytes]:
+        """Return a temporary file on this machine."""
+        return tempfile.TemporaryFile()
+
+    def names(self, kind: str, prefix: str = "") -> list[str]:
+        """List the objects of `kind`."""
+        return self.objects.names(kind, prefix)
+
+    def open(self, kind: str, name: str) -> BinaryIO | None:
+        """Open an object."""
+        return self.objects.open(f"{kind}/{name}")
+
+    def remove(self, kind: str, name: str) -> None:
+        """Remove an object."""
+        self.objects.remove(f"{kind}/{name}")
+
+
+def _place(objects: Objects, entry: "JournalEntry", journal: str, version: str) -> None:
+    """Put the files of a journal that was found full in place, unless another writer did."""
+    there = {kind: objects.get(f"{kind}/{entry.name}") for kind in KINDS}
+    # Only what was there while the journal held this entry may be replaced by it.
+    again = objects.get(journal)
+    if again is None or again.version != version:
+        raise ConflictError(f"{journal} in the output was settled by another writer")
+    for kind in KINDS:
+        before = there[kind]
+        if before is None or before.data != entry.files[kind]:
+            over = None if before is None else before.version
+            objects.put(f"{kind}/{entry.name}", entry.files[kind], over=over)
+
+
+@dataclass(slots=True)
+class _ObjectReplacement:
+    """A block of an object store, with the versions that were read."""
+
+    objects: Objects
+    name: str
+    journal: str
+    journal_version: str | None
+    versions: dict[str, str | None] = field(default_factory=dict)
+
+    def open(self, kind: str) -> BinaryIO | None:
+        found = self.objects.get(f"{kind}/{self.name}")
+        self.versions[kind] = None if found is None else found.version
+        return None if found is None else io.BytesIO(found.data)
+
+    def check(self) -> None:
+        found = self.objects.get(self.journal)
+        if (None if found is None else found.version) != self.journal_version:
+            raise ConflictError(f"{self.name} is being replaced by another writer")
+
+    def replace(self, files: Mapping[str, Content]) -> None:
+        contents = {kind: _bytes_of(file) for kind, file in files.items()}
+        for kind in KINDS:
+            if kind not in self.versions:
+                self.open(kind)
+        entry = JournalEntry(self.journal_version or "", self.name, contents)
+        version = self.objects.put(self.journal, entry.to_bytes(), over=self.journal_version)
+        for kind in KINDS:
+            self.objects.put(f"{kind}/{self.name}", contents[kind], over=self.versions[kind])
+        self.objects.put(self.journal, JournalEntry(version).to_bytes(), over=version)
+
+
+def _bytes_of(content: Content) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    content.seek(0)
+    return content.read()
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """What a journal holds: the files that a block shall have, or none where all are in place.
+
+    `after` is the version of the journal that this one replaced, so no two are ever the same.
+    """
+
+    after: str
+    name: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return a line of JSON and, behind it, the files."""
+        body = b"".join(self.files[kind] for kind in KINDS if kind in self.files)
+        head = {
+            "after": self.after,
+            "name": self.name,
+            "sizes": {kind: len(self.files[kind]) for kind in KINDS if kind in self.files},
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        return json.dumps(head).encode("ascii") + b"\n" + body
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> "JournalEntry":
+        """Return the entry that `to_bytes` made `data` of.
+
+        :raises OutputError: if it is damaged.
+        """
+        line, _, body = data.partition(b"\n")
+        try:
+            head = json.loads(line)
+            sizes = {str(kind): int(size) for kind, size in head["sizes"].items()}
+            after, name, digest = str(head["after"]), str(head["name"]), str(head["sha256"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            digest = ""
+        if hashlib.sha256(body).hexdigest() != digest:
+            raise OutputError(
+                f"{place} in the output is damaged; remove it, and give the command again: a "
+                "block that was being replaced is then made anew"
+            )
+        files, begin = {}, 0
+        for kind, size in sizes.items():
+            files[kind] = body[begin : begin + size]
+            begin += size
+        return cls(after, name, files)

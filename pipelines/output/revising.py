@@ -1,0 +1,117 @@
+"""Rows of a block in place replaced by newer annotations; everything else of it stays as it is."""
+
+import logging
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.blocks.elements import AnnotatedBlock, WrittenBlock
+from pipelines.blocks.merging import only, without
+from pipelines.blocks.tables import Tables, block_tables, revision_of, sort_rows
+from pipelines.output.sql_filter import Condition, Evaluate
+from pipelines.output.store import Replacement, Store
+from pipelines.output.writer import SEVERAL, read_files, replace_block, to_files, torn
+from pipelines.telemetry.logs import LOGGER
+
+_SAME = ("text_sha256", "status", "pmid", "pmid_version")
+"""What a row must have in common with what was annotated."""
+_TAKEN = ("mention_count", "truncated", "checkpoint_id", "annotated_at")
+"""The columns of a citation that an annotation makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReviser:
+    """Puts annotations over the rows that they were made from, where `condition` still holds.
+
+    It writes through the same store, and with the same care for other writers, as `BlockWriter`: a
+    block that changed since it was read is read again, and only rows that still hold what was
+    annotated are replaced.
+    """
+
+    store: Store
+    condition: Condition
+
+    def write(self, block: AnnotatedBlock) -> WrittenBlock:
+        """Put what was found in place and return what the block's files then hold.
+
+        A citation that failed keeps the row it has: the dead letters of `block`, and citations that
+        break the contract, are left out.
+
+        :raises OutputError: if the store fails, or the block's files do not belong together.
+        """
+        new = block_tables(block, store_text=True)
+        _log_failures(new["dead_letters"])
+        return replace_block(self.store, block.key, lambda place: self._revise(block, new, place))
+
+    def _revise(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
+        in_place = read_files(place.open, block.key)
+        if in_place is None:  # removed since it was read
+            return WrittenBlock(block.key, 0, 0, 0)
+        if not in_place.whole:
+            place.check()
+            raise torn(block.key)
+        with self.condition.evaluating() as evaluate:
+            wanted = wanted_rows(in_place.tables["citations"], evaluate, block.checkpoint_id)
+        tables = revise(in_place.tables, new, wanted)
+        if tables is not in_place.tables:
+            made_by = tables["citations"]["checkpoint_id"].unique().to_pylist()
+            footer = replace(
+                in_place.footer,
+                checkpoint_id=made_by[0] if len(made_by) == 1 else SEVERAL,
+                revision=revision_of(tables),
+            )
+            place.replace(to_files(tables, footer))
+        return WrittenBlock(
+            key=block.key,
+            citations=tables["citations"].num_rows,
+            mentions=tables["mentions"].num_rows,
+            dead_letters=tables["dead_letters"].num_rows,
+        )
+
+
+def wanted_rows(citations: pa.Table, evaluate: Evaluate, checkpoint_id: str) -> pa.BooleanArray:
+    """Return, row by row, whether a condition holds and another checkpoint made the row."""
+    older = pc.not_equal(citations["checkpoint_id"], checkpoint_id).combine_chunks()
+    return pc.and_(evaluate(citations), older)
+
+
+def revise(old: Tables, new: Tables, wanted: pa.BooleanArray) -> Tables:
+    """Return `old` with the annotations of `new` in the rows that are `wanted`.
+
+    `new` are tables of the block that hold any of its citations; a row of `old` is replaced where
+    `new` has one at its offset with the same text. Dead letters of `new` count for nothing. Where
+    there is no such row, `old` itself is returned.
+    """
+    citations, found = old["citations"], new["citations"]
+    places = pc.index_in(citations["offset"], value_set=found["offset"].combine_chunks())
+    mask = pc.and_(wanted, pc.is_valid(places))
+    for column in _SAME:
+        mask = pc.and_(mask, _same(citations[column], found[column].take(places)))
+    if not pc.any(mask).as_py():
+        return old
+    for column in _TAKEN:
+        values = pc.if_else(mask, found[column].take(places), citations[column])
+        index = citations.schema.get_field_index(column)
+        citations = citations.set_column(index, citations.schema.field(index), values)
+    replaced = citations["offset"].filter(mask)
+    mentions = [without(old["mentions"], replaced), only(new["mentions"], replaced)]
+    return {
+        "mentions": sort_rows("mentions", pa.concat_tables(mentions)),
+        "dead_letters": old["dead_letters"],
+        "citations": citations,
+    }
+
+
+def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return whether values are equal, or both null."""
+    both_null = pc.and_(pc.is_null(one), pc.is_null(other))
+    return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False))
+
+
+def _log_failures(letters: pa.Table) -> None:
+    for row in letters.to_pylist():
+        place = f"{row['source']}/{row['partition']}/{row['offset']}"
+        logging.getLogger(LOGGER).warning(
+            "%s keeps its row: %s: %s", place, row["error_type"], row["error"]
+        )

@@ -1,0 +1,1 @@
+"""Beam's runners: their options, their jobs, and the servers they need."""

@@ -1,0 +1,246 @@
+"""Runs the pipeline, from its settings to blocks in place: progress, stopping, errors."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from types import FrameType
+from typing import NoReturn
+
+import apache_beam as beam
+import grpc
+from apache_beam.runners.runner import PipelineState
+
+from pipelines.blocks.elements import InputFile
+from pipelines.graphs.annotate import annotate_files
+from pipelines.inference.checkpoints import Checkpoints
+from pipelines.inference.handler import AnnotateHandler
+from pipelines.output.store import Store
+from pipelines.output.writer import BlockWriter
+from pipelines.runners.cluster_check import check_cluster
+from pipelines.runners.cluster_watch import watching_cluster
+from pipelines.runners.options import RunnerChoice, make_runner
+from pipelines.runners.reasons import reason
+from pipelines.runners.running_job import RunningJob
+from pipelines.settings.annotate import AnnotateSettings, ModelSettings, RunSettings
+from pipelines.sources.files import BlockReader
+from pipelines.telemetry.progress import annotating
+from pipelines.telemetry.run_channel import Desk, Monitor, open_desk
+from schemas.errors import (
+    InterruptedRunError,
+    PubnerError,
+    RunnerError,
+    RunStoppedError,
+    SettingsError,
+    error_behind,
+)
+from worker.cli.progress import Meter
+from worker.cli.signals import stop_requests
+
+_STOP_SECONDS = 4.0
+"""So long after a request to stop the process ends in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What only the run itself knows.
+
+    `seconds` is its time in all, `annotating_seconds` that since the model was loaded (0 where no
+    process of ours loaded one); `unreadable_inputs` counts files that could not be read although
+    they were annotated before; `counters` are Beam's, none where the runner loses some.
+    """
+
+    seconds: float
+    annotating_seconds: float
+    unreadable_inputs: int
+    counters: Mapping[str, int]
+
+
+def utc_now() -> datetime:
+    """Return the time of the system's clock in UTC."""
+    return datetime.now(UTC)
+
+
+def run_pipeline(
+    settings: AnnotateSettings,
+    files: Sequence[InputFile],
+    *,
+    checkpoints: Checkpoints,
+    store: Store,
+    choice: RunnerChoice,
+    meter: Meter,
+) -> RunReport:
+    """Annotate `files` into `store` and return when all is in place; `meter` tells how far it is.
+
+    :raises InterruptedRunError: if a signal stopped it; what is in place stays.
+    :raises PubnerError: if the output, a checkpoint or the runner fails.
+    """
+    begin = time.monotonic()
+    with open_desk(time.monotonic) as desk:
+        monitor = desk.monitor if choice.in_process else Monitor()
+        pipeline = make_pipeline(choice)
+        annotate_files(
+            pipeline,
+            files,
+            reader=BlockReader(
+                block_size=settings.block_size,
+                checkpoint_id=checkpoints.id,
+                settings=settings.row_settings,
+                format=settings.input_format,
+                clock=utc_now,
+                monitor=monitor,
+                reread_older=settings.reread_older,
+            ),
+            handler=make_handler(
+                settings, checkpoints, monitor, max_text_chars=settings.max_text_chars
+            ),
+            writer=make_writer(settings, store),
+        )
+        total_bytes = sum(file.size for file in files)
+        meter.follow(partial(annotating, desk, total_bytes=total_bytes))
+        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.say):
+            counters = run_to_end(pipeline, desk, choice)
+        return RunReport(
+            seconds=time.monotonic() - begin,
+            annotating_seconds=desk.annotating_seconds(),
+            unreadable_inputs=desk.counts.get("unreadable_inputs", 0),
+            counters=counters if choice.counts_all else {},
+        )
+
+
+def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
+    """Return an empty pipeline for a runner.
+
+    :raises SettingsError: if Beam refuses an option behind `--`.
+    :raises RunnerError: if a server that the options name does not answer.
+    """
+    check_cluster(choice)
+    runner = make_runner(choice)
+    try:
+        pipeline = beam.Pipeline(runner=runner, options=choice.options)
+    except ValueError as error:
+        raise SettingsError(f"{choice.name}, options behind `--`: {error}") from error
+    # Beam makes a folder for transforms of other languages, of which there are none here, and
+    # removes it at the end of a run: one that is killed, or never begins, would leave it.
+    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+    return pipeline
+
+
+def make_handler(
+    settings: ModelSettings,
+    checkpoints: Checkpoints,
+    monitor: Monitor,
+    *,
+    max_text_chars: int | None,
+) -> AnnotateHandler:
+    """Return what runs the model in a run by `settings`."""
+    return AnnotateHandler(
+        checkpoints,
+        device=settings.device,
+        threads=settings.threads,
+        chunk_size=settings.chunk_size,
+        max_text_chars=max_text_chars,
+        clock=utc_now,
+        monitor=monitor,
+    )
+
+
+def make_writer(settings: RunSettings, store: Store, *, merges: bool = False) -> BlockWriter:
+    """Return what puts blocks in place in a run by `settings`; a stream `merges`."""
+    return BlockWriter(
+        store=store,
+        block_size=settings.block_size,
+        settings=settings.row_settings,
+        store_text=settings.store_text,
+        merges=merges,
+    )
+
+
+def run_to_end(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str, int]:
+    """Run to the end; return Beam's counters.
+
+    :raises PubnerError: if a step of ours ended it, or the runner did.
+    """
+    with watching_cluster(choice, time.monotonic) as watch:
+        try:
+            job = RunningJob(pipeline.run(), choice)
+            state = job.wait()
+        except Exception as error:
+            raise watch.error or reason_of(desk, choice, error) from error
+        if state != PipelineState.DONE:
+            raise watch.error or desk.error() or ended(choice, state)
+        return job.counters()
+
+
+def ended(choice: RunnerChoice, state: object) -> PubnerError:
+    """Return the error of a pipeline that the runner ended in another state than done."""
+    return PubnerError(
+        f"{choice.name} ended the pipeline in state {state}; its own log says why (--verbose)"
+    )
+
+
+def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
+    """Return the error that ended the pipeline: the one a step reported, or that Beam names."""
+    known = desk.error() or error_behind(error)
+    if known is not None:
+        return known
+    if isinstance(error, grpc.RpcError | grpc.FutureTimeoutError):
+        return RunnerError(
+            f"{choice.name}: the job server {choice.job_server} refused the job, or does not "
+            f"answer any more: {reason(error)}; see its log. What is written stays"
+        )
+    # A RuntimeError is Beam's own, whose last line names the error that it stands for.
+    kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+    return PubnerError(f"{choice.name} failed: {kind}{reason(error)} (--verbose shows its log)")
+
+
+def _end_process(number: int, message: str) -> NoReturn:
+    """End the process at once, as a signal does."""
+    with suppress(OSError):  # a terminal that was closed
+        os.write(2, f"\n{message}\n".encode() if message else b"\n")
+    os._exit(128 + number)
+
+
+@contextmanager
+def stopping(
+    desk: Desk, output: str, *, in_process: bool, say: Callable[[str], object]
+) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process.
+
+    `say` is told at once what happens. The steps end when the chunk of citations that is being
+    annotated is done; where that takes seconds, the process ends without it: what is written is
+    whole at any time.
+    """
+    seen: list[int] = []
+    ended = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if seen or not in_process:
+            _end_process(number, "")
+        seen.append(number)
+        say(
+            f"pubner: {signal.Signals(number).name}: the block in flight is abandoned after the "
+            "current chunk, and what is written stays; again stops now"
+        )
+        desk.stop()
+        threading.Thread(target=end_later, name="pubner-stop", daemon=True).start()
+
+    def end_later() -> None:
+        if not ended.wait(_STOP_SECONDS):
+            _end_process(seen[0], f"pubner: {InterruptedRunError(seen[0], output)}")
+
+    before = {number: signal.signal(number, on_signal) for number in stop_requests()}
+    try:
+        yield
+    except RunStoppedError as error:
+        raise InterruptedRunError(seen[0], output) from error
+    finally:
+        ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)

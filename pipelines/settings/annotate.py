@@ -1,0 +1,127 @@
+"""The settings of `pubner annotate`, and those that it shares with `pubner stream`."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from worker.cli.command import Settings
+from worker.cli.devices import DeviceName
+from worker.cli.paths import ExistingFolder, OutputFolder
+from worker.readers.formats import Format
+
+
+class CheckpointSettings(Settings):
+    """With which checkpoints to annotate."""
+
+    alternatives = (("checkpoint", "registry"),)
+
+    checkpoint: tuple[str, ...] = Field(
+        default=("default",),
+        min_length=1,
+        description="checkpoint folders; several make a set, whose heads must differ",
+    )
+    registry: ExistingFolder | None = Field(
+        default=None,
+        min_length=1,
+        description="a checkpoint registry, whose active checkpoint is used instead",
+    )
+    checkpoint_cache: Path | None = Field(
+        default=None,
+        description="where each worker keeps checkpoints of a remote registry; by default in the "
+        "user's cache folder",
+    )
+
+    @model_validator(mode="after")
+    def _check_checkpoints(self) -> Self:
+        if len(set(self.checkpoint)) != len(self.checkpoint):
+            raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
+        if self.registry is not None and "checkpoint" in self.model_fields_set:
+            raise ValueError(
+                "--registry names the checkpoint that is active there, and --checkpoint another; "
+                "leave one of them out"
+            )
+        return self
+
+
+class ModelSettings(CheckpointSettings):
+    """With what to annotate, and how."""
+
+    runner: str = Field(
+        default="DirectRunner",
+        description="Beam's runner: DirectRunner (in this process), PrismRunner, FlinkRunner, "
+        "DataflowRunner, PortableRunner",
+    )
+    json_file: str | None = Field(
+        default=None, description="write the summary as JSON; `-` is standard output"
+    )
+    chunk_size: int = Field(
+        default=250, ge=1, description="citations that are given to the model at once"
+    )
+    device: DeviceName = Field(
+        default="auto",
+        description="where the model runs: auto, cpu, cuda or cuda:1",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of the model; by default all"
+    )
+    verbose: bool = Field(
+        default=False,
+        description="show the log of Beam on standard error, and the traceback of an error that is "
+        "not expected",
+    )
+
+
+class RunSettings(ModelSettings):
+    """With what to annotate, how, and where to."""
+
+    output: OutputFolder = Field(
+        default="out", description="the folder, or URL of an object store, to write Parquet to"
+    )
+    block_size: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="records a block: what one output file holds and one step redoes",
+    )
+    store_text: bool = Field(default=True, description="keep the text in the citations' rows")
+    max_text_chars: int | None = Field(
+        default=None, ge=1, description="read only that much of a text; by default all of it"
+    )
+
+    @property
+    def row_settings(self) -> str:
+        """The settings that shape the rows, as one string for the files' footers."""
+        return (
+            f"max_text_chars={self.max_text_chars or 'none'};"
+            f"store_text={str(self.store_text).lower()}"
+        )
+
+
+class AnnotateSettings(RunSettings):
+    """What to annotate, with what, and where to."""
+
+    inputs: tuple[str, ...] = Field(
+        default=(),
+        description="files, folders or globs, here or in any file system that Beam opens: PubMed "
+        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample. Beam's own "
+        "pipeline options may follow behind `--`.",
+    )
+    format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
+        default="auto", description="the inputs' format; auto goes by their names"
+    )
+    reread_older: bool = Field(
+        default=False,
+        description="read the finished blocks again that an older version of the readers made; by "
+        "default they are passed over and counted",
+    )
+
+    @property
+    def input_format(self) -> Format | None:
+        """The format of every input; None where each file's name says it."""
+        return None if self.format == "auto" else Format(self.format)
+
+    @property
+    def row_settings(self) -> str:
+        """The settings that shape the rows, as one string for the files' footers."""
+        return f"format={self.format};{super().row_settings}"

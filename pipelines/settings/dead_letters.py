@@ -1,0 +1,149 @@
+"""The settings of `pubner dead-letters list`, `show` and `replay`."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipelines.dead_letters.selection import Selection, parse_position
+from pipelines.settings.annotate import CheckpointSettings
+from pipelines.settings.kafka import KafkaSettings
+from schemas.records import SourcePosition
+from worker.cli.command import Settings
+from worker.cli.devices import DeviceHere
+from worker.cli.paths import ExistingOutput, output_to_read
+
+
+class _OutputSettings(Settings):
+    """Which output the letters lie in."""
+
+    output: ExistingOutput = Field(
+        description="the folder, or URL of an object store, that holds the dead letters",
+    )
+
+
+class FilterSettings(_OutputSettings):
+    """Which of the letters are meant."""
+
+    source: tuple[str, ...] = Field(
+        default=(), description="only those of these topics or files (their base names)"
+    )
+    stage: tuple[Literal["read", "parse", "annotate", "write"], ...] = Field(
+        default=(), description="only those that failed there: read, parse, annotate, write"
+    )
+    error_type: tuple[str, ...] = Field(
+        default=(), description="only those with these types of error, such as RecordError"
+    )
+    position: tuple[str, ...] = Field(
+        default=(), description="only those at these places, as SOURCE/PARTITION/OFFSET"
+    )
+    since: datetime | None = Field(
+        default=None,
+        description="only those seen from this time on, such as 2026-01-31 or "
+        "2026-01-31T12:00:00; in UTC unless it says otherwise",
+    )
+
+    @field_validator("position")
+    @classmethod
+    def _check_position(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            parse_position(text)
+        return value
+
+    @field_validator("since")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+    @property
+    def selection(self) -> Selection:
+        """The letters that are meant."""
+        return Selection(
+            sources=frozenset(self.source),
+            stages=frozenset(self.stage),
+            error_types=frozenset(self.error_type),
+            positions=frozenset(parse_position(text) for text in self.position),
+            since=self.since,
+        )
+
+
+class ListSettings(FilterSettings):
+    """Which letters to list, and where to."""
+
+    limit: int = Field(default=50, ge=1, description="show the newest of them, at most that many")
+    json_file: str | None = Field(
+        default=None, description="write the list as JSON; `-` is standard output"
+    )
+
+
+class ShowSettings(Settings):
+    """Which letter to show."""
+
+    letter: tuple[str, ...] = Field(
+        description="the output that holds it, and its SOURCE/PARTITION/OFFSET"
+    )
+    raw: bool = Field(
+        default=False, description="write its bytes to standard output, and nothing else"
+    )
+
+    @field_validator("letter")
+    @classmethod
+    def _check_letter(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) != 2:
+            raise ValueError("expected an OUTPUT and a SOURCE/PARTITION/OFFSET")
+        output_to_read(value[0])
+        parse_position(value[1])
+        return value
+
+    @property
+    def output(self) -> str:
+        """The output that holds the letter."""
+        return self.letter[0]
+
+    @property
+    def position(self) -> SourcePosition:
+        """Where the letter stands."""
+        return parse_position(self.letter[1])
+
+
+class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
+    """Which letters to give again, and to what."""
+
+    topic: str | None = Field(
+        default=None, min_length=1, description="the topic to send them to, which must exist"
+    )
+    pipeline: bool = Field(
+        default=False,
+        description="annotate them here instead, each at its own position in the output",
+    )
+    brokers: tuple[str, ...] = Field(
+        default=(), description="Kafka brokers to begin with, as HOST:PORT; with --topic"
+    )
+    checkpoint: tuple[str, ...] = Field(
+        default=("default",),
+        min_length=1,
+        description="checkpoint folders, with --pipeline; for files, those that the output was "
+        "made with",
+    )
+    device: DeviceHere = Field(
+        default="auto",
+        description="where the model runs: auto, cpu, cuda or cuda:1",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of the model; by default all"
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="only the newest of them, at most that many"
+    )
+    again: bool = Field(default=False, description="also those that were sent to a topic before")
+    json_file: str | None = Field(
+        default=None, description="write the summary as JSON; `-` is standard output"
+    )
+
+    @model_validator(mode="after")
+    def _check_target(self) -> "ReplaySettings":
+        if (self.topic is not None) == self.pipeline:
+            raise ValueError("give --topic NAME or --pipeline, one of the two")
+        if self.topic is not None and not self.brokers:
+            raise ValueError("--topic needs --brokers beside it")
+        return self

@@ -1,0 +1,87 @@
+"""The settings of `pubner feed`."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipelines.settings.kafka import KafkaSettings
+from worker.cli.paths import FileToWrite, OutputFolder
+from worker.readers.formats import Format
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+STATE_NAME = "feed-state.json"
+
+
+class FeedSettings(KafkaSettings):
+    """What to publish, and where to."""
+
+    inputs: tuple[str, ...] = Field(
+        default=(),
+        description="files, folders or globs, here or in any file system that Beam opens: PubMed "
+        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample",
+    )
+    topic: str = Field(description="the topic to send to")
+    create_topic: bool = Field(default=False, description="create the topic unless it exists")
+    partitions: int | None = Field(
+        default=None, ge=1, le=100_000, description="the partitions of a topic that is created"
+    )
+    replication: int | None = Field(
+        default=None, ge=1, le=100, description="the replicas of a topic that is created"
+    )
+    format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
+        default="auto", description="the inputs' format; auto goes by their names"
+    )
+    dead_letters: OutputFolder | None = Field(
+        default=None,
+        description="the folder, or URL of an object store, for the Parquet of what cannot be "
+        "parsed or sent; by default TOPIC-feed-dead-letters",
+    )
+    state: FileToWrite | None = Field(
+        default=None,
+        description="the file that says how far a run is, while it is not at its end; by default "
+        f"{STATE_NAME} in the folder of dead letters",
+    )
+    again: bool = Field(
+        default=False, description="send everything, whatever a broken run had sent of it"
+    )
+    json_file: str | None = Field(
+        default=None, description="write the summary as JSON; `-` is standard output"
+    )
+
+    @field_validator("topic")
+    @classmethod
+    def _check_topic(cls, value: str) -> str:
+        if _TOPIC.fullmatch(value) is None or value in (".", ".."):
+            raise ValueError(
+                "expected a topic's name: at most 249 ASCII letters, digits, '.', '_' and '-'"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check_creation(self) -> "FeedSettings":
+        for name in ("partitions", "replication"):
+            if getattr(self, name) is not None and not self.create_topic:
+                raise ValueError(f"--{name} needs --create-topic beside it")
+        return self
+
+    @property
+    def input_format(self) -> Format | None:
+        """The format of every input; None where each file's name says it."""
+        return None if self.format == "auto" else Format(self.format)
+
+    @property
+    def dead_letter_root(self) -> str:
+        """The folder or URL of the dead letters."""
+        return self.dead_letters or f"{self.topic}-feed-dead-letters"
+
+    @property
+    def state_file(self) -> Path:
+        """The file of the run's state, on this machine."""
+        if self.state is not None:
+            return Path(self.state)
+        root = self.dead_letter_root
+        if "://" in root and not root.startswith("file://"):
+            return Path(f"{self.topic}-{STATE_NAME}")
+        return Path(root.removeprefix("file://")) / STATE_NAME

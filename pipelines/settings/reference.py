@@ -1,0 +1,26 @@
+"""`pubner checkpoint reference`: its options."""
+
+from pydantic import Field
+
+from worker.cli.command import Settings
+from worker.cli.devices import DeviceHere
+from worker.cli.paths import FileToRead
+
+
+class ReferenceSettings(Settings):
+    """Of which checkpoint, made on which texts, and how."""
+
+    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
+    texts: FileToRead = Field(
+        description="citations such as it will read: JSONL, PubMed XML or PubTator, plain or gzip"
+    )
+    limit: int = Field(
+        default=2000, ge=1, description="how many citations are read, spread over the file"
+    )
+    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads (default: the library's choice)"
+    )
+    json_file: str | None = Field(
+        default=None, description="write the reference as JSON; - is standard output"
+    )

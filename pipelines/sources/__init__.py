@@ -1,0 +1,1 @@
+"""Sources: files and stored text as blocks of records."""

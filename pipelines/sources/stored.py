@@ -1,0 +1,72 @@
+"""Citations as the output's rows hold them, so that they can be annotated without their source.
+
+A stored text is title, one newline, abstract. Where the title ends is not stored, and matters to
+nothing but the `section` of a mention. It is taken to be the first newline behind the start of
+every mention that stands in the title by the rows there are: exact for a title without a newline
+in it, even where a mention runs over its end.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.blocks.elements import ReadCitation
+from pipelines.blocks.merging import only
+from pipelines.blocks.tables import Tables
+from schemas.records import Citation, CitationStatus, Section, TextSection
+
+_COLUMNS = ("pmid", "pmid_version", "status", "text", "retracted", "date_revised", "year", "offset")
+
+
+def title_length(text: str, last_start: int = -1) -> int:
+    """Return how many code points of a stored text are the title's; all, should it have no end.
+
+    `last_start` is where the last mention of the title begins, -1 without any.
+    """
+    place = text.find("\n", last_start + 1)
+    return len(text) if place == -1 else place
+
+
+def is_textless(citations: pa.Table) -> pa.BooleanArray:
+    """Return, row by row, whether a citation was annotated and its text is not stored."""
+    annotated = pc.equal(citations["status"], CitationStatus.ANNOTATED.value)
+    mask = pc.and_(annotated, pc.is_null(citations["text"]))
+    return mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
+
+
+def stored_citations(tables: Tables, wanted: pa.BooleanArray) -> tuple[ReadCitation, ...]:
+    """Return the citations of a block's rows that are `wanted`, by offset.
+
+    Those that were annotated and have no stored text are left out. The `text` of each is the stored
+    one, code point by code point; labelled sections are part of one section's text.
+    """
+    rows = tables["citations"].filter(wanted).select(_COLUMNS)
+    rows = rows.filter(pc.invert(is_textless(rows)))
+    starts = _last_starts(only(tables["mentions"], rows["offset"]))
+    return tuple(_citations(rows, starts))
+
+
+def _citations(rows: pa.Table, last_starts: dict[int, int]) -> Iterator[ReadCitation]:
+    for row in rows.to_pylist():
+        offset, text = row["offset"], row["text"] or ""
+        end = title_length(text, last_starts.get(offset, -1))
+        body = text[end + 1 :]
+        citation = Citation(
+            pmid=row["pmid"],
+            version=row["pmid_version"],
+            title=text[:end],
+            abstract=(Section(body),) if body else (),
+            retracted=row["retracted"],
+            date_revised=row["date_revised"],
+            year=row["year"],
+            deleted=row["status"] == CitationStatus.DELETED,
+        )
+        yield ReadCitation(offset, citation)
+
+
+def _last_starts(mentions: pa.Table) -> dict[int, int]:
+    """Return by offset where the last mention of each title that has one begins."""
+    in_title = mentions.filter(pc.equal(mentions["section"], TextSection.TITLE.value))
+    rows = in_title.group_by("offset").aggregate([("start", "max")]).to_pylist()
+    return {row["offset"]: row["start_max"] for row in rows}

@@ -1,0 +1,97 @@
+"""What a long-running command says of itself: lines for people, JSON for machines."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from pipelines.telemetry.library_logs import LIBRARIES, is_library
+from worker.cli.terminal import safe_json, safe_text
+from worker.storage.locations import masked
+
+LOGGER = "pubner"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time` (UTC), `level`, `event`, and the event's own fields."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self.encoding = encoding
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of one record."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return masked(safe_json(line, default=str, encoding=self.encoding))
+
+
+class PlainFormatter(logging.Formatter):
+    """A line for a reader: the event, then its fields as `name value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of one record."""
+        fields = getattr(record, "fields", {})
+        words = [f"{_words(name)} {_shown(value)}" for name, value in fields.items()]
+        return masked(safe_text(", ".join([record.getMessage(), *words])))
+
+
+def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
+    """Say that `event` happened, with its fields."""
+    logging.getLogger(LOGGER).log(level, event, extra={"fields": fields})
+
+
+def log_at_once(event: str, **fields: object) -> None:
+    """Say that `event` happened from within a signal handler, which may interrupt any other log."""
+    record = logging.makeLogRecord(
+        {"msg": event, "levelno": logging.WARNING, "levelname": "WARNING", "fields": fields}
+    )
+    formatter = PlainFormatter() if Console(file=sys.stderr).is_terminal else JsonFormatter()
+    os.write(2, formatter.format(record).encode() + b"\n")
+
+
+@contextmanager
+def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterator[None]:
+    """Send our events and other libraries' errors, with `verbose` all else too, to standard error.
+
+    On a terminal they are lines for people, elsewhere JSON.
+    """
+    target = sys.stderr if stream is None else stream
+    handler = logging.StreamHandler(target)
+    plain = Console(file=target).is_terminal
+    encoding = target.encoding or "utf-8"
+    handler.setFormatter(PlainFormatter() if plain else JsonFormatter(encoding))
+    root, ours = logging.getLogger(), logging.getLogger(LOGGER)
+    # By a filter, not by levels: the code that connects to Kafka sets these for itself.
+    handler.addFilter(lambda record: verbose or not is_library(record.name))
+    levels = {logger: logger.level for logger in (root, ours)}
+    for name in LIBRARIES if verbose else ():
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if verbose else logging.ERROR)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""pubner annotates PubMed with biomedical entities."""

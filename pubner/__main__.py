@@ -1,0 +1,7 @@
+"""`python -m pubner`: the same command as `pubner`."""
+
+import sys
+
+from pubner.cli import main
+
+sys.exit(main())

@@ -1,0 +1,102 @@
+"""JSON files and tables."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from schemas.errors import OutputError
+from worker.cli.console import human_console, print_table, write_json
+
+
+def test_json_goes_to_a_file_whose_folders_are_made(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "b.json"
+    write_json({"x": "é"}, str(file))
+    write_json({"x": "ü"}, str(file))
+    assert json.loads(file.read_text("utf-8")) == {"x": "ü"}
+    assert [path.name for path in file.parent.iterdir()] == ["b.json"]
+
+
+def test_json_goes_to_standard_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    console = human_console("-")
+    console.print("for people")
+    write_json([1], "-")
+    found = capsys.readouterr()
+    assert json.loads(found.out) == [1]
+    assert found.err == "for people\n"
+
+
+def test_json_goes_to_a_device_as_it_is() -> None:
+    write_json([1], os.devnull)
+    assert not Path(os.devnull).is_file()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*file/x\.json"):
+        write_json([1], str(blocker / "x.json"))
+
+
+def test_a_failed_replacement_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.json"
+    write_json([1], str(file))
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_json([2], str(file))
+    assert json.loads(file.read_text()) == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_columns_that_are_whole_are_not_folded_on_a_narrow_console(terminal: bool) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=20, force_terminal=terminal, no_color=True)
+    long = "0123456789" * 3
+    print_table(console, [(long, "a b c d e f g h i j k l m n o p")], whole=[0])
+    assert long in stream.getvalue()
+    assert all(letter in stream.getvalue() for letter in "abcdefghijklmnop")
+
+
+def test_tables_have_no_colours_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    name = "a-very-long-cell-" * 5
+    print_table(
+        human_console(),
+        [(Text("dead letters", "bold red"), 3), (name, "[not markup]")],
+        columns=["what", "how many"],
+        title="Table",
+        right=[1],
+    )
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert name in text
+    assert "[not markup]" in text
+    assert [line.split() for line in text.splitlines() if "dead" in line] == [
+        ["dead", "letters", "3"]
+    ]
+
+
+def test_tables_have_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_table(human_console(), [(Text("dead letters", "bold red"), 3)])
+    assert "\x1b[1;31m" in stream.getvalue()

@@ -1,0 +1,23 @@
+"""`pubner calibrate`: a copy of a checkpoint whose scores are calibrated on devel."""
+
+from collections.abc import Sequence
+
+from training.settings.calibrate import CalibrateSettings
+from worker.cli.command import parse_settings
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner calibrate`; return the exit status.
+
+    :raises PubnerError: with one line to show.
+    """
+    settings = parse_settings(
+        CalibrateSettings,
+        argv,
+        prog="pubner calibrate",
+        description="Copy a checkpoint, its scores calibrated on the devel split of its corpora.",
+        positional="checkpoint",
+    )
+    from training.jobs.calibrate import calibrate
+
+    return calibrate(settings)

@@ -1,0 +1,100 @@
+"""`pubner train dictionary`: corpora in, the rule-based token-matching system out."""
+
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from schemas.errors import SettingsError
+from training.corpora.corpus import corpora_root
+from training.reports.outputs import prepare_output
+from training.reports.progress import show_work
+from worker.checkpoint.folder import DICTIONARY, MANIFEST
+from worker.cli.command import Settings, human_console, parse_settings, print_table, write_json
+from worker.cli.paths import OutputPath
+from worker.dictionary.normalisation import Rules
+
+PROG = "pubner train dictionary"
+_ALL = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
+
+
+class DictionarySettings(Settings):
+    """Options of `pubner train dictionary`."""
+
+    corpus: tuple[str, ...] = Field(
+        (), description=f"corpora to learn from, one head each (default: {','.join(_ALL)})"
+    )
+    output: OutputPath = Field(description="folder for the checkpoint")
+    data: Path | None = Field(None, description="folder of the corpora")
+    case: bool = Field(True, description="letter case tells no entries apart")
+    hyphens: bool = Field(True, description="nor do hyphens and spaces: IL-2 = IL 2 = IL2")
+    plurals: bool = Field(True, description="nor the ending of a plural or possessive")
+    greek: bool = Field(True, description="nor whether a Greek letter or its name is written")
+    numbers: bool = Field(True, description="a mention with numbers also stands for other numbers")
+    restart: bool = Field(False, description="throw away what the output folder holds")
+    json_file: str | None = Field(
+        None, description="write devel scores and cost as JSON; - for stdout"
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner train dictionary`; return the exit code.
+
+    :raises TrainingError: if the output folder holds something else.
+    :raises CorpusError: if a corpus is missing or broken.
+    """
+    settings = parse_settings(
+        DictionarySettings,
+        argv,
+        prog=PROG,
+        description="Learn a dictionary from training mentions: the rule-based baseline.",
+    )
+    names = settings.corpus or _ALL
+    if len(set(names)) != len(names):
+        raise SettingsError(f"--corpus names a corpus twice: {', '.join(names)}")
+    prepare_output(settings.output, restart=settings.restart, own=(MANIFEST, DICTIONARY))
+    console = human_console(settings.json_file)
+    from training.dictionary.export import train_dictionary
+    from training.finetune.run import load_training_corpora
+
+    begun = time.monotonic()
+    rules = Rules(
+        case=settings.case,
+        hyphens=settings.hyphens,
+        plurals=settings.plurals,
+        greek=settings.greek,
+        numbers=settings.numbers,
+    )
+    root = corpora_root(settings.data, os.environ)
+    with show_work(console) as work:
+        corpora = load_training_corpora(root, names, work, partial(console.print, soft_wrap=True))
+        with work.stage("learning the dictionary", len(corpora), "heads") as stage:
+
+            def say(line: str) -> None:
+                console.print(line)
+                stage.advance()
+
+            manifest, heads = train_dictionary(settings.output, corpora, rules, say)
+    seconds = time.monotonic() - begun
+    print_table(
+        console,
+        [[head.task.name, f"{head.devel_f1:.4f}"] for head in heads],
+        columns=("head", "devel strict F1"),
+        right=(1,),
+        title=f"Checkpoint {manifest.id} in {settings.output}",
+    )
+    if settings.json_file:
+        write_json(
+            {
+                "id": manifest.id,
+                "path": str(settings.output),
+                "devel": {head.task.name: head.devel_f1 for head in heads},
+                "recipe": manifest.recipe,
+                "seconds": seconds,
+            },
+            settings.json_file,
+        )
+    return 0

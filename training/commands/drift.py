@@ -1,0 +1,24 @@
+"""`pubner drift`: whether what is found changes from day to day."""
+
+from collections.abc import Sequence
+
+from training.settings.drift import DriftSettings
+from worker.cli.command import parse_settings
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner drift`; return the exit status: 1 for a warning, where that is asked for.
+
+    :raises PubnerError: with one line to show.
+    """
+    settings = parse_settings(
+        DriftSettings,
+        argv,
+        prog="pubner drift",
+        description="Compare what an output's checkpoints found on each day with their references: "
+        "mentions per citation, scores, and unknown word pieces.",
+        positional="output",
+    )
+    from training.jobs.drift import report_drift
+
+    return report_drift(settings)

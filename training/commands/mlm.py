@@ -1,0 +1,54 @@
+"""`pubner train mlm`: an encoder trained on in-domain text, before it learns to tag."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas.errors import SettingsError
+from training.corpora.catalogue import Split
+from training.corpora.corpus import corpora_root, require_corpora
+from training.encoders.names import encoder_folder
+from training.recipes.mlm import MlmRecipe
+from training.settings.mlm import MlmSettings
+from worker.cli.command import parse_settings
+from worker.cli.paths import file_to_read
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner train mlm`; return the exit code.
+
+    :raises PubnerError: if an option, a text, the encoder or the output folder will not do.
+    """
+    settings = parse_settings(
+        MlmSettings,
+        argv,
+        prog="pubner train mlm",
+        description="Train an encoder on in-domain text as a masked language model, before it "
+        "learns to tag: `pubner train stl|mtl --encoder OUTPUT`.",
+    )
+    if not settings.texts and not settings.corpus:
+        raise SettingsError("there is nothing to train on; name text with --texts or --corpus")
+    for option, names in (("texts", settings.texts), ("corpus", settings.corpus)):
+        if len(set(names)) != len(names):
+            raise SettingsError(f"--{option} names one twice: {', '.join(names)}")
+    recipe = MlmRecipe(
+        epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        learning_rate=settings.learning_rate,
+        mask_share=settings.mask_share,
+        max_pieces=settings.max_pieces,
+        batch_pieces=settings.batch_pieces,
+        letter_case=settings.letter_case,
+        held_out=settings.held_out,
+        seed=settings.seed,
+    )
+    encoder_folder(settings.encoder)
+    for name in settings.texts:
+        try:
+            file_to_read(Path(name))
+        except ValueError as error:
+            raise SettingsError(f"option --texts {name!r}: {error}") from None
+    require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (Split.TRAIN,))
+    from training.jobs.mlm import train
+
+    return train(settings, recipe)

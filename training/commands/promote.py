@@ -1,0 +1,151 @@
+"""`pubner checkpoint promote`: a published checkpoint goes live, if the gate lets it."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from training.corpora.corpus import corpora_root
+from training.gate.options import GateSettings
+from training.reports.progress import show_work
+from worker.cli.command import human_console, parse_settings, write_json
+from worker.cli.paths import ExistingFolder
+from worker.registry.registry import open_registry
+from worker.registry.who import default_who
+
+PROG = "pubner checkpoint promote"
+
+
+class PromoteSettings(GateSettings):
+    """The options of `pubner checkpoint promote`."""
+
+    id: str = Field(description="the candidate's id in the registry, or the beginning of it")
+    registry: ExistingFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
+    why: str = Field(min_length=1, description="why it goes live; kept in the history")
+    who: str | None = Field(
+        default=None,
+        min_length=1,
+        description="who does it; by default the user's name @ this machine's",
+    )
+    corpus: tuple[str, ...] = Field(
+        default=(),
+        description="corpora to score both checkpoints on (default: those of their heads that are "
+        "there; none where --documents is given)",
+    )
+    force: str | None = Field(
+        default=None,
+        min_length=1,
+        description="promote it even if the gate refuses, for this reason; a damaged checkpoint "
+        "is never promoted",
+    )
+    dry_run: bool = Field(default=False, description="judge only: nothing in the registry changes")
+    html: Path | None = Field(
+        default=None, description="write the report's page here too, as with --dry-run"
+    )
+    json_file: str | None = Field(
+        default=None, description="write the report as JSON; - is standard output"
+    )
+
+    @field_validator("why", "force")
+    @classmethod
+    def _said(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("a reason in words is expected")
+        return value
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner checkpoint promote`; return the exit status.
+
+    :raises GateRefusedError: if a tolerance is broken (exit status 3); the report is kept.
+    :raises PubnerError: with one line to show.
+    """
+    settings = parse_settings(
+        PromoteSettings,
+        argv,
+        prog=PROG,
+        description="Compare a published checkpoint with the active one, and make it active unless "
+        "it is worse, slower or more different than is tolerated.",
+        positional="id",
+    )
+    return promote(settings)
+
+
+def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_counter) -> int:
+    """Judge the candidate, and make it active if it passes; return the exit status."""
+    from training.gate.page import render_page
+    from training.gate.report import report_json
+    from training.gate.running import Candidacy, go_live, keep_report, require_passed, run_gate
+    from training.gate.tables import print_gate
+    from training.reports.pages import require_writable, write_text
+
+    registry = open_registry(settings.registry)
+    if not settings.dry_run:
+        registry.require_conditional("promote")
+    if settings.html is not None:
+        require_writable(settings.html)
+    pointer = registry.pointer()
+    candidate = registry.find(settings.id)
+    console = human_console(settings.json_file)
+    if pointer.active is not None and pointer.active.id == candidate:
+        console.print(
+            f"{candidate} is active already, since {pointer.active.when:%Y-%m-%d %H:%M} UTC; "
+            "nothing was changed.",
+            soft_wrap=True,
+        )
+        if settings.json_file is not None:
+            write_json({"id": candidate, "promoted": False, "verdict": None}, settings.json_file)
+        return 0
+    request = Candidacy(
+        registry,
+        pointer,
+        candidate,
+        who=settings.who or default_who(),
+        why=settings.why,
+        when=datetime.now(UTC),
+        root=corpora_root(settings.data, os.environ),
+        corpora=settings.corpus,
+        force=settings.force,
+    )
+    with show_work(console) as work, work.stage("judging"), work.sequence("texts") as watch:
+        report = run_gate(request, settings, clock=clock, watch=watch)
+    print_gate(report, console)
+    if settings.html is not None:
+        write_text(settings.html, render_page(report))
+    place = None if settings.dry_run else keep_report(registry, report)
+    change = None
+    try:
+        where = "Nothing was kept (--dry-run)."
+        if place is not None:
+            where = f"The report is {registry.root}/{place} and the .html beside it."
+        require_passed(report, where)
+        if place is not None:
+            forced = report.verdict == "forced"
+            change = go_live(request, place, forced=forced, now=lambda: datetime.now(UTC))
+    finally:
+        if settings.json_file is not None:
+            write_json(
+                {
+                    "id": candidate,
+                    "promoted": change is not None,
+                    "report": place,
+                    **report_json(report),
+                },
+                settings.json_file,
+            )
+    if change is None:
+        by_force = " by force" if report.breaches else ""
+        console.print(
+            f"{candidate} would be let through{by_force}; nothing was changed (--dry-run).",
+            soft_wrap=True,
+        )
+    else:
+        console.print(
+            f"{candidate} is active{', by force' if change.forced else ''}; it takes the place of "
+            f"{change.previous or 'none'}. {where}",
+            soft_wrap=True,
+        )
+    return 0

@@ -1,0 +1,51 @@
+"""`pubner retrain`: a round from corpora to a checkpoint that may go live, as one command."""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
+from datetime import UTC, datetime
+
+from training.retraining.record import open_round
+from training.settings.retrain import RetrainSettings
+from worker.cli.command import human_console, parse_settings, write_json
+from worker.registry.registry import open_registry
+
+PROG = "pubner retrain"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner retrain`; return the exit status.
+
+    :raises GateRefusedError: if the gate refuses the checkpoint (exit status 3).
+    :raises PubnerError: with one line to show.
+    """
+    settings = parse_settings(
+        RetrainSettings,
+        argv,
+        prog=PROG,
+        description="Check the corpora, train, evaluate, publish, and ask the gate; with --promote "
+        "go live. The same command goes on where it was broken off.",
+    )
+    from training.retraining.steps import Job, run_round
+
+    registry = open_registry(settings.registry)
+    registry.require_conditional("publish")
+    with ExitStack() as stack:
+        if settings.json_file == "-":
+            stack.enter_context(redirect_stdout(sys.stderr))
+        opened = open_round(settings.output, settings.held_still(), restart=settings.restart)
+        job = Job(
+            stack.enter_context(opened),
+            registry,
+            settings,
+            human_console(settings.json_file),
+            now=lambda: datetime.now(UTC),
+            clock=time.perf_counter,
+        )
+        outcome = run_round(job)
+    if settings.json_file is not None and outcome.result is not None:
+        write_json(outcome.result, settings.json_file)
+    if outcome.refusal is not None:
+        raise outcome.refusal
+    return outcome.code

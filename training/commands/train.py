@@ -1,0 +1,52 @@
+"""`pubner train stl` and `pubner train mtl`: a corpus or several in, a checkpoint out."""
+
+import os
+from collections.abc import Sequence
+
+from schemas.errors import SettingsError
+from training.corpora.catalogue import Split
+from training.corpora.corpus import corpora_root, require_corpora
+from training.encoders.names import encoder_folder
+from training.settings.train import TrainSettings, recipe_of
+from worker.cli.command import parse_settings
+
+
+def stl(argv: Sequence[str]) -> int:
+    """Run `pubner train stl`: one corpus, one head."""
+    settings = parse_settings(
+        TrainSettings,
+        argv,
+        prog="pubner train stl",
+        description="Fine-tune an encoder on one corpus (single-task).",
+    )
+    if len(settings.corpus) != 1:
+        raise SettingsError(
+            f"--corpus names {len(settings.corpus)} corpora, expected one (such as ncbi-disease); "
+            "for several use: pubner train mtl"
+        )
+    return _train(settings)
+
+
+def mtl(argv: Sequence[str]) -> int:
+    """Run `pubner train mtl`: several corpora, a shared encoder, one head each."""
+    settings = parse_settings(
+        TrainSettings,
+        argv,
+        prog="pubner train mtl",
+        description="Fine-tune a shared encoder on several corpora, one head each (multi-task).",
+    )
+    names = settings.corpus or ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
+    if len(set(names)) != len(names):
+        raise SettingsError(f"--corpus names a corpus twice: {', '.join(names)}")
+    return _train(settings.model_copy(update={"corpus": names}))
+
+
+def _train(settings: TrainSettings) -> int:
+    """Check what can be checked before training is loaded, then train."""
+    recipe_of(settings)
+    encoder_folder(settings.encoder)
+    root = corpora_root(settings.data, os.environ)
+    require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
+    from training.jobs.train import train
+
+    return train(settings)

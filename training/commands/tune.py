@@ -1,0 +1,35 @@
+"""`pubner tune`: a search for a recipe's best numbers on devel."""
+
+import os
+from collections.abc import Sequence
+
+from schemas.errors import SettingsError
+from training.corpora.catalogue import Split
+from training.corpora.corpus import corpora_root, require_corpora
+from training.encoders.names import encoder_folder
+from training.settings.tune import TuneSettings, recipe_of
+from worker.cli.command import parse_settings
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pubner tune`."""
+    settings = parse_settings(
+        TuneSettings,
+        argv,
+        prog="pubner tune",
+        description=(
+            "Search for the best numbers of a recipe, by devel scores alone. The same command goes "
+            "on, and runs beside itself on one study."
+        ),
+    )
+    if not settings.corpus:
+        raise SettingsError("--corpus is missing; name one or several, such as ncbi-disease,bc5cdr")
+    if len(set(settings.corpus)) != len(settings.corpus):
+        raise SettingsError(f"--corpus names a corpus twice: {', '.join(settings.corpus)}")
+    recipe_of(settings)
+    encoder_folder(settings.encoder)
+    root = corpora_root(settings.data, os.environ)
+    require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
+    from training.jobs.tune import tune
+
+    return tune(settings)

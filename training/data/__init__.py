@@ -1,0 +1,1 @@
+"""Training data: windows of examples, augmented, sampled, batched."""

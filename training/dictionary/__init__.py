@@ -1,0 +1,1 @@
+"""Learning a dictionary, the rule-based baseline, from corpora."""

@@ -1,0 +1,1 @@
+"""Encoders to begin from: found, checked, loaded."""

@@ -1,0 +1,1 @@
+"""Fine-tuning: the loop, its losses, its state, and the export."""

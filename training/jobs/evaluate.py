@@ -1,0 +1,207 @@
+"""The command `pubner evaluate`: strict and token-level scores of a checkpoint's heads."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.errors import CorpusError, SettingsError
+from schemas.tasks import Task
+from training.corpora.catalogue import Split
+from training.corpora.corpus import Corpus, corpora_root, open_corpus, present_corpora
+from training.corpora.spans import require_labels
+from training.corpora.tsv import Sentence
+from training.evaluation.documents import GoldFile, evaluate_documents, head_for, read_gold_file
+from training.evaluation.errors_analysis import (
+    TrainingMentions,
+    analyse_errors,
+    training_mentions,
+)
+from training.evaluation.errors_page import ErrorsPage, write_page
+from training.evaluation.evaluate import evaluate_head
+from training.evaluation.predict import ScoredSpan, readings_of
+from training.evaluation.reliability import write_reliability
+from training.evaluation.report import EvaluationReport, print_report, report_json
+from training.reports.pages import require_writable
+from training.reports.progress import Work, show_work
+from training.settings.evaluate import EvaluateSettings
+from worker.checkpoint.folder import resolve_checkpoint
+from worker.cli.command import human_console, write_json
+
+if TYPE_CHECKING:
+    from worker.tagger import Tagger
+
+
+def evaluate(settings: EvaluateSettings) -> int:
+    """Run `pubner evaluate`; return the exit status."""
+    if settings.errors is not None:
+        if settings.documents and not settings.corpus:
+            raise SettingsError(
+                "option --errors tells of corpora, and --documents alone scores none; name one "
+                "with --corpus"
+            )
+        require_writable(settings.errors)
+    if settings.reliability is not None:
+        if settings.documents and not settings.corpus:
+            raise SettingsError(
+                "option --reliability tells of corpora, and --documents alone scores none; name "
+                "one with --corpus"
+            )
+        require_writable(settings.reliability)
+    paths = [resolve_checkpoint(name) for name in settings.checkpoint]
+    from worker.tagger import load_tagger
+
+    console = human_console(settings.json_file)
+    found: dict[str, Sequence[tuple[ScoredSpan, ...]]] = {}
+    with show_work(console) as work:
+        with work.stage("loading the checkpoint"):
+            tagger = load_tagger(paths, device=settings.device, threads=settings.threads)
+        with work.stage("reading the corpora"):
+            corpora = _read_corpora(settings, tagger.tasks)
+            training = _read_training(settings, tagger.tasks)
+            documents = [_read_documents(word, tagger.tasks) for word in settings.documents]
+        for _, gold in documents:
+            for problem in gold.problems:
+                console.print(f"{gold.path}: left out: {problem}", soft_wrap=True)
+        report = _score(settings, tagger, corpora, documents, work, found)
+    print_report(report, console)
+    if settings.errors is not None:
+        _write_errors(settings.errors, report, corpora, found, training)
+        console.print(f"The errors are described in {settings.errors}", soft_wrap=True)
+        if settings.split == Split.TEST:
+            console.print(
+                "It was made from the test split: report it, but choose and change nothing "
+                "because of it; look at the errors on devel for that",
+                soft_wrap=True,
+            )
+    if settings.reliability is not None:
+        write_reliability(
+            {name: {"": head.bins} for name, head in report.heads.items()},
+            settings.reliability,
+            title=f"{report.checkpoint} on {report.split}, {report.context} context",
+        )
+        console.print(f"Reliability is drawn in {settings.reliability}", soft_wrap=True)
+    if settings.json_file is not None:
+        write_json(report_json(report), settings.json_file)
+    return 0
+
+
+def _open_corpora(settings: EvaluateSettings, tasks: Sequence[Task]) -> list[tuple[Task, Corpus]]:
+    """Return each head to score with its corpus.
+
+    :raises SettingsError: if a corpus has no head in the checkpoint.
+    :raises CorpusError: if a corpus is not there.
+    """
+    heads = {task.name: task for task in tasks}
+    root = corpora_root(settings.data, os.environ)
+    names = settings.corpus
+    if not names and not settings.documents:
+        names = tuple(name for name in present_corpora(root, settings.split) if name in heads)
+        if not names:
+            raise CorpusError(
+                f"no corpus of the heads {', '.join(heads)} has a {settings.split}.tsv under "
+                f"{root}; name a folder with --data, or run: pubner corpora fetch"
+            )
+    found = []
+    for name in dict.fromkeys(names):
+        corpus = open_corpus(root, name)
+        task = heads.get(corpus.name)
+        if task is None:
+            raise SettingsError(
+                f"the checkpoint has no head for the corpus {name!r}; it has {', '.join(heads)}"
+            )
+        found.append((task, corpus))
+    return found
+
+
+def _read_corpora(
+    settings: EvaluateSettings, tasks: Sequence[Task]
+) -> list[tuple[Task, tuple[Sentence, ...]]]:
+    """Return each head to score with its sentences.
+
+    :raises CorpusError: if a corpus is broken, or has labels that the head lacks.
+    """
+    found = []
+    for task, corpus in _open_corpora(settings, tasks):
+        sentences = corpus.sentences(settings.split)
+        require_labels(task, sentences)
+        found.append((task, sentences))
+    return found
+
+
+def _read_training(
+    settings: EvaluateSettings, tasks: Sequence[Task]
+) -> dict[str, TrainingMentions]:
+    """Return the mentions of each head's training split, where it is there and --errors is given.
+
+    Nothing where the training split itself is scored: nothing is new in it.
+    """
+    if settings.errors is None or settings.split == Split.TRAIN:
+        return {}
+    return {
+        task.name: training_mentions(corpus.sentences(Split.TRAIN))
+        for task, corpus in _open_corpora(settings, tasks)
+        if corpus.path(Split.TRAIN).is_file()
+    }
+
+
+def _read_documents(word: str, tasks: Sequence[Task]) -> tuple[Task, GoldFile]:
+    head, equals, path = word.partition("=")
+    named = bool(equals) and not Path(word).exists()
+    gold = read_gold_file(Path(path if named else word))
+    return head_for(gold, tasks, head if named else None), gold
+
+
+def _score(
+    settings: EvaluateSettings,
+    tagger: "Tagger",
+    corpora: Sequence[tuple[Task, tuple[Sentence, ...]]],
+    documents: Sequence[tuple[Task, GoldFile]],
+    work: Work,
+    found: dict[str, Sequence[tuple[ScoredSpan, ...]]],
+) -> EvaluationReport:
+    """Score all; `found` is given what each head found in its corpus."""
+    heads = {}
+    for task, sentences in corpora:
+        total = len(readings_of(sentences, settings.context))
+        with work.stage(task.name, total, "texts") as stage:
+            heads[task.name] = evaluate_head(
+                tagger,
+                task,
+                sentences,
+                context=settings.context,
+                progress=stage.advance,
+                keep=partial(found.__setitem__, task.name),
+            )
+    files = {}
+    for task, gold in documents:
+        with work.stage(gold.path.name, len(gold.texts), "documents") as stage:
+            files[str(gold.path)] = evaluate_documents(tagger, task, gold, stage.advance)
+    return EvaluationReport(
+        checkpoint=tagger.id,
+        split=str(settings.split),
+        context=str(settings.context),
+        heads=heads,
+        documents=files,
+    )
+
+
+def _write_errors(
+    path: Path,
+    report: EvaluationReport,
+    corpora: Sequence[tuple[Task, tuple[Sentence, ...]]],
+    found: Mapping[str, Sequence[tuple[ScoredSpan, ...]]],
+    training: Mapping[str, TrainingMentions],
+) -> None:
+    heads = {
+        task.name: analyse_errors(
+            task,
+            sentences,
+            [[one.span for one in spans] for spans in found[task.name]],
+            training=training.get(task.name),
+            scores=[{one.span: one.score for one in spans} for spans in found[task.name]],
+        )
+        for task, sentences in {task.name: (task, read) for task, read in corpora}.values()
+    }
+    write_page(ErrorsPage(report.checkpoint, report.split, report.context, heads), path)

@@ -1,0 +1,1 @@
+"""Reports: plots, pages, output folders and progress."""

@@ -1,0 +1,1 @@
+"""Retraining rounds: the steps from corpora to a published checkpoint, each recorded."""

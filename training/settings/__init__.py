@@ -1,0 +1,1 @@
+"""The settings of each command, checked before anything is loaded."""

@@ -1,0 +1,85 @@
+"""`pubner drift`: its options."""
+
+from datetime import date
+from pathlib import Path
+
+from pydantic import Field
+
+from worker.cli.command import Settings
+from worker.cli.paths import ExistingFolder
+from worker.drift.index import DriftLimits
+
+_USUAL = DriftLimits()
+
+
+class DriftSettings(Settings):
+    """The options of `pubner drift`."""
+
+    output: ExistingFolder = Field(
+        description="the output of annotate or stream: a folder, or s3://…"
+    )
+    checkpoint: tuple[str, ...] = Field(
+        default=("default",),
+        description="checkpoints whose references are compared with, by folder, or `default`; "
+        "those that annotated nothing here do no harm",
+    )
+    registry: ExistingFolder | None = Field(
+        default=None,
+        description="a checkpoint registry, whose references are compared with, too; they go "
+        "before the shipped checkpoint's, but behind those of checkpoints that are named",
+    )
+    checkpoint_cache: Path | None = Field(
+        default=None,
+        description="where checkpoints of a remote registry are kept, to count word pieces with "
+        "(default: ~/.cache/pubner/checkpoints)",
+    )
+    since: date | None = Field(default=None, description="the first day (UTC), as 2026-01-31")
+    until: date | None = Field(default=None, description="the last day (UTC)")
+    sample: int = Field(
+        default=1000,
+        ge=0,
+        description="texts a day in which unknown word pieces are counted; 0 counts none, and "
+        "fetches no checkpoint from a registry; fewer than --min-citations are not judged",
+    )
+    max_psi: float = Field(
+        default=_USUAL.psi,
+        gt=0,
+        description="warn where the scores' population stability index is more, beyond chance",
+    )
+    max_mentions_change: float = Field(
+        default=_USUAL.mentions_change,
+        gt=0,
+        description="warn where a head's mentions per citation change by more than this part",
+    )
+    max_unknown_factor: float = Field(
+        default=_USUAL.unknown_factor,
+        ge=1,
+        description="warn where the share of unknown word pieces is more times the reference's",
+    )
+    max_unknown_points: float = Field(
+        default=_USUAL.unknown_points,
+        ge=0,
+        description="… and by more than this part of all word pieces higher",
+    )
+    min_citations: int = Field(
+        default=_USUAL.citations, ge=1, description="judge no day with fewer citations"
+    )
+    min_mentions: int = Field(
+        default=_USUAL.mentions, ge=1, description="judge no head with fewer mentions"
+    )
+    html: Path | None = Field(default=None, description="write a page (HTML) with plots")
+    fail_on_warning: bool = Field(default=False, description="exit with 1 where there is a warning")
+    json_file: str | None = Field(
+        default=None, description="write all figures as JSON; - is standard output"
+    )
+
+    def limits(self) -> DriftLimits:
+        """Return the limits that the options set."""
+        return DriftLimits(
+            psi=self.max_psi,
+            mentions_change=self.max_mentions_change,
+            unknown_factor=self.max_unknown_factor,
+            unknown_points=self.max_unknown_points,
+            citations=self.min_citations,
+            mentions=self.min_mentions,
+        )

@@ -1,0 +1,53 @@
+"""`pubner evaluate`: its options."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from training.corpora.catalogue import Split
+from training.evaluation.predict import Context
+from worker.cli.command import Settings
+from worker.cli.devices import DeviceHere
+
+
+class EvaluateSettings(Settings):
+    """The options of `pubner evaluate`."""
+
+    checkpoint: tuple[str, ...] = Field(
+        min_length=1, description="a checkpoint's folder, or `default`; several make a set"
+    )
+    corpus: tuple[str, ...] = Field(
+        default=(),
+        description="corpora to score on, by name (default: those of the checkpoint's heads that "
+        "are there; none where --documents is given)",
+    )
+    split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
+    data: Path | None = Field(
+        default=None,
+        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
+    )
+    context: Context = Field(
+        default=Context.SENTENCE,
+        description="what is read at once: each sentence alone, or windows of eight joined",
+    )
+    documents: tuple[str, ...] = Field(
+        default=(),
+        description="PubTator files with gold mentions, scored end to end on raw text; "
+        "HEAD=FILE names the head",
+    )
+    errors: Path | None = Field(
+        default=None,
+        description="write a page (HTML) on the errors of each head: their kinds, what is missed, "
+        "the worst sentences",
+    )
+    reliability: Path | None = Field(
+        default=None,
+        description="draw (SVG) each head's confidence against its precision on its corpus",
+    )
+    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads (default: the library's choice)"
+    )
+    json_file: str | None = Field(
+        default=None, description="write the scores as JSON; - is standard output"
+    )

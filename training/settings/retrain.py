@@ -1,0 +1,78 @@
+"""The options of `pubner retrain`."""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from training.gate.options import GateSettings
+from training.recipes.recipe import RECIPES
+from worker.cli.paths import OutputFolder, OutputPath
+
+ACTIVE = "active"
+"""The name of the active checkpoint, among those that training starts from or learns from."""
+
+
+class RetrainSettings(GateSettings):
+    """The options of `pubner retrain`."""
+
+    registry: OutputFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
+    output: OutputPath = Field(
+        description="the round's folder: a round that was broken off goes on in it, a new one "
+        "needs another"
+    )
+    corpus: tuple[str, ...] = Field(
+        (), description="corpora to train on, one head each (default: the active checkpoint's)"
+    )
+    recipe: str | None = Field(
+        None,
+        description=f"{', '.join(RECIPES)}, or a JSON file with one (default: the active "
+        "checkpoint's, or compact)",
+    )
+    set: tuple[str, ...] = Field((), description="changes of the recipe, such as dropout=0.2")
+    seed: int | None = Field(None, description="changes the recipe's seed")
+    encoder: str | None = Field(
+        None,
+        description="what training starts from: active, minilm, a folder, a hub id or a "
+        "checkpoint (default: active, or minilm where no checkpoint is)",
+    )
+    teacher: tuple[str, ...] = Field(
+        (),
+        description="checkpoints whose soft tags are learned from; active is one too (default: "
+        "active, where the recipe learns from teachers)",
+    )
+    texts: tuple[str, ...] = Field(
+        (), description="JSONL files of titles and abstracts without gold that teachers read too"
+    )
+    promote: bool = Field(False, description="let the checkpoint go live if the gate lets it")
+    why: str | None = Field(
+        None, min_length=1, description="why it goes live (default: the round's folder and recipe)"
+    )
+    who: str | None = Field(
+        None, min_length=1, description="who does it; by default the user's name @ this machine's"
+    )
+    save_seconds: float = Field(300.0, ge=0, description="seconds between two saved states")
+    restart: bool = Field(False, description="throw away the round in the folder, begin anew")
+    json_file: str | None = Field(
+        None, description="write what came of the round as JSON; - for stdout"
+    )
+
+    @field_validator("why")
+    @classmethod
+    def _said(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("expected a reason")
+        return value
+
+    def held_still(self) -> dict[str, Any]:
+        """Return the options that may not change within a round, by name."""
+        return {
+            "registry": self.registry,
+            "data": None if self.data is None else str(self.data),
+            "corpus": list(self.corpus),
+            "recipe": self.recipe,
+            "set": list(self.set),
+            "seed": self.seed,
+            "encoder": self.encoder,
+            "teacher": list(self.teacher),
+            "texts": list(self.texts),
+        }

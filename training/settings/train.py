@@ -1,0 +1,64 @@
+"""`pubner train stl` and `pubner train mtl`: their options, checked before anything is loaded."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from training.encoders.names import MINILM
+from training.recipes.recipe import RECIPES, Recipe, changes_of, find_recipe
+from worker.cli.command import Settings
+from worker.cli.devices import DeviceHere
+from worker.cli.paths import OutputPath
+
+STATE = ".training-state"
+
+
+class TrainSettings(Settings):
+    """Options of `pubner train`."""
+
+    corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
+    output: OutputPath = Field(description="folder for the checkpoint; a broken run goes on in it")
+    data: Path | None = Field(None, description="folder of the corpora")
+    recipe: str = Field("compact", description=f"{', '.join(RECIPES)}, or a JSON file with one")
+    set: tuple[str, ...] = Field((), description="changes of the recipe, such as dropout=0.2")
+    encoder: str = Field(
+        MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
+    )
+    teacher: tuple[str, ...] = Field(
+        (), description="checkpoints whose soft tags are learned from; several teach together"
+    )
+    texts: tuple[str, ...] = Field(
+        (), description="JSONL files of titles and abstracts without gold that teachers read too"
+    )
+    epochs: int | None = Field(None, description="changes the recipe's number of epochs")
+    learning_rate: float | None = Field(None, description="changes the recipe's learning rate")
+    batch_windows: int | None = Field(None, description="changes the recipe's windows a batch")
+    max_sentences: int | None = Field(None, description="changes the longest window's sentences")
+    max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
+    seed: int | None = Field(None, description="changes the recipe's seed")
+    calibrate: bool = Field(True, description="fit the scores to devel, so that they are honest")
+    device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(None, description="CPU threads; default: the library's choice")
+    save_seconds: float = Field(300.0, ge=0, description="seconds between two saved states")
+    restart: bool = Field(False, description="throw away what the output folder holds")
+    json_file: str | None = Field(
+        None, description="write devel scores and cost as JSON; - for stdout"
+    )
+
+
+def recipe_of(settings: TrainSettings) -> Recipe:
+    """Return the recipe with the changes that options name; --set goes last."""
+    changes: dict[str, Any] = {
+        "epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "batch_windows": settings.batch_windows,
+        # A number of windows takes the place of the recipe's budget of word pieces.
+        "batch_pieces": None if settings.batch_windows is None else 0,
+        "max_sentences": settings.max_sentences,
+        "max_pieces": settings.max_pieces,
+        "seed": settings.seed,
+    }
+    recipe = find_recipe(settings.recipe, **changes)
+    return replace(recipe, **changes_of(settings.set))

@@ -1,0 +1,60 @@
+"""`pubner tune`: its options, checked before anything is loaded."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from schemas.errors import SettingsError
+from training.encoders.names import MINILM
+from training.recipes.recipe import Recipe, find_recipe
+from training.tuning.names import BEST_FILE, PRUNERS, STUDY_FILE
+from worker.cli.command import Settings
+from worker.cli.devices import DeviceHere
+from worker.cli.paths import OutputPath
+
+
+class TuneSettings(Settings):
+    """Options of `pubner tune`."""
+
+    corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
+    output: OutputPath = Field(description=f"folder for {STUDY_FILE}, {BEST_FILE} and the plots")
+    data: Path | None = Field(None, description="folder of the corpora")
+    recipe: str = Field("compact", description="recipe that the search begins from")
+    encoder: str = Field(
+        MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
+    )
+    trials: int = Field(20, ge=1, description="trials of the whole study, earlier ones included")
+    tune: tuple[str, ...] = Field(
+        (), description="what to change: NAME or NAME=LOW:HIGH,...; default: all that it can"
+    )
+    pruner: str = Field("median", description=f"ends weak trials early: {', '.join(PRUNERS)}")
+    startup_trials: int = Field(
+        6, ge=1, description="trials drawn at random before what they gave is gone by"
+    )
+    epochs: int | None = Field(None, description="one number of epochs for every trial")
+    max_sentences: int | None = Field(None, description="changes the longest window's sentences")
+    max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
+    seed: int | None = Field(None, description="seed of the search and of every training")
+    device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(None, description="CPU threads; default: the library's choice")
+    json_file: str | None = Field(None, description="write the trials as JSON; - for stdout")
+
+
+def recipe_of(settings: TuneSettings) -> Recipe:
+    """Return the recipe that the search begins from.
+
+    :raises SettingsError: if there is no such recipe, or a search cannot use it.
+    """
+    recipe = find_recipe(
+        settings.recipe,
+        epochs=settings.epochs,
+        max_sentences=settings.max_sentences,
+        max_pieces=settings.max_pieces,
+        seed=settings.seed,
+    )
+    if recipe.learns_from_teachers:
+        raise SettingsError(
+            f"--recipe {settings.recipe!r} learns from teachers, which a search has none of; "
+            "take one without distil_weight and pseudo_weight"
+        )
+    return recipe

@@ -1,0 +1,1 @@
+"""Decoding: from tag scores to mentions with calibrated probabilities."""

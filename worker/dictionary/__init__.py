@@ -1,0 +1,1 @@
+"""The dictionary: the rule-based token-matching baseline."""

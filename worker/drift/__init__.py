@@ -1,0 +1,1 @@
+"""Drift: what a checkpoint finds, counted, and compared with its reference."""

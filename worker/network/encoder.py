@@ -1,0 +1,312 @@
+"""A checkpoint's encoder and heads, loaded onto a device: packed batches in, tag scores out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from schemas.errors import CheckpointError, SettingsError
+from schemas.manifest import CheckpointManifest, DriftReference, HeadCalibration
+from schemas.tasks import Task
+from worker.checkpoint.files import read_bounded, weight_shapes
+from worker.checkpoint.folder import CONFIG, TOKENISER, WEIGHTS, read_manifest
+from worker.decoding.calibration import scale_heads
+from worker.decoding.cpu import head_layout
+from worker.network.bert import BertNetwork, bert_shapes, is_plain_bert
+from worker.network.memory import keep_freed_memory
+from worker.network.model import load_config
+from worker.network.processor import processor_prefers_bf16
+from worker.network.thread_pool import make_streams
+from worker.text.packing import PackedBatch, RowGrid
+from worker.text.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
+
+if TYPE_CHECKING:
+    from worker.network.model import MultiHeadModel
+
+_LEAST_PIECES: Final = 8
+"""The shortest input in word pieces that windows can be cut to."""
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Network(Protocol):
+    """A loaded encoder with all heads: packed batches in, tag scores out."""
+
+    grid: RowGrid
+
+    def __call__(self, batch: PackedBatch) -> Tensor:
+        """Return the tag scores of the selected rows, (selected, tags), float32, on the device."""
+
+
+class Encoder:
+    """A verified checkpoint on its device. Immutable; safe to share between threads."""
+
+    def __init__(
+        self,
+        network: Network,
+        tokeniser: WordPieceTokeniser,
+        *,
+        checkpoint_id: str,
+        tasks: Sequence[Task],
+        max_pieces: int,
+        device: torch.device,
+        threads: int | None = None,
+        calibration: Mapping[str, HeadCalibration] | None = None,
+        reference: DriftReference | None = None,
+    ) -> None:
+        """Put it together; of `calibration` the network has the temperatures in it already."""
+        self.calibration = dict(calibration or {})
+        self.reference = reference
+        self.tokeniser = tokeniser
+        self.checkpoint_id = checkpoint_id
+        self.tasks = tuple(tasks)
+        self.max_pieces = max_pieces
+        self.device = device
+        self._network = network
+        # On a GPU one thread gives it its work; on a CPU each core computes batches of its own.
+        streams = 1 if device.type == "cuda" else threads or torch.get_num_threads()
+        self._streams = make_streams(streams)
+
+    @property
+    def grid(self) -> RowGrid:
+        """How batches for it are padded."""
+        return self._network.grid
+
+    def begin(self, batches: Iterable[PackedBatch]) -> list[Future[Tensor]]:
+        """Begin to score the selected pieces of batches; each (selected, tags), float32.
+
+        The scores are on the device; those of a GPU are promised before they are there. Whoever
+        asks, the same threads do the work: each thread that computes has helpers of its own in
+        PyTorch, which go on to wait busily, so that a runner that annotates several bundles at once
+        was three times as slow.
+        """
+        return [self._streams.submit(self._score, batch) for batch in batches]
+
+    def _score(self, batch: PackedBatch) -> Tensor:
+        with torch.inference_mode():
+            return self._network(batch)
+
+
+def network_of(
+    model: "MultiHeadModel",
+    *,
+    pad_id: int,
+    letter_case: bool,
+    device: torch.device,
+    precision: torch.dtype,
+) -> Network:
+    """Return a model in memory as inference runs it; the model itself may be changed by that."""
+    config = model.encoder.config
+    if isinstance(config, PretrainedConfig) and is_plain_bert(config):
+        return BertNetwork(
+            model.state_dict(), config, letter_case=letter_case, device=device, dtype=precision
+        )
+    from worker.network.padded import PaddedNetwork
+
+    return PaddedNetwork(
+        model, pad_id=pad_id, letter_case=letter_case, device=device, dtype=precision
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `name` stands for; `auto` is a GPU where there is one.
+
+    :raises SettingsError: if the name is none of a device, or the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"no device {name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"device {name!r} asked for, but no usable GPU is here; take cpu")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return fp32 or bf16; `auto` is bf16 where the device multiplies it faster.
+
+    :raises SettingsError: if the name is none of the precisions.
+    """
+    if name not in PRECISIONS:
+        raise SettingsError(f"no precision {name!r}: expected one of {', '.join(PRECISIONS)}")
+    if name == "auto":
+        native = (
+            torch.cuda.is_bf16_supported() if device.type == "cuda" else processor_prefers_bf16()
+        )
+        name = "bf16" if native else "fp32"
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def load_encoder(
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "auto",
+    calibrated: bool = True,
+) -> Encoder:
+    """Load the checkpoint in the folder `path` after verifying every file.
+
+    :param calibrated: False leaves the calibration of its manifest out
+    :raises CheckpointError: if it is missing, altered, or contradicts its manifest.
+    :raises SettingsError: if the device or precision is not to be had.
+    """
+    manifest = read_manifest(path)
+    if manifest.kind != "encoder":
+        raise CheckpointError(
+            f"checkpoint {path} is of kind {manifest.kind!r}; this version reads 'encoder'"
+        )
+    place = choose_device(device)
+    if place.type == "cpu":
+        keep_freed_memory()
+    for name in (CONFIG, WEIGHTS, TOKENISER):
+        if name not in manifest.files:
+            raise CheckpointError(
+                f"checkpoint {path}: the manifest names no {name}; export the checkpoint again"
+            )
+    shapes = weight_shapes(path / WEIGHTS)
+    layout = head_layout(manifest.task_records())
+    width = layout.width
+    try:
+        config = load_config(read_bounded(path / CONFIG), shapes)
+        _check(path, manifest, config.to_dict(), width, shapes)
+        check_fit(config, shapes, width)
+    except CheckpointError as error:
+        if str(path) in str(error):
+            raise
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
+    tokeniser = load_tokeniser(path / TOKENISER, manifest.reading)
+    if tokeniser.vocabulary_size > int(config.vocab_size):
+        raise CheckpointError(
+            f"checkpoint {path}: the tokeniser has {tokeniser.vocabulary_size} word pieces, the "
+            f"encoder {config.vocab_size}; they do not belong together"
+        )
+    try:
+        weights = load_file(path / WEIGHTS)
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+    calibration = manifest.calibration if calibrated else {}
+    weights = scale_heads(weights, layout, calibration)
+    network = _fitted(
+        path,
+        config,
+        weights,
+        width,
+        pad_id=tokeniser.pad_id,
+        letter_case=manifest.letter_case,
+        device=place,
+        precision=choose_precision(precision, place),
+    )
+    return Encoder(
+        network,
+        tokeniser,
+        checkpoint_id=manifest.id,
+        tasks=manifest.task_records(),
+        max_pieces=manifest.max_pieces,
+        device=place,
+        threads=threads,
+        calibration=calibration,
+        reference=manifest.reference,
+    )
+
+
+def _fitted(
+    path: Path,
+    config: PretrainedConfig,
+    weights: dict[str, Tensor],
+    tags: int,
+    *,
+    pad_id: int,
+    letter_case: bool,
+    device: torch.device,
+    precision: torch.dtype,
+) -> Network:
+    """Build the network of `config` around `weights`, which must be exactly its own."""
+    if is_plain_bert(config):
+        return BertNetwork(weights, config, letter_case=letter_case, device=device, dtype=precision)
+    from worker.network.model import build_model
+
+    model = build_model(config, tags)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"checkpoint {path}: weights do not fit config.json: {reason}") from (
+            error
+        )
+    return network_of(
+        model, pad_id=pad_id, letter_case=letter_case, device=device, precision=precision
+    )
+
+
+def check_fit(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], tags: int) -> None:
+    """Make sure that weights of these shapes are exactly those of an encoder with `tags` tags.
+
+    Nothing of the encoder's size is allocated.
+
+    :raises CheckpointError: if they are not, or the configuration says what cannot be.
+    """
+    if is_plain_bert(config):
+        hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
+        if heads < 1 or hidden % heads:
+            raise CheckpointError(
+                f"config.json gives {heads} attention heads for a width of {hidden}, expected a "
+                "divisor of it; export the checkpoint again"
+            )
+        expected = bert_shapes(config, tags)
+    else:
+        from worker.network.model import build_model
+
+        with torch.device("meta"):
+            model = build_model(config, tags)
+        expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = sorted(
+        name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name)
+    )
+    if wrong:
+        name = wrong[0]
+        raise CheckpointError(
+            f"weights do not fit config.json: {name} has the shape "
+            f"{shapes.get(name, 'of nothing')}, expected {expected.get(name, 'no such weight')}"
+            + (f" (and {len(wrong) - 1} more)" if wrong[1:] else "")
+        )
+
+
+def _check(
+    path: Path,
+    manifest: CheckpointManifest,
+    config: dict[str, object],
+    width: int,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Check that weights, configuration and manifest speak of the same heads and inputs."""
+    heads = shapes.get("heads.weight")
+    if not heads or heads[0] != width:
+        found = "none" if not heads else f"{heads[0]}"
+        names = ", ".join(task.name for task in manifest.tasks)
+        raise CheckpointError(
+            f"checkpoint {path}: the manifest names the heads {names} ({width} tags), the weights "
+            f"hold {found} tags; a head is missing, export the checkpoint again"
+        )
+    if manifest.letter_case and config.get("type_vocab_size") != CASE_CLASSES:
+        raise CheckpointError(
+            f"checkpoint {path}: the manifest says that the encoder reads letter case, but it has "
+            f"{config.get('type_vocab_size')} token types, expected {CASE_CLASSES}"
+        )
+    if manifest.max_pieces < _LEAST_PIECES:
+        raise CheckpointError(
+            f"checkpoint {path}: max_pieces is {manifest.max_pieces}, expected at least "
+            f"{_LEAST_PIECES}"
+        )
+    longest = config.get("max_position_embeddings")
+    if isinstance(longest, int) and manifest.max_pieces > longest:
+        raise CheckpointError(
+            f"checkpoint {path}: max_pieces is {manifest.max_pieces}, the encoder reads {longest}"
+        )

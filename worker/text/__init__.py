@@ -1,0 +1,1 @@
+"""Texts as models read them: tokens, windows, packed batches, offsets in the original."""

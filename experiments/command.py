@@ -1,4 +1,4 @@
-"""The work of `python -m experiments`: run the cells of the table; gather what they gave; report."""
+"""The work of `python -m experiments`: run the cells of the table, gather, report."""
 
 import os
 import time

@@ -9,11 +9,12 @@ from pydantic import Field
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, require_corpora
-from training.encoder_names import MINILM, encoder_folder
+from training.encoder_files import check_encoder
+from training.encoder_names import MINILM
 from training.mlm.recipe import MlmRecipe
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
-from worker.paths import OutputPath, file_to_read
+from worker.paths import FilesToRead, OutputPath
 
 _DEFAULT = MlmRecipe()
 
@@ -21,7 +22,7 @@ _DEFAULT = MlmRecipe()
 class MlmSettings(Settings):
     """Options of `pubner train mlm`."""
 
-    texts: tuple[str, ...] = Field(
+    texts: FilesToRead = Field(
         (), description="JSONL files, plain or gzip: an object a line with title and abstract"
     )
     corpus: tuple[str, ...] = Field(
@@ -83,12 +84,7 @@ def run(argv: Sequence[str]) -> int:
         held_out=settings.held_out,
         seed=settings.seed,
     )
-    encoder_folder(settings.encoder)
-    for name in settings.texts:
-        try:
-            file_to_read(Path(name))
-        except ValueError as error:
-            raise SettingsError(f"option --texts {name!r}: {error}") from None
+    check_encoder(settings.encoder)
     require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (Split.TRAIN,))
     from training.mlm_command import train
 

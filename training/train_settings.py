@@ -11,11 +11,13 @@ from pydantic import Field
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, require_corpora
-from training.encoder_names import MINILM, encoder_folder
+from training.encoder_files import check_encoder
+from training.encoder_names import MINILM
 from training.recipe import RECIPES, Recipe, changes_of, find_recipe
+from worker.checkpoint import resolve_checkpoint
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
-from worker.paths import OutputPath
+from worker.paths import FilesToRead, OutputPath
 
 STATE = ".training-state"
 
@@ -34,7 +36,7 @@ class TrainSettings(Settings):
     teacher: tuple[str, ...] = Field(
         (), description="checkpoints whose soft tags are learned from; several teach together"
     )
-    texts: tuple[str, ...] = Field(
+    texts: FilesToRead = Field(
         (), description="JSONL files of titles and abstracts without gold that teachers read too"
     )
     epochs: int | None = Field(None, description="changes the recipe's number of epochs")
@@ -86,7 +88,9 @@ def mtl(argv: Sequence[str]) -> int:
 def _train(settings: TrainSettings) -> int:
     """Check what can be checked before training is loaded, then train."""
     recipe_of(settings)
-    encoder_folder(settings.encoder)
+    check_encoder(settings.encoder)
+    for name in settings.teacher:
+        resolve_checkpoint(name)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
     from training.train_command import train

@@ -9,7 +9,8 @@ from pydantic import Field
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, require_corpora
-from training.encoder_names import MINILM, encoder_folder
+from training.encoder_files import check_encoder
+from training.encoder_names import MINILM
 from training.recipe import Recipe, find_recipe
 from training.tuning.names import BEST_FILE, PRUNERS, STUDY_FILE
 from worker.command import Settings, parse_settings
@@ -60,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
     if len(set(settings.corpus)) != len(settings.corpus):
         raise SettingsError(f"--corpus names a corpus twice: {', '.join(settings.corpus)}")
     recipe_of(settings)
-    encoder_folder(settings.encoder)
+    check_encoder(settings.encoder)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
     from training.tune_command import tune

@@ -3,7 +3,8 @@
 import logging
 import shlex
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import SettingsError
@@ -32,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
     words = list(argv)
     split = words.index("--") if "--" in words else len(words)
     from pipelines.annotate_command import check_place
-    from pipelines.logs import logging_to
+    from pipelines.logs import logging_to, saying
     from pipelines.runner_names import UNBOUNDED
     from pipelines.silence import silence_libraries
     from pipelines.stream_settings import StreamSettings
@@ -46,11 +47,17 @@ def run(argv: Sequence[str]) -> int:
         )
     if not settings.verbose:
         silence_libraries()
-    with logging_to(verbose=settings.verbose):
-        return _stream(settings, words[split + 1 :], words)
+    with logging_to(verbose=settings.verbose), ExitStack() as starting:
+        starting.enter_context(saying("starting"))
+        return _stream(settings, words[split + 1 :], words, starting.close)
 
 
-def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Sequence[str]) -> int:
+def _stream(
+    settings: "StreamSettings",
+    beam_arguments: Sequence[str],
+    words: Sequence[str],
+    started: Callable[[], None],
+) -> int:
     from pipelines.checkpoints import choose_checkpoints
     from pipelines.drain import DrainSignal
     from pipelines.kafka.topics import check_group_is_ours
@@ -90,6 +97,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
         jobs = StreamJobs(
             settings, access, topics, checkpoints, store, choice, drain, start.output_id
         )
+        started()
         try:
             report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
         finally:

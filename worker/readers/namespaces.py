@@ -53,7 +53,7 @@ def leave_out_namespaces(root: etree._Element) -> None:
     for element in root.iter(etree.Element):
         element.tag = element.tag.rpartition("}")[2]
         attributes = element.attrib
-        for name in [x for x in attributes if x.startswith("{")]:
+        for name in [x for x in map(str, attributes) if x.startswith("{")]:
             value, plain = attributes.pop(name), name.rpartition("}")[2]
             if plain not in attributes:
                 attributes[plain] = value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import SettingsError
 from worker.command import human_console, parse_settings, print_table, write_json
+from worker.progress import show_loading
 
 if TYPE_CHECKING:
     from pipelines.stream_run import StreamReport
@@ -51,15 +52,16 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Sequence[str]) -> int:
-    from pipelines.checkpoints import choose_checkpoints
-    from pipelines.drain import DrainSignal
-    from pipelines.kafka.topics import check_group_is_ours
-    from pipelines.logs import log
-    from pipelines.output import open_output, other_sources
-    from pipelines.runners import StreamJob, choose_runner, without_savepoint
-    from pipelines.stream_plan import find_topics
-    from pipelines.stream_run import StreamJobs, run_unbounded, run_until_caught_up
-    from pipelines.stream_start import look_at_start
+    with show_loading(lines=False):  # without a terminal there is JSON alone
+        from pipelines.checkpoints import choose_checkpoints
+        from pipelines.drain import DrainSignal
+        from pipelines.kafka.topics import check_group_is_ours
+        from pipelines.logs import log
+        from pipelines.output import open_output, other_sources
+        from pipelines.runners import StreamJob, choose_runner, without_savepoint
+        from pipelines.stream_plan import find_topics
+        from pipelines.stream_run import StreamJobs, run_unbounded, run_until_caught_up
+        from pipelines.stream_start import look_at_start
 
     name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
     job = StreamJob(name, settings.until_caught_up)

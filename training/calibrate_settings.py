@@ -8,6 +8,7 @@ from pydantic import Field
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
 from worker.paths import OutputPath
+from worker.progress import show_loading
 
 
 class CalibrateSettings(Settings):
@@ -48,6 +49,7 @@ def run(argv: Sequence[str]) -> int:
         description="Copy a checkpoint, its scores calibrated on the devel split of its corpora.",
         positional="checkpoint",
     )
-    from training.calibrate_command import calibrate
+    with show_loading():
+        from training.calibrate_command import calibrate
 
     return calibrate(settings)

@@ -16,6 +16,7 @@ from worker.checkpoint import DICTIONARY, MANIFEST
 from worker.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.normalisation import Rules
 from worker.paths import OutputPath
+from worker.progress import show_loading
 
 PROG = "pubner train dictionary"
 _ALL = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
@@ -57,8 +58,9 @@ def run(argv: Sequence[str]) -> int:
         raise SettingsError(f"--corpus names a corpus twice: {', '.join(names)}")
     prepare_output(settings.output, restart=settings.restart, own=(MANIFEST, DICTIONARY))
     console = human_console(settings.json_file)
-    from training.dictionary_export import train_dictionary
-    from training.run import load_training_corpora
+    with show_loading():
+        from training.dictionary_export import train_dictionary
+        from training.run import load_training_corpora
 
     begun = time.monotonic()
     rules = Rules(

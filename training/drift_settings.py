@@ -9,6 +9,7 @@ from pydantic import Field
 from worker.command import Settings, parse_settings
 from worker.drift_index import DriftLimits
 from worker.paths import ExistingFolder
+from worker.progress import show_loading
 
 _USUAL = DriftLimits()
 
@@ -99,6 +100,7 @@ def run(argv: Sequence[str]) -> int:
         "mentions per citation, scores, and unknown word pieces.",
         positional="output",
     )
-    from training.drift_command import report_drift
+    with show_loading():
+        from training.drift_command import report_drift
 
     return report_drift(settings)

@@ -11,6 +11,7 @@ from training.corpora.corpus import corpora_root, require_corpora
 from training.evaluation.predict import Context
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
+from worker.progress import show_loading
 
 
 class EvaluateSettings(Settings):
@@ -66,6 +67,7 @@ def run(argv: Sequence[str]) -> int:
         positional="checkpoint",
     )
     require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (settings.split,))
-    from training.evaluate_command import evaluate
+    with show_loading():
+        from training.evaluate_command import evaluate
 
     return evaluate(settings)

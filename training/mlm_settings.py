@@ -14,6 +14,7 @@ from training.mlm.recipe import MlmRecipe
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
 from worker.paths import OutputPath, file_to_read
+from worker.progress import show_loading
 
 _DEFAULT = MlmRecipe()
 
@@ -90,6 +91,7 @@ def run(argv: Sequence[str]) -> int:
         except ValueError as error:
             raise SettingsError(f"option --texts {name!r}: {error}") from None
     require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (Split.TRAIN,))
-    from training.mlm_command import train
+    with show_loading():
+        from training.mlm_command import train
 
     return train(settings, recipe)

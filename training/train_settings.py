@@ -16,6 +16,7 @@ from training.recipe import RECIPES, Recipe, changes_of, find_recipe
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
 from worker.paths import OutputPath
+from worker.progress import show_loading
 
 STATE = ".training-state"
 
@@ -89,7 +90,8 @@ def _train(settings: TrainSettings) -> int:
     encoder_folder(settings.encoder)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
-    from training.train_command import train
+    with show_loading():
+        from training.train_command import train
 
     return train(settings)
 

@@ -15,6 +15,7 @@ from training.tuning.names import BEST_FILE, PRUNERS, STUDY_FILE
 from worker.command import Settings, parse_settings
 from worker.devices import DeviceHere
 from worker.paths import OutputPath
+from worker.progress import show_loading
 
 
 class TuneSettings(Settings):
@@ -63,7 +64,8 @@ def run(argv: Sequence[str]) -> int:
     encoder_folder(settings.encoder)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
-    from training.tune_command import tune
+    with show_loading():
+        from training.tune_command import tune
 
     return tune(settings)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.silence import quiet
 from schemas.errors import InputError
 from worker.command import human_console, parse_settings, print_table, write_json
-from worker.progress import Meter, show_progress
+from worker.progress import Meter, show_loading, show_progress
 from worker.terminal import safe_text
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ def list_letters(argv: Sequence[str]) -> int:
         "where it stands, and why.",
         positional="output",
     )
-    from pipelines.letters import showing
-    from pipelines.letters.ledger import Ledger
-    from pipelines.output import open_existing
+    with show_loading():
+        from pipelines.letters import showing
+        from pipelines.letters.ledger import Ledger
+        from pipelines.output import open_existing
 
     with quiet():
         store = open_existing(settings.output)
@@ -70,11 +71,12 @@ def show(argv: Sequence[str]) -> int:
         "SOURCE/PARTITION/OFFSET: the reason, and the key, headers and bytes as they came.",
         positional="letter",
     )
-    from pipelines.letters.ledger import Ledger
-    from pipelines.letters.reading import find_letter, letter_digest
-    from pipelines.letters.selection import format_position
-    from pipelines.letters.showing import describe_letter
-    from pipelines.output import open_existing
+    with show_loading():
+        from pipelines.letters.ledger import Ledger
+        from pipelines.letters.reading import find_letter, letter_digest
+        from pipelines.letters.selection import format_position
+        from pipelines.letters.showing import describe_letter
+        from pipelines.output import open_existing
 
     with quiet():
         store = open_existing(settings.output)

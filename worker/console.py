@@ -18,6 +18,9 @@ _WIDEST = 100_000
 _LEGIBLE = 12
 """A column that is narrower than this and than its longest word cannot be read well."""
 
+_LEAST_CUT = 20
+"""What is left of a cell that is cut, even if lines get longer than the console is wide."""
+
 
 def write_json(value: object, file: str) -> None:
     """Write `value` as JSON to `file`, or to standard output where `file` is `-`.
@@ -130,6 +133,8 @@ def print_table(
                 print_table(console, pairs, title=None if number else title)
             return
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(columns))
+    room = console.width - 3 * width - 1  # three columns of space between two, and edges
+    room -= sum(longest(index) for index in range(width) if index not in shortened)
     for index in range(width):
         table.add_column(
             columns[index] if index < len(columns) else "",
@@ -137,6 +142,10 @@ def print_table(
             overflow="ellipsis" if index in shortened else "fold",
             no_wrap=index in unfolded | shortened,
             min_width=longest(index) if index in unfolded else None,
+            # Given, since rich would leave out whole columns beside one that cannot be folded.
+            width=min(longest(index), max(_LEAST_CUT, room // len(shortened)))
+            if index in shortened
+            else None,
         )
     for row in materialised:
         table.add_row(*row)

@@ -92,6 +92,20 @@ def test_on_a_terminal_that_is_too_narrow_each_row_is_a_list(whole: tuple[int, .
     assert max(map(len, shown.splitlines())) <= 40
 
 
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_cell_that_is_cut_leaves_room_for_all_other_columns(columns: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=columns, force_terminal=True, no_color=True)
+    names = ["source", "partition", "offset", "error", "bytes"]
+    rows = [("a.jsonl", 0, n, "it is not JSON: " + "expecting " * 9, "1,234") for n in (7, 8)]
+    print_table(console, rows, columns=names, right=[1, 2, 4], whole=[0, 1, 2, 4], cut=[3])
+    header, _, *lines = [x for x in stream.getvalue().splitlines() if x.strip()]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", header).split() == names
+    assert [line.split()[:3] for line in lines] == [["a.jsonl", "0", "7"], ["a.jsonl", "0", "8"]]
+    assert all(line.split()[-1] == "1,234" and "…" in line for line in lines)
+    assert max(map(len, lines)) <= max(columns, 64)
+
+
 def test_without_a_terminal_a_row_is_never_a_list() -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=40, no_color=True)

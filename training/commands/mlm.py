@@ -10,6 +10,7 @@ from training.encoders.files import check_encoder
 from training.recipes.mlm import MlmRecipe
 from training.settings.mlm import MlmSettings
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
@@ -42,6 +43,7 @@ def run(argv: Sequence[str]) -> int:
     )
     check_encoder(settings.encoder)
     require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (Split.TRAIN,))
-    from training.jobs.mlm import train
+    with show_loading():
+        from training.jobs.mlm import train
 
     return train(settings, recipe)

@@ -10,6 +10,7 @@ from training.encoders.files import check_encoder
 from training.settings.train import TrainSettings, recipe_of
 from worker.checkpoint.folder import resolve_checkpoint
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def stl(argv: Sequence[str]) -> int:
@@ -50,6 +51,7 @@ def _train(settings: TrainSettings) -> int:
         resolve_checkpoint(name)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
-    from training.jobs.train import train
+    with show_loading():
+        from training.jobs.train import train
 
     return train(settings)

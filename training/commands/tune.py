@@ -9,6 +9,7 @@ from training.corpora.corpus import corpora_root, require_corpora
 from training.encoders.files import check_encoder
 from training.settings.tune import TuneSettings, recipe_of
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
@@ -30,6 +31,7 @@ def run(argv: Sequence[str]) -> int:
     check_encoder(settings.encoder)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
-    from training.jobs.tune import tune
+    with show_loading():
+        from training.jobs.tune import tune
 
     return tune(settings)

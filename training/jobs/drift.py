@@ -96,6 +96,8 @@ def _print(console: "Console", report: DriftReport) -> None:
 
 
 def _print_days(console: "Console", one: CheckpointReport, limits: DriftLimits) -> None:
+    from rich.text import Text
+
     print_table(
         console,
         [
@@ -103,8 +105,10 @@ def _print_days(console: "Console", one: CheckpointReport, limits: DriftLimits) 
                 day.day.isoformat(),
                 f"{day.tally.citations:,}",
                 *(
-                    f"{drift.mentions_per_citation:.2f} ({change_word(drift)})\n"
-                    f"PSI {excess_word(drift, limits)}"
+                    Text(
+                        f"{drift.mentions_per_citation:.2f} ({change_word(drift)})\n"
+                        f"PSI {excess_word(drift, limits)}"
+                    )
                     for drift in day.heads.values()
                 ),
                 share_word(day.tally.unknown_share),

@@ -235,7 +235,7 @@ def test_a_name_in_utf_8_is_not_called_otherwise_in_another_locale(
 ) -> None:
     (tmp_path / "ü.jsonl").write_text("")
     latin = f"{tmp_path}/{'ü.jsonl'.encode().decode('latin-1')}"
-    monkeypatch.setattr("pipelines.inputs._expand", lambda _: [_Found(latin, 0)])
+    monkeypatch.setattr("pipelines.sources.inputs._expand", lambda _: [_Found(latin, 0)])
     monkeypatch.setattr(os, "fsencode", lambda name: name.encode("latin-1"))
     (file,) = resolve_inputs([latin], None)
     assert (file.source, file.path, file.refusal) == ("ü.jsonl", latin, "")

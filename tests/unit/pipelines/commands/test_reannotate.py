@@ -18,6 +18,6 @@ def test_a_condition_that_takes_long_is_checked_with_progress_shown(
         assert "pubner-progress" in {thread.name for thread in threading.enumerate()}
         raise SettingsError(sql)
 
-    monkeypatch.setattr("pipelines.where.parse_condition", parse)
+    monkeypatch.setattr("pipelines.output.sql_filter.parse_condition", parse)
     with pytest.raises(SettingsError, match="slow"):
         run([str(tmp_path), "--where=slow"])

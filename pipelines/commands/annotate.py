@@ -96,14 +96,14 @@ def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> in
     if not settings.inputs:
         console.print(f"No input given: annotating the bundled sample, {sample_path().name}.")
     with show_progress(Meter()) as meter:
-        summary, counts, example = _run(settings, beam_arguments, checkpoints, meter)
+        summary, counts, example = annotate_inputs(settings, beam_arguments, checkpoints, meter)
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
     _print_summary(console, summary, counts, example)
     return 0
 
 
-def _run(
+def annotate_inputs(
     settings: "AnnotateSettings",
     beam_arguments: Sequence[str],
     checkpoints: "Checkpoints",

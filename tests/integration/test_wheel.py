@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.support.root import ROOT
@@ -44,6 +46,72 @@ def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(whee
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert wheel.stat().st_size < 60_000_000
+
+
+_SCRIPT = """
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+import pubner
+
+
+def names(texts: Sequence[str]) -> list[str]:
+    tagger: pubner.Tagger = pubner.load("default", device="cpu")
+    kinds: list[str] = [m.entity_type for d in tagger.annotate(texts) for m in d.mentions]
+    return kinds
+
+
+def table(path: str) -> pa.Table:
+    for record in pubner.read(path):
+        if isinstance(record, pubner.DeadLetter):
+            print(record.error)
+        else:
+            print(record.pmid, record.title)
+    result: pubner.AnnotateResult = pubner.annotate(path, output="out", block_size=10)
+    try:
+        return pubner.open_output(result.output).mentions(where="score > 0.9", preferred=True)
+    except pubner.PubnerError as error:
+        raise SystemExit(str(error)) from error
+
+
+registry = pubner.Registry("checkpoints")
+active: str | None = registry.active()
+frame = pubner.to_pandas(pubner.load(active or "default").annotate(["a text"]))
+reveal_type(pubner.load("default").annotate(["a"])[0].mentions[0].score)
+"""
+
+
+_MYPY = """
+[mypy]
+strict = True
+
+[mypy-pyarrow.*]
+ignore_missing_imports = True
+
+# What pubner's own modules import of these does not reach a user, and takes minutes to read.
+[mypy-torch.*,transformers.*,apache_beam.*]
+follow_imports = skip
+"""
+
+
+def test_a_users_script_passes_strict_typing_against_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    [site] = (tmp_path / "venv" / "lib").glob("python3*/site-packages")
+    zipfile.ZipFile(wheel).extractall(site)
+    (site / "dependencies.pth").write_text(f"{Path(pa.__file__).parent.parent}\n")
+    (tmp_path / "script.py").write_text(_SCRIPT)
+    (tmp_path / "mypy.ini").write_text(_MYPY)
+    interpreter = f"--python-executable={tmp_path / 'venv' / 'bin' / 'python'}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "mypy", interpreter, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert 'Revealed type is "float"' in done.stdout.replace("builtins.", "")
 
 
 def test_the_wheels_command_annotates_with_the_shipped_checkpoint(

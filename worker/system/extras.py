@@ -24,6 +24,7 @@ MODULES: Final = {
     "google.api_core": "gcp",
     "google.auth": "gcp",
     "aiohttp": "http",
+    "pandas": "pandas",
 }
 """The extra that brings each module that a plain installation lacks."""
 

@@ -5,6 +5,7 @@ who submitted it.
 """
 
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,11 @@ _WAITING_SECONDS = 120.0
 _MOST_FAILURES = 3
 _AGAIN_SECONDS = 60.0
 _SHORT_WAIT_SECONDS = 3.0
+_OTHER_VERSION = re.compile(
+    r"No module named '(?:pipelines|worker|schemas)\b"
+    r"|Can't get attribute '\w+' on <module '(?:pipelines|worker|schemas)\b"
+)
+"""What Python says of pickled state whose classes lay elsewhere."""
 
 
 @dataclass(slots=True)
@@ -67,6 +73,14 @@ class JobWatch:
         if failure.time == self._failed_at:
             return None
         self._failed_at = failure.time
+        if _OTHER_VERSION.search(failure.trace):
+            return RunnerError(
+                f"the Flink job {job.id} was cancelled: the savepoint or checkpoint that it was "
+                "started from was written by another version of pubner, and its state names parts "
+                "of the code that are not here; start the stream without it: it goes on from the "
+                "consumer group's offsets, and nothing is lost or written twice. To cross with a "
+                "savepoint, stop the stream by its own version first"
+            )
         words = failure_words(failure.trace, self.pool)
         if words != self._words or not self._count:
             self._words, self._count, self._first = words, 0, now

@@ -124,3 +124,21 @@ def test_a_job_that_takes_its_place_is_watched_anew() -> None:
 )
 def test_failures_in_words(trace: str, words: str) -> None:
     assert words in failure_words(trace, "p:1")
+
+
+@pytest.mark.parametrize(
+    "python",
+    [
+        "ModuleNotFoundError: No module named 'pipelines.drain'",
+        "AttributeError: Can't get attribute 'Mark' on <module 'pipelines.kafka.source' from 'x'>",
+    ],
+)
+def test_state_of_another_version_ends_the_job_at_once_and_says_how_to_cross(python: str) -> None:
+    trace = f"java.lang.RuntimeException: Error received from SDK harness: Traceback\n{python}\n"
+    told = Told()
+    error = told.look(1.0, failure=Failure(1, trace))
+    assert error is not None
+    assert "another version of pubner" in str(error)
+    assert "start the stream without it" in str(error)
+    own = f"java.lang.RuntimeException: ModuleNotFoundError: No module named 'boto3'\n{BROKEN}"
+    assert Told().look(1.0, failure=Failure(1, own)) is None

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pipelines.blocks.keys import BlockKey
 from schemas.records import Annotation, Citation, DeadLetter
+
+if TYPE_CHECKING:
+    from pipelines.blocks.known import KnownBlocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +16,14 @@ class InputFile:
     """A file to annotate: its path in any file system that Beam opens, source name and bytes.
 
     `refusal` says why it cannot be read under its name, where that is so: it is one dead letter.
+    `known` are its blocks that were committed when the run began; None where nobody looked.
     """
 
     path: str
     source: str
     size: int = 0
     refusal: str = ""
+    known: "KnownBlocks | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 from pipelines.blocks.elements import InputFile, ReadBlock, ReadCitation
 from pipelines.blocks.keys import BlockKey, block_start
 from pipelines.blocks.tables import Footer
+from pipelines.output.index import committed_since
 from pipelines.output.store import Store
 from pipelines.output.writer import committed_blocks, read_pmids
 from pipelines.sources.fingerprint import (
@@ -49,21 +50,28 @@ class BlockReader:
     def read(self, file: InputFile, store: Store) -> Iterator[ReadBlock]:
         """Yield the blocks of `file` that `store` does not hold, in order.
 
+        What is known of the file's blocks from a listing of the output is not read again; where
+        that does not say that all of them are written, the output is asked what was written since.
+
         A file that is refused as a whole (unreadable, or not what its sidecar says) is one block
         with one dead letter at offset 0. One that merely cannot be read today, and was annotated
         before, gives nothing: what is in place stays.
         """
-        known = committed_blocks(store, file.source)
         try:
             digest = content_digest(file, check=self._read_for_digest)
         except RefusedFileError as refusal:
+            known = self._committed(file, store)
             self.monitor.report(input_bytes=file.size)
             if refusal.digest == UNREADABLE and _holds_content(known):
                 self.monitor.report(unreadable_inputs=1)
             elif not self._is_done(known.get(0), refusal.digest):
                 yield self._refused_block(file, refusal)
             return
-        done = {start for start, footer in known.items() if self._is_done(footer, digest)}
+        known = {} if file.known is None else file.known.footers()
+        done = self._done(known, digest)
+        if not self._is_whole(known, done):
+            known = self._committed(file, store)
+            done = self._done(known, digest)
         if self._is_whole(known, done):
             records = sum(known[start].records for start in done)
             self.monitor.report(input_bytes=file.size, records=records, records_in_place=records)
@@ -74,6 +82,16 @@ class BlockReader:
     def _read_for_digest(self, size: int) -> None:
         self.monitor.check()
         self.monitor.report(digest_bytes=size)
+
+    @staticmethod
+    def _committed(file: InputFile, store: Store) -> dict[int, Footer]:
+        """Return the footers of the committed blocks, as they are now, by block start."""
+        if file.known is None:
+            return committed_blocks(store, file.source)
+        return committed_since(store, file.source, file.known)
+
+    def _done(self, known: Mapping[int, Footer], digest: str) -> set[int]:
+        return {start for start, footer in known.items() if self._is_done(footer, digest)}
 
     def _is_done(self, footer: Footer | None, digest: str) -> bool:
         return (

@@ -4,8 +4,9 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, InputFile, ReadBlock
 from pipelines.blocks.keys import BlockKey
+from pipelines.blocks.known import KnownBlocks
+from pipelines.output.index import read_index
 from pipelines.output.store import DiskStore
 from pipelines.output.writer import BlockWriter, committed_blocks, read_pmids
 from pipelines.sources.files import BlockReader
@@ -23,6 +26,7 @@ from pipelines.telemetry.run_channel import Monitor
 from tests.support.blocks import NOW, as_of_an_older_reader
 from tests.support.memory_files import SCHEME, MemoryFiles
 from worker.readers.formats import READER_VERSION
+from worker.storage.objects import ObjectState
 
 
 def reader(size: int = 3, checkpoint_id: str = "c1", settings: str = "") -> BlockReader:
@@ -256,3 +260,50 @@ def test_damaged_gzip_gives_what_came_before_the_damage(tmp_path: Path) -> None:
     [letter] = blocks[-1].dead_letters
     assert (letter.position.offset, str(letter.stage)) == (good, "read")
     assert blocks[-1].last
+
+
+class UnaskedStore(DiskStore):
+    """A store that may not be asked for anything."""
+
+    def open(self, kind: str, name: str) -> BinaryIO | None:
+        raise AssertionError(f"{kind}/{name} was opened")
+
+    def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        raise AssertionError(f"{kind} was listed for {prefixes}")
+
+
+def test_a_file_that_is_known_to_be_done_is_skipped_without_asking_the_store(
+    tmp_path: Path,
+) -> None:
+    file = jsonl(tmp_path / "in" / "x.jsonl", 8)
+    store = DiskStore(tmp_path / "out")
+    write(store, reader().read(file, store))
+    known = read_index(store, ["x.jsonl"]).known()["x.jsonl"]
+    unasked = UnaskedStore(tmp_path / "out")
+    assert list(reader().read(replace(file, known=known), unasked)) == []
+    # Another checkpoint wants all blocks again, and so does another content.
+    again = replace(file, known=known)
+    assert len(list(reader(checkpoint_id="c2").read(again, store))) == 3
+    changed = replace(jsonl(tmp_path / "in" / "x.jsonl", 8, first=1), known=known)
+    assert len(list(reader().read(changed, store))) == 3
+
+
+def test_blocks_that_were_written_since_the_listing_are_not_read_again(tmp_path: Path) -> None:
+    """A runner that begins a job anew gives the same elements again."""
+    file = jsonl(tmp_path / "in" / "x.jsonl", 8)
+    store = DiskStore(tmp_path / "out")
+    known = replace(file, known=KnownBlocks())
+    assert write(store, islice(reader().read(known, store), 2)) == [0, 3]
+    assert write(store, reader().read(known, store)) == [6]
+    assert list(reader().read(known, store)) == []
+
+
+def test_an_unreadable_file_whose_blocks_are_known_leaves_them(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "in" / "x.jsonl", 8)
+    store = DiskStore(tmp_path / "out")
+    write(store, reader().read(file, store))
+    known = read_index(store, ["x.jsonl"]).known()["x.jsonl"]
+    Path(file.path).unlink()
+    assert list(reader().read(replace(file, known=known), store)) == []
+    [refused] = reader().read(replace(file, known=KnownBlocks()), DiskStore(tmp_path / "other"))
+    assert len(refused.dead_letters) == 1

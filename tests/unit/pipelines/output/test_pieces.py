@@ -170,7 +170,7 @@ def test_a_reader_cuts_by_bytes_and_keeps_each_record(
     assert [x for piece in found for x in _offsets(piece)] == list(range(len(records)))
     for piece in found:
         held = [_length(records, x) for x in _offsets(piece)]
-        assert sum(held) <= most or len(held) == 1
+        assert sum(held) <= most or sum(x > 0 for x in held) == 1
     blocks: dict[int, list[ReadBlock]] = {}
     for piece in found:
         blocks.setdefault(piece.key.start, []).append(piece)

@@ -98,7 +98,6 @@ class AnnotatedBlock:
 class WrittenBlock:
     """What lies in place once a block was written: how many rows of each kind.
 
-    `refused` counts the citations of the part that became dead letters of stage `write`.
     `coverage` and `base` are those of the part that was written, not of all that is in place.
     """
 
@@ -108,5 +107,4 @@ class WrittenBlock:
     dead_letters: int
     coverage: tuple[int, int] | None = None
     base: int = 0
-    refused: int = 0
     drained: str = ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipelines.blocks.elements import AnnotatedBlock, ReadBlock, ReadCitation
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.dead_letters.payload import citation_of
 from pipelines.dead_letters.reading import (
     BlockLetters,
@@ -184,13 +185,15 @@ def _write(
             complete=False,
             last=False,
         )
+    options = row_options(block.footer.settings)
+    annotated = refuse_unstorable(annotated, store_text=options.store_text)
     if block.from_topic:
         annotated = _with_messages(annotated, block)
     BlockWriter(
         store=plan.store,
         block_size=block.footer.block_size,
         settings=block.footer.settings,
-        store_text=row_options(block.footer.settings).store_text,
+        store_text=options.store_text,
         merges=block.from_topic,
     ).write(annotated)
 

@@ -90,7 +90,6 @@ class PieceWriter:
             citations=pieces.rows["citations"],
             mentions=pieces.rows["mentions"],
             dead_letters=pieces.rows["dead_letters"],
-            refused=pieces.refused,
         )
 
 
@@ -103,7 +102,6 @@ class _Pieces:
     writers: dict[str, pq.ParquetWriter]
     following: int = 0
     records: int = 0
-    refused: int = 0
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     checkpoints: set[str] = field(default_factory=set)
     revisions: list[str] = field(default_factory=list)
@@ -133,7 +131,6 @@ class _Pieces:
         """Take the next piece, with its rows."""
         self.following += 1
         self.records += record_count(tables)
-        self.refused += len(block.citations) - tables["citations"].num_rows
         self.checkpoints.add(block.checkpoint_id)
         self.revisions.append(revision_of(tables))
         for kind, table in tables.items():

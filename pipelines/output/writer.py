@@ -99,7 +99,6 @@ class BlockWriter:
             coverage=block.coverage,
             base=block.base,
             drained=block.drained,
-            refused=len(block.citations) - new["citations"].num_rows,
         )
 
     def _replaces_all(self, block: AnnotatedBlock, place: Replacement) -> bool:

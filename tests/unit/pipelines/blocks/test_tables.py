@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
 from pipelines.blocks.keys import BlockKey
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.blocks.tables import (
     Footer,
     block_tables,
@@ -85,7 +86,8 @@ def test_what_breaks_the_contract_is_a_dead_letter() -> None:
         (Citation(7, 2**15, title="Title"), Annotation(()), "RecordError"),
         (Citation(7, title="\ud800"), Annotation(()), "UnicodeEncodeError"),
     ]:
-        tables = block_tables(of_one(found, citation), store_text=True)
+        checked = refuse_unstorable(of_one(found, citation), store_text=True)
+        tables = block_tables(checked, store_text=True)
         assert tables["citations"].num_rows == tables["mentions"].num_rows == 0
         [row] = tables["dead_letters"].to_pylist()
         assert (row["stage"], row["error_type"], row["offset"]) == ("write", kind, 3)

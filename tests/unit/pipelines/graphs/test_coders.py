@@ -67,4 +67,4 @@ def test_the_collections_of_blocks_have_the_coder(tmp_path: Path) -> None:
     proto, context = pipeline.to_runner_api(return_context=True)
     coders = [context.coders.get_by_id(x.coder_id) for x in proto.components.pcollections.values()]
     of_blocks = sorted(str(coder) for coder in coders if "BlockCoder" in str(coder))
-    assert of_blocks == ["BlockCoder", "BlockCoder", "ListCoder[BlockCoder]"]
+    assert of_blocks == ["BlockCoder"] * 3 + ["ListCoder[BlockCoder]"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.blocks.keys import BlockKey
 from schemas.records import Annotation, Citation, DeadLetter
+from worker.readers.formats import ReadRecord
 
 if TYPE_CHECKING:
     from pipelines.blocks.known import KnownBlocks
@@ -24,14 +25,6 @@ class InputFile:
     size: int = 0
     refusal: str = ""
     known: "KnownBlocks | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReadCitation:
-    """A citation at its offset."""
-
-    offset: int
-    citation: Citation
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ class ReadBlock:
 
     key: BlockKey
     input_digest: str
-    citations: tuple[ReadCitation, ...]
+    citations: tuple[ReadRecord, ...]
     dead_letters: tuple[DeadLetter, ...]
     complete: bool
     last: bool

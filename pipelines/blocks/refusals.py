@@ -6,9 +6,11 @@ So they travel with the dead letters of the other stages, to the output and to a
 from dataclasses import replace
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.failures import dead_letter
 from schemas.citation_message import to_message
 from schemas.errors import RecordError
-from schemas.records import Annotation, Citation, DeadLetter, SourcePosition, Stage
+from schemas.records import Annotation, Citation, DeadLetter, Stage
+from worker.readers.failures import failure_of
 
 _BOUNDS = {"pmid": 64, "pmid_version": 16, "year": 16}
 """The bits of the columns that hold numbers."""
@@ -26,7 +28,8 @@ def refuse_unstorable(block: AnnotatedBlock, *, store_text: bool) -> AnnotatedBl
         try:
             _check(item, store_text=store_text)
         except (RecordError, UnicodeError) as error:
-            letters.append(_dead_letter(block, item, error))
+            failure = failure_of(Stage.WRITE, error, to_message(item.citation))
+            letters.append(dead_letter(block.key, item.offset, failure, block.annotated_at))
         else:
             citations.append(item)
     if not letters:
@@ -66,14 +69,3 @@ def _check_numbers(citation: Citation) -> None:
         bits = _BOUNDS[column]
         if value is not None and not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
             raise RecordError(f"{column} {value} does not fit the {bits} bits of its column")
-
-
-def _dead_letter(block: AnnotatedBlock, item: AnnotatedCitation, error: Exception) -> DeadLetter:
-    return DeadLetter(
-        position=SourcePosition(block.key.source, block.key.partition, item.offset),
-        stage=Stage.WRITE,
-        error_type=type(error).__name__,
-        error=str(error),
-        payload=to_message(item.citation),
-        seen_at=block.annotated_at,
-    )

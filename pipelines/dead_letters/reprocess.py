@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipelines.blocks.elements import AnnotatedBlock, ReadBlock, ReadCitation
+from pipelines.blocks.elements import AnnotatedBlock, ReadBlock
 from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.dead_letters.payload import citation_of
 from pipelines.dead_letters.reading import (
@@ -29,7 +29,7 @@ from pipelines.output.writer import BlockWriter
 from pipelines.telemetry.run_channel import Monitor
 from schemas.errors import OutputError, RecordError, RefusedRecordError
 from schemas.records import DeadLetter, Stage
-from worker.readers.formats import Format
+from worker.readers.formats import Format, ReadRecord
 from worker.tagger import Tagger
 
 _CHUNK_SIZE = 250
@@ -127,7 +127,7 @@ def parse_letters(block: BlockLetters, clock: Callable[[], datetime]) -> ReadBlo
     A letter that fails as it did before is in neither: it stays as it is, with its time.
     """
     options = row_options(block.footer.settings)
-    citations: list[ReadCitation] = []
+    citations: list[ReadRecord] = []
     letters: list[DeadLetter] = []
     for letter in block.letters:
         try:
@@ -142,7 +142,7 @@ def parse_letters(block: BlockLetters, clock: Callable[[], datetime]) -> ReadBlo
             ):
                 letters.append(replace(letter, error_type=kind, error=str(error), seen_at=clock()))
         else:
-            citations.append(ReadCitation(letter.position.offset, found))
+            citations.append(ReadRecord(letter.position.offset, found))
     return ReadBlock(
         key=block.footer.key,
         input_digest=block.footer.input_digest,

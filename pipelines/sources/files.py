@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, cast
 
-from pipelines.blocks.elements import InputFile, ReadBlock, ReadCitation
+from pipelines.blocks.elements import InputFile, ReadBlock
+from pipelines.blocks.failures import dead_letter
 from pipelines.blocks.keys import BlockKey, block_start
 from pipelines.blocks.tables import Footer
 from pipelines.output.index import committed_since
@@ -21,7 +22,7 @@ from pipelines.sources.fingerprint import (
 )
 from pipelines.telemetry.counting import CountedStream
 from pipelines.telemetry.run_channel import Monitor
-from schemas.records import DeadLetter, SourcePosition, Stage
+from schemas.records import DeadLetter, Stage
 from worker.readers.formats import BadRecord, Format, ReadRecord, detect_format, read_records
 
 PIECE_BYTES = 16 * 2**20
@@ -130,19 +131,13 @@ class BlockReader:
         return {start for start in older if now[start] != found[start]}
 
     def _refused_block(self, file: InputFile, refusal: RefusedFileError) -> ReadBlock:
-        letter = DeadLetter(
-            position=SourcePosition(file.source, 0, 0),
-            stage=Stage.READ,
-            error_type=type(refusal.reason).__name__,
-            error=reason_of(file.path, refusal.reason),
-            payload=refusal.payload,
-            seen_at=self.clock(),
-        )
+        reason = reason_of(file.path, refusal.reason)
+        bad = BadRecord(0, Stage.READ, type(refusal.reason).__name__, reason, refusal.payload)
         return ReadBlock(
             key=BlockKey(file.source, 0, 0),
             input_digest=refusal.digest,
             citations=(),
-            dead_letters=(letter,),
+            dead_letters=(self._dead_letter(file, bad),),
             complete=True,
             last=True,
         )
@@ -169,7 +164,7 @@ class BlockReader:
                         yield part.piece()
                     part.size += size
                     if isinstance(item, ReadRecord):
-                        part.citations.append(ReadCitation(item.offset, item.citation))
+                        part.citations.append(item)
                     else:
                         counted.bad += 1
                         part.dead_letters.append(self._dead_letter(file, item))
@@ -192,14 +187,7 @@ class BlockReader:
             yield part.block(last=last)
 
     def _dead_letter(self, file: InputFile, item: BadRecord) -> DeadLetter:
-        return DeadLetter(
-            position=SourcePosition(file.source, 0, item.offset),
-            stage=item.stage,
-            error_type=item.error_type,
-            error=item.error,
-            payload=item.payload,
-            seen_at=self.clock(),
-        )
+        return dead_letter(BlockKey(file.source, 0, 0), item.offset, item, self.clock())
 
 
 @dataclass(slots=True)
@@ -214,7 +202,7 @@ class _Part:
     digest: str
     start: int
     end: int = field(init=False)
-    citations: list[ReadCitation] = field(default_factory=list)
+    citations: list[ReadRecord] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     size: int = 0
     pieces: int = 0

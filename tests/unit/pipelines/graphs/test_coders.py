@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.blocks.elements import AnnotatedBlock, ReadBlock, ReadCitation
+from pipelines.blocks.elements import AnnotatedBlock, ReadBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.annotate import annotate_files
 from pipelines.graphs.coders import BlockCoder
@@ -18,6 +18,7 @@ from pipelines.runtime.batch import make_pipeline
 from pipelines.sources.files import BlockReader
 from pipelines.telemetry.run_channel import Monitor
 from tests.support.blocks import NOW, block, citation, letter
+from worker.readers.formats import ReadRecord
 
 
 def now() -> datetime:
@@ -28,7 +29,7 @@ def read(count: int) -> ReadBlock:
     return ReadBlock(
         key=BlockKey("s", 0, 0),
         input_digest="d",
-        citations=tuple(ReadCitation(x, citation(x)) for x in range(count)),
+        citations=tuple(ReadRecord(x, citation(x)) for x in range(count)),
         dead_letters=(letter(count),),
         complete=True,
         last=False,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.blocks.elements import ReadBlock, ReadCitation
+from pipelines.blocks.elements import ReadBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.inference.checkpoints import check_checkpoints
 from pipelines.inference.handler import AnnotateHandler
@@ -16,6 +16,7 @@ from pipelines.telemetry.run_channel import Monitor
 from schemas.records import Annotation, Citation
 from tests.support.blocks import NOW, letter
 from tests.support.checkpoints import tiny_checkpoint
+from worker.readers.formats import ReadRecord
 from worker.registry.follow import FixedTagger
 from worker.tagger import Tagger
 
@@ -67,7 +68,7 @@ def read_block(citations: dict[int, Citation], start: int = 10) -> ReadBlock:
     return ReadBlock(
         key=BlockKey("s", 0, start),
         input_digest="d",
-        citations=tuple(ReadCitation(offset, citations[offset]) for offset in citations),
+        citations=tuple(ReadRecord(offset, citations[offset]) for offset in citations),
         dead_letters=(letter(start + 99),),
         complete=False,
         last=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from unittest import mock
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader
 from pipelines.blocks.keys import BlockKey, file_name
 from pipelines.blocks.tables import Footer, Tables, block_tables
 from pipelines.output.index import INDEX, read_index
@@ -105,7 +105,7 @@ def _tables() -> Tables:
         for offset in range(_CITATIONS)
     )
     key, now = BlockKey("s.xml", 0, 0), datetime.now(UTC)
-    block = AnnotatedBlock(key, "d1", "c1", now, citations, (), complete=True, last=False)
+    block = AnnotatedBlock(BlockHeader(key, "d1", complete=True), "c1", now, citations, ())
     return block_tables(block, store_text=True)
 
 

@@ -28,35 +28,41 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBlock:
-    """Records of one block as read, by offset: citations, and dead letters of reading and parsing.
+class BlockHeader:
+    """What a block keeps on its way from reading to writing.
 
     `input_digest` identifies the content of the source (of a file its SHA-256). `complete` says
     that every record that the source has in this block is here; `last`, that the source has none
-    behind it.
+    after it.
 
-    A block with many bytes of records comes in several pieces, one behind the other: `piece` counts
+    A block with many bytes of records comes in several pieces, one after the other: `piece` counts
     them from 0, and `more` says that another follows. `complete` and `last` are then true in the
     last piece alone, and say the same of all pieces together.
 
     In a stream the element is a part of a block: `coverage` is the half-open interval of offsets
     that were read for it, gaps included, and `base` the offset where this run began to read the
-    partition. `drained` is the token of the
-    request that ended the reading of the partition. In batch `coverage` is
-    None.
+    partition. `drained` is the token of the request that ended the reading of the partition. In
+    batch, and before messages are decoded, `coverage` is None.
     """
 
     key: BlockKey
     input_digest: str
-    citations: tuple[ReadRecord, ...]
-    dead_letters: tuple[DeadLetter, ...]
-    complete: bool
-    last: bool
+    complete: bool = False
+    last: bool = False
     coverage: tuple[int, int] | None = None
     base: int = 0
     drained: str = ""
     piece: int = 0
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBlock:
+    """Records of a block as read, by offset: citations, and dead letters of reading and parsing."""
+
+    header: BlockHeader
+    citations: tuple[ReadRecord, ...]
+    dead_letters: tuple[DeadLetter, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +76,23 @@ class AnnotatedCitation:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedBlock:
-    """A `ReadBlock`, or a piece of one, after the tagger: ready to be written."""
+    """A `ReadBlock` after the tagger, ready to be written; `annotated_at` is in UTC."""
 
-    key: BlockKey
-    input_digest: str
+    header: BlockHeader
     checkpoint_id: str
     annotated_at: datetime
     citations: tuple[AnnotatedCitation, ...]
     dead_letters: tuple[DeadLetter, ...]
-    complete: bool
-    last: bool
-    coverage: tuple[int, int] | None = None
-    base: int = 0
-    drained: str = ""
-    piece: int = 0
-    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenBlock:
-    """What lies in place once a block was written: how many rows of each kind.
+    """How many rows of each kind a block's files hold once it, or a part of it, was written.
 
-    `coverage` and `base` are those of the part that was written, not of all that is in place.
+    `header` is that of what was written, not of all that the files hold.
     """
 
-    key: BlockKey
-    citations: int
-    mentions: int
-    dead_letters: int
-    coverage: tuple[int, int] | None = None
-    base: int = 0
-    drained: str = ""
+    header: BlockHeader
+    citations: int = 0
+    mentions: int = 0
+    dead_letters: int = 0

@@ -29,7 +29,7 @@ def refuse_unstorable(block: AnnotatedBlock, *, store_text: bool) -> AnnotatedBl
             _check(item, store_text=store_text)
         except (RecordError, UnicodeError) as error:
             failure = failure_of(Stage.WRITE, error, to_message(item.citation))
-            letters.append(dead_letter(block.key, item.offset, failure, block.annotated_at))
+            letters.append(dead_letter(block.header.key, item.offset, failure, block.annotated_at))
         else:
             citations.append(item)
     if not letters:

@@ -42,7 +42,7 @@ class Footer:
     """What the footer of each of a block's three files says, besides the block itself.
 
     `settings` are those that shape the rows. `records` counts positions: rows of citations and
-    dead letters. `complete` and `last` are those of `ReadBlock`. `revision` is the digest of the
+    dead letters. `complete` and `last` are those of `BlockHeader`. `revision` is the digest of the
     three tables: files of one block that do not agree on it were not put in place together.
     `reader_version` is that of the readers, the oldest where several made the rows. `covered` are
     the half-open intervals of offsets that a stream's rows come from, gaps in the
@@ -145,9 +145,9 @@ def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Tab
         "annotated_at": pa.repeat(pa.scalar(block.annotated_at), count),
     }
     tables = {
-        "mentions": _to_table("mentions", mentions, block.key),
+        "mentions": _to_table("mentions", mentions, block.header.key),
         "dead_letters": pa.Table.from_pylist(letters, schema=KINDS["dead_letters"]),
-        "citations": _to_table("citations", citations, block.key),
+        "citations": _to_table("citations", citations, block.header.key),
     }
     return {kind: sort_rows(kind, table) for kind, table in tables.items()}
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipelines.blocks.elements import AnnotatedBlock, ReadBlock
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, ReadBlock
 from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.dead_letters.payload import citation_of
 from pipelines.dead_letters.reading import (
@@ -143,14 +143,8 @@ def parse_letters(block: BlockLetters, clock: Callable[[], datetime]) -> ReadBlo
                 letters.append(replace(letter, error_type=kind, error=str(error), seen_at=clock()))
         else:
             citations.append(ReadRecord(letter.position.offset, found))
-    return ReadBlock(
-        key=block.footer.key,
-        input_digest=block.footer.input_digest,
-        citations=tuple(citations),
-        dead_letters=tuple(letters),
-        complete=False,
-        last=False,
-    )
+    header = BlockHeader(block.footer.key, block.footer.input_digest)
+    return ReadBlock(header, tuple(citations), tuple(letters))
 
 
 def _handler(plan: AnnotatePlan, options: RowOptions) -> AnnotateHandler:
@@ -176,14 +170,7 @@ def _write(
         annotated = handler.annotate_block(read, tagger)
     else:
         annotated = AnnotatedBlock(
-            key=read.key,
-            input_digest=read.input_digest,
-            checkpoint_id=plan.checkpoints.id,
-            annotated_at=plan.clock(),
-            citations=(),
-            dead_letters=read.dead_letters,
-            complete=False,
-            last=False,
+            read.header, plan.checkpoints.id, plan.clock(), (), read.dead_letters
         )
     options = row_options(block.footer.settings)
     annotated = refuse_unstorable(annotated, store_text=options.store_text)

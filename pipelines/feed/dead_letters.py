@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipelines.blocks.elements import AnnotatedBlock
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader
 from pipelines.blocks.failures import dead_letter
 from pipelines.blocks.keys import BlockKey, block_start, parse_name
 from pipelines.output.store import Store
@@ -87,14 +87,11 @@ class LetterBook:
         for start, letters in sorted(blocks.items()):
             writer.write(
                 AnnotatedBlock(
-                    key=BlockKey(self._source, 0, start),
-                    input_digest=self._digest,
+                    BlockHeader(BlockKey(self._source, 0, start), self._digest),
                     checkpoint_id="",
                     annotated_at=self.clock(),
                     citations=(),
                     dead_letters=tuple(letters),
-                    complete=False,
-                    last=False,
                 )
             )
         self._held.clear()

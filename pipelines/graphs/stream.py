@@ -111,9 +111,7 @@ class WritePart(beam.DoFn):
 
     def _write(self, part: AnnotatedBlock) -> WrittenBlock:
         if not part.citations and not part.dead_letters:
-            return WrittenBlock(
-                part.key, 0, 0, 0, coverage=part.coverage, base=part.base, drained=part.drained
-            )
+            return WrittenBlock(part.header)
         begin = time.monotonic()
         written = self.writer.write(part)
         observe("write_milliseconds", round(1000 * (time.monotonic() - begin)))
@@ -175,4 +173,4 @@ def annotate_parts(
 
 @beam.typehints.with_output_types(tuple[tuple[str, int], WrittenBlock])
 def _with_place(written: WrittenBlock) -> tuple[tuple[str, int], WrittenBlock]:
-    return (written.key.source, written.key.partition), written
+    return (written.header.key.source, written.header.key.partition), written

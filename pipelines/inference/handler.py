@@ -93,7 +93,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         citations: list[AnnotatedCitation] = []
         letters = list(block.dead_letters)
         chunks = groupby(
-            block.citations, lambda item: (item.offset - block.key.start) // self.chunk_size
+            block.citations, lambda item: (item.offset - block.header.key.start) // self.chunk_size
         )
         for _, items in chunks:
             self.monitor.check()
@@ -106,19 +106,11 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             self.monitor.report(citations=len(chunk))
         self._count(block, citations, letters)
         return AnnotatedBlock(
-            key=block.key,
-            input_digest=block.input_digest,
+            header=block.header,
             checkpoint_id=tagger.id,
             annotated_at=self.clock(),
             citations=tuple(citations),
             dead_letters=tuple(letters),
-            complete=block.complete,
-            last=block.last,
-            coverage=block.coverage,
-            base=block.base,
-            drained=block.drained,
-            piece=block.piece,
-            more=block.more,
         )
 
     def get_num_bytes(self, batch: Sequence[ReadBlock]) -> int:
@@ -167,7 +159,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
 
     def _dead_letter(self, block: ReadBlock, item: ReadRecord, error: Exception) -> DeadLetter:
         failure = failure_of(Stage.ANNOTATE, error, to_message(item.citation))
-        return dead_letter(block.key, item.offset, failure, self.clock())
+        return dead_letter(block.header.key, item.offset, failure, self.clock())
 
     def _count(
         self,

@@ -1,6 +1,7 @@
 """From a part as it was read to citations, tombstones and dead letters."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -28,7 +29,7 @@ def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
         if isinstance(found, Failure):
             letters.append(
                 dead_letter(
-                    part.key,
+                    part.header.key,
                     record.offset,
                     found,
                     clock(),
@@ -39,17 +40,8 @@ def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
         else:
             citations.append(ReadRecord(record.offset, found))
     observe("part_records", len(part.records))
-    return ReadBlock(
-        key=part.key,
-        input_digest=part.input_digest,
-        citations=tuple(citations),
-        dead_letters=tuple(letters),
-        complete=False,
-        last=False,
-        coverage=(part.begin, part.end),
-        base=part.base,
-        drained=part.drained,
-    )
+    header = replace(part.header, coverage=(part.begin, part.end))
+    return ReadBlock(header, tuple(citations), tuple(letters))
 
 
 def _read(record: RawRecord) -> Citation | Failure:

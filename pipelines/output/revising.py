@@ -46,15 +46,17 @@ class BlockReviser:
         block = refuse_unstorable(block, store_text=True)
         _log_failures(block.dead_letters)
         new = block_tables(block, store_text=True)
-        return replace_block(self.store, block.key, lambda place: self._revise(block, new, place))
+        return replace_block(
+            self.store, block.header.key, lambda place: self._revise(block, new, place)
+        )
 
     def _revise(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
-        in_place = read_files(place.open, block.key)
+        in_place = read_files(place.open, block.header.key)
         if in_place is None:  # removed since it was read
-            return WrittenBlock(block.key, 0, 0, 0)
+            return WrittenBlock(block.header)
         if not in_place.whole:
             place.check()
-            raise torn(block.key)
+            raise torn(block.header.key)
         with self.condition.evaluating() as evaluate:
             wanted = wanted_rows(in_place.tables["citations"], evaluate, block.checkpoint_id)
         tables = revise(in_place.tables, new, wanted)
@@ -67,7 +69,7 @@ class BlockReviser:
             )
             place.replace(to_files(tables, footer))
         return WrittenBlock(
-            key=block.key,
+            block.header,
             citations=tables["citations"].num_rows,
             mentions=tables["mentions"].num_rows,
             dead_letters=tables["dead_letters"].num_rows,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, cast
 
-from pipelines.blocks.elements import InputFile, ReadBlock
+from pipelines.blocks.elements import BlockHeader, InputFile, ReadBlock
 from pipelines.blocks.failures import dead_letter
 from pipelines.blocks.keys import BlockKey, block_start
 from pipelines.blocks.tables import Footer
@@ -133,14 +133,8 @@ class BlockReader:
     def _refused_block(self, file: InputFile, refusal: RefusedFileError) -> ReadBlock:
         reason = reason_of(file.path, refusal.reason)
         bad = BadRecord(0, Stage.READ, type(refusal.reason).__name__, reason, refusal.payload)
-        return ReadBlock(
-            key=BlockKey(file.source, 0, 0),
-            input_digest=refusal.digest,
-            citations=(),
-            dead_letters=(self._dead_letter(file, bad),),
-            complete=True,
-            last=True,
-        )
+        header = BlockHeader(BlockKey(file.source, 0, 0), refusal.digest, complete=True, last=True)
+        return ReadBlock(header, (), (self._dead_letter(file, bad),))
 
     def _blocks(self, file: InputFile, digest: str, done: set[int]) -> Iterator[ReadBlock]:
         """Cut the records into blocks; look one record ahead to know which block is the last."""
@@ -212,7 +206,8 @@ class _Part:
 
     def piece(self) -> ReadBlock:
         """Cut off what is held as a piece behind which others follow."""
-        piece = replace(self.block(last=False), complete=False, more=True)
+        block = self.block(last=False)
+        piece = replace(block, header=replace(block.header, complete=False, more=True))
         self.citations, self.dead_letters = [], []
         self.size = 0
         self.pieces += 1
@@ -220,15 +215,9 @@ class _Part:
 
     def block(self, *, last: bool) -> ReadBlock:
         """Return what is held as the block, or as its last piece."""
-        return ReadBlock(
-            key=BlockKey(self.file.source, 0, self.start),
-            input_digest=self.digest,
-            citations=tuple(self.citations),
-            dead_letters=tuple(self.dead_letters),
-            complete=True,
-            last=last,
-            piece=self.pieces,
-        )
+        key = BlockKey(self.file.source, 0, self.start)
+        header = BlockHeader(key, self.digest, complete=True, last=last, piece=self.pieces)
+        return ReadBlock(header, tuple(self.citations), tuple(self.dead_letters))
 
 
 def _size(item: ReadRecord | BadRecord) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader
 from pipelines.blocks.keys import BlockKey
 from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.blocks.rows import Columns, block_rows
@@ -71,7 +71,8 @@ def in_rows(columns: Columns) -> list[dict[str, Any]]:
 
 @given(st.lists(items(), max_size=5), st.booleans())
 def test_columns_hold_what_rows_would(given_items: list[AnnotatedCitation], store: bool) -> None:
-    read = AnnotatedBlock(BlockKey("s", 0, 0), "d", "c", NOW, tuple(given_items), (), True, True)
+    header = BlockHeader(BlockKey("s", 0, 0), "d")
+    read = AnnotatedBlock(header, "c", NOW, tuple(given_items), ())
     checked = refuse_unstorable(read, store_text=store)
     citations, mentions = block_rows(checked.citations, store_text=store)
     good = [x for x in given_items if keeps_the_contract(x, store_text=store)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.blocks.elements import AnnotatedBlock, ReadBlock
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.annotate import annotate_files
 from pipelines.graphs.coders import BlockCoder
@@ -27,12 +27,9 @@ def now() -> datetime:
 
 def read(count: int) -> ReadBlock:
     return ReadBlock(
-        key=BlockKey("s", 0, 0),
-        input_digest="d",
+        BlockHeader(BlockKey("s", 0, 0), "d", complete=True),
         citations=tuple(ReadRecord(x, citation(x)) for x in range(count)),
         dead_letters=(letter(count),),
-        complete=True,
-        last=False,
     )
 
 

@@ -19,7 +19,7 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import translations
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, ReadBlock
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.stream import ReadRanges, WritePart, annotate_parts, read_ranges, read_stream
 from pipelines.inference.checkpoints import Checkpoints
@@ -233,15 +233,11 @@ class WildHandler(AnnotateHandler):
         wild = Annotation((mention(0, 999),))
         return [
             AnnotatedBlock(
-                block.key,
-                block.input_digest,
+                block.header,
                 "c1",
                 NOW,
                 tuple(AnnotatedCitation(x.offset, x.citation, wild) for x in block.citations),
                 block.dead_letters,
-                complete=False,
-                last=False,
-                coverage=block.coverage,
             )
             for block in batch
         ]
@@ -267,7 +263,8 @@ def test_dead_letters_of_all_stages_go_to_the_dead_letter_topic(tmp_path: Path) 
     store = open_store(str(tmp_path / "out"))
     with beam.Pipeline(runner="DirectRunner") as pipeline:
         annotate_parts(
-            pipeline | beam.Create([RawPart(BlockKey("t", 0, 0), 0, 2, 0, "kafka:c:t", records)]),
+            pipeline
+            | beam.Create([RawPart(BlockHeader(BlockKey("t", 0, 0), "kafka:c:t"), 0, 2, records)]),
             clock=now,
             handler=WildHandler(
                 Checkpoints(""),

@@ -140,6 +140,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--scores", action="store_true", help="F1 on devel: as shipped and fp32")
     parser.add_argument("--parsing", type=int, default=0, help="generated citations to parse")
+    parser.add_argument(
+        "--rerun", type=int, default=0, help="finished blocks that a rerun looks at, e.g. 38000"
+    )
     parser.add_argument("--messages", type=int, default=0, help="messages through the stream")
     parser.add_argument("--backlog", type=int, default=0, help="messages of a backlog on Flink")
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"))
@@ -212,7 +215,7 @@ def _growth(ground: Ground, options: argparse.Namespace, share: float) -> dict[s
 def _others(
     options: argparse.Namespace, data: Path, citations: list[BenchCitation]
 ) -> dict[str, Any]:
-    """Measure what is asked for besides: scores, parsing, the stream."""
+    """Measure what is asked for besides: scores, parsing, a rerun, the stream."""
     found: dict[str, Any] = {}
 
     def add(name: str, run: Callable[[], object]) -> None:
@@ -228,6 +231,10 @@ def _others(
         from benchmarks.parsing import measure_parsing
 
         add("parsing", lambda: measure_parsing(options.parsing))
+    if options.rerun:
+        from benchmarks.rerun import measure_rerun
+
+        add("rerun", lambda: measure_rerun(options.rerun))
     if options.messages or options.backlog:
         _stream(options, citations, add)
     return found

@@ -1,10 +1,9 @@
-"""Citations as columns of `citations` and `mentions`, checked against the contract.
+"""Citations as columns of `citations` and `mentions`.
 
 Columns are taken from the records one by one, never rows: a block has some tens of thousands of
 mentions, and a Python object for each would cost more than all the rest.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.blocks.elements import AnnotatedCitation
-from schemas.errors import RecordError
-from schemas.records import Annotation, Citation, CitationStatus, TextSection, text_digest
+from schemas.records import CitationStatus, TextSection, text_digest
 
-_BOUNDS = {"pmid": 64, "pmid_version": 16, "year": 16}
 _TITLE, _ABSTRACT = TextSection.TITLE.value, TextSection.ABSTRACT.value
 
 Columns = dict[str, Any]
@@ -26,20 +23,8 @@ Columns = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """What differs from row to row of a block's `citations` and `mentions`, by column.
-
-    `refused` are the citations that break the contract, and why; they have no rows.
-    """
-
-    citations: Columns
-    mentions: Columns
-    refused: list[tuple[AnnotatedCitation, Exception]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A citation that keeps the contract: what its rows need that takes work to know."""
+class _Row:
+    """A citation with what its rows need that takes work to know."""
 
     item: AnnotatedCitation
     text: str | None
@@ -48,65 +33,23 @@ class _Checked:
     """The text of each mention."""
 
 
-def block_rows(items: Sequence[AnnotatedCitation], *, store_text: bool) -> Rows:
-    """Return the rows of `items`, in their order; of those that break the contract none."""
-    good: list[_Checked] = []
-    refused: list[tuple[AnnotatedCitation, Exception]] = []
-    for item in items:
-        try:
-            good.append(_check(item, store_text=store_text))
-        except (RecordError, UnicodeError) as error:
-            refused.append((item, error))
-    return Rows(_citation_columns(good, store_text=store_text), _mention_columns(good), refused)
+def block_rows(items: Sequence[AnnotatedCitation], *, store_text: bool) -> tuple[Columns, Columns]:
+    """Return what differs from row to row of a block's `citations` and `mentions`, by column.
 
-
-def _check(item: AnnotatedCitation, *, store_text: bool) -> _Checked:
-    """Check one citation and its mentions.
-
-    :raises RecordError: on a mention outside the text, or a number that its column cannot hold.
-    :raises UnicodeError: on a text that UTF-8 cannot hold.
+    Rows are in the order of `items`, all of which `refusals.refuse_unstorable` let pass.
     """
+    rows = [_row(item) for item in items]
+    return _citation_columns(rows, store_text=store_text), _mention_columns(rows)
+
+
+def _row(item: AnnotatedCitation) -> _Row:
     text = item.citation.text
-    parts = [] if item.annotation is None else _parts(item.annotation, text or "")
-    _check_numbers(item.citation)
-    if text is None:
-        return _Checked(item, None, None, parts)
-    if store_text:
-        digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    else:
-        digest = text_digest(text)
-        "".join(parts).encode("utf-8")
-    return _Checked(item, text, digest, parts)
+    mentions = () if item.annotation is None else item.annotation.mentions
+    parts = [(text or "")[mention.start : mention.end] for mention in mentions]
+    return _Row(item, text, None if text is None else text_digest(text), parts)
 
 
-def _parts(annotation: Annotation, text: str) -> list[str]:
-    """Return the text of each mention.
-
-    :raises RecordError: on a mention outside the text.
-    """
-    size = len(text)
-    for mention in annotation.mentions:
-        if not 0 <= mention.start < mention.end <= size:
-            raise RecordError(
-                f"a mention covers [{mention.start}, {mention.end}) of a text of {size} code "
-                "points; expected a part of it that is not empty"
-            )
-    return [text[mention.start : mention.end] for mention in annotation.mentions]
-
-
-def _check_numbers(citation: Citation) -> None:
-    """Check what Arrow would refuse for the whole block.
-
-    :raises RecordError: on a number that its column cannot hold.
-    """
-    values = {"pmid": citation.pmid, "pmid_version": citation.version, "year": citation.year}
-    for column, value in values.items():
-        bits = _BOUNDS[column]
-        if value is not None and not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-            raise RecordError(f"{column} {value} does not fit the {bits} bits of its column")
-
-
-def _citation_columns(rows: Sequence[_Checked], *, store_text: bool) -> Columns:
+def _citation_columns(rows: Sequence[_Row], *, store_text: bool) -> Columns:
     citations = [row.item.citation for row in rows]
     found = [row.item.annotation for row in rows]
     return {
@@ -132,7 +75,7 @@ def _status(item: AnnotatedCitation) -> str:
     return CitationStatus.ANNOTATED.value
 
 
-def _mention_columns(rows: Sequence[_Checked]) -> Columns:
+def _mention_columns(rows: Sequence[_Row]) -> Columns:
     counts = [len(row.parts) for row in rows]
     mentions = [
         mention

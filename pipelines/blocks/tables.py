@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock
 from pipelines.blocks.intervals import Intervals, format_intervals, parse_intervals
 from pipelines.blocks.keys import BlockKey
 from pipelines.blocks.rows import Columns, block_rows
 from schemas.arrow import KINDS
-from schemas.citation_message import to_message
-from schemas.records import DeadLetter, SourcePosition, Stage, header_key, header_key_bytes
+from schemas.records import DeadLetter, header_key, header_key_bytes
 from worker.readers.formats import READER_VERSION
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Footer:
     """What the footer of each of a block's three files says, besides the block itself.
 
     `settings` are those that shape the rows. `records` counts positions: rows of citations and
-    dead letters. `complete` and `last` are those of `ReadBlock`. `revision` is the digest of the
+    dead letters. `complete` and `last` are those of `BlockHeader`. `revision` is the digest of the
     three tables: files of one block that do not agree on it were not put in place together.
     `reader_version` is that of the readers, the oldest where several made the rows. `covered` are
     the half-open intervals of offsets that a stream's rows come from, gaps in the
@@ -137,36 +136,20 @@ def revision_in(stream: BinaryIO) -> str | None:
 
 
 def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Table]:
-    """Return the rows of `block` as one table a kind.
-
-    A citation that breaks the contract (a mention outside the text, a number out of range) gives a
-    dead letter of stage `write`, and no row.
-    """
-    rows = block_rows(block.citations, store_text=store_text)
-    refused = [_refused_letter(block, item, error) for item, error in rows.refused]
-    letters = [_dead_letter_row(letter) for letter in (*block.dead_letters, *refused)]
-    citations = {
-        **rows.citations,
-        "checkpoint_id": pa.repeat(block.checkpoint_id, len(rows.citations["pmid"])),
-        "annotated_at": pa.repeat(pa.scalar(block.annotated_at), len(rows.citations["pmid"])),
+    """Return the rows of `block`, which has nothing that cannot be stored, as one table a kind."""
+    citations, mentions = block_rows(block.citations, store_text=store_text)
+    letters = [_dead_letter_row(letter) for letter in block.dead_letters]
+    count = len(block.citations)
+    citations |= {
+        "checkpoint_id": pa.repeat(block.checkpoint_id, count),
+        "annotated_at": pa.repeat(pa.scalar(block.annotated_at), count),
     }
     tables = {
-        "mentions": _to_table("mentions", rows.mentions, block.key),
+        "mentions": _to_table("mentions", mentions, block.header.key),
         "dead_letters": pa.Table.from_pylist(letters, schema=KINDS["dead_letters"]),
-        "citations": _to_table("citations", citations, block.key),
+        "citations": _to_table("citations", citations, block.header.key),
     }
     return {kind: sort_rows(kind, table) for kind, table in tables.items()}
-
-
-def _refused_letter(block: AnnotatedBlock, item: AnnotatedCitation, error: Exception) -> DeadLetter:
-    return DeadLetter(
-        position=SourcePosition(block.key.source, block.key.partition, item.offset),
-        stage=Stage.WRITE,
-        error_type=type(error).__name__,
-        error=str(error),
-        payload=to_message(item.citation),
-        seen_at=block.annotated_at,
-    )
 
 
 def _to_table(kind: str, columns: Columns, key: BlockKey) -> pa.Table:

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.sample import sample_path
@@ -114,9 +115,10 @@ def annotate_inputs(
 
     meter.begin("listing the inputs")
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
+    from pipelines.blocks.known import KnownBlocks
     from pipelines.commands.example import find_example
+    from pipelines.output.index import read_index
     from pipelines.output.manifest import open_output, other_sources
-    from pipelines.output.summary import blocks_of, count_rows, new_blocks
     from pipelines.runners.options import choose_runner
     from pipelines.runtime.batch import run_pipeline
     from worker.storage.locations import is_local
@@ -131,28 +133,30 @@ def annotate_inputs(
     warn_of_refused(files)
     with open_output(settings.output, block_size=settings.block_size) as store:
         meter.begin("listing what is written", unit="blocks")
-        before = blocks_of(store, sources, meter.advance)
+        before = read_index(store, sources, each=meter.advance)
+        known = before.known()
         report = run_pipeline(
             settings,
-            files,
+            [replace(file, known=known.get(file.source, KnownBlocks())) for file in files],
             checkpoints=checkpoints,
             store=store,
             choice=choice,
             meter=meter,
         )
         meter.begin("listing what is written", unit="blocks")
-        after = blocks_of(store, sources, meter.advance)
-        written = new_blocks(before, after)
-        meter.begin("counting rows", total=len(after), unit="blocks")
-        new = count_rows(store, meter.each(written))
-        now = sum(new.citations.values())
-        counts = new + count_rows(store, meter.each(after.keys() - set(written)))
-        example = find_example(store, after)
+        after = read_index(store, sources, before=before, counted=True, each=meter.advance)
+        written = after.written_since(before)
+        now = sum(after.counts(written).citations.values())
+        counts = after.counts()
+        example = find_example(store, after.blocks)
         others = other_sources(store, topics=False)
-    summary = _summary(settings, report, counts, now=now, written=len(written), all=len(after))
+    blocks = len(after.blocks)
+    summary = _summary(settings, report, counts, now=now, written=len(written), all=blocks)
     summary["checkpoint_id"] = checkpoints.id
     summary["topics_in_output"] = others
-    summary["blocks_of_older_reader"] = sum(x.is_of_older_reader for x in after.values())
+    summary["blocks_of_older_reader"] = sum(
+        block.footer.is_of_older_reader for block in after.blocks.values()
+    )
     return summary, counts, example
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipelines.blocks.elements import AnnotatedBlock, ReadBlock, ReadCitation
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, ReadBlock
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.dead_letters.payload import citation_of
 from pipelines.dead_letters.reading import (
     BlockLetters,
@@ -28,7 +29,7 @@ from pipelines.output.writer import BlockWriter
 from pipelines.telemetry.run_channel import Monitor
 from schemas.errors import OutputError, RecordError, RefusedRecordError
 from schemas.records import DeadLetter, Stage
-from worker.readers.formats import Format
+from worker.readers.formats import Format, ReadRecord
 from worker.tagger import Tagger
 
 _CHUNK_SIZE = 250
@@ -126,7 +127,7 @@ def parse_letters(block: BlockLetters, clock: Callable[[], datetime]) -> ReadBlo
     A letter that fails as it did before is in neither: it stays as it is, with its time.
     """
     options = row_options(block.footer.settings)
-    citations: list[ReadCitation] = []
+    citations: list[ReadRecord] = []
     letters: list[DeadLetter] = []
     for letter in block.letters:
         try:
@@ -141,15 +142,9 @@ def parse_letters(block: BlockLetters, clock: Callable[[], datetime]) -> ReadBlo
             ):
                 letters.append(replace(letter, error_type=kind, error=str(error), seen_at=clock()))
         else:
-            citations.append(ReadCitation(letter.position.offset, found))
-    return ReadBlock(
-        key=block.footer.key,
-        input_digest=block.footer.input_digest,
-        citations=tuple(citations),
-        dead_letters=tuple(letters),
-        complete=False,
-        last=False,
-    )
+            citations.append(ReadRecord(letter.position.offset, found))
+    header = BlockHeader(block.footer.key, block.footer.input_digest)
+    return ReadBlock(header, tuple(citations), tuple(letters))
 
 
 def _handler(plan: AnnotatePlan, options: RowOptions) -> AnnotateHandler:
@@ -175,22 +170,17 @@ def _write(
         annotated = handler.annotate_block(read, tagger)
     else:
         annotated = AnnotatedBlock(
-            key=read.key,
-            input_digest=read.input_digest,
-            checkpoint_id=plan.checkpoints.id,
-            annotated_at=plan.clock(),
-            citations=(),
-            dead_letters=read.dead_letters,
-            complete=False,
-            last=False,
+            read.header, plan.checkpoints.id, plan.clock(), (), read.dead_letters
         )
+    options = row_options(block.footer.settings)
+    annotated = refuse_unstorable(annotated, store_text=options.store_text)
     if block.from_topic:
         annotated = _with_messages(annotated, block)
     BlockWriter(
         store=plan.store,
         block_size=block.footer.block_size,
         settings=block.footer.settings,
-        store_text=row_options(block.footer.settings).store_text,
+        store_text=options.store_text,
         merges=block.from_topic,
     ).write(annotated)
 

@@ -1,16 +1,19 @@
 """The dead letters of a feed, as a Parquet data set: one a position, however often it is fed."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipelines.blocks.elements import AnnotatedBlock
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader
+from pipelines.blocks.failures import dead_letter
 from pipelines.blocks.keys import BlockKey, block_start, parse_name
 from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter, read_footer
 from schemas.arrow import KINDS
-from schemas.records import DeadLetter, SourcePosition, Stage
+from schemas.records import DeadLetter
+from worker.readers.failures import Failure
+from worker.readers.formats import BadRecord
 
 BLOCK_SIZE = 1000
 _MOST_BYTES = 32 * 2**20
@@ -56,29 +59,18 @@ class LetterBook:
     def add(
         self,
         offset: int,
-        stage: Stage,
-        error_type: str,
-        error: str,
-        payload: bytes,
+        failure: Failure | BadRecord,
         *,
         key: bytes | None = None,
-        headers: tuple[tuple[str, bytes], ...] = (),
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
-        """Keep one letter; it is in place after the next `flush`."""
-        self.counts[str(stage)] += 1
+        """Keep the dead letter of one record; it is written by the next `flush`."""
+        self.counts[str(failure.stage)] += 1
+        block = BlockKey(self._source, 0, block_start(offset, BLOCK_SIZE))
         self._held.append(
-            DeadLetter(
-                position=SourcePosition(self._source, 0, offset),
-                stage=stage,
-                error_type=error_type,
-                error=error,
-                payload=payload,
-                seen_at=self.clock(),
-                key=key,
-                headers=headers,
-            )
+            dead_letter(block, offset, failure, self.clock(), key=key, headers=headers)
         )
-        self._held_bytes += len(payload)
+        self._held_bytes += len(failure.payload)
         if self._held_bytes >= _MOST_BYTES:
             self.flush()
 
@@ -95,14 +87,11 @@ class LetterBook:
         for start, letters in sorted(blocks.items()):
             writer.write(
                 AnnotatedBlock(
-                    key=BlockKey(self._source, 0, start),
-                    input_digest=self._digest,
+                    BlockHeader(BlockKey(self._source, 0, start), self._digest),
                     checkpoint_id="",
                     annotated_at=self.clock(),
                     citations=(),
                     dead_letters=tuple(letters),
-                    complete=False,
-                    last=False,
                 )
             )
         self._held.clear()

@@ -47,6 +47,7 @@ from schemas.citation_message import SCHEMA_VERSION, to_value
 from schemas.errors import PubnerError, RecordError
 from schemas.records import Citation, Stage
 from worker.cli.progress import Meter, Progress
+from worker.readers.failures import Failure
 from worker.readers.formats import BadRecord, Format, detect_format, read_records
 
 _SAVE_SECONDS = 1.0
@@ -238,18 +239,11 @@ class _Feed:
 
     def _refused(self, refused: Refused) -> None:
         message = refused.message
-        self.letters.add(
-            message.offset,
-            Stage.WRITE,
-            refused.error_type,
-            refused.error,
-            message.value or b"",
-            key=message.key,
-            headers=message.headers,
-        )
+        failure = Failure(Stage.WRITE, refused.error_type, refused.error, message.value or b"")
+        self.letters.add(message.offset, failure, key=message.key, headers=message.headers)
 
     def _letter(self, item: BadRecord) -> None:
-        self.letters.add(item.offset, item.stage, item.error_type, item.error, item.payload)
+        self.letters.add(item.offset, item)
 
     def _refuse_file(self, file: InputFile, refusal: RefusedFileError) -> None:
         """Keep one dead letter of a file that is refused as a whole."""

@@ -15,6 +15,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.blocks.elements import AnnotatedBlock, InputFile, ReadBlock, WrittenBlock
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.graphs.coders import register_coders
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.output.pieces import PieceWriter
@@ -48,6 +49,23 @@ class ReadBlocks(beam.DoFn):
     def teardown(self) -> None:
         """Wait for the helper."""
         self._helper.shutdown()
+
+
+@beam.typehints.with_input_types(AnnotatedBlock)
+@beam.typehints.with_output_types(AnnotatedBlock)
+class RefuseUnstorable(beam.DoFn):
+    """Makes dead letters of the citations that the output cannot hold."""
+
+    def __init__(self, *, store_text: bool) -> None:
+        self.store_text = store_text
+
+    def process(self, element: AnnotatedBlock) -> Iterator[AnnotatedBlock]:
+        """Check one block."""
+        checked = refuse_unstorable(element, store_text=self.store_text)
+        refused = len(element.citations) - len(checked.citations)
+        if refused:
+            count(f"dead_letters_{Stage.WRITE}", refused)
+        yield checked
 
 
 class Writer(Protocol):
@@ -98,8 +116,6 @@ class WriteBlock(beam.DoFn):
 
     def _counted(self, written: WrittenBlock) -> WrittenBlock:
         count("blocks")
-        if written.refused:
-            count(f"dead_letters_{Stage.WRITE}", written.refused)
         self.monitor.report(blocks=1)
         return written
 
@@ -120,6 +136,7 @@ def annotate_files(
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(ReadBlocks(reader, writer.store))
         | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
+        | "Refuse" >> beam.ParDo(RefuseUnstorable(store_text=writer.store_text))
         | "Write" >> beam.ParDo(WriteBlock(PieceWriter(writer), reader.monitor))
     )
     return written

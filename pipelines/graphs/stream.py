@@ -13,6 +13,7 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import PCollection
 
 from pipelines.blocks.elements import AnnotatedBlock, ReadBlock, WrittenBlock
+from pipelines.graphs.annotate import RefuseUnstorable
 from pipelines.graphs.coders import register_coders
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
@@ -27,7 +28,6 @@ from pipelines.kafka.splits import ReadShares
 from pipelines.output.writer import BlockWriter
 from pipelines.telemetry.metrics import count, observe
 from pipelines.telemetry.run_channel import Monitor
-from schemas.records import Stage
 
 
 @beam.typehints.with_input_types(OffsetRange)
@@ -111,15 +111,11 @@ class WritePart(beam.DoFn):
 
     def _write(self, part: AnnotatedBlock) -> WrittenBlock:
         if not part.citations and not part.dead_letters:
-            return WrittenBlock(
-                part.key, 0, 0, 0, coverage=part.coverage, base=part.base, drained=part.drained
-            )
+            return WrittenBlock(part.header)
         begin = time.monotonic()
         written = self.writer.write(part)
         observe("write_milliseconds", round(1000 * (time.monotonic() - begin)))
         count("blocks")
-        if written.refused > 0:
-            count(f"dead_letters_{Stage.WRITE}", written.refused)
         if self.letters is not None and part.dead_letters:
             self.letters.send(part.dead_letters)
         self.monitor.report(blocks=1)
@@ -163,6 +159,7 @@ def annotate_parts(
         parts
         | "Decode" >> beam.ParDo(DecodePart(clock))
         | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
+        | "Refuse" >> beam.ParDo(RefuseUnstorable(store_text=writer.writer.store_text))
         | "Write" >> beam.ParDo(writer)
     )
     if in_place:
@@ -176,4 +173,4 @@ def annotate_parts(
 
 @beam.typehints.with_output_types(tuple[tuple[str, int], WrittenBlock])
 def _with_place(written: WrittenBlock) -> tuple[tuple[str, int], WrittenBlock]:
-    return (written.key.source, written.key.partition), written
+    return (written.header.key.source, written.header.key.partition), written

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kafka import TopicPartition
 
-from pipelines.blocks.elements import WrittenBlock
+from pipelines.blocks.elements import BlockHeader, WrittenBlock
 from pipelines.blocks.intervals import contains
 from pipelines.blocks.keys import BlockKey, block_start, file_name
 from pipelines.kafka.access import KafkaAccess, consumer
@@ -117,4 +117,5 @@ def find_in_place(
     )
     if not same or not contains(last.covered, (wanted.begin, wanted.end)):
         return None
-    return WrittenBlock(key, 0, 0, 0, coverage=(wanted.begin, wanted.end), base=wanted.base)
+    covered = (wanted.begin, wanted.end)
+    return WrittenBlock(BlockHeader(key, wanted.input_digest, coverage=covered, base=wanted.base))

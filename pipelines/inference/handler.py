@@ -10,14 +10,17 @@ from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, ReadBlock, ReadCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, ReadBlock
+from pipelines.blocks.failures import dead_letter
 from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.shared_tagger import SharedTagger, tell
 from pipelines.telemetry.metrics import NAMESPACE, count, observe
 from pipelines.telemetry.run_channel import Monitor
 from schemas.citation_message import to_message
-from schemas.records import Annotation, DeadLetter, SourcePosition, Stage
+from schemas.records import Annotation, DeadLetter, Stage
 from worker.network.memory import keep_from_collector
+from worker.readers.failures import failure_of
+from worker.readers.formats import ReadRecord
 from worker.registry.follow import FixedTagger, TaggerSource, open_source
 from worker.tagger import Tagger, load_tagger
 
@@ -90,7 +93,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         citations: list[AnnotatedCitation] = []
         letters = list(block.dead_letters)
         chunks = groupby(
-            block.citations, lambda item: (item.offset - block.key.start) // self.chunk_size
+            block.citations, lambda item: (item.offset - block.header.key.start) // self.chunk_size
         )
         for _, items in chunks:
             self.monitor.check()
@@ -103,19 +106,11 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             self.monitor.report(citations=len(chunk))
         self._count(block, citations, letters)
         return AnnotatedBlock(
-            key=block.key,
-            input_digest=block.input_digest,
+            header=block.header,
             checkpoint_id=tagger.id,
             annotated_at=self.clock(),
             citations=tuple(citations),
             dead_letters=tuple(letters),
-            complete=block.complete,
-            last=block.last,
-            coverage=block.coverage,
-            base=block.base,
-            drained=block.drained,
-            piece=block.piece,
-            more=block.more,
         )
 
     def get_num_bytes(self, batch: Sequence[ReadBlock]) -> int:
@@ -127,8 +122,8 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         return NAMESPACE
 
     def _annotate_chunk(
-        self, chunk: Sequence[ReadCitation], tagger: Tagger
-    ) -> tuple[list[AnnotatedCitation], list[tuple[ReadCitation, Exception]]]:
+        self, chunk: Sequence[ReadRecord], tagger: Tagger
+    ) -> tuple[list[AnnotatedCitation], list[tuple[ReadRecord, Exception]]]:
         """Annotate a chunk at once; where that fails, each document alone."""
         try:
             return self._annotate(chunk, tagger), []
@@ -136,7 +131,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             if len(chunk) == 1:
                 return [], [(chunk[0], error)]
         done: list[AnnotatedCitation] = []
-        failed: list[tuple[ReadCitation, Exception]] = []
+        failed: list[tuple[ReadRecord, Exception]] = []
         for item in chunk:
             self.monitor.check()
             one, none = self._annotate_chunk([item], tagger)
@@ -144,7 +139,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             failed += none
         return done, failed
 
-    def _annotate(self, chunk: Sequence[ReadCitation], tagger: Tagger) -> list[AnnotatedCitation]:
+    def _annotate(self, chunk: Sequence[ReadRecord], tagger: Tagger) -> list[AnnotatedCitation]:
         texts = [item.citation.text for item in chunk]
         limit = self.max_text_chars
         found = iter(tagger.annotate([text[:limit] for text in texts if text is not None]))
@@ -162,15 +157,9 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             for item, annotation in zip(chunk, annotations, strict=True)
         ]
 
-    def _dead_letter(self, block: ReadBlock, item: ReadCitation, error: Exception) -> DeadLetter:
-        return DeadLetter(
-            position=SourcePosition(block.key.source, block.key.partition, item.offset),
-            stage=Stage.ANNOTATE,
-            error_type=type(error).__name__,
-            error=str(error),
-            payload=to_message(item.citation),
-            seen_at=self.clock(),
-        )
+    def _dead_letter(self, block: ReadBlock, item: ReadRecord, error: Exception) -> DeadLetter:
+        failure = failure_of(Stage.ANNOTATE, error, to_message(item.citation))
+        return dead_letter(block.header.key, item.offset, failure, self.clock())
 
     def _count(
         self,
@@ -187,7 +176,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
 
     @staticmethod
     def _observe(
-        chunk: Sequence[ReadCitation], done: Sequence[AnnotatedCitation], *, seconds: float
+        chunk: Sequence[ReadRecord], done: Sequence[AnnotatedCitation], *, seconds: float
     ) -> None:
         count("batches")
         observe("batch_citations", len(chunk))

@@ -73,15 +73,15 @@ class CommitOffsets(beam.DoFn):
     ) -> Iterator[tuple[str, int, int]]:
         """Take one stretch that is in place; yield topic, partition and offset if it commits."""
         (topic, number), written = element
-        if written.coverage is None:
+        if written.header.coverage is None:
             raise TypeError("a block of a file has no offsets to commit")
         known = state.read()
-        before = Progress.from_json(known) if known else Progress(written.base)
-        after = before.cover(*written.coverage)
+        before = Progress.from_json(known) if known else Progress(written.header.base)
+        after = before.cover(*written.header.coverage)
         partition = TopicPartition(topic, number)
         gauge(f"in_place.{topic}.{number}", after.prefix)
-        ends = bool(written.drained) and not after.pending
-        if after.prefix > max(after.committed, written.base) or ends:
+        ends = bool(written.header.drained) and not after.pending
+        if after.prefix > max(after.committed, written.header.base) or ends:
             with self.monitor.watching():
                 offset = self._commit(partition, after, written, ends=ends)
             if offset is not None:
@@ -97,14 +97,14 @@ class CommitOffsets(beam.DoFn):
         self, partition: TopicPartition, after: Progress, written: WrittenBlock, *, ends: bool
     ) -> int | None:
         """Commit, unless the group is further already; return the offset, None without a commit."""
-        note = commit_note(self.output, written.drained if ends else "")
+        note = commit_note(self.output, written.header.drained if ends else "")
         committed: list[int] = []
 
         def action() -> None:
             self._guard(partition.topic).wait(self._client, time.sleep)
             client = self._client()
             with reporting(self.access, f"commit offsets of group {self.group!r}"):
-                done = self._look(client, partition, after.committed, written.base)
+                done = self._look(client, partition, after.committed, written.header.base)
                 if after.prefix > done or ends:
                     # Never back: what lies before the group's offset is in place already.
                     commit(client, {partition: max(after.prefix, done)}, note=note)

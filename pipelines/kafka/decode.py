@@ -1,17 +1,20 @@
 """From a part as it was read to citations, tombstones and dead letters."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from pipelines.blocks.elements import ReadBlock, ReadCitation
+from pipelines.blocks.elements import ReadBlock
+from pipelines.blocks.failures import dead_letter
 from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.messages import decode_record
 from pipelines.kafka.slices import RawPart
 from pipelines.telemetry.metrics import observe
 from schemas.errors import RecordBatchError
-from schemas.records import Citation, DeadLetter, SourcePosition
+from schemas.records import Citation, DeadLetter
 from worker.readers.failures import Failure, parse_record, read_failure
+from worker.readers.formats import ReadRecord
 
 
 def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
@@ -19,26 +22,26 @@ def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
 
     `clock` gives the time in UTC.
     """
-    citations: list[ReadCitation] = []
+    citations: list[ReadRecord] = []
     letters: list[DeadLetter] = []
     for record in part.records:
         found = _read(record)
         if isinstance(found, Failure):
-            letters.append(_dead_letter(part, record, found, clock()))
+            letters.append(
+                dead_letter(
+                    part.header.key,
+                    record.offset,
+                    found,
+                    clock(),
+                    key=record.key,
+                    headers=record.headers,
+                )
+            )
         else:
-            citations.append(ReadCitation(record.offset, found))
+            citations.append(ReadRecord(record.offset, found))
     observe("part_records", len(part.records))
-    return ReadBlock(
-        key=part.key,
-        input_digest=part.input_digest,
-        citations=tuple(citations),
-        dead_letters=tuple(letters),
-        complete=False,
-        last=False,
-        coverage=(part.begin, part.end),
-        base=part.base,
-        drained=part.drained,
-    )
+    header = replace(part.header, coverage=(part.begin, part.end))
+    return ReadBlock(header, tuple(citations), tuple(letters))
 
 
 def _read(record: RawRecord) -> Citation | Failure:
@@ -46,18 +49,3 @@ def _read(record: RawRecord) -> Citation | Failure:
     if record.error:
         return read_failure(RecordBatchError(record.error), payload)
     return parse_record(partial(decode_record, record.key, record.value), payload)
-
-
-def _dead_letter(
-    part: RawPart, record: RawRecord, failure: Failure, seen_at: datetime
-) -> DeadLetter:
-    return DeadLetter(
-        position=SourcePosition(part.key.source, part.key.partition, record.offset),
-        stage=failure.stage,
-        error_type=failure.error_type,
-        error=failure.error,
-        payload=failure.payload,
-        seen_at=seen_at,
-        key=record.key,
-        headers=record.headers,
-    )

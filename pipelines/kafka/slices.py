@@ -8,6 +8,7 @@ transactions, their markers and compaction leave gaps, and a gap is read as much
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipelines.blocks.elements import BlockHeader
 from pipelines.blocks.keys import BlockKey, block_start
 from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.client import MOST_BYTES
@@ -17,20 +18,16 @@ from pipelines.kafka.client import MOST_BYTES
 class RawPart:
     """A stretch of a partition as read: every message of the offsets `begin` to before `end`.
 
-    With records, the stretch lies in the block `key`. Without any it is a gap, and may be longer.
-    `base` is the offset at which this run began to read the partition; `input_digest` names the
-    topic as the footers do; `timestamp` is that of the oldest record, in milliseconds, or -1.
-    `drained`, in a partition's last and empty part, is the token of the request that ends it.
+    With records, the stretch lies in the block of the header. Without any it is a gap, and may be
+    longer. `timestamp` is that of the oldest record, in milliseconds, or -1. The header's `drained`
+    is set in a partition's last and empty part.
     """
 
-    key: BlockKey
+    header: BlockHeader
     begin: int
     end: int
-    base: int
-    input_digest: str
     records: tuple[RawRecord, ...]
     timestamp: int = -1
-    drained: str = ""
 
 
 @dataclass(slots=True)
@@ -84,7 +81,8 @@ class PartCutter:
 
     def last(self, token: str) -> RawPart:
         """Return the part that says, behind all others, that the drain `token` is done here."""
-        return replace(self._close(self.position), drained=token)
+        part = self._close(self.position)
+        return replace(part, header=replace(part.header, drained=token))
 
     @property
     def oldest(self) -> int | None:
@@ -106,11 +104,13 @@ class PartCutter:
     def _close(self, end: int) -> RawPart:
         records = tuple(self._records)
         part = RawPart(
-            key=BlockKey(self.topic, self.partition, block_start(self.begin, self.block_size)),
+            header=BlockHeader(
+                key=BlockKey(self.topic, self.partition, block_start(self.begin, self.block_size)),
+                input_digest=self.input_digest,
+                base=self.base,
+            ),
             begin=self.begin,
             end=end,
-            base=self.base,
-            input_digest=self.input_digest,
             records=records,
             timestamp=min((record.timestamp for record in records), default=-1),
         )

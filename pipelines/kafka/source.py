@@ -231,8 +231,8 @@ class KafkaReader(UnboundedReader):
         for partition, cutter in self._cutters.items():
             places[partition] = (cutter.begin, cutter.base, cutter.opened_at or 0.0)
         for part in reversed(self._ready):
-            partition = TopicPartition(part.key.source, part.key.partition)
-            places[partition] = (part.begin, part.base, places[partition][2])
+            partition = TopicPartition(part.header.key.source, part.header.key.partition)
+            places[partition] = (part.begin, part.header.base, places[partition][2])
         return KafkaMark(places)
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """Objects in any file system that Beam opens, by plain PUT: one run at a time may write there."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -8,8 +10,11 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.output.store import reporting
 from schemas.errors import OutputError
-from worker.storage.objects import Stored
+from worker.storage.objects import ObjectState, Stored
 from worker.system.extras import install_words
+
+_SETTLED_SECONDS = 900.0
+"""How old a modification must be for its time to be trusted: the server's clock is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +63,23 @@ class BeamObjects:
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the objects in a folder."""
-        place = self._place(folder)
+        return sorted(self.states(folder, (prefix,)))
+
+    def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        """List the objects in a folder; their versions are when they were written, if known."""
+        place = self._place(folder).rstrip("/")
+        oldest = time.time() - _SETTLED_SECONDS
         with reporting("list", place):
-            [result] = FileSystems.match([f"{place.rstrip('/')}/{prefix}*"])
-        return sorted(entry.path.rpartition("/")[2] for entry in result.metadata_list)
+            results = FileSystems.match([f"{place}/{prefix}*" for prefix in prefixes])
+        return {
+            entry.path.rpartition("/")[2]: ObjectState(
+                int(entry.size_in_bytes or 0),
+                str(entry.last_updated_in_seconds),
+                settled=0 < (entry.last_updated_in_seconds or 0) < oldest,
+            )
+            for result in results
+            for entry in result.metadata_list
+        }
 
     def remove(self, path: str) -> None:
         """Remove an object."""

@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO
@@ -23,7 +23,7 @@ from pipelines.blocks.keys import BlockKey, encode_source, file_name
 from pipelines.output.store import Content
 from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
-from worker.storage.objects import Objects
+from worker.storage.objects import ListedObjects, Objects, ObjectState
 
 JOURNALS = ".journal"
 _SETTLING_ATTEMPTS = 100
@@ -51,7 +51,7 @@ def open_object_store(root: str) -> "ObjectStore":
 class ObjectStore:
     """An output prefix in an object store."""
 
-    objects: Objects
+    objects: ListedObjects
 
     @contextmanager
     def replacing(self, key: BlockKey) -> Iterator["_ObjectReplacement"]:
@@ -92,6 +92,14 @@ class ObjectStore:
     def names(self, kind: str, prefix: str = "") -> list[str]:
         """List the objects of `kind`."""
         return self.objects.names(kind, prefix)
+
+    def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        """List the objects of `kind` with their versions."""
+        return self.objects.states(kind, prefixes)
+
+    def control_files(self) -> Objects:
+        """Return the objects of the output themselves."""
+        return self.objects
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
         """Open an object."""

@@ -13,7 +13,7 @@ from typing import IO
 
 import pyarrow.parquet as pq
 
-from pipelines.blocks.elements import AnnotatedBlock, WrittenBlock
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, WrittenBlock
 from pipelines.blocks.keys import BlockKey, file_name
 from pipelines.blocks.merging import record_count
 from pipelines.blocks.tables import Footer, Tables, block_tables, revision_of
@@ -44,26 +44,29 @@ class PieceWriter:
 
         :raises OutputError: if the store fails, or a piece does not follow the one before it.
         """
-        if block.piece == 0:
+        header = block.header
+        if header.piece == 0:
             self.drop()
-            if not block.more:
+            if not header.more:
                 return self.writer.write(block)
-            self._open = _Pieces.begin(self.writer.store, block.key)
+            self._open = _Pieces.begin(self.writer.store, header.key)
         pieces = self._open
         if pieces is None or not pieces.go_on_with(block):
             self.drop()
             raise OutputError(
-                f"{file_name(block.key)}: piece {block.piece} of the block did not follow the one "
-                "before it; run the command again, with another --runner if this comes again"
+                f"{file_name(header.key)}: piece {header.piece} of the block did not follow the "
+                "one before it; run the command again, with another --runner if this comes again"
             )
         pieces.add(block, block_tables(block, store_text=self.writer.store_text))
-        if block.more:
+        if header.more:
             return None
         footer = pieces.footer(block, self.writer)
         pieces.finish(footer)
         try:
             return replace_block(
-                self.writer.store, block.key, lambda place: self._place(pieces, footer, place)
+                self.writer.store,
+                header.key,
+                lambda place: self._place(pieces, header, footer, place),
             )
         finally:
             self.drop()
@@ -77,7 +80,9 @@ class PieceWriter:
                 file.close()
             self._open = None
 
-    def _place(self, pieces: "_Pieces", footer: Footer, place: Replacement) -> WrittenBlock:
+    def _place(
+        self, pieces: "_Pieces", header: BlockHeader, footer: Footer, place: Replacement
+    ) -> WrittenBlock:
         before = read_footers(place.open, footer.key)
         if before is not None:
             check_replaceable(before.footer)
@@ -85,13 +90,7 @@ class PieceWriter:
             self.writer.remove_behind(footer.key)
         if before is None or not before.whole or before.footer != footer:
             place.replace(pieces.files)
-        return WrittenBlock(
-            key=footer.key,
-            citations=pieces.rows["citations"],
-            mentions=pieces.rows["mentions"],
-            dead_letters=pieces.rows["dead_letters"],
-            refused=pieces.refused,
-        )
+        return WrittenBlock(header, **pieces.rows)
 
 
 @dataclass(slots=True)
@@ -103,7 +102,6 @@ class _Pieces:
     writers: dict[str, pq.ParquetWriter]
     following: int = 0
     records: int = 0
-    refused: int = 0
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     checkpoints: set[str] = field(default_factory=set)
     revisions: list[str] = field(default_factory=list)
@@ -127,33 +125,32 @@ class _Pieces:
 
     def go_on_with(self, block: AnnotatedBlock) -> bool:
         """Whether `block` is the next piece."""
-        return (block.key, block.piece) == (self.key, self.following)
+        return (block.header.key, block.header.piece) == (self.key, self.following)
 
     def add(self, block: AnnotatedBlock, tables: Tables) -> None:
         """Take the next piece, with its rows."""
         self.following += 1
         self.records += record_count(tables)
-        self.refused += len(block.citations) - tables["citations"].num_rows
         self.checkpoints.add(block.checkpoint_id)
         self.revisions.append(revision_of(tables))
         for kind, table in tables.items():
             self.rows[kind] += table.num_rows
             if table.num_rows:
-                with reporting("write", file_name(block.key)):
+                with reporting("write", file_name(block.header.key)):
                     self.writers[kind].write_table(table)
 
     def footer(self, block: AnnotatedBlock, writer: BlockWriter) -> Footer:
         """Return the footer of the whole block, whose last piece is `block`."""
         one = len(self.checkpoints) == 1
         return Footer(
-            key=block.key,
+            key=block.header.key,
             block_size=writer.block_size,
-            input_digest=block.input_digest,
+            input_digest=block.header.input_digest,
             checkpoint_id=block.checkpoint_id if one else SEVERAL,
             settings=writer.settings,
             records=self.records,
-            complete=block.complete,
-            last=block.last,
+            complete=block.header.complete,
+            last=block.header.last,
             revision=hashlib.sha256("".join(self.revisions).encode()).hexdigest()[:32],
         )
 

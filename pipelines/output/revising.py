@@ -1,18 +1,21 @@
 """Rows of a block in place replaced by newer annotations; everything else of it stays as it is."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.blocks.elements import AnnotatedBlock, WrittenBlock
 from pipelines.blocks.merging import only, without
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.blocks.tables import Tables, block_tables, revision_of, sort_rows
 from pipelines.output.sql_filter import Condition, Evaluate
 from pipelines.output.store import Replacement, Store
 from pipelines.output.writer import SEVERAL, read_files, replace_block, to_files, torn
 from pipelines.telemetry.logs import LOGGER
+from schemas.records import DeadLetter
 
 _SAME = ("text_sha256", "status", "pmid", "pmid_version")
 """What a row must have in common with what was annotated."""
@@ -40,17 +43,20 @@ class BlockReviser:
 
         :raises OutputError: if the store fails, or the block's files do not belong together.
         """
+        block = refuse_unstorable(block, store_text=True)
+        _log_failures(block.dead_letters)
         new = block_tables(block, store_text=True)
-        _log_failures(new["dead_letters"])
-        return replace_block(self.store, block.key, lambda place: self._revise(block, new, place))
+        return replace_block(
+            self.store, block.header.key, lambda place: self._revise(block, new, place)
+        )
 
     def _revise(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
-        in_place = read_files(place.open, block.key)
+        in_place = read_files(place.open, block.header.key)
         if in_place is None:  # removed since it was read
-            return WrittenBlock(block.key, 0, 0, 0)
+            return WrittenBlock(block.header)
         if not in_place.whole:
             place.check()
-            raise torn(block.key)
+            raise torn(block.header.key)
         with self.condition.evaluating() as evaluate:
             wanted = wanted_rows(in_place.tables["citations"], evaluate, block.checkpoint_id)
         tables = revise(in_place.tables, new, wanted)
@@ -63,7 +69,7 @@ class BlockReviser:
             )
             place.replace(to_files(tables, footer))
         return WrittenBlock(
-            key=block.key,
+            block.header,
             citations=tables["citations"].num_rows,
             mentions=tables["mentions"].num_rows,
             dead_letters=tables["dead_letters"].num_rows,
@@ -109,9 +115,11 @@ def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False))
 
 
-def _log_failures(letters: pa.Table) -> None:
-    for row in letters.to_pylist():
-        place = f"{row['source']}/{row['partition']}/{row['offset']}"
+def _log_failures(letters: Sequence[DeadLetter]) -> None:
+    for letter in letters:
         logging.getLogger(LOGGER).warning(
-            "%s keeps its row: %s: %s", place, row["error_type"], row["error"]
+            "%s keeps its row: %s: %s",
+            "/".join(map(str, astuple(letter.position))),
+            letter.error_type,
+            letter.error,
         )

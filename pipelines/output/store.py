@@ -11,8 +11,8 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
@@ -21,7 +21,9 @@ from pipelines.blocks.keys import BlockKey, encode_source, file_name, parse_name
 from pipelines.blocks.tables import revision_in
 from schemas.arrow import KINDS
 from schemas.errors import LockedError, OutputError
+from worker.storage.disk import DiskObjects
 from worker.storage.locations import absolute, is_local
+from worker.storage.objects import Objects, ObjectState
 from worker.system.locks import WAIT_SECONDS, exclusive
 
 __all__ = ["DiskStore", "Replacement", "Store", "is_local", "local_path", "open_store", "reporting"]
@@ -30,6 +32,8 @@ MANIFEST = "pubner.json"
 TEMPORARY_SUFFIX = ".tmp"
 LOCKS = ".locks"
 _COPIED_BYTES = 2**20
+_SETTLED_NANOSECONDS = 2 * 10**9
+"""How old a modification must be for its time to be trusted: some disks count in two seconds."""
 
 
 Content = bytes | IO[bytes]
@@ -66,6 +70,12 @@ class Store(Protocol):
 
     def names(self, kind: str, prefix: str = "") -> list[str]:
         """Return the names that begin with `prefix` of the files of `kind` in place, sorted."""
+
+    def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        """Return the committed files of `kind` that begin with any of `prefixes`, by name."""
+
+    def control_files(self) -> Objects:
+        """Return the output's own small files: their names begin with `.`, each is put whole."""
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
         """Open a file that is in place, to be closed by the caller; None where there is none."""
@@ -232,6 +242,31 @@ class DiskStore:
         with reporting("list", folder):
             found = os.listdir(folder)  # noqa: PTH208 - a full output has 40,000, a path each is slow
             return sorted(name for name in found if name.startswith(prefix) and name[0] != ".")
+
+    def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        """List the folder of `kind`; a file's version is the time of its modification.
+
+        Whether that is long ago is told by the file system's own clock, which may be a server's.
+        """
+        folder = self.root / kind
+        if not folder.is_dir():
+            return {}
+        found: dict[str, ObjectState] = {}
+        with reporting("list", folder), self.scratch() as probe, os.scandir(folder) as entries:
+            settled = os.fstat(probe.fileno()).st_mtime_ns - _SETTLED_NANOSECONDS
+            for entry in entries:
+                if entry.name[0] == "." or not entry.name.startswith(tuple(prefixes)):
+                    continue
+                with suppress(FileNotFoundError):  # it was removed since it was listed
+                    stat = entry.stat()
+                    found[entry.name] = ObjectState(
+                        stat.st_size, str(stat.st_mtime_ns), stat.st_mtime_ns < settled
+                    )
+        return found
+
+    def control_files(self) -> Objects:
+        """Return the files below the output's folder."""
+        return DiskObjects(self.root)
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
         """Open a file in place."""

@@ -76,30 +76,28 @@ class BlockWriter:
         :raises OutputError: if the store fails, or a part of another content would be merged in.
         """
         tables = block_tables(block, store_text=self.store_text)
-        return replace_block(self.store, block.key, lambda place: self._write(block, tables, place))
+        return replace_block(
+            self.store, block.header.key, lambda place: self._write(block, tables, place)
+        )
 
     def _write(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
         if not self.merges and self._replaces_all(block, place):
             in_place = None  # whose rows, which may be many, are not needed
         else:
-            in_place = read_files(place.open, block.key)
+            in_place = read_files(place.open, block.header.key)
         if in_place is not None and not in_place.whole:
             place.check()
         tables, footer = self._merged(block, new, in_place)
         footer = replace(footer, revision=revision_of(tables))
         if footer.last:
-            self.remove_behind(block.key)
+            self.remove_behind(block.header.key)
         if in_place is None or not in_place.whole or footer != in_place.footer:
             place.replace(to_files(tables, footer))
         return WrittenBlock(
-            key=block.key,
+            block.header,
             citations=tables["citations"].num_rows,
             mentions=tables["mentions"].num_rows,
             dead_letters=tables["dead_letters"].num_rows,
-            coverage=block.coverage,
-            base=block.base,
-            drained=block.drained,
-            refused=len(block.citations) - new["citations"].num_rows,
         )
 
     def _replaces_all(self, block: AnnotatedBlock, place: Replacement) -> bool:
@@ -107,11 +105,11 @@ class BlockWriter:
 
         :raises OutputError: if it would, and may not.
         """
-        standing = read_footers(place.open, block.key)
+        standing = read_footers(place.open, block.header.key)
         if standing is None:
             return False
-        replaces = block.complete and (
-            block.input_digest,
+        replaces = block.header.complete and (
+            block.header.input_digest,
             block.checkpoint_id,
             self.settings,
             READER_VERSION,
@@ -130,21 +128,21 @@ class BlockWriter:
     ) -> tuple[Tables, Footer]:
         """Return the rows of the block as it will be, and its footer without the revision."""
         footer = Footer(
-            key=block.key,
+            key=block.header.key,
             block_size=self.block_size,
-            input_digest=block.input_digest,
+            input_digest=block.header.input_digest,
             checkpoint_id=block.checkpoint_id,
             settings=self.settings,
             records=record_count(new),
-            complete=block.complete,
-            last=block.last,
+            complete=block.header.complete,
+            last=block.header.last,
             covered=_coverage(block, new) if self.merges else (),
         )
         if in_place is not None:
             self._check_mergeable(footer, in_place)
             new = merge(in_place.tables, new)
             footer = self._merged_footer(footer, in_place.footer, new)
-        grid = (block.key.start, block.key.start + self.block_size)
+        grid = (block.header.key.start, block.header.key.start + self.block_size)
         return new, replace(footer, complete=footer.complete or contains(footer.covered, grid))
 
     def _merged_footer(self, new: Footer, old: Footer, tables: Tables) -> Footer:
@@ -246,8 +244,8 @@ def check_replaceable(old: Footer) -> None:
 
 def _coverage(block: AnnotatedBlock, tables: Tables) -> Intervals:
     """Return the offsets that were read for `block`; where it does not say, those of its rows."""
-    if block.coverage is not None:
-        return union([block.coverage])
+    if block.header.coverage is not None:
+        return union([block.header.coverage])
     columns = [tables[kind]["offset"].to_pylist() for kind in ("citations", "dead_letters")]
     return union((offset, offset + 1) for offset in chain(*columns))
 

@@ -14,7 +14,7 @@ from functools import partial
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
-from pipelines.blocks.elements import AnnotatedBlock, ReadBlock
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.annotate import WriteBlock
 from pipelines.graphs.coders import register_coders
@@ -67,14 +67,8 @@ class StoredReader:
     def _matching(self, block: InPlace, evaluate: Evaluate) -> ReadBlock:
         rows = block.tables["citations"]
         wanted = wanted_rows(rows, evaluate, self.checkpoint_id)
-        return ReadBlock(
-            key=block.footer.key,
-            input_digest=block.footer.input_digest,
-            citations=stored_citations(block.tables, wanted),
-            dead_letters=(),
-            complete=False,
-            last=False,
-        )
+        header = BlockHeader(block.footer.key, block.footer.input_digest)
+        return ReadBlock(header, stored_citations(block.tables, wanted), ())
 
 
 @beam.typehints.with_input_types(tuple[BlockKey, ...])

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, cast
 
-from pipelines.blocks.elements import InputFile, ReadBlock, ReadCitation
+from pipelines.blocks.elements import BlockHeader, InputFile, ReadBlock
+from pipelines.blocks.failures import dead_letter
 from pipelines.blocks.keys import BlockKey, block_start
 from pipelines.blocks.tables import Footer
+from pipelines.output.index import committed_since
 from pipelines.output.store import Store
 from pipelines.output.writer import committed_blocks, read_pmids
 from pipelines.sources.fingerprint import (
@@ -20,7 +22,7 @@ from pipelines.sources.fingerprint import (
 )
 from pipelines.telemetry.counting import CountedStream
 from pipelines.telemetry.run_channel import Monitor
-from schemas.records import DeadLetter, SourcePosition, Stage
+from schemas.records import DeadLetter, Stage
 from worker.readers.formats import BadRecord, Format, ReadRecord, detect_format, read_records
 
 PIECE_BYTES = 16 * 2**20
@@ -49,21 +51,28 @@ class BlockReader:
     def read(self, file: InputFile, store: Store) -> Iterator[ReadBlock]:
         """Yield the blocks of `file` that `store` does not hold, in order.
 
+        What is known of the file's blocks from a listing of the output is not read again; where
+        that does not say that all of them are written, the output is asked what was written since.
+
         A file that is refused as a whole (unreadable, or not what its sidecar says) is one block
         with one dead letter at offset 0. One that merely cannot be read today, and was annotated
         before, gives nothing: what is in place stays.
         """
-        known = committed_blocks(store, file.source)
         try:
             digest = content_digest(file, check=self._read_for_digest)
         except RefusedFileError as refusal:
+            known = self._committed(file, store)
             self.monitor.report(input_bytes=file.size)
             if refusal.digest == UNREADABLE and _holds_content(known):
                 self.monitor.report(unreadable_inputs=1)
             elif not self._is_done(known.get(0), refusal.digest):
                 yield self._refused_block(file, refusal)
             return
-        done = {start for start, footer in known.items() if self._is_done(footer, digest)}
+        known = {} if file.known is None else file.known.footers()
+        done = self._done(known, digest)
+        if not self._is_whole(known, done):
+            known = self._committed(file, store)
+            done = self._done(known, digest)
         if self._is_whole(known, done):
             records = sum(known[start].records for start in done)
             self.monitor.report(input_bytes=file.size, records=records, records_in_place=records)
@@ -74,6 +83,16 @@ class BlockReader:
     def _read_for_digest(self, size: int) -> None:
         self.monitor.check()
         self.monitor.report(digest_bytes=size)
+
+    @staticmethod
+    def _committed(file: InputFile, store: Store) -> dict[int, Footer]:
+        """Return the footers of the committed blocks, as they are now, by block start."""
+        if file.known is None:
+            return committed_blocks(store, file.source)
+        return committed_since(store, file.source, file.known)
+
+    def _done(self, known: Mapping[int, Footer], digest: str) -> set[int]:
+        return {start for start, footer in known.items() if self._is_done(footer, digest)}
 
     def _is_done(self, footer: Footer | None, digest: str) -> bool:
         return (
@@ -112,22 +131,10 @@ class BlockReader:
         return {start for start in older if now[start] != found[start]}
 
     def _refused_block(self, file: InputFile, refusal: RefusedFileError) -> ReadBlock:
-        letter = DeadLetter(
-            position=SourcePosition(file.source, 0, 0),
-            stage=Stage.READ,
-            error_type=type(refusal.reason).__name__,
-            error=reason_of(file.path, refusal.reason),
-            payload=refusal.payload,
-            seen_at=self.clock(),
-        )
-        return ReadBlock(
-            key=BlockKey(file.source, 0, 0),
-            input_digest=refusal.digest,
-            citations=(),
-            dead_letters=(letter,),
-            complete=True,
-            last=True,
-        )
+        reason = reason_of(file.path, refusal.reason)
+        bad = BadRecord(0, Stage.READ, type(refusal.reason).__name__, reason, refusal.payload)
+        header = BlockHeader(BlockKey(file.source, 0, 0), refusal.digest, complete=True, last=True)
+        return ReadBlock(header, (), (self._dead_letter(file, bad),))
 
     def _blocks(self, file: InputFile, digest: str, done: set[int]) -> Iterator[ReadBlock]:
         """Cut the records into blocks; look one record ahead to know which block is the last."""
@@ -151,7 +158,7 @@ class BlockReader:
                         yield part.piece()
                     part.size += size
                     if isinstance(item, ReadRecord):
-                        part.citations.append(ReadCitation(item.offset, item.citation))
+                        part.citations.append(item)
                     else:
                         counted.bad += 1
                         part.dead_letters.append(self._dead_letter(file, item))
@@ -174,14 +181,7 @@ class BlockReader:
             yield part.block(last=last)
 
     def _dead_letter(self, file: InputFile, item: BadRecord) -> DeadLetter:
-        return DeadLetter(
-            position=SourcePosition(file.source, 0, item.offset),
-            stage=item.stage,
-            error_type=item.error_type,
-            error=item.error,
-            payload=item.payload,
-            seen_at=self.clock(),
-        )
+        return dead_letter(BlockKey(file.source, 0, 0), item.offset, item, self.clock())
 
 
 @dataclass(slots=True)
@@ -196,7 +196,7 @@ class _Part:
     digest: str
     start: int
     end: int = field(init=False)
-    citations: list[ReadCitation] = field(default_factory=list)
+    citations: list[ReadRecord] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     size: int = 0
     pieces: int = 0
@@ -206,7 +206,8 @@ class _Part:
 
     def piece(self) -> ReadBlock:
         """Cut off what is held as a piece behind which others follow."""
-        piece = replace(self.block(last=False), complete=False, more=True)
+        block = self.block(last=False)
+        piece = replace(block, header=replace(block.header, complete=False, more=True))
         self.citations, self.dead_letters = [], []
         self.size = 0
         self.pieces += 1
@@ -214,15 +215,9 @@ class _Part:
 
     def block(self, *, last: bool) -> ReadBlock:
         """Return what is held as the block, or as its last piece."""
-        return ReadBlock(
-            key=BlockKey(self.file.source, 0, self.start),
-            input_digest=self.digest,
-            citations=tuple(self.citations),
-            dead_letters=tuple(self.dead_letters),
-            complete=True,
-            last=last,
-            piece=self.pieces,
-        )
+        key = BlockKey(self.file.source, 0, self.start)
+        header = BlockHeader(key, self.digest, complete=True, last=last, piece=self.pieces)
+        return ReadBlock(header, tuple(self.citations), tuple(self.dead_letters))
 
 
 def _size(item: ReadRecord | BadRecord) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.blocks.elements import ReadCitation
 from pipelines.blocks.merging import only
 from pipelines.blocks.tables import Tables
 from schemas.records import Citation, CitationStatus, Section, TextSection
+from worker.readers.formats import ReadRecord
 
 _COLUMNS = ("pmid", "pmid_version", "status", "text", "retracted", "date_revised", "year", "offset")
 
@@ -35,7 +35,7 @@ def is_textless(citations: pa.Table) -> pa.BooleanArray:
     return mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
 
 
-def stored_citations(tables: Tables, wanted: pa.BooleanArray) -> tuple[ReadCitation, ...]:
+def stored_citations(tables: Tables, wanted: pa.BooleanArray) -> tuple[ReadRecord, ...]:
     """Return the citations of a block's rows that are `wanted`, by offset.
 
     Those that were annotated and have no stored text are left out. The `text` of each is the stored
@@ -47,7 +47,7 @@ def stored_citations(tables: Tables, wanted: pa.BooleanArray) -> tuple[ReadCitat
     return tuple(_citations(rows, starts))
 
 
-def _citations(rows: pa.Table, last_starts: dict[int, int]) -> Iterator[ReadCitation]:
+def _citations(rows: pa.Table, last_starts: dict[int, int]) -> Iterator[ReadRecord]:
     for row in rows.to_pylist():
         offset, text = row["offset"], row["text"] or ""
         end = title_length(text, last_starts.get(offset, -1))
@@ -62,7 +62,7 @@ def _citations(rows: pa.Table, last_starts: dict[int, int]) -> Iterator[ReadCita
             year=row["year"],
             deleted=row["status"] == CitationStatus.DELETED,
         )
-        yield ReadCitation(offset, citation)
+        yield ReadRecord(offset, citation)
 
 
 def _last_starts(mentions: pa.Table) -> dict[int, int]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
+from pipelines.output.index import read_index
 from pipelines.output.manifest import open_existing
-from pipelines.output.summary import blocks_of, count_rows
 from pipelines.sample import sample_path
 from pubner import cli
 from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
@@ -214,7 +214,7 @@ def test_any_file_system_of_beam_s(tmp_path: Path, checkpoint: Path, bucket: str
     words += [f"--checkpoint={checkpoint}", "--threads=1"]
     assert cli.main(words) == 0
     store = open_existing(f"{bucket}/out")
-    counts = count_rows(store, blocks_of(store, ["a.xml"]))
+    counts = read_index(store, ["a.xml"], counted=True).counts()
     assert counts.citations == {"annotated": 7}
     summary = annotate([local], tmp_path / "out", checkpoint)
     assert counts.mentions_by_head() == summary["mentions"]

@@ -23,7 +23,7 @@ from schemas.arrow import DEAD_LETTERS, KINDS
 from schemas.errors import OutputError
 from schemas.records import DeadLetter
 from tests.integration.conftest import need
-from tests.support.blocks import block
+from tests.support.blocks import block, with_header
 
 Headers = tuple[tuple[str, bytes | None], ...]
 TWICE: Headers = (("trace", b"1"), ("trace", b"2"), ("\udce9tat", b"\xff"), ("none", None))
@@ -47,8 +47,9 @@ def write(root: Path, start: int, headers: Headers) -> None:
     """Write a citation and a dead letter, as a stream does."""
     made = block([start], letters=[start + 1], start=start, source="t", digest="kafka:c:t")
     letters: tuple[DeadLetter, ...] = tuple(replace(x, headers=headers) for x in made.dead_letters)
-    part = replace(
-        made, dead_letters=letters, complete=False, last=False, coverage=(start, start + 2)
+    covered = (start, start + 2)
+    part = with_header(
+        replace(made, dead_letters=letters), complete=False, last=False, coverage=covered
     )
     with open_output(str(root), block_size=10, sources={"t": "kafka:c:t"}) as store:
         BlockWriter(store, 10, "s", merges=True).write(part)
@@ -180,7 +181,7 @@ def test_an_output_of_the_first_format_is_gone_on_with(output: Path) -> None:
     # A block of the first format that is merged with more is one of the newest.
     part = block([2], letters=[3], source="t", digest="kafka:c:t", complete=False, last=False)
     with open_output(str(output), block_size=10, sources={"t": "kafka:c:t"}) as store:
-        BlockWriter(store, 10, "s", merges=True).write(replace(part, coverage=(2, 4), base=2))
+        BlockWriter(store, 10, "s", merges=True).write(with_header(part, coverage=(2, 4), base=2))
     table = pq.read_table(next((output / "dead_letters").glob("*000000.parquet")))
     assert table.schema.metadata[b"pubner.format_version"] == b"2"
     assert table["header_list"].to_pylist() == [

@@ -166,3 +166,18 @@ def test_writers_that_race_on_one_block_lose_nothing(tmp_path: Path, root: str) 
     check = download(root, tmp_path / "gcs")
     assert [row["offset"] for row in rows(check, "citations")] == list(range(SIZE))
     assert len(rows(check, "mentions")) == 2 * SIZE
+
+
+def test_a_listing_tells_versions(root: str) -> None:
+    objects = GcsObjects(root)
+    versions = {x: objects.put(f"a/{x}", x.encode(), over=None) for x in ("b-1", "b-2", "c", "d")}
+    objects.put("a/e/f", b"below", over=None)
+    assert objects.states("none") == {}
+    listed = objects.states("a", ("b", "d"))
+    assert {name: state.version for name, state in listed.items()} == {
+        name: versions[name] for name in ("b-1", "b-2", "d")
+    }
+    assert [(x.size, x.settled) for x in listed.values()] == [(3, True), (3, True), (1, True)]
+    objects.put("a/c", b"x", over=versions["c"])
+    assert objects.states("a")["c"].version != versions["c"]
+    assert objects.names("a") == ["b-1", "b-2", "c", "d"]

@@ -288,3 +288,18 @@ def test_a_stream_writes_there_and_can_be_drained(
     assert signal.requested(2.0)
     signal.clear()
     assert not DrainSignal(root, "run").requested(0.0)
+
+
+def test_a_listing_tells_versions(root: str) -> None:
+    objects = S3Objects(root)
+    versions = {x: objects.put(f"a/{x}", x.encode(), over=None) for x in ("b-1", "b-2", "c", "d")}
+    objects.put("a/e/f", b"below", over=None)
+    assert objects.states("none") == {}
+    listed = objects.states("a", ("b", "d"))
+    assert {name: state.version for name, state in listed.items()} == {
+        name: versions[name] for name in ("b-1", "b-2", "d")
+    }
+    assert [(x.size, x.settled) for x in listed.values()] == [(3, True), (3, True), (1, True)]
+    objects.put("a/c", b"x", over=versions["c"])
+    assert objects.states("a")["c"].version != versions["c"]
+    assert objects.names("a") == ["b-1", "b-2", "c", "d"]

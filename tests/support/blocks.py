@@ -1,14 +1,15 @@
 """Blocks, stores and readers for tests of the pipeline, without a model."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
 from schemas.arrow import KINDS
 from schemas.records import (
@@ -58,17 +59,22 @@ def block(
     """Return a block with an annotated citation, two mentions each, at `offsets`."""
     found = Annotation((mention(5, 6, checkpoint_id=checkpoint_id), mention(0, 4)))
     return AnnotatedBlock(
-        key=BlockKey(source, 0, start),
-        input_digest=digest,
+        BlockHeader(BlockKey(source, 0, start), digest, complete=complete, last=last),
         checkpoint_id=checkpoint_id,
         annotated_at=NOW,
         citations=tuple(
             AnnotatedCitation(offset, citation(offset, note=note), found) for offset in offsets
         ),
         dead_letters=tuple(letter(offset, source=source) for offset in letters),
-        complete=complete,
-        last=last,
     )
+
+
+Block = TypeVar("Block", AnnotatedBlock, ReadBlock)
+
+
+def with_header(block: Block, **changes: Any) -> Block:
+    """Return a block with some fields of its header changed."""
+    return replace(block, header=replace(block.header, **changes))
 
 
 def rows(

@@ -13,7 +13,7 @@ from pipelines.commands import dead_letters as dead_letters_command
 from pipelines.output.manifest import open_output
 from pipelines.output.writer import BlockWriter
 from schemas.records import DeadLetter, SourcePosition, Stage
-from tests.support.blocks import NOW, block
+from tests.support.blocks import NOW, block, with_header
 
 BLOCK_SIZE = 5
 DIGEST = "kafka:cluster:topic"
@@ -63,7 +63,7 @@ def _block(key: BlockKey, letters: Sequence[DeadLetter], digest: str) -> Annotat
         complete=False,
         last=False,
     )
-    return replace(made, key=key, dead_letters=tuple(letters))
+    return with_header(replace(made, dead_letters=tuple(letters)), key=key)
 
 
 def dead_letters(command: str, *words: object) -> dict[str, Any]:

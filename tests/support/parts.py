@@ -1,12 +1,10 @@
 """Parts of one block of a topic, for tests of the writer as a stream uses it."""
 
-from dataclasses import replace
-
 from pipelines.blocks.elements import AnnotatedBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter
-from tests.support.blocks import block
+from tests.support.blocks import block, with_header
 
 SIZE = 8
 KEY = BlockKey("topic", 0, 0)
@@ -32,7 +30,7 @@ def part(
         complete=False,
         last=False,
     )
-    return replace(made, coverage=(begin, end), base=begin)
+    return with_header(made, coverage=(begin, end), base=begin)
 
 
 def writer_to(store: Store, *, settings: str = "") -> BlockWriter:

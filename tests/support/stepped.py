@@ -3,14 +3,14 @@
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pipelines.output.store import Content, DiskStore
 from schemas.errors import ConflictError
-from worker.storage.objects import Objects, Stored
+from worker.storage.objects import ListedObjects, Objects, ObjectState, Stored
 
 Hook = Callable[[str], None]
 """Is told what is about to be done: `stage mentions`, `commit citations`, `put citations/x`."""
@@ -116,6 +116,14 @@ class MemoryObjects:
         paths = [path.rpartition("/") for path in self.stored]
         return sorted(x for above, _, x in paths if above == folder and x.startswith(prefix))
 
+    def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        found = {x: self.stored[f"{folder}/{x}"] for x in self.names(folder)}
+        return {
+            name: ObjectState(len(stored.data), stored.version, settled=True)
+            for name, stored in found.items()
+            if name.startswith(tuple(prefixes))
+        }
+
     def remove(self, path: str) -> None:
         self.stored.pop(path, None)
 
@@ -145,6 +153,9 @@ class SteppedObjects:
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         return self.inner.names(folder, prefix)
+
+    def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        return cast("ListedObjects", self.inner).states(folder, prefixes)
 
     def remove(self, path: str) -> None:
         self.inner.remove(path)

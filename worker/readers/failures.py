@@ -55,7 +55,12 @@ def _reason(error: Exception) -> str:
 
 def read_failure(error: Exception, payload: bytes) -> Failure:
     """Return the failure of bytes that make no whole record, because of `error`."""
-    return Failure(Stage.READ, type(error).__name__, str(error), payload)
+    return failure_of(Stage.READ, error, payload)
+
+
+def failure_of(stage: Stage, error: Exception, payload: bytes) -> Failure:
+    """Return the failure of a record at `stage`, in the words of `error`."""
+    return Failure(stage, type(error).__name__, str(error), payload)
 
 
 def at_line(failure: Failure, line: int) -> Failure:

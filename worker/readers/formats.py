@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """The citation, or tombstone, at one offset of a file."""
+    """The citation, or tombstone, at one offset of a file or a partition."""
 
     offset: int
     citation: Citation

@@ -8,12 +8,12 @@ another server, which is asked without credentials.
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from schemas.errors import ConflictError, OutputError
-from worker.storage.objects import Stored
+from worker.storage.objects import ObjectState, Stored
 from worker.storage.ranges import TAIL_BYTES, RangeStream
 from worker.system.extras import missing
 
@@ -106,13 +106,21 @@ class GcsObjects:
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the objects in a folder."""
+        return sorted(self.states(folder, (prefix,)))
+
+    def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        """List the objects in a folder; their versions are their generations."""
         place = f"{self._key(folder)}/"
+        found: dict[str, ObjectState] = {}
         with self._reporting("list", folder):
-            found = self._bucket().list_blobs(
-                prefix=place + prefix, delimiter="/", retry=self._retry()
-            )
-            keys = [blob.name for blob in found]
-        return sorted(key.removeprefix(place) for key in keys if key != place)
+            for prefix in prefixes:
+                for blob in self._bucket().list_blobs(
+                    prefix=place + prefix, delimiter="/", retry=self._retry()
+                ):
+                    name = blob.name.removeprefix(place)
+                    found[name] = ObjectState(int(blob.size), str(blob.generation), settled=True)
+        found.pop("", None)
+        return found
 
     def remove(self, path: str) -> None:
         """Remove an object."""

@@ -1,5 +1,6 @@
 """What a store of objects can do: get, list, and put where no other writer came between."""
 
+from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
 
@@ -8,6 +9,18 @@ class Stored(NamedTuple):
 
     data: bytes
     version: str
+
+
+class ObjectState(NamedTuple):
+    """What a listing says of an object: its bytes and its version, as text.
+
+    `settled` says that another content under this name will have another size or version. It is
+    false for a file whose time of modification is so recent that the next change may bear the same.
+    """
+
+    size: int
+    version: str
+    settled: bool
 
 
 class Objects(Protocol):
@@ -32,3 +45,10 @@ class Objects(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove an object; nothing happens where there is none."""
+
+
+class ListedObjects(Objects, Protocol):
+    """Objects whose listing tells versions: what was read of them need not be read again."""
+
+    def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        """Return the objects in a folder whose names begin with any of `prefixes`, by name."""

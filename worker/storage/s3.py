@@ -7,17 +7,19 @@ part of this object, so none travels to workers: each finds its own.
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from schemas.errors import ConflictError, OutputError
-from worker.storage.objects import Stored
+from worker.storage.objects import ObjectState, Stored
 from worker.storage.ranges import TAIL_BYTES, RangeStream
 from worker.system.extras import missing
 
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _MISSING = ("NoSuchKey", "404", "NotFound")
+_CONNECTIONS = 32
+"""As many as threads may ask at once; beyond these a request opens one that is not kept."""
 
 
 class S3Objects:
@@ -103,15 +105,23 @@ class S3Objects:
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the objects in a folder."""
+        return sorted(self.states(folder, (prefix,)))
+
+    def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        """List the objects in a folder; their versions are their ETags."""
         place = f"{self._key(folder)}/"
+        found: dict[str, ObjectState] = {}
         with self._reporting("list", folder):
-            pages = (
-                self._s3()
-                .get_paginator("list_objects_v2")
-                .paginate(Bucket=self.bucket, Prefix=place + prefix, Delimiter="/")
-            )
-            keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        return sorted(key.removeprefix(place) for key in keys if key != place)
+            paginator = self._s3().get_paginator("list_objects_v2")
+            for prefix in prefixes:
+                for page in paginator.paginate(
+                    Bucket=self.bucket, Prefix=place + prefix, Delimiter="/"
+                ):
+                    for item in page.get("Contents", ()):
+                        name = item["Key"].removeprefix(place)
+                        found[name] = ObjectState(item["Size"], item["ETag"], settled=True)
+        found.pop("", None)
+        return found
 
     def remove(self, path: str) -> None:
         """Remove an object."""
@@ -125,7 +135,10 @@ class S3Objects:
         with self._lock:
             if self._client is None:
                 boto3 = _import_boto3(self.root)
-                self._client = boto3.session.Session().client("s3")
+                from botocore.config import Config
+
+                config = Config(max_pool_connections=_CONNECTIONS)
+                self._client = boto3.session.Session().client("s3", config=config)
             return self._client
 
     @contextmanager

@@ -5,10 +5,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.blocks.elements import AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader
+from pipelines.blocks.keys import BlockKey
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.blocks.rows import Columns, block_rows
-from schemas.records import Annotation, Citation, Mention, Section, text_digest
+from schemas.records import Annotation, Citation, Mention, Section, Stage, text_digest
 from schemas.tasks import EntityType
+from tests.support.blocks import NOW
 
 TITLES = st.sampled_from(["", "BRCA1", "β 🧬", "\ud800"])
 SPANS = st.tuples(st.integers(-1, 7), st.integers(0, 9))
@@ -68,11 +71,16 @@ def in_rows(columns: Columns) -> list[dict[str, Any]]:
 
 @given(st.lists(items(), max_size=5), st.booleans())
 def test_columns_hold_what_rows_would(given_items: list[AnnotatedCitation], store: bool) -> None:
-    rows = block_rows(given_items, store_text=store)
+    header = BlockHeader(BlockKey("s", 0, 0), "d")
+    read = AnnotatedBlock(header, "c", NOW, tuple(given_items), ())
+    checked = refuse_unstorable(read, store_text=store)
+    citations, mentions = block_rows(checked.citations, store_text=store)
     good = [x for x in given_items if keeps_the_contract(x, store_text=store)]
     refused = [x for x in given_items if not keeps_the_contract(x, store_text=store)]
-    assert [item for item, _ in rows.refused] == refused
-    assert in_rows(rows.citations) == [
+    letters = [(x.position.offset, x.stage) for x in checked.dead_letters]
+    assert letters == [(x.offset, Stage.WRITE) for x in refused]
+    assert list(checked.citations) == good
+    assert in_rows(citations) == [
         {
             "pmid": item.citation.pmid,
             "pmid_version": item.citation.version,
@@ -92,7 +100,7 @@ def test_columns_hold_what_rows_would(given_items: list[AnnotatedCitation], stor
         }
         for item in good
     ]
-    assert in_rows(rows.mentions) == [
+    assert in_rows(mentions) == [
         {
             "pmid": item.citation.pmid,
             "pmid_version": item.citation.version,

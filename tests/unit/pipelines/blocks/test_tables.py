@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader
 from pipelines.blocks.keys import BlockKey
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.blocks.tables import (
     Footer,
     block_tables,
@@ -20,14 +21,11 @@ from tests.support.blocks import NOW, block, letter, mention
 
 def of_one(found: Annotation | None, citation: Citation) -> AnnotatedBlock:
     return AnnotatedBlock(
-        key=BlockKey("s", 0, 0),
-        input_digest="d",
+        BlockHeader(BlockKey("s", 0, 0), "d", complete=True, last=True),
         checkpoint_id="c",
         annotated_at=NOW,
         citations=(AnnotatedCitation(3, citation, found),),
         dead_letters=(),
-        complete=True,
-        last=True,
     )
 
 
@@ -85,7 +83,8 @@ def test_what_breaks_the_contract_is_a_dead_letter() -> None:
         (Citation(7, 2**15, title="Title"), Annotation(()), "RecordError"),
         (Citation(7, title="\ud800"), Annotation(()), "UnicodeEncodeError"),
     ]:
-        tables = block_tables(of_one(found, citation), store_text=True)
+        checked = refuse_unstorable(of_one(found, citation), store_text=True)
+        tables = block_tables(checked, store_text=True)
         assert tables["citations"].num_rows == tables["mentions"].num_rows == 0
         [row] = tables["dead_letters"].to_pylist()
         assert (row["stage"], row["error_type"], row["offset"]) == ("write", kind, 3)
@@ -105,7 +104,7 @@ def test_dead_letters_keep_bytes_key_and_headers() -> None:
     )
     plain = of_one(None, Citation(7))
     tables = block_tables(
-        AnnotatedBlock(plain.key, "d", "c", NOW, (), (full, letter(1)), complete=False, last=False),
+        AnnotatedBlock(plain.header, "c", NOW, (), (full, letter(1))),
         store_text=True,
     )
     row = tables["dead_letters"].to_pylist()[1]
@@ -118,7 +117,7 @@ def test_headers_are_kept_as_they_came_and_each_key_once() -> None:
     headers = (("a", b"1"), ("a", b"2"), ("\udcff", b"x"), ("\udcfe", b"y"), ("none", None))
     plain = of_one(None, Citation(7))
     made = replace(letter(1), headers=headers)
-    block = AnnotatedBlock(plain.key, "d", "c", NOW, (), (made,), complete=False, last=False)
+    block = AnnotatedBlock(plain.header, "c", NOW, (), (made,))
     table = block_tables(block, store_text=True)["dead_letters"]
     [row] = table.to_pylist()
     unknown = "\N{REPLACEMENT CHARACTER}"

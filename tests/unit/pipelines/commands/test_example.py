@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader
 from pipelines.blocks.keys import BlockKey
 from pipelines.commands.example import Example, Mark, find_example
 from pipelines.output.store import DiskStore
@@ -27,14 +27,11 @@ def write(root: Path, mentions: list[Mention], *, store_text: bool = True) -> Di
     store = DiskStore(root)
     citation = Citation(42, title=TITLE, abstract=(Section(BODY),))
     whole = AnnotatedBlock(
-        key=BlockKey("s", 0, 0),
-        input_digest="d",
+        BlockHeader(BlockKey("s", 0, 0), "d", complete=True, last=True),
         checkpoint_id="c",
         annotated_at=NOW,
         citations=(AnnotatedCitation(0, citation, Annotation(tuple(mentions))),),
         dead_letters=(),
-        complete=True,
-        last=True,
     )
     BlockWriter(store, 10, "", store_text=store_text).write(whole)
     return store

@@ -8,6 +8,7 @@ from pipelines.feed.dead_letters import BLOCK_SIZE, LetterBook
 from pipelines.output.store import DiskStore
 from schemas.records import Stage
 from tests.support.blocks import NOW
+from worker.readers.failures import Failure
 
 
 def book(folder: Path) -> LetterBook:
@@ -16,9 +17,8 @@ def book(folder: Path) -> LetterBook:
 
 def add(letters: LetterBook, *offsets: int, error: str = "e") -> None:
     for offset in offsets:
-        letters.add(
-            offset, Stage.PARSE, "RecordError", error, b"bytes", key=b"1", headers=(("h", b"v"),)
-        )
+        failure = Failure(Stage.PARSE, "RecordError", error, b"bytes")
+        letters.add(offset, failure, key=b"1", headers=(("h", b"v"),))
 
 
 def rows(folder: Path) -> list[tuple[str, int, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.blocks.elements import AnnotatedBlock, ReadBlock, ReadCitation
+from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.annotate import annotate_files
 from pipelines.graphs.coders import BlockCoder
@@ -18,6 +18,7 @@ from pipelines.runtime.batch import make_pipeline
 from pipelines.sources.files import BlockReader
 from pipelines.telemetry.run_channel import Monitor
 from tests.support.blocks import NOW, block, citation, letter
+from worker.readers.formats import ReadRecord
 
 
 def now() -> datetime:
@@ -26,12 +27,9 @@ def now() -> datetime:
 
 def read(count: int) -> ReadBlock:
     return ReadBlock(
-        key=BlockKey("s", 0, 0),
-        input_digest="d",
-        citations=tuple(ReadCitation(x, citation(x)) for x in range(count)),
+        BlockHeader(BlockKey("s", 0, 0), "d", complete=True),
+        citations=tuple(ReadRecord(x, citation(x)) for x in range(count)),
         dead_letters=(letter(count),),
-        complete=True,
-        last=False,
     )
 
 
@@ -67,4 +65,4 @@ def test_the_collections_of_blocks_have_the_coder(tmp_path: Path) -> None:
     proto, context = pipeline.to_runner_api(return_context=True)
     coders = [context.coders.get_by_id(x.coder_id) for x in proto.components.pcollections.values()]
     of_blocks = sorted(str(coder) for coder in coders if "BlockCoder" in str(coder))
-    assert of_blocks == ["BlockCoder", "BlockCoder", "ListCoder[BlockCoder]"]
+    assert of_blocks == ["BlockCoder"] * 3 + ["ListCoder[BlockCoder]"]

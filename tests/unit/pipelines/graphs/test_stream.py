@@ -1,8 +1,11 @@
-"""The graph of a stream as Beam translates it, for runners that cannot be started here."""
+"""The graph of a stream: as Beam translates it, for runners not started here, and run."""
 
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
@@ -16,18 +19,24 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import translations
 
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader, ReadBlock
+from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.stream import ReadRanges, WritePart, annotate_parts, read_ranges, read_stream
 from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
+from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.commits import CommitOffsets
 from pipelines.kafka.drain import DrainSignal
 from pipelines.kafka.ranges import cut_ranges
+from pipelines.kafka.slices import RawPart
 from pipelines.kafka.source import KafkaSource, Reading
 from pipelines.output.store import open_store
 from pipelines.output.writer import BlockWriter
 from pipelines.runners.options import StreamJob, choose_runner
 from pipelines.telemetry.run_channel import Monitor
+from schemas.records import Annotation, DeadLetter
+from tests.support.blocks import NOW, mention, rows
 
 ACCESS = KafkaAccess(
     ("broker:9093",),
@@ -189,3 +198,91 @@ def test_a_bounded_stream_is_no_streaming_job() -> None:
     for name in ("direct", "flink"):
         options = choose_runner(name, [], stream=StreamJob("j", bounded=True)).options
         assert not options.view_as(StandardOptions).streaming
+
+
+@dataclass
+class LetterFile:
+    """Stands for the dead-letter topic: a line a dead letter in a file."""
+
+    path: Path
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        with self.path.open("a") as file:
+            file.writelines(f"{x.position.offset} {x.stage} {x.error_type}\n" for x in letters)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Model:
+    """A model that nobody asks."""
+
+
+class WildHandler(AnnotateHandler):
+    """Finds in each citation what its text does not have."""
+
+    def load_model(self) -> Any:
+        return Model()
+
+    def run_inference(
+        self,
+        batch: Sequence[ReadBlock],
+        model: Any,
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> list[AnnotatedBlock]:
+        wild = Annotation((mention(0, 999),))
+        return [
+            AnnotatedBlock(
+                block.header,
+                "c1",
+                NOW,
+                tuple(AnnotatedCitation(x.offset, x.citation, wild) for x in block.citations),
+                block.dead_letters,
+            )
+            for block in batch
+        ]
+
+
+class NoCommits(CommitOffsets):
+    """Commits nothing, to no broker."""
+
+    def process(self, element: Any) -> Iterator[tuple[str, int, int]]:  # type: ignore[override]
+        yield from ()
+
+    def teardown(self) -> None:
+        """Nothing is open."""
+
+
+def test_dead_letters_of_all_stages_go_to_the_dead_letter_topic(tmp_path: Path) -> None:
+    records = tuple(
+        RawRecord(offset, -1, b"1", value, ())
+        for offset, value in enumerate(
+            [b'{"pmid": 1, "title": "Zinc", "abstract": ""}', b"{poison"]
+        )
+    )
+    store = open_store(str(tmp_path / "out"))
+    with beam.Pipeline(runner="DirectRunner") as pipeline:
+        annotate_parts(
+            pipeline
+            | beam.Create([RawPart(BlockHeader(BlockKey("t", 0, 0), "kafka:c:t"), 0, 2, records)]),
+            clock=now,
+            handler=WildHandler(
+                Checkpoints(""),
+                device="cpu",
+                threads=None,
+                chunk_size=5,
+                max_text_chars=None,
+                clock=now,
+                monitor=Monitor(),
+            ),
+            writer=WritePart(
+                BlockWriter(store, block_size=10, settings="s", merges=True),
+                LetterFile(tmp_path / "letters"),  # type: ignore[arg-type]
+                Monitor(),
+            ),
+            committer=NoCommits(ACCESS, "g", {"t": "kafka:c:t"}, output="o"),
+        )
+    sent = sorted((tmp_path / "letters").read_text().splitlines())
+    assert sent == ["0 write RecordError", "1 parse RecordError"]
+    stored = rows(tmp_path / "out", "dead_letters")
+    assert [(x["offset"], x["stage"]) for x in stored] == [(0, "write"), (1, "parse")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.blocks.elements import ReadBlock, ReadCitation
+from pipelines.blocks.elements import BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.inference.checkpoints import check_checkpoints
 from pipelines.inference.handler import AnnotateHandler
@@ -16,6 +16,7 @@ from pipelines.telemetry.run_channel import Monitor
 from schemas.records import Annotation, Citation
 from tests.support.blocks import NOW, letter
 from tests.support.checkpoints import tiny_checkpoint
+from worker.readers.formats import ReadRecord
 from worker.registry.follow import FixedTagger
 from worker.tagger import Tagger
 
@@ -65,12 +66,9 @@ def _forget(tagger: RecordingTagger) -> None:
 
 def read_block(citations: dict[int, Citation], start: int = 10) -> ReadBlock:
     return ReadBlock(
-        key=BlockKey("s", 0, start),
-        input_digest="d",
-        citations=tuple(ReadCitation(offset, citations[offset]) for offset in citations),
+        BlockHeader(BlockKey("s", 0, start), "d", last=True),
+        citations=tuple(ReadRecord(offset, citations[offset]) for offset in citations),
         dead_letters=(letter(start + 99),),
-        complete=False,
-        last=True,
     )
 
 
@@ -102,8 +100,7 @@ def test_a_block_keeps_its_records_and_gets_mentions(
     assert any(found.mentions for found in expected)
     assert after.dead_letters == before.dead_letters
     assert (after.checkpoint_id, after.annotated_at) == (tagger.id, NOW)
-    assert (after.key, after.input_digest) == (before.key, before.input_digest)
-    assert (after.complete, after.last) == (False, True)
+    assert after.header == before.header
 
 
 def test_one_bad_document_is_a_dead_letter_and_no_other_is(

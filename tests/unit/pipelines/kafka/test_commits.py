@@ -7,7 +7,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from pipelines.blocks.elements import WrittenBlock
+from pipelines.blocks.elements import BlockHeader, WrittenBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.stream_plan import with_bases
 from pipelines.kafka import commits as commits_module
@@ -76,9 +76,8 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
 
 
 def note(begin: int, end: int, *, base: int = 0, drained: str = "") -> WrittenBlock:
-    return WrittenBlock(
-        BlockKey("t", 0, 0), 0, 0, 0, coverage=(begin, end), base=base, drained=drained
-    )
+    key = BlockKey("t", 0, 0)
+    return WrittenBlock(BlockHeader(key, "", coverage=(begin, end), base=base, drained=drained))
 
 
 def take(step: CommitOffsets, state: State, *written: WrittenBlock) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """A part of a topic as citations and dead letters."""
 
+from pipelines.blocks.elements import BlockHeader
 from pipelines.blocks.keys import BlockKey
 from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.decode import decode_part
@@ -12,7 +13,7 @@ def part(*records: tuple[bytes | None, bytes | None]) -> RawPart:
         RawRecord(offset, 0, key, value, (("a", b"b"),))
         for offset, (key, value) in enumerate(records)
     )
-    return RawPart(BlockKey("t", 0, 0), 0, len(records), 0, "kafka:c:t", made)
+    return RawPart(BlockHeader(BlockKey("t", 0, 0), "kafka:c:t"), 0, len(records), made)
 
 
 def test_nesting_of_any_depth_is_that_message_s_dead_letter() -> None:

@@ -42,11 +42,11 @@ def test_a_full_block_is_given_back_at_once() -> None:
     cut = cutter()
     found = list(cut.add([message(x) for x in range(12)], 12, now=5.0))
     assert [(x.begin, x.end, offsets(x)) for x in found] == [(0, 10, list(range(10)))]
-    assert found[0].key == BlockKey("t", 3, 0)
+    assert found[0].header.key == BlockKey("t", 3, 0)
     assert (cut.begin, cut.position, cut.opened_at) == (10, 12, 5.0)
     [rest] = cut.flush()
     assert (rest.begin, rest.end, offsets(rest)) == (10, 12, [10, 11])
-    assert rest.key == BlockKey("t", 3, 10)
+    assert rest.header.key == BlockKey("t", 3, 10)
     assert list(cut.flush()) == []
 
 
@@ -55,7 +55,7 @@ def test_a_part_may_begin_within_a_block() -> None:
     assert [x.begin for x in cut.add([message(4), message(9)], 10, now=0.0)] == [4]
     assert cut.begin == 10
     [part] = cutter(4, base=1).add([message(9)], 10, now=0.0)
-    assert (part.begin, part.end, part.base, part.key.start) == (4, 10, 1, 0)
+    assert (part.begin, part.end, part.header.base, part.header.key.start) == (4, 10, 1, 0)
 
 
 def test_a_gap_closes_the_block_before_it_and_is_a_part_of_its_own() -> None:
@@ -143,5 +143,5 @@ def test_parts_cover_everything_once_and_in_order(
     for part in found:
         assert part.begin < part.end
         if part.records:
-            assert part.key.start <= part.begin < part.end <= part.key.start + BLOCK
+            assert part.header.key.start <= part.begin < part.end <= part.header.key.start + BLOCK
             assert all(part.begin <= x < part.end for x in offsets(part))

@@ -70,7 +70,7 @@ def read_all(reader: KafkaReader, *, started: bool) -> list[RawPart]:
 
 
 def spans(parts: list[RawPart]) -> list[tuple[int, int, int]]:
-    return sorted((x.key.partition, x.begin, x.end) for x in parts)
+    return sorted((x.header.key.partition, x.begin, x.end) for x in parts)
 
 
 def test_full_blocks_come_at_once_and_the_rest_when_it_is_due(
@@ -107,7 +107,7 @@ def test_a_mark_names_where_the_first_part_not_given_out_begins(
     clock.now = 56.0
     found += read_all(again, started=True)
     assert spans(found) == [(0, 20, 30), (0, 30, 37)]
-    assert {part.base for part in found} == {0}
+    assert {part.header.base for part in found} == {0}
 
 
 def test_a_part_is_due_for_whoever_reads_on(
@@ -167,7 +167,7 @@ def test_a_run_without_state_begins_at_the_group_s_block(
     consumer.logs[P1].remove_before(24)
     found = read_all(make_reader(tmp_path, clock), started=False)
     assert spans(found) == [(0, 20, 30), (0, 30, 40), (1, 24, 30), (1, 30, 40)]
-    assert {(x.key.partition, x.base) for x in found} == {(0, 20), (1, 24)}
+    assert {(x.header.key.partition, x.header.base) for x in found} == {(0, 20), (1, 24)}
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_drain_gives_out_what_is_open_and_ends(
     consumer.logs[P0].append(50)
     last = read_all(reader, started=True)
     assert spans(last) == [(0, 3, 3), (1, 0, 0)]
-    assert {(x.drained, x.records) for x in last} == {(token, ())}
+    assert {(x.header.drained, x.records) for x in last} == {(token, ())}
     assert reader.get_watermark() == MAX_TIMESTAMP
     assert reader.get_checkpoint_mark().places[P0] == (3, 0, 0.0)
 

@@ -16,7 +16,7 @@ from pipelines.output.store import DiskStore, Store
 from pipelines.output.writer import BlockWriter, InPlace, committed_blocks, read_block
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
-from tests.support.blocks import all_rows, block, hidden_files, rows
+from tests.support.blocks import all_rows, block, hidden_files, rows, with_header
 from tests.support.parts import KEY, SIZE, part, writer_to
 from tests.support.stepped import (
     CrashAt,
@@ -46,20 +46,20 @@ def test_coverage_adds_up_and_makes_a_block_complete(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     writer = writer_to(store)
     done = writer.write(part(0, 3))
-    assert (done.coverage, done.base, done.citations) == ((0, 3), 0, 3)
+    assert (done.header.coverage, done.header.base, done.citations) == ((0, 3), 0, 3)
     writer.write(part(5, 8, gaps=frozenset({7})))
     footer = in_place(store).footer
     assert (footer.covered, footer.complete, footer.records) == (((0, 3), (5, 8)), False, 5)
     done = writer.write(part(3, 5))
     footer = in_place(store).footer
     assert (footer.covered, footer.complete, footer.records) == (((0, 8),), True, 7)
-    assert (done.coverage, done.citations) == ((3, 5), 7)
+    assert (done.header.coverage, done.citations) == ((3, 5), 7)
 
 
 def test_nothing_is_replaced_as_a_whole(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     writer_to(store).write(part(0, 8))
-    again = replace(part(4, 6, 2), complete=True)
+    again = with_header(part(4, 6, 2), complete=True)
     writer_to(store, settings="other").write(again)
     found = in_place(store)
     assert offsets(found) == list(range(8))
@@ -82,7 +82,7 @@ def test_a_dead_letter_never_goes_over_a_citation(tmp_path: Path) -> None:
 def test_rows_that_say_nothing_of_what_was_read_cover_themselves(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     writer_to(store).write(part(0, 2))
-    writer_to(store).write(replace(part(1, 6, gaps=frozenset({4})), coverage=None))
+    writer_to(store).write(with_header(part(1, 6, gaps=frozenset({4})), coverage=None))
     assert in_place(store).footer.covered == ((0, 4), (5, 6))
 
 
@@ -99,12 +99,12 @@ def test_another_topic_and_files_of_that_name_are_refused(tmp_path: Path) -> Non
     store = DiskStore(tmp_path)
     writer_to(store).write(part(0, 4))
     with pytest.raises(OutputError, match="kafka:cluster:topic, now kafka:cluster:new"):
-        writer_to(store).write(replace(part(0, 4), input_digest="kafka:cluster:new"))
+        writer_to(store).write(with_header(part(0, 4), input_digest="kafka:cluster:new"))
     batch = BlockWriter(store, SIZE, "")
     of_a_file = block([0], source=KEY.source, digest="d" * 64)
     with pytest.raises(OutputError, match="rows of a topic named 'topic'"):
         batch.write(of_a_file)
-    writer_to(store).write(replace(part(8, 9), key=BlockKey(KEY.source, 0, 8)))
+    writer_to(store).write(with_header(part(8, 9), key=BlockKey(KEY.source, 0, 8)))
     (tmp_path / "citations" / "topic-0-000000000000.parquet").unlink()
     with pytest.raises(OutputError, match="rows of a topic named 'topic'"):
         batch.write(of_a_file)
@@ -317,7 +317,7 @@ def test_two_blocks_of_one_partition_do_not_disturb_each_other() -> None:
     bucket = MemoryObjects()
 
     def other() -> None:
-        far = replace(part(8, 12, 2), key=BlockKey(KEY.source, 0, 8))
+        far = with_header(part(8, 12, 2), key=BlockKey(KEY.source, 0, 8))
         writer_to(ObjectStore(bucket)).write(far)
 
     for at in range(1, 10):

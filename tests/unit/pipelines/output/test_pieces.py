@@ -19,7 +19,7 @@ from pipelines.output.writer import BlockWriter, committed_blocks
 from pipelines.sources.files import BlockReader
 from pipelines.telemetry.run_channel import Monitor
 from schemas.errors import OutputError
-from tests.support.blocks import NOW, all_rows, block, hidden_files
+from tests.support.blocks import NOW, all_rows, block, hidden_files, with_header
 from tests.support.stepped import CrashAt, CrashError, MemoryObjects, SteppedDisk
 
 
@@ -37,7 +37,7 @@ def pieces(*offsets: Sequence[int], letters: Sequence[int] = ()) -> list[Annotat
         here = [x for x in letters if begin <= x < end]
         done = number == last
         one = block(part, letters=here, complete=done, last=done)
-        found.append(replace(one, piece=number, more=not done))
+        found.append(with_header(one, piece=number, more=not done))
         begin = end
     return found
 
@@ -170,14 +170,14 @@ def test_a_reader_cuts_by_bytes_and_keeps_each_record(
     assert [x for piece in found for x in _offsets(piece)] == list(range(len(records)))
     for piece in found:
         held = [_length(records, x) for x in _offsets(piece)]
-        assert sum(held) <= most or len(held) == 1
+        assert sum(held) <= most or sum(x > 0 for x in held) == 1
     blocks: dict[int, list[ReadBlock]] = {}
     for piece in found:
-        blocks.setdefault(piece.key.start, []).append(piece)
+        blocks.setdefault(piece.header.key.start, []).append(piece)
     for parts in blocks.values():
-        assert [x.piece for x in parts] == list(range(len(parts)))
-        assert [x.more for x in parts] == [True] * (len(parts) - 1) + [False]
-        assert [x.complete for x in parts] == [False] * (len(parts) - 1) + [True]
+        assert [x.header.piece for x in parts] == list(range(len(parts)))
+        assert [x.header.more for x in parts] == [True] * (len(parts) - 1) + [False]
+        assert [x.header.complete for x in parts] == [False] * (len(parts) - 1) + [True]
 
 
 def _offsets(piece: ReadBlock) -> list[int]:

@@ -74,7 +74,7 @@ def test_rows_at_the_offsets_are_replaced_and_all_else_stays(tmp_path: Path) -> 
     writer_to(store, settings="max_text_chars=9").write(part(0, 6, letters=frozenset({4})))
     before = in_place(store)
     done = reviser(store).write(revision([1, 3]))
-    assert (done.key, done.citations, done.mentions, done.dead_letters) == (KEY, 5, 8, 1)
+    assert (done.header.key, done.citations, done.mentions, done.dead_letters) == (KEY, 5, 8, 1)
     found = in_place(store)
     assert makers(found) == {0: "c1", 1: "c9", 2: "c1", 3: "c9", 5: "c1"}
     assert found.tables["dead_letters"].equals(before.tables["dead_letters"])

@@ -4,8 +4,9 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,14 +16,17 @@ from hypothesis import strategies as st
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, InputFile, ReadBlock
 from pipelines.blocks.keys import BlockKey
+from pipelines.blocks.known import KnownBlocks
+from pipelines.output.index import read_index
 from pipelines.output.store import DiskStore
 from pipelines.output.writer import BlockWriter, committed_blocks, read_pmids
 from pipelines.sources.files import BlockReader
 from pipelines.sources.fingerprint import UNREADABLE
 from pipelines.telemetry.run_channel import Monitor
-from tests.support.blocks import NOW, as_of_an_older_reader
+from tests.support.blocks import NOW, as_of_an_older_reader, with_header
 from tests.support.memory_files import SCHEME, MemoryFiles
 from worker.readers.formats import READER_VERSION
+from worker.storage.objects import ObjectState
 
 
 def reader(size: int = 3, checkpoint_id: str = "c1", settings: str = "") -> BlockReader:
@@ -48,17 +52,14 @@ def write(store: DiskStore, blocks: Iterator[ReadBlock], checkpoint_id: str = "c
     for block in blocks:
         writer.write(
             AnnotatedBlock(
-                block.key,
-                block.input_digest,
+                block.header,
                 checkpoint_id,
                 NOW,
                 tuple(AnnotatedCitation(x.offset, x.citation, None) for x in block.citations),
                 block.dead_letters,
-                block.complete,
-                block.last,
             )
         )
-        starts.append(block.key.start)
+        starts.append(block.header.key.start)
     return starts
 
 
@@ -74,12 +75,14 @@ def test_every_record_is_in_one_block_of_the_grid(
     for block in blocks:
         here = [c.offset for c in block.citations]
         here += [letter.position.offset for letter in block.dead_letters]
-        assert all(block.key.start <= offset < block.key.start + size for offset in here)
-        assert block.key.start % size == 0
+        assert all(
+            block.header.key.start <= offset < block.header.key.start + size for offset in here
+        )
+        assert block.header.key.start % size == 0
         offsets += here
     assert sorted(offsets) == list(range(count))
-    assert [block.last for block in blocks] == [False] * (len(blocks) - 1) + [True]
-    assert all(block.complete for block in blocks)
+    assert [block.header.last for block in blocks] == [False] * (len(blocks) - 1) + [True]
+    assert all(block.header.complete for block in blocks)
     letters = {letter.position.offset for block in blocks for letter in block.dead_letters}
     assert letters == {offset for offset in bad if offset < count}
 
@@ -87,7 +90,7 @@ def test_every_record_is_in_one_block_of_the_grid(
 def test_the_digest_is_the_file_s(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "x.jsonl", 2)
     [block] = reader().read(file, DiskStore(tmp_path / "out"))
-    assert block.input_digest == hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
+    assert block.header.input_digest == hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
 
 
 def test_what_is_in_place_is_not_read_again(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_a_sidecar_is_checked(tmp_path: Path) -> None:
         [refused] = reader().read(file, store)
         [letter] = refused.dead_letters
         assert refused.citations == ()
-        assert (refused.complete, refused.last) == (True, True)
+        assert (refused.header.complete, refused.header.last) == (True, True)
         assert letter.position.offset == 0
         assert (str(letter.stage), letter.payload) == ("read", text.encode())
         assert letter.error_type == "InputError"
@@ -147,7 +150,7 @@ def test_a_file_that_cannot_be_read_is_one_dead_letter_until_it_can(tmp_path: Pa
     file = InputFile(str(place), "x.jsonl")
     [refused] = reader().read(file, store)
     [letter] = refused.dead_letters
-    assert (refused.input_digest, letter.error_type) == (UNREADABLE, "IsADirectoryError")
+    assert (refused.header.input_digest, letter.error_type) == (UNREADABLE, "IsADirectoryError")
     assert letter.error == "x.jsonl cannot be read: Is a directory"
     assert write(store, reader().read(file, store)) == [0]
     place.rmdir()
@@ -187,10 +190,10 @@ def test_blocks_in_which_an_older_reader_counted_otherwise_are_not_gone_on_from(
     folder = tmp_path / "out"
     store = DiskStore(folder)
     file = jsonl(tmp_path / "x.jsonl", 9)
-    digest = next(iter(reader().read(file, store))).input_digest
+    digest = next(iter(reader().read(file, store))).header.input_digest
     # An older reader that lost the file's second record, and was stopped in the third block.
     shifted = [
-        replace(block, input_digest=digest, last=False)
+        with_header(block, input_digest=digest, last=False)
         for block in reader().read(jsonl(tmp_path / "y" / "x.jsonl", 8, first=1), store)
     ]
     assert write(store, iter(shifted[1:2])) == [3]
@@ -234,8 +237,8 @@ def test_a_stream_that_breaks_off_is_read_again_next_time(
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFiles, "open", breaking)
         blocks = list(reader().read(file, store))
-    assert not blocks[-1].last
-    assert blocks[-1].input_digest == UNREADABLE
+    assert not blocks[-1].header.last
+    assert blocks[-1].header.input_digest == UNREADABLE
     assert blocks[-1].dead_letters[-1].error == "x.jsonl cannot be read: Input/output error"
     good = write(store, iter(blocks))[:-1]
     again = write(store, reader().read(file, store))
@@ -255,4 +258,51 @@ def test_damaged_gzip_gives_what_came_before_the_damage(tmp_path: Path) -> None:
     assert 50 < good < 350
     [letter] = blocks[-1].dead_letters
     assert (letter.position.offset, str(letter.stage)) == (good, "read")
-    assert blocks[-1].last
+    assert blocks[-1].header.last
+
+
+class UnaskedStore(DiskStore):
+    """A store that may not be asked for anything."""
+
+    def open(self, kind: str, name: str) -> BinaryIO | None:
+        raise AssertionError(f"{kind}/{name} was opened")
+
+    def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
+        raise AssertionError(f"{kind} was listed for {prefixes}")
+
+
+def test_a_file_that_is_known_to_be_done_is_skipped_without_asking_the_store(
+    tmp_path: Path,
+) -> None:
+    file = jsonl(tmp_path / "in" / "x.jsonl", 8)
+    store = DiskStore(tmp_path / "out")
+    write(store, reader().read(file, store))
+    known = read_index(store, ["x.jsonl"]).known()["x.jsonl"]
+    unasked = UnaskedStore(tmp_path / "out")
+    assert list(reader().read(replace(file, known=known), unasked)) == []
+    # Another checkpoint wants all blocks again, and so does another content.
+    again = replace(file, known=known)
+    assert len(list(reader(checkpoint_id="c2").read(again, store))) == 3
+    changed = replace(jsonl(tmp_path / "in" / "x.jsonl", 8, first=1), known=known)
+    assert len(list(reader().read(changed, store))) == 3
+
+
+def test_blocks_that_were_written_since_the_listing_are_not_read_again(tmp_path: Path) -> None:
+    """A runner that begins a job anew gives the same elements again."""
+    file = jsonl(tmp_path / "in" / "x.jsonl", 8)
+    store = DiskStore(tmp_path / "out")
+    known = replace(file, known=KnownBlocks())
+    assert write(store, islice(reader().read(known, store), 2)) == [0, 3]
+    assert write(store, reader().read(known, store)) == [6]
+    assert list(reader().read(known, store)) == []
+
+
+def test_an_unreadable_file_whose_blocks_are_known_leaves_them(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "in" / "x.jsonl", 8)
+    store = DiskStore(tmp_path / "out")
+    write(store, reader().read(file, store))
+    known = read_index(store, ["x.jsonl"]).known()["x.jsonl"]
+    Path(file.path).unlink()
+    assert list(reader().read(replace(file, known=known), store)) == []
+    [refused] = reader().read(replace(file, known=KnownBlocks()), DiskStore(tmp_path / "other"))
+    assert len(refused.dead_letters) == 1

@@ -1,0 +1,71 @@
+"""Citations that the output cannot hold: dead letters of stage `write`, decided before the writer.
+
+So they travel with the dead letters of the other stages, to the output and to a topic alike.
+"""
+
+from dataclasses import replace
+
+from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
+from pipelines.blocks.failures import dead_letter
+from schemas.citation_message import to_message
+from schemas.errors import RecordError
+from schemas.records import Annotation, Citation, DeadLetter, Stage
+from worker.readers.failures import failure_of
+
+_BOUNDS = {"pmid": 64, "pmid_version": 16, "year": 16}
+"""The bits of the columns that hold numbers."""
+
+
+def refuse_unstorable(block: AnnotatedBlock, *, store_text: bool) -> AnnotatedBlock:
+    """Return `block` with each citation that the output cannot hold as a dead letter.
+
+    That is one with a mention outside the text, a number that its column cannot hold, or a text
+    that UTF-8 cannot hold; where `store_text` is off, only the mentions' texts count.
+    """
+    citations: list[AnnotatedCitation] = []
+    letters: list[DeadLetter] = []
+    for item in block.citations:
+        try:
+            _check(item, store_text=store_text)
+        except (RecordError, UnicodeError) as error:
+            failure = failure_of(Stage.WRITE, error, to_message(item.citation))
+            letters.append(dead_letter(block.header.key, item.offset, failure, block.annotated_at))
+        else:
+            citations.append(item)
+    if not letters:
+        return block
+    return replace(block, citations=tuple(citations), dead_letters=(*block.dead_letters, *letters))
+
+
+def _check(item: AnnotatedCitation, *, store_text: bool) -> None:
+    """Check one citation and its mentions.
+
+    :raises RecordError: on a mention outside the text, or a number that its column cannot hold.
+    :raises UnicodeError: on a text that UTF-8 cannot hold.
+    """
+    text = item.citation.text or ""
+    if item.annotation is not None:
+        _check_mentions(item.annotation, len(text))
+    _check_numbers(item.citation)
+    if store_text:
+        text.encode("utf-8")
+    elif item.annotation is not None:
+        for mention in item.annotation.mentions:
+            text[mention.start : mention.end].encode("utf-8")
+
+
+def _check_mentions(annotation: Annotation, size: int) -> None:
+    for mention in annotation.mentions:
+        if not 0 <= mention.start < mention.end <= size:
+            raise RecordError(
+                f"a mention covers [{mention.start}, {mention.end}) of a text of {size} code "
+                "points; expected a part of it that is not empty"
+            )
+
+
+def _check_numbers(citation: Citation) -> None:
+    values = {"pmid": citation.pmid, "pmid_version": citation.version, "year": citation.year}
+    for column, value in values.items():
+        bits = _BOUNDS[column]
+        if value is not None and not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+            raise RecordError(f"{column} {value} does not fit the {bits} bits of its column")

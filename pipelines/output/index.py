@@ -1,0 +1,237 @@
+"""The index of an output: its committed blocks, what their footers say, and their rows, counted.
+
+Files are listed once; what a listing shows unchanged is not opened again, since a cache file in the
+output (`.pubner.index`) says what was read of it. docs/decisions/0001-footer-index.md says why.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.blocks.keys import BlockKey, file_name, name_prefix, parse_name
+from pipelines.blocks.known import KnownBlocks
+from pipelines.blocks.tables import Footer
+from pipelines.output.index_file import (
+    NOT_LISTED,
+    BlockFiles,
+    IndexedBlock,
+    from_bytes,
+    to_bytes,
+)
+from pipelines.output.store import Store
+from pipelines.output.summary import COUNTED, Counts
+from pipelines.output.writer import committed_footer, damaged
+from schemas.arrow import KINDS
+from schemas.errors import ConflictError, OutputError
+
+INDEX = ".pubner.index"
+"""The cache file: hidden, so that readers of the output pass it over."""
+_THREADS = 16
+_MOST_PREFIXES = 16
+"""For so few sources their own files are listed; for more, all files."""
+_log = logging.getLogger(__name__)
+
+Entries = Mapping[BlockKey, IndexedBlock]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputIndex:
+    """The committed blocks of some sources, at one listing.
+
+    `entries` are those and what is known of other sources' blocks. `saved` are the entries that the
+    cache file holds, and `version` is that of the file, None where there is none.
+    """
+
+    blocks: Entries
+    entries: Entries = field(default_factory=dict)
+    saved: Entries = field(default_factory=dict)
+    version: str | None = None
+
+    def written_since(self, before: "OutputIndex") -> list[BlockKey]:
+        """Return the blocks that were written since another, earlier listing."""
+        return [
+            key
+            for key, block in self.blocks.items()
+            if key not in before.blocks
+            or before.blocks[key].footer.revision != block.footer.revision
+        ]
+
+    def counts(self, keys: Collection[BlockKey] | None = None) -> Counts:
+        """Return how many rows the blocks have, or those of `keys`, which were counted."""
+        total = Counts()
+        for key in self.blocks if keys is None else keys:
+            total.add(self.blocks[key].counts or Counts())
+        return total
+
+    def known(self) -> dict[str, KnownBlocks]:
+        """Return what is known of the blocks of each source that has some."""
+        return {
+            source: KnownBlocks.of(
+                (key.start, self.blocks[key].footer, self.blocks[key].files[-1]) for key in keys
+            )
+            for source, keys in groupby(sorted(self.blocks), lambda key: key.source)
+        }
+
+
+def read_index(
+    store: Store,
+    sources: Collection[str],
+    *,
+    before: OutputIndex | None = None,
+    counted: bool = False,
+    each: Callable[[], object] = lambda: None,
+) -> OutputIndex:
+    """List the output once and return the committed blocks of `sources`, files all of them.
+
+    What neither `before`, a look of the same run, nor the cache file knows is read, in parallel,
+    and the cache file is written where that brought something new; `each` is called for each block
+    that is read. With `counted`, rows are counted too.
+
+    :raises OutputError: if the output cannot be listed, or a file that must be read is damaged.
+    """
+    found = before or _load(store)
+    wanted = frozenset(sources)
+    everything = len(wanted) > _MOST_PREFIXES
+    listed = _list(store, [""] if everything else [name_prefix(x, 0) for x in wanted])
+    blocks: dict[BlockKey, IndexedBlock] = {}
+    unknown: dict[BlockKey, BlockFiles] = {}
+    for key, files in sorted(listed.items()):
+        if key.source not in wanted or key.partition != 0:
+            continue
+        entry = found.entries.get(key)
+        if entry is None or not entry.describes(files) or (counted and entry.counts is None):
+            unknown[key] = files
+        else:
+            blocks[key] = entry
+    blocks |= _read_all(store, unknown, counted=counted, each=each)
+    others = {
+        key: entry
+        for key, entry in found.entries.items()
+        if (key.source not in wanted or key.partition != 0)
+        and (not everything or (key in listed and entry.describes(listed[key])))
+    }
+    return _save(store, replace(found, blocks=blocks, entries={**others, **blocks}))
+
+
+def committed_since(store: Store, source: str, known: KnownBlocks) -> dict[int, Footer]:
+    """Return the footers of a file's committed blocks, by start, as `committed_blocks` does.
+
+    Only those are read that were written since `known`: by this run, before a runner began it anew.
+    """
+    states = {
+        key.start: (key, state)
+        for name, state in store.states("citations", [name_prefix(source, 0)]).items()
+        if (key := parse_name(name)) is not None and (key.source, key.partition) == (source, 0)
+    }
+    found = known.unchanged((start, state) for start, (_, state) in states.items())
+    for start, (key, _) in states.items():
+        if start not in found:
+            footer = committed_footer(store, key)
+            if footer is not None:
+                found[start] = footer
+    return found
+
+
+def _list(store: Store, prefixes: list[str]) -> dict[BlockKey, BlockFiles]:
+    """Return the states of each block's files; a block without its citations file is left out."""
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        states = list(pool.map(lambda kind: store.states(kind, prefixes), KINDS))
+    found: dict[BlockKey, BlockFiles] = {}
+    for name in states[-1]:
+        key = parse_name(name)
+        if key is not None:
+            found[key] = tuple(files.get(name, NOT_LISTED) for files in states)
+    return found
+
+
+def _read_all(
+    store: Store,
+    blocks: Mapping[BlockKey, BlockFiles],
+    *,
+    counted: bool,
+    each: Callable[[], object],
+) -> dict[BlockKey, IndexedBlock]:
+    """Read blocks in parallel; those whose three files do not belong together are left out."""
+    found: dict[BlockKey, IndexedBlock] = {}
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pubner-index")
+    try:
+        read = pool.map(lambda key: _read(store, key, counted=counted), blocks)
+        for (key, files), (footer, counts) in zip(blocks.items(), read, strict=True):
+            if footer is not None:
+                found[key] = IndexedBlock(files, footer, counts)
+            each()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
+def _read(store: Store, key: BlockKey, *, counted: bool) -> tuple[Footer | None, Counts | None]:
+    """Open the files of a block once each; return its footer, and its rows counted if asked for.
+
+    The footer is None where the three files do not belong together.
+    """
+    if not counted:
+        return committed_footer(store, key), None
+    name = file_name(key)
+    footers: list[Footer] = []
+    groups: dict[str, dict[str, list[Any]]] = {}
+    for kind, columns in COUNTED.items():
+        stream = store.open(kind, name)
+        if stream is None:
+            return None, None
+        with stream:
+            try:
+                file = pq.ParquetFile(stream)
+                footer = Footer.from_metadata(file.metadata.metadata)
+                if footer is None:
+                    return None, None
+                table = file.read(list(columns))
+            except (pa.ArrowException, OSError) as error:
+                raise damaged(kind, name, error) from error
+        footers.append(footer)
+        groups[kind] = table.group_by(list(columns)).aggregate([([], "count_all")]).to_pydict()
+    whole = len({footer.revision for footer in footers}) == 1
+    return (footers[-1], Counts.of(groups)) if whole else (None, None)
+
+
+def _load(store: Store) -> OutputIndex:
+    """Return what the cache file says; nothing where there is none, or it cannot be read."""
+    try:
+        stored = store.control_files().get(INDEX)
+    except OutputError as error:
+        _log.info("%s of the output cannot be read: %s", INDEX, error)
+        stored = None
+    if stored is None:
+        return OutputIndex({})
+    try:
+        entries = from_bytes(stored.data)
+    except Exception as error:  # whatever its bytes make Arrow raise
+        _log.info("%s of the output is made anew: %s", INDEX, error)
+        entries = {}
+    return OutputIndex({}, entries, entries, stored.version)
+
+
+def _save(store: Store, index: OutputIndex) -> OutputIndex:
+    """Write the cache file where what may be trusted is not what it says.
+
+    It is no more than a help: that it cannot be written, or another run was faster, is no failure.
+    """
+    kept = {
+        key: entry
+        for key, entry in index.entries.items()
+        if entry.footer.key == key and entry.settled
+    }
+    if kept == index.saved:
+        return index
+    try:
+        version = store.control_files().put(INDEX, to_bytes(kept), over=index.version)
+    except (ConflictError, OutputError) as error:
+        _log.info("%s of the output was not written: %s", INDEX, error)
+        return index
+    return replace(index, saved=kept, version=version)

@@ -9,7 +9,7 @@ JOBS ?= 2
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup annotate test test-docs check bench soak soak-swap train lock clean
+.PHONY: help setup annotate test test-docs check docs docs-serve bench soak soak-swap train lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,11 +34,17 @@ test: setup ## run the whole test suite with coverage, two tests at a time (JOBS
 test-docs: setup ## run the code in README and docs as it stands, the long ones too
 	PUBNER_LONG_DOCUMENTS=1 PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m pytest --timeout 7200 tests/integration/test_documents.py
 
-check: setup ## lint, format, types, import rule
+check: setup docs ## lint, format, types, import rules, and the documentation site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup ## build the documentation site into out/site; a broken link is an error
+	$(BIN)/zensical build --strict
+
+docs-serve: setup ## serve the documentation site on http://127.0.0.1:8000, built again at each change
+	$(BIN)/zensical serve --dev-addr 127.0.0.1:8000
 
 bench: $(BENCH_STAMP) ## measure speed beside other libraries into out/bench.json (QUICK=1: three minutes)
 	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH)

@@ -18,10 +18,11 @@ def experiments(argv: Sequence[str]) -> int:
             "the experiments are part of pubner's source tree, not of an installation; "
             "there, run: python -m experiments"
         )
+    module = importlib.import_module("experiments.settings")
+    run: Callable[[Sequence[str]], int] = module.run
+    code = run(argv)
     sys.stderr.write(
         "pubner: `pubner experiments` is now `python -m experiments`; the old name goes with the "
         "next release\n"
     )
-    module = importlib.import_module("experiments.settings")
-    run: Callable[[Sequence[str]], int] = module.run
-    return run(argv)
+    return code

@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,12 +71,16 @@ class Service:
         self.pid_file.write_text(f"{process.pid}\n", "ascii")
 
     def wait_until(self, ready: Callable[[], bool], *, timeout_seconds: float = 90) -> None:
-        """Wait until `ready` returns true.
+        """Wait until `ready` returns true, and say so on a terminal.
 
         :raises LocalError: the process ended, or the time is over.
         """
         deadline = time.monotonic() + timeout_seconds
+        told = not sys.stderr.isatty()
         while not ready():
+            if not told:
+                print(f"waiting for {self.name}", file=sys.stderr, flush=True)
+                told = True
             if self.pid() is None:
                 raise LocalError(f"{self.name} ended at once: {self._last_words()}")
             if time.monotonic() > deadline:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.commands.checkpoint_names import FoundFolder, FoundPublished, find_checkpoint
 from pipelines.settings.registry import ShowSettings
 from schemas.manifest import CheckpointManifest
 from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.registry.names import FoundFolder, FoundPublished, find_checkpoint
 
 PROG = "pubner checkpoint show"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.telemetry.library_logs import quiet
 from schemas.errors import InputError
 from worker.cli.command import human_console, parse_settings, print_table, write_json
-from worker.cli.progress import Meter, show_progress
+from worker.cli.progress import Meter, show_loading, show_progress
 from worker.cli.terminal import safe_text
 
 if TYPE_CHECKING:
@@ -37,13 +37,14 @@ def list_letters(argv: Sequence[str]) -> int:
         "where it stands, and why.",
         positional="output",
     )
-    from pipelines.dead_letters import display as showing
-    from pipelines.dead_letters.ledger import Ledger
-    from pipelines.output.manifest import open_existing
+    with show_loading():
+        from pipelines.dead_letters import display
+        from pipelines.dead_letters.ledger import Ledger
+        from pipelines.output.manifest import open_existing
 
     with quiet():
         store = open_existing(settings.output)
-        found = showing.list_letters(
+        found = display.list_letters(
             store,
             settings.selection,
             limit=settings.limit,
@@ -70,11 +71,12 @@ def show(argv: Sequence[str]) -> int:
         "SOURCE/PARTITION/OFFSET: the reason, and the key, headers and bytes as they came.",
         positional="letter",
     )
-    from pipelines.dead_letters.display import describe_letter
-    from pipelines.dead_letters.ledger import Ledger
-    from pipelines.dead_letters.reading import find_letter, letter_digest
-    from pipelines.dead_letters.selection import format_position
-    from pipelines.output.manifest import open_existing
+    with show_loading():
+        from pipelines.dead_letters.display import describe_letter
+        from pipelines.dead_letters.ledger import Ledger
+        from pipelines.dead_letters.reading import find_letter, letter_digest
+        from pipelines.dead_letters.selection import format_position
+        from pipelines.output.manifest import open_existing
 
     with quiet():
         store = open_existing(settings.output)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.telemetry.library_logs import quiet
 from worker.cli.command import human_console, parse_settings, print_table, write_json
-from worker.cli.progress import Meter, show_progress
+from worker.cli.progress import Meter, show_loading, show_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,16 +38,18 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _feed(settings: "FeedSettings") -> int:
-    from pipelines.sample import sample_path
-    from pipelines.sources.inputs import resolve_inputs, warn_of_refused
+    with show_loading():
+        from pipelines.sample import sample_path
+        from pipelines.sources.inputs import resolve_inputs, warn_of_refused
 
     files = resolve_inputs(settings.inputs or (str(sample_path()),), settings.input_format)
     warn_of_refused(files)
-    from pipelines.feed.dead_letters import BLOCK_SIZE
-    from pipelines.feed.run import FeedPlan, run_feed
-    from pipelines.feed.stopping import stopping
-    from pipelines.kafka.topics import create_topic, describe
-    from pipelines.output.manifest import open_output
+    with show_loading():
+        from pipelines.feed.dead_letters import BLOCK_SIZE
+        from pipelines.feed.run import FeedPlan, run_feed
+        from pipelines.feed.stopping import stopping
+        from pipelines.kafka.topics import create_topic, describe
+        from pipelines.output.manifest import open_output
 
     console = human_console(settings.json_file)
     if not settings.inputs:

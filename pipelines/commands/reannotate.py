@@ -49,9 +49,10 @@ def run(argv: Sequence[str]) -> int:
         from pipelines.inference.checkpoints import choose_checkpoints
         from pipelines.output.sql_filter import parse_condition
 
-        condition = parse_condition(settings.where)
-        checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
         with show_progress(Meter()) as meter:
+            meter.begin("checking the condition")
+            condition = parse_condition(settings.where)
+            checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
             summary = _reannotate(settings, condition, checkpoints, words[split + 1 :], meter)
     if settings.json_file is not None:
         write_json(summary, settings.json_file)

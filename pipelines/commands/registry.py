@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.commands.checkpoint_names import find_checkpoint
 from pipelines.settings.registry import (
     HistorySettings,
     ListSettings,
@@ -17,6 +16,7 @@ from schemas.errors import CheckpointError, RegistryError
 from schemas.manifest import CheckpointManifest
 from worker.checkpoint.folder import read_manifest, resolve_checkpoint
 from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.registry.names import find_checkpoint
 from worker.registry.pointer import POINTER
 from worker.registry.registry import (
     CHECKPOINTS,

@@ -3,7 +3,8 @@
 import logging
 import shlex
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import SettingsError
@@ -35,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     from pipelines.runners.names import UNBOUNDED
     from pipelines.settings.stream import StreamSettings
     from pipelines.telemetry.library_logs import silence_libraries
-    from pipelines.telemetry.logs import logging_to
+    from pipelines.telemetry.logs import logging_to, saying
 
     settings = parse_settings(StreamSettings, words[:split], prog=PROG, description=DESCRIPTION)
     runner = check_place(settings, words[split + 1 :])
@@ -46,11 +47,17 @@ def run(argv: Sequence[str]) -> int:
         )
     if not settings.verbose:
         silence_libraries()
-    with logging_to(verbose=settings.verbose):
-        return _stream(settings, words[split + 1 :], words)
+    with logging_to(verbose=settings.verbose), ExitStack() as starting:
+        starting.enter_context(saying("starting"))
+        return _stream(settings, words[split + 1 :], words, starting.close)
 
 
-def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Sequence[str]) -> int:
+def _stream(
+    settings: "StreamSettings",
+    beam_arguments: Sequence[str],
+    words: Sequence[str],
+    started: Callable[[], None],
+) -> int:
     from pipelines.graphs.stream_plan import find_topics
     from pipelines.inference.checkpoints import choose_checkpoints
     from pipelines.kafka.drain import DrainSignal
@@ -90,6 +97,7 @@ def _stream(settings: "StreamSettings", beam_arguments: Sequence[str], words: Se
         jobs = StreamJobs(
             settings, access, topics, checkpoints, store, choice, drain, start.output_id
         )
+        started()
         try:
             report = run_until_caught_up(jobs) if job.bounded else run_unbounded(jobs)
         finally:

@@ -28,11 +28,15 @@ class CheckpointOptions(Protocol):
 
     @property
     def checkpoint(self) -> tuple[str, ...]:
-        """Folders, or `default`."""
+        """Folders, `default`, or with a registry one of its checkpoints."""
 
     @property
     def registry(self) -> str | None:
-        """A registry instead."""
+        """A registry of checkpoints."""
+
+    @property
+    def named_in_registry(self) -> str | None:
+        """The checkpoint that is named beside a registry; None for the active one."""
 
     @property
     def checkpoint_cache(self) -> Path | None:
@@ -44,18 +48,27 @@ def choose_checkpoints(
 ) -> Checkpoints:
     """Return what `options` name, verified before anything runs.
 
-    Of a registry it is the checkpoint that is active now. With `look_seconds` it is the active one
-    look by look; should that one be broken, the run begins with the one before, as its workers do.
+    Of a registry it is the checkpoint that is named, or the one that is active now. With
+    `look_seconds` a worker follows the active one, which it polls for that often; should that one
+    be broken, the run begins with the one before, as its workers do.
 
     :raises PubnerError: if one is missing or broken, two have the same head, or none is active.
     """
     if options.registry is None:
         return check_checkpoints(options.checkpoint)
-    from worker.registry.registry import default_cache, open_registry
+    from worker.registry.names import FoundFolder, find_checkpoint
+    from worker.registry.registry import ACTIVE, default_cache, open_registry
 
-    registry = open_registry(options.registry)
     cache = options.checkpoint_cache
     cache = None if cache is None else Path(absolute(str(cache)))
+    name = options.named_in_registry
+    if name is not None and name != ACTIVE:
+        found = find_checkpoint(name, options.registry)
+        if isinstance(found, FoundFolder):
+            return check_checkpoints([name])
+        found.fetch(cache)
+        return Checkpoints(found.id, registered=_registered(found.registry.root, cache, found.id))
+    registry = open_registry(options.registry)
     if look_seconds is None:
         active = registry.active().id
         registry.fetch(active, cache or default_cache())

@@ -19,12 +19,14 @@ class CheckpointSettings(Settings):
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         min_length=1,
-        description="checkpoint folders; several make a set, whose heads must differ",
+        description="checkpoint folders, or `default`; several make a set, whose heads must "
+        "differ; with --registry an id there, or the beginning of one",
     )
     registry: ExistingFolder | None = Field(
         default=None,
         min_length=1,
-        description="a checkpoint registry, whose active checkpoint is used instead",
+        description="a checkpoint registry: its active checkpoint is used, or the one that "
+        "--checkpoint names",
     )
     checkpoint_cache: Path | None = Field(
         default=None,
@@ -36,12 +38,19 @@ class CheckpointSettings(Settings):
     def _check_checkpoints(self) -> Self:
         if len(set(self.checkpoint)) != len(self.checkpoint):
             raise ValueError(f"a checkpoint is given twice in {','.join(self.checkpoint)!r}")
-        if self.registry is not None and "checkpoint" in self.model_fields_set:
+        if self.named_in_registry is not None and len(self.checkpoint) > 1:
             raise ValueError(
-                "--registry names the checkpoint that is active there, and --checkpoint another; "
-                "leave one of them out"
+                f"--registry takes one checkpoint, and --checkpoint names "
+                f"{','.join(self.checkpoint)!r}; name one id of the registry, or leave "
+                "--registry out to annotate with several folders at once"
             )
         return self
+
+    @property
+    def named_in_registry(self) -> str | None:
+        """The checkpoint that is named beside a registry; None where none is, or no registry."""
+        given = self.registry is not None and "checkpoint" in self.model_fields_set
+        return self.checkpoint[0] if given else None
 
 
 class ModelSettings(CheckpointSettings):

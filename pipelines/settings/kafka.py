@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import MutableMapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -69,6 +69,19 @@ class KafkaSettings(Settings):
         le=300,
         description="how long to wait for a broker before giving up",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_broker_user(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a broker with a user and password before it, without saying them."""
+        brokers = values.get("brokers", ())
+        for broker in (brokers,) if isinstance(brokers, str) else brokers:
+            if "@" in str(broker):
+                raise ValueError(
+                    "a broker was given with a user name or password before its @, which messages "
+                    "would show; give HOST:PORT alone, and the user by --sasl-username"
+                )
+        return values
 
     @field_validator("brokers")
     @classmethod

@@ -2,15 +2,17 @@
 
 from pydantic import Field
 
-from worker.cli.command import Settings
 from worker.cli.devices import DeviceHere
 from worker.cli.paths import FileToRead
+from worker.cli.registry_options import RegistryOptions
 
 
-class ReferenceSettings(Settings):
+class ReferenceSettings(RegistryOptions):
     """Of which checkpoint, made on which texts, and how."""
 
-    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
+    checkpoint: str = Field(
+        description="a checkpoint's folder, `default` for the shipped one, or one of --registry"
+    )
     texts: FileToRead = Field(
         description="citations such as it will read: JSONL, PubMed XML or PubTator, plain or gzip"
     )

@@ -77,10 +77,16 @@ def base_name(path: str) -> str:
 
 
 def _input_file(found: _Found, format: Format | None) -> InputFile:
-    source = _printable(base_name(found.path))
-    path, refusal = _printable(found.path), found.refusal
-    if source != base_name(found.path):
+    source, path, refusal = _printable(base_name(found.path)), found.path, found.refusal
+    if not _is_utf8(base_name(path)):
         refusal = f"the file name {source!r} is not UTF-8; rename the file"
+    if any("\ud800" <= character <= "\udfff" for character in path):
+        # It has bytes that the locale cannot tell, so no other process can be told it.
+        path = _printable(path)
+        refusal = refusal or (
+            f"the path {path!r} is not in the locale's encoding; rename its folders, or set "
+            "LC_ALL=C.UTF-8"
+        )
     if not refusal and format is None:
         detect_format(source)
     try:
@@ -94,6 +100,15 @@ def _input_file(found: _Found, format: Format | None) -> InputFile:
 def _printable(name: str) -> str:
     """Return a name with the bytes that are no UTF-8 written as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether the bytes of a file's name are UTF-8, whatever the locale takes them for."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _shortened(source: str) -> str:

@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,6 +13,7 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from pipelines.telemetry.library_logs import LIBRARIES, is_library
+from worker.cli.progress import LINE_SECONDS
 from worker.cli.terminal import safe_json, safe_text
 from worker.storage.locations import masked
 
@@ -50,6 +53,25 @@ class PlainFormatter(logging.Formatter):
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
     """Say that `event` happened, with its fields."""
     logging.getLogger(LOGGER).log(level, event, extra={"fields": fields})
+
+
+@contextmanager
+def saying(event: str, *, seconds: float = LINE_SECONDS) -> Iterator[None]:
+    """Say `event` again and again while the block runs, which may take long and says nothing."""
+    ended = threading.Event()
+    began = time.monotonic()
+
+    def say() -> None:
+        while not ended.wait(seconds):
+            log(event, seconds=round(time.monotonic() - began))
+
+    thread = threading.Thread(target=say, name="pubner-saying", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def log_at_once(event: str, **fields: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.commands import run_pubner, start_pubner
+from tests.support.replaying import fresh, send, stream
 from tests.support.services import Kafka
 from tests.support.terminal import OnTerminal, start_on_terminal
 
@@ -79,8 +80,16 @@ def test_dead_letters_through_the_pipeline_and_drift(
     annotate([path], out, checkpoint)
     words = ["dead-letters", "replay", str(out), "--pipeline", f"--checkpoint={checkpoint}"]
     check_drawn(start_on_terminal(words, columns=columns), columns, "starting")
+    page = tmp_path / "drift.html"
     drift = ["drift", str(out), f"--checkpoint={checkpoint}", "--min-citations=1"]
-    assert start_on_terminal(drift, columns=columns).finish() == 0
+    done = start_on_terminal([*drift, f"--html={page}"], columns=columns)
+    assert done.finish() == 0, done.shown
+    assert "Traceback" not in done.shown
+    table = [line for line in done.lines if line.startswith("  ")]
+    assert max(map(len, table)) <= columns, done.shown
+    assert "PSI" in done.text
+    assert "\\n" not in done.text
+    assert page.exists()
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
@@ -100,7 +109,26 @@ def test_feed_and_replay_to_a_topic(tmp_path: Path, kafka: Kafka, columns: int) 
         "--create-topic",
         f"--dead-letters={tmp_path / 'letters'}",
     ]
-    check_drawn(start_on_terminal(words, columns=columns), columns, "asking the broker")
+    done = start_on_terminal(words, columns=columns)
+    check_drawn(done, columns, "loading the libraries", "asking the broker")
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_dead_letters_to_a_topic(
+    tmp_path: Path, kafka: Kafka, checkpoint: Path, columns: int
+) -> None:
+    read = fresh(kafka, f"terminal-broken-{columns}")
+    send(kafka, read, [(b"1", b"broken")] * 20)
+    out = tmp_path / "out"
+    stream(kafka, read, out, checkpoint)
+    topic = fresh(kafka, f"terminal-letters-{columns}")
+    words = ["dead-letters", "replay", str(out), f"--topic={topic}", f"--brokers={kafka.bootstrap}"]
+    done = start_on_terminal(words, columns=columns)
+    check_drawn(done, columns, "starting")
+    again = start_on_terminal(words, columns=columns)
+    check_drawn(again, columns, "starting")
+    sent = [re.search(r"sent before +(\d+)", text) for text in (done.text, again.text)]
+    assert [x and x[1] for x in sent] == ["0", "20"]
 
 
 def test_without_a_terminal_a_line_says_done_of_how_many(
@@ -126,7 +154,7 @@ def test_ctrl_c_says_at_once_what_happens(tmp_path: Path, checkpoint: Path, colu
     source = pubmed_xml(tmp_path / "a.xml", articles(5000))
     out = tmp_path / "out"
     running = start_on_terminal(words_for(source, out, checkpoint), columns=columns)
-    while running.process.poll() is None and len(list(out.rglob("*.parquet"))) < 3:
+    while running.is_running and len(list(out.rglob("*.parquet"))) < 3:
         time.sleep(0.01)
     running.press(b"\x03")
     assert running.finish() == 130
@@ -144,7 +172,7 @@ def test_a_terminal_that_is_closed_is_a_request_to_end(tmp_path: Path, checkpoin
     source = pubmed_xml(tmp_path / "a.xml", articles(5000))
     out = tmp_path / "out"
     running = start_on_terminal(words_for(source, out, checkpoint), columns=80)
-    while running.process.poll() is None and len(list(out.rglob("*.parquet"))) < 3:
+    while running.is_running and len(list(out.rglob("*.parquet"))) < 3:
         time.sleep(0.01)
     running.hang_up()
     assert running.finish() == 128 + signal.SIGHUP

@@ -164,7 +164,7 @@ def test_what_the_broker_does_not_take_is_told_and_not_marked(tmp_path: Path, ka
 KILLED = """
 import os, signal, sys
 from pipelines import dead_letters_command
-from pipelines.letters import sending
+from pipelines.dead_letters import sending
 
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)

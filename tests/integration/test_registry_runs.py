@@ -93,8 +93,9 @@ def test_what_cannot_be_is_said_in_one_line(
         assert err.count("\n") == 1
         return err
 
-    for name in (str(checkpoint), "default"):
-        assert "leave one of them out" in complaint(registry, f"--checkpoint={name}")
+    several = f"--checkpoint={checkpoint},default"
+    assert "--registry takes one checkpoint" in complaint(registry, several)
+    assert "no checkpoint" in complaint(registry, "--checkpoint=ffffffffffff")
     (tmp_path / "empty").mkdir()
     empty = open_registry(str(tmp_path / "empty"))
     assert "has no active checkpoint" in complaint(empty)

@@ -16,8 +16,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from worker.checkpoint import read_manifest
-from worker.memory import keep_from_collector
-from worker.registry.live import LiveTagger
+from worker.network.memory import keep_from_collector
+from worker.registry.follow import LiveTagger
 from worker.registry.registry import open_registry
 from worker.tagger import load_tagger
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -18,7 +19,7 @@ from tests.support.checkpoints import tiny_checkpoint
 from tests.support.corpora import write_corpus, write_encoder
 from tests.support.corpus_server import CorpusServer, serving
 from tests.support.experiments import write_all_runs
-from tests.support.terminals import run_in_terminal
+from tests.support.terminal import run_in_terminal, start_on_terminal
 from worker.checkpoint.folder import MANIFEST, read_manifest
 from worker.registry.registry import open_registry
 
@@ -122,7 +123,23 @@ def test_on_a_terminal(ground: Path, tmp_path: Path, url: str, command: str, col
     if command.startswith("train ") and command != "train dictionary":
         assert any(line.startswith("training  ") for line in drawn), shown.text
         assert any(line.startswith("loading the encoder  ") for line in drawn), shown.text
-    assert shown.raw.rfind(b"\x1b[?25h") >= shown.raw.rfind(b"\x1b[?25l"), "the cursor is back"
+    assert shown.shown.rfind("\x1b[?25h") >= shown.shown.rfind("\x1b[?25l"), "the cursor is back"
+
+
+@pytest.mark.parametrize(
+    "command", ["train stl", "train dictionary", "tune", "calibrate", "retrain"]
+)
+def test_a_terminal_shows_that_libraries_are_loaded(
+    ground: Path, tmp_path: Path, url: str, command: str
+) -> None:
+    words = words_of(command, ground, tmp_path / "out", url)
+    running = start_on_terminal(words, columns=NARROW)
+    while running.is_running and len(running.lines) < 2:
+        time.sleep(0.05)
+    running.press(b"\x03")
+    running.finish()
+    assert "Traceback" not in running.text
+    assert running.lines[0].startswith("loading the libraries  "), running.text
 
 
 @pytest.mark.parametrize("command", COMMANDS)

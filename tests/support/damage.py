@@ -130,6 +130,22 @@ FILES = {
         (medline(4, "<?pi c?>"), b"<DeleteCitation><PMID Version='1'>5</PMID></DeleteCitation>"),
         MEDLINE_TAIL,
     ),
+    "comments first in a record, and a quoted end of a tag": pieces(
+        b"<!DOCTYPE MedlineCitationSet SYSTEM 'x.dtd'>\n<!-- head -->",
+        MEDLINE.partition(b"\n")[2],
+        (
+            medline(1, "<?pi a?>").replace(b'"MEDLINE"', b"'a>b'"),
+            medline(2, "<!-- a -->").replace(b"<PMID", b"<!-- x -->\n<PMID"),
+            medline(3, "<!-- b -->").replace(b"<PMID", b"<?x?><PMID"),
+        ),
+        b"<!-- between -->",
+        (
+            article(4).replace(b"<Medline", b"<!-- x -->\n<Medline"),
+            article(5, title="<!-- c -->").replace(b"<Medline", b"<?x?><!-- y --><Medline"),
+            article(6).replace(b"<Medline", b"<?x?><Medline"),
+        ),
+        MEDLINE_TAIL,
+    ),
     "prefixes and books": pieces(
         b'<?xml version="1.0"?>\n<p:PubmedArticleSet xmlns:p="urn:p">',
         (

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from training.settings.calibrate import CalibrateSettings
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
@@ -18,6 +19,7 @@ def run(argv: Sequence[str]) -> int:
         description="Copy a checkpoint, its scores calibrated on the devel split of its corpora.",
         positional="checkpoint",
     )
-    from training.jobs.calibrate import calibrate
+    with show_loading():
+        from training.jobs.calibrate import calibrate
 
     return calibrate(settings)

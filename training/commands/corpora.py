@@ -189,6 +189,9 @@ def _explain(console: "Console", report: CorpusReport) -> None:
         console.print(f"{report.corpus}: {report.note}")
     if report.missing:
         console.print(f"{report.corpus}: missing in {report.folder}: {', '.join(report.missing)}")
+    if report.lacking:
+        lacking = " and no ".join(report.lacking)
+        console.print(f"{report.corpus}: cannot be trained on: no {lacking} in {report.folder}")
     for file in report.files:
         for problem in file.problems:
             console.print(str(problem), soft_wrap=True)

@@ -15,6 +15,7 @@ from training.reports.progress import show_work
 from worker.checkpoint.folder import DICTIONARY, MANIFEST
 from worker.cli.command import Settings, human_console, parse_settings, print_table, write_json
 from worker.cli.paths import OutputPath
+from worker.cli.progress import show_loading
 from worker.dictionary.normalisation import Rules
 
 PROG = "pubner train dictionary"
@@ -57,8 +58,9 @@ def run(argv: Sequence[str]) -> int:
         raise SettingsError(f"--corpus names a corpus twice: {', '.join(names)}")
     prepare_output(settings.output, restart=settings.restart, own=(MANIFEST, DICTIONARY))
     console = human_console(settings.json_file)
-    from training.dictionary.export import train_dictionary
-    from training.finetune.run import load_training_corpora
+    with show_loading():
+        from training.dictionary.export import train_dictionary
+        from training.finetune.run import load_training_corpora
 
     begun = time.monotonic()
     rules = Rules(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from training.settings.drift import DriftSettings
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
@@ -19,6 +20,7 @@ def run(argv: Sequence[str]) -> int:
         "mentions per citation, scores, and unknown word pieces.",
         positional="output",
     )
-    from training.jobs.drift import report_drift
+    with show_loading():
+        from training.jobs.drift import report_drift
 
     return report_drift(settings)

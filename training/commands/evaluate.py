@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from training.corpora.corpus import corpora_root, require_corpora
 from training.settings.evaluate import EvaluateSettings
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
@@ -18,6 +19,7 @@ def run(argv: Sequence[str]) -> int:
         positional="checkpoint",
     )
     require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (settings.split,))
-    from training.jobs.evaluate import evaluate
+    with show_loading():
+        from training.jobs.evaluate import evaluate
 
     return evaluate(settings)

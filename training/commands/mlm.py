@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, require_corpora
-from training.encoders.names import encoder_folder
+from training.encoders.files import check_encoder
 from training.recipes.mlm import MlmRecipe
 from training.settings.mlm import MlmSettings
 from worker.cli.command import parse_settings
-from worker.cli.paths import file_to_read
+from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
@@ -42,13 +41,9 @@ def run(argv: Sequence[str]) -> int:
         held_out=settings.held_out,
         seed=settings.seed,
     )
-    encoder_folder(settings.encoder)
-    for name in settings.texts:
-        try:
-            file_to_read(Path(name))
-        except ValueError as error:
-            raise SettingsError(f"option --texts {name!r}: {error}") from None
+    check_encoder(settings.encoder)
     require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (Split.TRAIN,))
-    from training.jobs.mlm import train
+    with show_loading():
+        from training.jobs.mlm import train
 
     return train(settings, recipe)

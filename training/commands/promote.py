@@ -13,6 +13,7 @@ from training.gate.options import GateSettings
 from training.reports.progress import show_work
 from worker.cli.command import human_console, parse_settings, write_json
 from worker.cli.paths import ExistingFolder
+from worker.cli.progress import show_loading
 from worker.registry.registry import open_registry
 from worker.registry.who import default_who
 
@@ -76,11 +77,12 @@ def run(argv: Sequence[str]) -> int:
 
 def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_counter) -> int:
     """Judge the candidate, and make it active if it passes; return the exit status."""
-    from training.gate.page import render_page
-    from training.gate.report import report_json
-    from training.gate.running import Candidacy, go_live, keep_report, require_passed, run_gate
-    from training.gate.tables import print_gate
-    from training.reports.pages import require_writable, write_text
+    with show_loading():
+        from training.gate.page import render_page
+        from training.gate.report import report_json
+        from training.gate.running import Candidacy, go_live, keep_report, require_passed, run_gate
+        from training.gate.tables import print_gate
+        from training.reports.pages import require_writable, write_text
 
     registry = open_registry(settings.registry)
     if not settings.dry_run:

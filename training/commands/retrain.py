@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from training.retraining.record import open_round
 from training.settings.retrain import RetrainSettings
 from worker.cli.command import human_console, parse_settings, write_json
+from worker.cli.progress import show_loading
 from worker.registry.registry import open_registry
 
 PROG = "pubner retrain"
@@ -27,7 +28,8 @@ def run(argv: Sequence[str]) -> int:
         description="Check the corpora, train, evaluate, publish, and ask the gate; with --promote "
         "go live. The same command goes on where it was broken off.",
     )
-    from training.retraining.steps import Job, run_round
+    with show_loading():
+        from training.retraining.steps import Job, run_round
 
     registry = open_registry(settings.registry)
     registry.require_conditional("publish")

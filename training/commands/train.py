@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, require_corpora
-from training.encoders.names import encoder_folder
+from training.encoders.files import check_encoder
 from training.settings.train import TrainSettings, recipe_of
+from worker.checkpoint.folder import resolve_checkpoint
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def stl(argv: Sequence[str]) -> int:
@@ -44,9 +46,12 @@ def mtl(argv: Sequence[str]) -> int:
 def _train(settings: TrainSettings) -> int:
     """Check what can be checked before training is loaded, then train."""
     recipe_of(settings)
-    encoder_folder(settings.encoder)
+    check_encoder(settings.encoder)
+    for name in settings.teacher:
+        resolve_checkpoint(name)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
-    from training.jobs.train import train
+    with show_loading():
+        from training.jobs.train import train
 
     return train(settings)

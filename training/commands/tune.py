@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, require_corpora
-from training.encoders.names import encoder_folder
+from training.encoders.files import check_encoder
 from training.settings.tune import TuneSettings, recipe_of
 from worker.cli.command import parse_settings
+from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,9 +28,10 @@ def run(argv: Sequence[str]) -> int:
     if len(set(settings.corpus)) != len(settings.corpus):
         raise SettingsError(f"--corpus names a corpus twice: {', '.join(settings.corpus)}")
     recipe_of(settings)
-    encoder_folder(settings.encoder)
+    check_encoder(settings.encoder)
     root = corpora_root(settings.data, os.environ)
     require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
-    from training.jobs.tune import tune
+    with show_loading():
+        from training.jobs.tune import tune
 
     return tune(settings)

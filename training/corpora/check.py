@@ -1,5 +1,6 @@
 """Validates corpora on disk: every line, tag transition, label, count and digest."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,6 +14,7 @@ from training.corpora.digests import file_blob_id
 from training.corpora.schemes import Scheme
 from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme, scan
 from training.reports.progress import Work
+from worker.cli.input_files import irregular_kind
 
 SHOWN_PROBLEMS = 5
 """How many problems of a file are reported in full; all are counted."""
@@ -80,6 +82,13 @@ class CorpusReport:
         sound = {file.split for file in self.files if file.sound}
         return not self.note and {Split.TRAIN, Split.DEVEL} <= sound
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The files without which it cannot be trained on, where it is otherwise sound."""
+        there = {file.split for file in self.files}
+        needed = (split for split in (Split.TRAIN, Split.DEVEL) if split not in there)
+        return () if self.broken else tuple(f"{split}.tsv" for split in needed)
+
 
 def check_corpora(
     root: Path, names: Sequence[str] = (), work: Work | None = None
@@ -111,7 +120,7 @@ def _check_named(root: Path, name: str) -> CorpusReport:
         corpus = open_corpus(root, name)
     except CorpusError as error:
         return CorpusReport(name, str(root / name), "", (), (), str(error))
-    present = [split for split in Split if corpus.path(split).is_file()]
+    present = [split for split in Split if os.path.lexists(corpus.path(split))]
     scanned = {split: _scan_file(corpus, split) for split in present}
     files = {split: report for split, (report, _) in scanned.items()}
     warnings: list[Problem] = []
@@ -149,6 +158,8 @@ def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence
     """
     path = corpus.path(split)
     known = known_file(corpus, split)
+    if not path.is_file():
+        return _no_file(corpus, split), ()
     sentences: list[Sentence] = []
     problem_count = 0
     problems: list[Problem] = []
@@ -180,6 +191,26 @@ def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence
         "" if problem_count else count_difference(known, len(sentences), mentions),
     )
     return report, tuple(sentences)
+
+
+def _no_file(corpus: Corpus, split: Split) -> FileReport:
+    """Return the report of what is called like a file of the corpus and is none."""
+    path = corpus.path(split)
+    kind = irregular_kind(path) or ("a folder" if path.is_dir() else "a link to nowhere")
+    problem = Problem(path, 1, f"{kind}, where a file was expected")
+    return FileReport(
+        corpus.name,
+        str(split),
+        path,
+        str(corpus.scheme),
+        0,
+        0,
+        "",
+        BlobStatus.UNKNOWN,
+        (problem,),
+        1,
+        "",
+    )
 
 
 def _of_another_scheme(first: Problem, common: Scheme) -> Problem | None:

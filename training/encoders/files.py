@@ -13,7 +13,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from schemas.errors import TrainingError
-from worker.checkpoint.folder import CONFIG, WEIGHTS
+from training.encoders.names import MINILM, encoder_folder
+from worker.checkpoint.folder import CONFIG, MANIFEST, WEIGHTS
 
 INDEX = f"{WEIGHTS}.index.json"
 """The file that says which tensor lies in which part, where weights are in parts."""
@@ -39,6 +40,36 @@ class Header:
 
     kind: str
     shape: tuple[int, ...]
+
+
+def check_encoder(name: str) -> None:
+    """Make sure of what can be told of the encoder `name` before what loads it is there.
+
+    :raises TrainingError: if it can be no hub id either, or its folder lacks a file.
+    :raises MissingPackageError: if `minilm` is asked for and its package is not installed.
+    """
+    folder = local_encoder(name)
+    if folder is not None and not (folder / MANIFEST).is_file():
+        read_json(folder / CONFIG)
+        weight_files(folder)
+
+
+def local_encoder(name: str) -> Path | None:
+    """Return the local folder of the encoder `name`; None where it may be a hub id.
+
+    :raises TrainingError: if it is neither.
+    """
+    folder = encoder_folder(name)
+    if folder is not None:
+        return folder
+    if Path(name).exists():
+        raise TrainingError(f"no encoder {name!r}: it is no folder; name the one that it lies in")
+    if name.count("/") != 1 or name.startswith(("/", ".", "~")) or name.endswith("/"):
+        raise TrainingError(
+            f"no encoder {name!r}: there is no such folder; expected {MINILM!r}, a folder, or a "
+            "hub id like owner/name"
+        )
+    return None
 
 
 def fetch_encoder(name: str) -> Path:

@@ -19,6 +19,7 @@ from training.encoders.files import (
     check_layers,
     check_whole,
     fetch_encoder,
+    local_encoder,
     read_headers,
     read_json,
 )
@@ -151,17 +152,8 @@ def _folder(name: str) -> Path:
 
     :raises TrainingError: if there is none.
     """
-    folder = encoder_folder(name)
-    if folder is not None:
-        return folder
-    if Path(name).exists():
-        raise TrainingError(f"no encoder {name!r}: it is no folder; name the one that it lies in")
-    if name.count("/") != 1 or name.startswith(("/", ".", "~")) or name.endswith("/"):
-        raise TrainingError(
-            f"no encoder {name!r}: there is no such folder; expected {MINILM!r}, a folder, or a "
-            "hub id like owner/name"
-        )
-    return fetch_encoder(name)
+    folder = local_encoder(name)
+    return fetch_encoder(name) if folder is None else folder
 
 
 def _load_weights(

@@ -25,8 +25,9 @@ from training.evaluation.reliability import write_reliability
 from training.reports.pages import require_writable
 from training.reports.progress import Work, show_work
 from training.settings.calibrate import CalibrateSettings
-from worker.checkpoint.folder import MANIFEST, read_manifest, replace_manifest, resolve_checkpoint
+from worker.checkpoint.folder import MANIFEST, read_manifest, replace_manifest
 from worker.cli.command import human_console, print_table, write_json
+from worker.registry.names import checkpoint_folder
 
 if TYPE_CHECKING:
     from worker.network.encoder import Encoder
@@ -55,7 +56,7 @@ def calibrate(settings: CalibrateSettings) -> int:
 
     :raises PubnerError: with one line to show.
     """
-    source = resolve_checkpoint(settings.checkpoint)
+    source = checkpoint_folder(settings.checkpoint, settings.registry, settings.checkpoint_cache)
     manifest = read_manifest(source)
     _refuse_taken(settings.output)
     if settings.plot is not None:

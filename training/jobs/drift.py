@@ -16,11 +16,11 @@ from training.drift.report import (
 from training.drift.words import change_word, excess_word, no_warnings_words, share_word
 from training.reports.pages import require_writable
 from training.settings.drift import DriftSettings
-from worker.checkpoint.folder import resolve_checkpoint
 from worker.cli.command import human_console, print_table, write_json
 from worker.cli.progress import Meter, show_progress
 from worker.drift.index import DriftLimits
 from worker.registry.cache import default_cache
+from worker.registry.names import checkpoint_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,12 @@ def report_drift(settings: DriftSettings) -> int:
 
 
 def _known(settings: DriftSettings) -> Known:
-    given = known_checkpoints([resolve_checkpoint(name) for name in settings.checkpoint])
+    given = known_checkpoints(
+        [
+            checkpoint_folder(name, settings.registry, settings.checkpoint_cache)
+            for name in settings.checkpoint
+        ]
+    )
     if settings.registry is None:
         return given
     return KnownWithRegistry(
@@ -91,6 +96,8 @@ def _print(console: "Console", report: DriftReport) -> None:
 
 
 def _print_days(console: "Console", one: CheckpointReport, limits: DriftLimits) -> None:
+    from rich.text import Text
+
     print_table(
         console,
         [
@@ -98,8 +105,10 @@ def _print_days(console: "Console", one: CheckpointReport, limits: DriftLimits) 
                 day.day.isoformat(),
                 f"{day.tally.citations:,}",
                 *(
-                    f"{drift.mentions_per_citation:.2f} ({change_word(drift)})\n"
-                    f"PSI {excess_word(drift, limits)}"
+                    Text(
+                        f"{drift.mentions_per_citation:.2f} ({change_word(drift)})\n"
+                        f"PSI {excess_word(drift, limits)}"
+                    )
                     for drift in day.heads.values()
                 ),
                 share_word(day.tally.unknown_share),

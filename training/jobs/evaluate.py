@@ -26,8 +26,8 @@ from training.evaluation.report import EvaluationReport, print_report, report_js
 from training.reports.pages import require_writable
 from training.reports.progress import Work, show_work
 from training.settings.evaluate import EvaluateSettings
-from worker.checkpoint.folder import resolve_checkpoint
 from worker.cli.command import human_console, write_json
+from worker.registry.names import checkpoint_folder
 
 if TYPE_CHECKING:
     from worker.tagger import Tagger
@@ -49,7 +49,10 @@ def evaluate(settings: EvaluateSettings) -> int:
                 "one with --corpus"
             )
         require_writable(settings.reliability)
-    paths = [resolve_checkpoint(name) for name in settings.checkpoint]
+    paths = [
+        checkpoint_folder(name, settings.registry, settings.checkpoint_cache)
+        for name in settings.checkpoint
+    ]
     from worker.tagger import load_tagger
 
     console = human_console(settings.json_file)

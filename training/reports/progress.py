@@ -166,7 +166,7 @@ def _drawn(work: Work, width: int) -> "RenderableType":
     timed = work.look()
     lines: list[RenderableType] = [] if timed is None else [drawn_line(timed, width)]
     if work.notice:
-        lines.append(Text(work.notice, no_wrap=True, overflow="ellipsis"))
+        lines.append(Text(work.notice))
     return Group(*lines)
 
 

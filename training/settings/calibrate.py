@@ -4,15 +4,17 @@ from pathlib import Path
 
 from pydantic import Field
 
-from worker.cli.command import Settings
 from worker.cli.devices import DeviceHere
 from worker.cli.paths import OutputPath
+from worker.cli.registry_options import RegistryOptions
 
 
-class CalibrateSettings(Settings):
+class CalibrateSettings(RegistryOptions):
     """The options of `pubner calibrate`."""
 
-    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
+    checkpoint: str = Field(
+        description="a checkpoint's folder, `default` for the shipped one, or one of --registry"
+    )
     output: OutputPath = Field(description="folder for the calibrated copy")
     corpus: tuple[str, ...] = Field(
         default=(),

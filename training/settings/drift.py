@@ -20,8 +20,8 @@ class DriftSettings(Settings):
     )
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
-        description="checkpoints whose references are compared with, by folder, or `default`; "
-        "those that annotated nothing here do no harm",
+        description="checkpoints whose references are compared with: folders, `default`, or ids of "
+        "--registry; those that annotated nothing here do no harm",
     )
     registry: ExistingFolder | None = Field(
         default=None,

@@ -6,15 +6,17 @@ from pydantic import Field
 
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
-from worker.cli.command import Settings
 from worker.cli.devices import DeviceHere
+from worker.cli.registry_options import RegistryOptions
 
 
-class EvaluateSettings(Settings):
+class EvaluateSettings(RegistryOptions):
     """The options of `pubner evaluate`."""
 
     checkpoint: tuple[str, ...] = Field(
-        min_length=1, description="a checkpoint's folder, or `default`; several make a set"
+        min_length=1,
+        description="a checkpoint's folder, `default` for the shipped one, or one of --registry; "
+        "several make a set",
     )
     corpus: tuple[str, ...] = Field(
         default=(),

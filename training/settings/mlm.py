@@ -8,7 +8,7 @@ from training.encoders.names import MINILM
 from training.recipes.mlm import MlmRecipe
 from worker.cli.command import Settings
 from worker.cli.devices import DeviceHere
-from worker.cli.paths import OutputPath
+from worker.cli.paths import FilesToRead, OutputPath
 
 _DEFAULT = MlmRecipe()
 
@@ -16,7 +16,7 @@ _DEFAULT = MlmRecipe()
 class MlmSettings(Settings):
     """Options of `pubner train mlm`."""
 
-    texts: tuple[str, ...] = Field(
+    texts: FilesToRead = Field(
         (), description="JSONL files, plain or gzip: an object a line with title and abstract"
     )
     corpus: tuple[str, ...] = Field(

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from training.gate.options import GateSettings
 from training.recipes.recipe import RECIPES
-from worker.cli.paths import OutputFolder, OutputPath
+from worker.cli.paths import FilesToRead, OutputFolder, OutputPath
 
 ACTIVE = "active"
 """The name of the active checkpoint, among those that training starts from or learns from."""
@@ -41,7 +41,7 @@ class RetrainSettings(GateSettings):
         description="checkpoints whose soft tags are learned from; active is one too (default: "
         "active, where the recipe learns from teachers)",
     )
-    texts: tuple[str, ...] = Field(
+    texts: FilesToRead = Field(
         (), description="JSONL files of titles and abstracts without gold that teachers read too"
     )
     promote: bool = Field(False, description="let the checkpoint go live if the gate lets it")

@@ -10,7 +10,7 @@ from training.encoders.names import MINILM
 from training.recipes.recipe import RECIPES, Recipe, changes_of, find_recipe
 from worker.cli.command import Settings
 from worker.cli.devices import DeviceHere
-from worker.cli.paths import OutputPath
+from worker.cli.paths import FilesToRead, OutputPath
 
 STATE = ".training-state"
 
@@ -33,7 +33,7 @@ class TrainSettings(Settings):
     teacher: tuple[str, ...] = Field(
         (), description="checkpoints whose soft tags are learned from; several teach together"
     )
-    texts: tuple[str, ...] = Field(
+    texts: FilesToRead = Field(
         (), description="JSONL files of titles and abstracts without gold that teachers read too"
     )
     epochs: int | None = Field(None, description="changes the recipe's number of epochs")

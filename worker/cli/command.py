@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -87,6 +87,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
+    def _refuse_credentials(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a URL with a password in it, before it is made a path, which reads otherwise."""
+        for name, value in values.items():
+            if name in cls.model_fields and is_secret(cls.model_fields[name]):
+                continue
+            for place in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(place, str) and has_credentials(place):
+                    raise ValueError(credentials_refusal(place))
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _split_lists(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Split a list that came as one string, as from an environment variable."""
         return {
@@ -97,15 +109,6 @@ class Settings(BaseSettings):
             else value
             for name, value in values.items()
         }
-
-    @model_validator(mode="after")
-    def _refuse_credentials(self) -> Self:
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            for place in value if isinstance(value, tuple) else (value,):
-                if isinstance(place, str) and has_credentials(place):
-                    raise ValueError(credentials_refusal(place))
-        return self
 
 
 class Described(Exception):  # noqa: N818 - an answer, not an error
@@ -146,6 +149,8 @@ def parse_settings(
         raise SystemExit(0)
     flags = _Words(cls, prog, positional).read(argv)
     config = flags.pop(CONFIG, None) or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG") or None
+    if config and has_credentials(config):
+        raise SettingsError(f"{credentials_refusal(config)} (see `{prog} --help`)")
     file_values = _read_toml(cls, Path(config), prog) if config else {}
     environment = _read_environment(cls)
     for pair in cls.alternatives:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 _WIDEST = 100_000
 """More columns than any table has."""
+_LEGIBLE = 12
+"""A column that is narrower than this and than its longest word cannot be read well."""
+
+_LEAST_CUT = 20
+"""What is left of a cell that is cut, even if lines get longer than the console is wide."""
 
 
 def write_json(value: object, file: str) -> None:
@@ -95,6 +100,8 @@ def print_table(
     Those that are `whole` are never folded, even if lines get longer than the console is wide.
     Those that are `cut` are never folded either: what does not fit is left out, with an ellipsis.
     A cell may be any object: a `rich.text.Text` keeps its style, everything else is shown as text.
+    On a terminal that is too narrow for `columns` each row is a table of its own, with a line for
+    each column that holds something; not where some are `cut`, since such rows are one line each.
     """
     from rich import box
     from rich.cells import cell_len
@@ -106,7 +113,6 @@ def print_table(
     materialised = [
         [cell if isinstance(cell, Text) else safe_text(str(cell)) for cell in row] for row in rows
     ]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(columns))
     width = max([len(columns), *(len(row) for row in materialised)], default=0)
 
     def longest(index: int) -> int:
@@ -114,6 +120,21 @@ def print_table(
             cell_len(str(row[index])) for row in (columns, *materialised) if index < len(row)
         )
 
+    def least(index: int) -> int:
+        cells = [str(row[index]) for row in (columns, *materialised) if index < len(row)]
+        words = [word for cell in cells for word in cell.split()]
+        return min(_LEGIBLE, max(map(cell_len, words), default=0))
+
+    if console.is_terminal and columns and materialised and not shortened:
+        needed = sum(longest(n) if n in unfolded else least(n) for n in range(width))
+        if needed + 3 * width + 1 > console.width:  # three columns of space between two, and edges
+            for number, row in enumerate(materialised):
+                pairs = [pair for pair in zip(columns, row, strict=False) if str(pair[1])]
+                print_table(console, pairs, title=None if number else title)
+            return
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(columns))
+    room = console.width - 3 * width - 1  # three columns of space between two, and edges
+    room -= sum(longest(index) for index in range(width) if index not in shortened)
     for index in range(width):
         table.add_column(
             columns[index] if index < len(columns) else "",
@@ -121,12 +142,16 @@ def print_table(
             overflow="ellipsis" if index in shortened else "fold",
             no_wrap=index in unfolded | shortened,
             min_width=longest(index) if index in unfolded else None,
+            # Given, since rich would leave out whole columns beside one that cannot be folded.
+            width=min(longest(index), max(_LEAST_CUT, room // len(shortened)))
+            if index in shortened
+            else None,
         )
     for row in materialised:
         table.add_row(*row)
     if unfolded:
         wide = console.options.update(max_width=_WIDEST)
-        least = Measurement.get(console, wide, table).minimum
-        if least > console.width:
-            table.width = least  # or rich would crop what does not fit
+        needed = Measurement.get(console, wide, table).minimum
+        if needed > console.width:
+            table.width = needed  # or rich would crop what does not fit
     console.print(table, crop=not unfolded)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from schemas.errors import InputError
+from worker.storage.locations import masked
 
 STANDARD_INPUT: Final = "-"
 _WEB = re.compile(r"(https?|ftps?):/{1,2}", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=/)[^/@]*@")
 _MAGIC = re.compile(r"[*?\[]")
 _KINDS: Final = {
     stat.S_IFIFO: "a pipe",
@@ -30,7 +30,7 @@ def regular_file(word: str) -> Path:
     :raises InputError: if it is a pipe, a socket, a device, or an address of the web.
     """
     if _WEB.match(word):
-        shown = _CREDENTIALS.sub("", word)
+        shown = masked(_WEB.sub(r"\1://", word, count=1))
         raise InputError(
             f"{shown!r} is an address of the web, from which nothing is read; download the file "
             "first, with curl -O for example, and give its name"

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from worker.cli.input_files import irregular_kind
+
 _OUTPUT_MANIFEST = "pubner.json"
 
 
@@ -60,7 +62,19 @@ def file_to_read(path: Path) -> Path:
         raise ValueError("it is a folder; name a file")
     if not path.exists():
         raise ValueError("there is no such file")
+    if (kind := irregular_kind(path)) is not None:
+        raise ValueError(f"it is {kind}; write it to a file first, and give the file's name")
     return path
+
+
+def files_to_read(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check files that must be there."""
+    for value in values:
+        try:
+            file_to_read(Path(value))
+        except ValueError as error:
+            raise ValueError(f"{value!r}: {error}" if len(values) > 1 else str(error)) from None
+    return values
 
 
 def _local(value: str) -> Path | None:
@@ -97,3 +111,4 @@ ExistingOutput = Annotated[str, AfterValidator(output_to_read)]
 ExistingFolder = Annotated[str, AfterValidator(folder_to_read)]
 FileToWrite = Annotated[str, AfterValidator(file_to_write)]
 FileToRead = Annotated[Path, AfterValidator(file_to_read)]
+FilesToRead = Annotated[tuple[str, ...], AfterValidator(files_to_read)]

@@ -126,6 +126,21 @@ def show_progress(meter: Meter) -> Iterator[Meter]:
         thread.join()
 
 
+@contextmanager
+def show_loading(*, lines: bool = True) -> Iterator[None]:
+    """Show, while the block runs, that the command loads the libraries that it needs.
+
+    Without a terminal nothing is written unless `lines`.
+    """
+    if not lines and not sys.stderr.isatty():
+        yield
+        return
+    meter = Meter()
+    meter.begin("loading the libraries")
+    with show_progress(meter):
+        yield
+
+
 def _draw(meter: Meter, console: "Console", ended: threading.Event) -> None:
     from rich.live import Live
 

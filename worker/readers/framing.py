@@ -26,6 +26,7 @@ from worker.readers.markup import (
     BOM,
     DOCTYPE_TOKEN,
     GAP_TOKEN,
+    LONGEST_HEAD,
     MEDLINE_SET,
     RECORD_OR_SET_TAG,
     REST_OF_TAG,
@@ -173,11 +174,16 @@ class Framer:
 
     def _behind_stub(self, patterns: RecordPatterns, at: int) -> int:
         """Return `at`, where a record begins; where it is but a tag, what stands behind that."""
+        begin = self._look_behind(at)
+        stub = patterns.stub.match(self._window.data, begin, begin + LONGEST_HEAD)
+        return at if stub is None else stub.end() - self._window.start
+
+    def _look_behind(self, position: int) -> int:
+        """Have what follows `position` in the window; return where that is in its data."""
         window = self._window
-        while window.size < at + 2 * LONGEST_TOKEN and window.fill():
+        while window.size < position + LONGEST_HEAD and window.fill():
             pass
-        stub = patterns.stub.match(window.data, window.start + at)
-        return at if stub is None else stub.end() - window.start
+        return window.start + position
 
     def _empty_size(self, tag: bytes) -> int:
         """Return the size of the record that begins the window where it is one empty tag, else 0.
@@ -188,10 +194,8 @@ class Framer:
         size = self._tag_size(len(tag))
         if not window.data[window.start : window.start + size].endswith(b"/>"):
             return 0
-        while window.size < size + LONGEST_TOKEN and window.fill():
-            pass
-        child = record_patterns(tag).child
-        return 0 if child.match(window.data, window.start + size) else size
+        begin, child = self._look_behind(size), record_patterns(tag).child
+        return 0 if child.match(window.data, begin, begin + LONGEST_HEAD) else size
 
     def _markup_end(self, token: bytes, at: int) -> int:
         """Return where the markup ends that `token` opens at `at`.
@@ -343,8 +347,8 @@ class Framer:
                 if position < len(terminator):
                     return 0
             elif not in_subset:
-                begin = window.start
-                return 0 if holds_record(window.data, begin, begin + position) else position
+                end = self._look_behind(position)
+                return 0 if holds_record(window.data, window.start, end) else position
 
     def _pass_root(self, token: bytes) -> None:
         size = self._tag_size(len(token))

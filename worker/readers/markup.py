@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 LONGEST_PREFIX: Final = 32
+LONGEST_HEAD: Final = 2**12
+"""How far behind a tag it is looked what follows."""
 _PREFIX: Final = rb"(?:[\w.\-\x80-\xff]{1,%d}:)?" % LONGEST_PREFIX
 _SETS: Final = rb"(?:PubmedArticleSet|PubmedBookArticleSet|BookDocumentSet|MedlineCitationSet)"
 _ARTICLES: Final = rb"PubmedArticle|PubmedBookArticle|DeleteCitation|DeleteDocument"
 # Records of their own in some sets, and in others a part of an article.
 _PARTS: Final = rb"BookDocument|MedlineCitation"
 _RECORDS: Final = {False: _ARTICLES + rb"|BookDocument", True: _ARTICLES + rb"|" + _PARTS}
+# White space, comments and processing instructions.
+_BETWEEN: Final = rb"(?:\s++|<!--(?s:(?!-->).)*+-->|<\?(?s:(?!\?>).)*+\?>)*+"
 _CHILDREN: Final = {b"PubmedArticle": rb"MedlineCitation", b"PubmedBookArticle": rb"BookDocument"}
 
 TERMINATORS: Final = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
@@ -57,8 +61,9 @@ class RecordPatterns:
 
     `next` is the start of another record, or a tag of a set: what no such record holds. `token` is
     that, the record's end tag, or the opening of markup; `end_or_next` the former two. `unusual` is
-    what a plain record does not hold. `child` is what stands first in it. `stub` is a start tag
-    before one of the `next`: no record, but an end tag whose slash is lost.
+    what a plain record does not hold. `child` is what stands first in it, comments and instructions
+    aside. `stub` is a start tag with nothing but those between it and one of the `next`: no record,
+    but an end tag whose slash is lost.
     """
 
     next: re.Pattern[bytes]
@@ -78,8 +83,8 @@ def _patterns(name: bytes, prefix: bytes) -> RecordPatterns:
         token=re.compile(rb"<!--|<!\[CDATA\[|<\?|" + end + rb"|" + next),
         end_or_next=re.compile(end + rb"|" + next),
         unusual=re.compile(rb"<(?:[!?]|Pubmed(?:Book)?Article[\s/>]|Delete|" + name + rb"[\s/>])"),
-        child=re.compile(rb"\s*<" + _PREFIX + _CHILDREN.get(name, rb"PMID") + rb"[\s/>]"),
-        stub=re.compile(rb"<" + prefix + name + rb"\s{0,8}>(?=\s*(?:<[!?]|" + next + rb"))"),
+        child=re.compile(_BETWEEN + rb"<" + _PREFIX + _CHILDREN.get(name, rb"PMID") + rb"[\s/>]"),
+        stub=re.compile(rb"<" + prefix + name + rb"\s{0,8}>(?=" + _BETWEEN + next + rb")"),
     )
 
 
@@ -117,7 +122,7 @@ def _boundaries(names: bytes) -> re.Pattern[bytes]:
     """Return the pattern of a record's head, its start tag and what comes first, or its end tag."""
     first = rb"<(?:!--|\?|!\[CDATA\[|" + _PREFIX + rb"(?:MedlineCitation|BookDocument|PMID)[\s/>])"
     return re.compile(
-        rb"<" + _PREFIX + rb"(?:" + names + rb")(?:\s[^<>]*)?>\s*" + first
+        rb"<" + _PREFIX + rb"(?:" + names + rb")(?:\s[^<]*)?>\s*" + first
         + rb"|(?P<end></" + _PREFIX + rb"(?:" + names + rb")\s*>)"
     )  # fmt: skip
 
@@ -146,6 +151,10 @@ def hidden_record(data: bytes, begin: int, end: int) -> int:
 
 
 def holds_record(data: bytes, begin: int, end: int) -> bool:
-    """Whether the head of a record stands from `begin` to `end`."""
-    patterns = (_ARTICLE, _PART)
-    return any(not x["end"] for pattern in patterns for x in pattern.finditer(data, begin, end))
+    """Whether the head of a record begins from `begin` to `end`."""
+    behind = end + LONGEST_HEAD
+    return any(
+        not found["end"] and found.start() < end
+        for pattern in (_ARTICLE, _PART)
+        for found in pattern.finditer(data, begin, behind)
+    )

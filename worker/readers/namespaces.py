@@ -46,6 +46,14 @@ def _with_prefixes(data: bytes) -> bytes | None:
 
 
 def leave_out_namespaces(root: etree._Element) -> None:
-    """Call each element by its name alone, without its namespace."""
+    """Call each element, and each of its attributes, by its name alone, without its namespace.
+
+    Of two attributes of one name, that without a namespace stays.
+    """
     for element in root.iter(etree.Element):
         element.tag = element.tag.rpartition("}")[2]
+        attributes = element.attrib
+        for name in [x for x in map(str, attributes) if x.startswith("{")]:
+            value, plain = attributes.pop(name), name.rpartition("}")[2]
+            if plain not in attributes:
+                attributes[plain] = value

@@ -10,12 +10,11 @@ _FILE = "file://"
 _CREDENTIALS = re.compile(
     r"""(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)
     (?: [^/?\#@:\s'"]* : (?! \d+ (?: [/?\#'"\s,;)] | $ ) ) [^\s'"]* @
-      | (?<=http://) [^/?\#\s'"]* @
-      | (?<=https://) [^/?\#\s'"]* @ )""",
-    re.VERBOSE,
+      | (?: (?<=\bhttp://) | (?<=\bhttps://) | (?<=\bftp://) | (?<=\bftps://) ) [^/?\#\s'"]* @ )""",
+    re.VERBOSE | re.IGNORECASE,
 )
-"""A password in a URL, or any user of a web server, which may be a token; `abfs://CONTAINER@HOST`
-and `hdfs://USER@HOST` name none."""
+"""A password in a URL, or any user of a web or FTP server, which may be a token;
+`abfs://CONTAINER@HOST` and `hdfs://USER@HOST` name none."""
 _TOKEN = re.compile(
     r"""([?&][\w.~-]*(?:token|sig|signature|secret|password|credential)[\w.~-]*=)[^&\#\s'"]+""",
     re.IGNORECASE,
@@ -53,7 +52,7 @@ def absolute(place: str) -> str:
 
 
 def has_credentials(place: str) -> bool:
-    """Whether `place` is a URL with a password in it, or with a user of a web server."""
+    """Whether `place` is a URL with a password in it, or with a user of a web or FTP server."""
     return _CREDENTIALS.match(place) is not None
 
 

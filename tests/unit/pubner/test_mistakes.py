@@ -16,6 +16,7 @@ from worker.cli.devices import has_sign_of_gpu
 
 HEAVY = ["apache_beam", "torch", "transformers", "sklearn", "scipy", "matplotlib", "optuna"]
 LONG = "x" * 5000
+MOVED = {"experiments": "python -m experiments"}
 ESCAPES = "a\x1b[31mb\nc"
 
 _PROGRAM = f"""
@@ -62,6 +63,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "odd.txt").write_text("")
     (folder / "FILE").write_text("")
     (folder / "DIR").mkdir()
+    os.mkfifo(folder / "PIPE")
+    (folder / "sound").mkdir()
+    for split in ("train", "devel"):
+        (folder / "sound" / f"{split}.tsv").write_text("cancer\tS-Disease\n")
     return folder
 
 
@@ -69,7 +74,8 @@ def test_the_help_of_every_command_loads_nothing_heavy(folder: Path) -> None:
     lines = [[*command.words, "--help"] for command in cli.COMMANDS]
     for line, (code, out, err, heavy) in zip(lines, run_all(lines, folder), strict=True):
         assert (code, err, heavy) == (0, "", []), line
-        assert out.startswith(f"usage: pubner {' '.join(line[:-1])} [OPTION...]")
+        name = MOVED.get(line[0], f"pubner {' '.join(line[:-1])}")
+        assert out.startswith(f"usage: {name} [OPTION...]")
         assert "--verbose" in out
 
 
@@ -84,6 +90,8 @@ def test_an_unknown_option_of_every_command_loads_nothing_heavy(folder: Path) ->
 ANNOTATE = ("annotate", "in.jsonl", "--checkpoint=ck")
 STREAM = ("stream", "--brokers=b:1", "--topic=t", "--group=g", "--checkpoint=ck")
 STL = ("train", "stl", "--corpus=c", "--output=new", "--data=DIR")
+STL_SOUND = ("train", "stl", "--corpus=sound", "--output=new", "--data=.")
+RETRAIN = ("retrain", "--registry=new-registry", "--output=new")
 MISTAKES = [
     ((*ANNOTATE[:1], "missing.xml", "--checkpoint=ck"), "no input at 'missing.xml'"),
     ((*ANNOTATE[:1], "odd.txt", "--checkpoint=ck"), "'odd.txt' has no known format"),
@@ -136,6 +144,19 @@ MISTAKES = [
     ((*STL, "--device=gpu"), "--device 'gpu'"),
     ((*STL, "--recipe=nonsense"), "nonsense"),
     ((*STL[:3], "--output=FILE"), "--output 'FILE': it is a file"),
+    ((*STL_SOUND, "--encoder=./missing"), "no encoder './missing': there is no such folder"),
+    ((*STL_SOUND, "--encoder=FILE"), "no encoder 'FILE': it is no folder"),
+    ((*STL_SOUND, "--encoder=DIR"), "config.json is missing, or no file"),
+    ((*STL_SOUND, "--teacher=missing"), "no checkpoint at 'missing'"),
+    ((*STL_SOUND, "--texts=missing.jsonl"), "there is no such file"),
+    (("train", "mlm", "--texts=in.jsonl", "--output=new", "--encoder=DIR"), "is missing, or no"),
+    (("tune", *STL_SOUND[2:], "--encoder=/nowhere"), "no encoder '/nowhere'"),
+    (("train", "mlm", "--texts=/dev/zero", "--output=new"), "it is a device; write it to a file"),
+    (("train", "mlm", "--texts=PIPE", "--output=new"), "it is a pipe; write it to a file first"),
+    (("checkpoint", "reference", "ck", "--texts=PIPE"), "it is a pipe; write it to a file first"),
+    ((*RETRAIN, "--encoder=./missing"), "no encoder './missing'"),
+    ((*RETRAIN, "--teacher=missing"), "no checkpoint at 'missing'"),
+    ((*RETRAIN, "--texts=missing.jsonl"), "there is no such file"),
     (("train", "mlm", "--texts=missing.jsonl", "--output=new"), "there is no such file"),
     (("train", "dictionary", "--output=FILE"), "--output 'FILE': it is a file"),
     (("tune", "--corpus=nonsense", "--data=DIR", "--output=new"), "no corpus 'nonsense'"),

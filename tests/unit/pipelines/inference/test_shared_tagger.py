@@ -101,8 +101,28 @@ class Options:
     checkpoint = ("default",)
     checkpoint_cache = None
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, name: str | None = None) -> None:
         self.registry = registry.root
+        self.named_in_registry = name
+
+
+def test_a_registrys_checkpoint_is_named_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    registry = open_registry(str(tmp_path / "registry"))
+    ids = []
+    for seed in range(2):
+        folder = tiny_checkpoint(tmp_path / str(seed), seed=seed)
+        registry.publish(folder, who="ann", when=moment())
+        ids.append(read_manifest(folder).id)
+    move(registry, ids[0])
+    for name, expected in ((None, ids[0]), ("active", ids[0]), (ids[1][:9], ids[1])):
+        found = choose_checkpoints(Options(registry, name))
+        assert found.id == expected
+        assert found.registered is not None
+        assert found.registered.pinned == expected
+    followed = choose_checkpoints(Options(registry, ids[1]), look_seconds=5).registered
+    assert followed is not None
+    assert followed.pinned == ids[1]  # what is named is not exchanged while a stream runs
+    assert choose_checkpoints(Options(registry, str(tmp_path / "1"))).folders
 
 
 def test_a_stream_begins_with_the_one_before_where_the_active_one_is_broken(

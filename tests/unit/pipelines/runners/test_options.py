@@ -78,9 +78,8 @@ def test_without_prism_the_way_to_build_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PUBNER_PRISM_LOCATION", raising=False)
-    monkeypatch.setattr(
-        "pipelines.runners.names.__file__", str(tmp_path / "pipelines" / "runners.py")
-    )
+    module = tmp_path / "pipelines" / "runners" / "names.py"
+    monkeypatch.setattr("pipelines.runners.names.__file__", str(module))
     with pytest.raises(SettingsError, match="deploy/local/prism"):
         find_prism()
     built = tmp_path / ".cache" / "prism" / "v2.77.0" / "prism"

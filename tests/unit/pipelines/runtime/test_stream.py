@@ -89,8 +89,8 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
 
 _ENDS = """
 import os, signal, sys, time
-from pipelines.goes_on import GoesOn
-from pipelines.stream_run import stopping
+from pipelines.runtime.left_behind import GoesOn
+from pipelines.runtime.stream import stopping
 behind = GoesOn(sys.argv[2] or None, in_process=not sys.argv[2])
 with stopping(lambda: None, behind.say) as asked:
     os.kill(os.getpid(), int(sys.argv[1]))

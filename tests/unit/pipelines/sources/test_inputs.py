@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.blocks.elements import InputFile
 from pipelines.blocks.keys import BlockKey, file_name
-from pipelines.sources.inputs import resolve_inputs, warn_of_refused
+from pipelines.sources.inputs import _Found, resolve_inputs, warn_of_refused
 from schemas.errors import InputError
 from tests.support.memory_files import SCHEME, MemoryFiles
 from worker.readers.formats import Format
@@ -218,3 +218,24 @@ def test_object_stores_are_listed_by_beam(bucket: str) -> None:
         names(f"{bucket}/c*")
     with pytest.raises(InputError, match="cannot list"):
         names("unknown-scheme://bucket/x.xml")
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff"))
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("")
+    (tmp_path / "b.jsonl").write_text("")
+    bad, good = sorted(resolve_inputs([str(tmp_path)], None), key=lambda file: file.source)
+    assert r"b\\xff/a.jsonl' is not in the locale's encoding; rename" in bad.refusal
+    assert (good.source, good.refusal) == ("b.jsonl", "")
+
+
+def test_a_name_in_utf_8_is_not_called_otherwise_in_another_locale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ü.jsonl").write_text("")
+    latin = f"{tmp_path}/{'ü.jsonl'.encode().decode('latin-1')}"
+    monkeypatch.setattr("pipelines.sources.inputs._expand", lambda _: [_Found(latin, 0)])
+    monkeypatch.setattr(os, "fsencode", lambda name: name.encode("latin-1"))
+    (file,) = resolve_inputs([latin], None)
+    assert (file.source, file.path, file.refusal) == ("ü.jsonl", latin, "")

@@ -3,10 +3,11 @@
 import io
 import json
 import logging
+import time
 
 import pytest
 
-from pipelines.telemetry.logs import PlainFormatter, log, logging_to
+from pipelines.telemetry.logs import PlainFormatter, log, logging_to, saying
 
 
 def test_elsewhere_than_on_a_terminal_each_line_is_json() -> None:
@@ -21,6 +22,18 @@ def test_elsewhere_than_on_a_terminal_each_line_is_json() -> None:
     assert [line["event"] for line in lines] == ["progress", "broken: 1"]
     assert (lines[0]["lag"], lines[0]["topic"], lines[0]["level"]) == (3, "α", "info")
     assert lines[0]["time"].endswith("+00:00")
+
+
+def test_what_takes_long_is_said_again_and_again() -> None:
+    stream = io.StringIO()
+    with logging_to(stream):
+        with saying("starting", seconds=0.01):
+            time.sleep(0.2)
+        count = len(stream.getvalue().splitlines())
+        time.sleep(0.1)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert {(line["event"], line["seconds"]) for line in lines} == {("starting", 0)}
+    assert len(lines) == count > 1
 
 
 def test_verbose_shows_what_beam_says() -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,33 @@ def test_an_empty_file_is_a_problem(tmp_path: Path) -> None:
     put(tmp_path, "BC2GM-IOBES", train="")
     (report,) = check_corpora(tmp_path)
     assert report.files[0].problems[0].reason == "no sentence: the file is empty"
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("folder", "a folder"), ("pipe", "a pipe"), ("link", "a link to nowhere")]
+)
+def test_what_is_called_like_a_file_and_is_none_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, named: str
+) -> None:
+    put(tmp_path, "mine", train=GOOD)
+    path = tmp_path / "mine" / "devel.tsv"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere")
+    assert check(["--data", str(tmp_path), "--corpus", "mine"]) == 1
+    assert f"{path}, line 1: {named}, where a file was expected" in capsys.readouterr().out
+
+
+def test_what_an_own_corpus_lacks_for_training_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "mine", test=GOOD)
+    assert check(["--data", str(tmp_path), "--corpus", "mine"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "mine: cannot be trained on: no train.tsv and no devel.tsv in" in said
 
 
 def test_nothing_to_check_is_an_error(tmp_path: Path) -> None:

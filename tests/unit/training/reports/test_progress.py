@@ -1,6 +1,7 @@
 """What a training command says it is at."""
 
 import io
+import re
 import signal
 import time
 
@@ -89,6 +90,17 @@ def test_without_a_terminal_a_line_is_written_and_no_escape_code() -> None:
             time.sleep(0.05)
     (written,) = set(out.getvalue().splitlines())
     assert written.endswith("having the teachers read a long text: 0 of 9 texts")
+
+
+def test_a_notice_is_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = io.StringIO()
+    with show_work(Console(file=stream, force_terminal=True, width=40, no_color=True)) as work:
+        work.notice = "Stopping once the state can be saved; a second signal stops at once."
+        with work.stage("training"):
+            time.sleep(0.5)
+    shown = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split())
+    assert work.notice in shown
 
 
 def test_signals_are_collected_and_a_second_one_interrupts() -> None:

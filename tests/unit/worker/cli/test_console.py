@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,51 @@ def test_columns_that_are_whole_are_not_folded_on_a_narrow_console(terminal: boo
     print_table(console, [(long, "a b c d e f g h i j k l m n o p")], whole=[0])
     assert long in stream.getvalue()
     assert all(letter in stream.getvalue() for letter in "abcdefghijklmnop")
+
+
+@pytest.mark.parametrize("whole", [(), (0,)])
+def test_on_a_terminal_that_is_too_narrow_each_row_is_a_list(whole: tuple[int, ...]) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=40, force_terminal=True, no_color=True)
+    columns = ["id", "published", "by", "devel"]
+    rows = [
+        ("e987a1eb48de3e5d", "2026-11-30T21:34:00Z", "", "ncbi-disease 85.8"),
+        ("0123456789abcdef", "2026-11-30T21:35:00Z", "someone", ""),
+    ]
+    print_table(console, rows, columns=columns, title="Two", whole=whole)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert [line.split() for line in shown.splitlines() if line.strip()] == [
+        ["Two"],
+        ["id", "e987a1eb48de3e5d"],
+        ["published", "2026-11-30T21:34:00Z"],
+        ["devel", "ncbi-disease", "85.8"],
+        ["id", "0123456789abcdef"],
+        ["published", "2026-11-30T21:35:00Z"],
+        ["by", "someone"],
+    ]
+    assert max(map(len, shown.splitlines())) <= 40
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_cell_that_is_cut_leaves_room_for_all_other_columns(columns: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=columns, force_terminal=True, no_color=True)
+    names = ["source", "partition", "offset", "error", "bytes"]
+    rows = [("a.jsonl", 0, n, "it is not JSON: " + "expecting " * 9, "1,234") for n in (7, 8)]
+    print_table(console, rows, columns=names, right=[1, 2, 4], whole=[0, 1, 2, 4], cut=[3])
+    header, _, *lines = [x for x in stream.getvalue().splitlines() if x.strip()]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", header).split() == names
+    assert [line.split()[:3] for line in lines] == [["a.jsonl", "0", "7"], ["a.jsonl", "0", "8"]]
+    assert all(line.split()[-1] == "1,234" and "…" in line for line in lines)
+    assert max(map(len, lines)) <= max(columns, 64)
+
+
+def test_without_a_terminal_a_row_is_never_a_list() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=40, no_color=True)
+    cells = ["0123456789ab"] * 4
+    print_table(console, [cells], columns=["one", "two", "three", "four"], whole=range(4))
+    assert cells in [line.split() for line in stream.getvalue().splitlines()]
 
 
 def test_tables_have_no_colours_without_a_terminal(

@@ -15,6 +15,7 @@ from worker.cli.progress import (
     Progress,
     Timed,
     drawn_line,
+    show_loading,
     show_progress,
     written_line,
 )
@@ -149,6 +150,22 @@ def test_lines_without_a_terminal_that_can_be_drawn_on(
     assert "pubner: stopping\n" in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
     assert all(re.match(r"\[\d+:\d\d\] |pubner: ", x) for x in screen.getvalue().splitlines())
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [(True, False), (False, True), (False, False)])
+def test_that_libraries_are_loaded_is_shown(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, lines: bool
+) -> None:
+    screen = Screen(terminal=terminal)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("worker.cli.progress.LINE_SECONDS", 0.0)
+    with show_loading(lines=lines):
+        if terminal or lines:
+            wait_for(screen.getvalue, "loading the libraries")
+        else:
+            time.sleep(0.5)
+    assert bool(screen.getvalue()) == (terminal or lines)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -346,6 +346,14 @@ def test_one_damaged_byte_anywhere_loses_no_record(
     assert lost(data, records) == []
 
 
+def test_every_byte_lost_or_replaced_by_a_mark_loses_no_record_with_comments_first() -> None:
+    file = FILES["comments first in a record, and a quoted end of a tag"]
+    for at in range(file.size):
+        for new, removed in ((b"", 1), (b"A", 1), (b"<", 1), (b"'", 1), (b"'", 0), (b"/", 0)):
+            data, records = file.damaged(at, new, removed)
+            assert lost(data, records) == [], data[max(0, at - 20) : at + 20]
+
+
 RUN_ON = {
     "a quote of the document type": (b'.dtd">', b".dtd#>"),
     "the document type's end": (b'.dtd">', b'.dtd" [>'),

@@ -447,6 +447,19 @@ def test_a_default_namespace_anywhere_tells_nothing(element: str) -> None:
     assert citation(document(record)) == citation(document(FULL))
 
 
+@pytest.mark.parametrize("declared", ["", ' xmlns:p="urn:p"'])
+def test_prefixes_of_attributes_tell_nothing(declared: str) -> None:
+    data = (
+        f"<p:PubmedArticleSet{declared}><p:DeleteCitation{declared}>"
+        '<p:PMID p:Version="2">6</p:PMID><p:PMID p:Version="9" Version="3">7</p:PMID>'
+        "</p:DeleteCitation></p:PubmedArticleSet>"
+    )
+    assert citations(data.encode()) == [
+        Citation(6, 2, deleted=True),
+        Citation(7, 3, deleted=True),
+    ]
+
+
 def test_prefixes_without_number_are_refused_and_not_looked_up_for_ever() -> None:
     title = "".join(f"<p{n}:i>x</p{n}:i>" for n in range(20_000))
     assert outline(document(article(1, title=title), article(2))) == ["parse", 2]

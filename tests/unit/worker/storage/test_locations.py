@@ -58,6 +58,9 @@ def test_a_home_that_is_not_there_is_one_line() -> None:
         ("ftp://user:hunter2@host", "ftp://***@host", "ftp://host"),
         ("s3://:hunter2@bucket", "s3://***@bucket", "s3://bucket"),
         ("S3://AKIA:hunter2@bucket", "S3://***@bucket", "S3://bucket"),
+        ("HTTPS://hunter2@host/registry", "HTTPS://***@host/registry", "HTTPS://host/registry"),
+        ("ftp://hunter2@host/a", "ftp://***@host/a", "ftp://host/a"),
+        ("FTPS://hunter2@host/a", "FTPS://***@host/a", "FTPS://host/a"),
     ],
 )
 def test_credentials_of_a_url_are_not_shown(url: str, shown: str, bare: str) -> None:
@@ -77,6 +80,7 @@ def test_credentials_of_a_url_are_not_shown(url: str, shown: str, bare: str) -> 
         "abfs://container@account.dfs.core.windows.net/out",
         "file:///a:b@c",
         "kafka://host:9092",
+        "sftp://user@host/a",
         "a:b@c",
         "out",
     ],

@@ -17,7 +17,7 @@ from worker.system.children import supervised
 
 _STARTS_A_CHILD = """
 import subprocess, sys, threading, time
-from worker.children import supervised
+from worker.system.children import supervised
 started = []
 def start():
     started.append(subprocess.Popen(supervised(sys.argv[2:]), stdout=subprocess.DEVNULL))
@@ -36,7 +36,7 @@ _LEAVES_A_GRANDCHILD = (
 _FORKS = """
 import multiprocessing, os, sys, threading, time
 from concurrent.futures import ProcessPoolExecutor
-from worker.children import end_with_parent
+from worker.system.children import end_with_parent
 def work(folder):
     open(os.path.join(folder, str(os.getpid())), "w").close()
     time.sleep(600)

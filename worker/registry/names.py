@@ -1,4 +1,8 @@
-"""What a checkpoint's name means to `pubner checkpoint`: a folder, or one of a registry."""
+"""What a checkpoint's name means, everywhere: a folder, `default`, or one of a registry.
+
+`default` is the checkpoint that pubner ships; with a registry, `active` is the one that is active
+there, and hex digits are an id, or the beginning of one.
+"""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +11,13 @@ from pathlib import Path
 from schemas.errors import CheckpointError, SettingsError
 from schemas.manifest import ID_LENGTH, CheckpointManifest
 from worker.checkpoint.folder import read_manifest, resolve_checkpoint
-from worker.registry.registry import ACTIVE, CHECKPOINTS, Registry, open_registry
+from worker.registry.registry import (
+    ACTIVE,
+    CHECKPOINTS,
+    Registry,
+    default_cache,
+    open_registry,
+)
 
 _IN_REGISTRY = re.compile(rf"{ACTIVE}|[0-9a-f]{{1,{ID_LENGTH}}}")
 
@@ -30,6 +40,10 @@ class FoundFolder:
         """
         return read_manifest(self.folder)
 
+    def fetch(self, cache: Path | None = None) -> Path:  # noqa: ARG002 - it is here already
+        """Return its folder."""
+        return self.folder
+
 
 @dataclass(frozen=True, slots=True)
 class FoundPublished:
@@ -49,6 +63,13 @@ class FoundPublished:
         :raises CheckpointError: if they are not.
         """
         return self.registry.verify(self.id)
+
+    def fetch(self, cache: Path | None = None) -> Path:
+        """Return a verified folder of it on this machine; `cache` None is the user's own cache.
+
+        :raises PubnerError: if it is not what its manifest says, or cannot be read.
+        """
+        return self.registry.fetch(self.id, cache or default_cache())
 
 
 def find_checkpoint(name: str, registry: str | None) -> FoundFolder | FoundPublished:
@@ -74,3 +95,11 @@ def find_checkpoint(name: str, registry: str | None) -> FoundFolder | FoundPubli
             f"{error}; or give the beginning of an id of {opened.root}, which has "
             f"{opened.list_ids()}"
         ) from error
+
+
+def checkpoint_folder(name: str, registry: str | None, cache: Path | None = None) -> Path:
+    """Return the folder of the checkpoint that `name` stands for, fetched where it is remote.
+
+    :raises PubnerError: if there is no such checkpoint, or several, or it cannot be read.
+    """
+    return find_checkpoint(name, registry).fetch(cache)

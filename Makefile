@@ -9,7 +9,7 @@ JOBS ?= 2
 PUBNER_DATA ?= $(wildcard ../shared/data)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup annotate test test-docs check bench soak soak-swap train lock clean
+.PHONY: help setup annotate test unit test-docs check docs docs-serve bench soak soak-swap train lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,30 +21,40 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another with: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/dev.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 annotate: setup ## annotate the bundled PubMed sample into out/
 	$(BIN)/pubner annotate --output out
 
+# Coverage counts branches: with them the unit tests alone reach 87 %, and lack few branches (339).
 test: setup ## run the whole test suite with coverage, two tests at a time (JOBS=1: one)
 	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations=20 --cov --cov-report=term --cov-fail-under=90
+
+unit: setup ## run the unit tests alone: no service, no network (JOBS=1: one at a time)
+	PUBNER_DATA="$(PUBNER_DATA)" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/unit -n $(JOBS) --dist loadgroup --durations=10
 
 test-docs: setup ## run the code in README and docs as it stands, the long ones too
 	PUBNER_LONG_DOCUMENTS=1 PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m pytest --timeout 7200 tests/integration/test_documents.py
 
-check: setup ## lint, format, types, import rule
+check: setup docs ## lint, format, types, import rules, and the documentation site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup ## build the documentation site into out/site; a broken link is an error
+	$(BIN)/zensical build --strict
+
+docs-serve: setup ## serve the documentation site on http://127.0.0.1:8000, built again at each change
+	$(BIN)/zensical serve --dev-addr 127.0.0.1:8000
+
 bench: $(BENCH_STAMP) ## measure speed beside other libraries into out/bench.json (QUICK=1: three minutes)
 	PUBNER_DATA="$(PUBNER_DATA)" $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH)
 
 $(BENCH_STAMP): $(STAMP) requirements/bench.txt
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/bench.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/bench.txt
 	@touch $@
 
 soak: setup ## kill workers, Flink and Kafka at random under load, then compare every row

@@ -188,6 +188,12 @@ COMMANDS = (
         "tell whether what is found changes from day to day",
     ),
     Command(
+        ("completion",),
+        "pubner.completion:run",
+        "completion bash|zsh|fish",
+        "print a script that completes commands and options in a shell",
+    ),
+    Command(
         ("experiments",),
         "pubner.moved:experiments",
         "experiments --output DIR [--gather FILE.json] [--page DIR]",

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from hypothesis import settings
 settings.register_profile("pubner", deadline=None)
 settings.load_profile("pubner")
 
+
+# Whatever the tests were started by: under nohup, or in the background of a script, signals that
+# they send would be ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SERVICES = frozenset({"kafka", "flink"})
 _SERVICES_GROUP = "services"

@@ -60,6 +60,14 @@ class ModelSettings(CheckpointSettings):
         default="DirectRunner",
         description="Beam's runner: DirectRunner (in this process), PrismRunner, FlinkRunner, "
         "DataflowRunner, PortableRunner",
+        examples=[
+            "DirectRunner",
+            "PrismRunner",
+            "FlinkRunner",
+            "DataflowRunner",
+            "PortableRunner",
+            "SparkRunner",
+        ],
     )
     json_file: str | None = Field(
         default=None, description="write the summary as JSON; `-` is standard output"

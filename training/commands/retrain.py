@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from datetime import UTC, datetime
 
+from training.encoders.files import check_encoder
 from training.retraining.record import open_round
-from training.settings.retrain import RetrainSettings
+from training.settings.retrain import ACTIVE, RetrainSettings
+from worker.checkpoint.folder import resolve_checkpoint
 from worker.cli.command import human_console, parse_settings, write_json
 from worker.cli.progress import show_loading
 from worker.registry.registry import open_registry
@@ -28,6 +30,11 @@ def run(argv: Sequence[str]) -> int:
         description="Check the corpora, train, evaluate, publish, and ask the gate; with --promote "
         "go live. The same command goes on where it was broken off.",
     )
+    if settings.encoder is not None and settings.encoder != ACTIVE:
+        check_encoder(settings.encoder)
+    for name in settings.teacher:
+        if name != ACTIVE:
+            resolve_checkpoint(name)
     with show_loading():
         from training.retraining.steps import Job, run_round
 

@@ -27,6 +27,7 @@ class RetrainSettings(GateSettings):
         None,
         description=f"{', '.join(RECIPES)}, or a JSON file with one (default: the active "
         "checkpoint's, or compact)",
+        examples=list(RECIPES),
     )
     set: tuple[str, ...] = Field((), description="changes of the recipe, such as dropout=0.2")
     seed: int | None = Field(None, description="changes the recipe's seed")

@@ -21,7 +21,11 @@ class TrainSettings(Settings):
     corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
     output: OutputPath = Field(description="folder for the checkpoint; a broken run goes on in it")
     data: Path | None = Field(None, description="folder of the corpora")
-    recipe: str = Field("compact", description=f"{', '.join(RECIPES)}, or a JSON file with one")
+    recipe: str = Field(
+        "compact",
+        description=f"{', '.join(RECIPES)}, or a JSON file with one",
+        examples=list(RECIPES),
+    )
     set: tuple[str, ...] = Field((), description="changes of the recipe, such as dropout=0.2")
     encoder: str = Field(
         MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.errors import SettingsError
 from training.encoders.names import MINILM
-from training.recipes.recipe import Recipe, find_recipe
+from training.recipes.recipe import RECIPES, Recipe, find_recipe
 from training.tuning.names import BEST_FILE, PRUNERS, STUDY_FILE
 from worker.cli.command import Settings
 from worker.cli.devices import DeviceHere
@@ -19,7 +19,9 @@ class TuneSettings(Settings):
     corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
     output: OutputPath = Field(description=f"folder for {STUDY_FILE}, {BEST_FILE} and the plots")
     data: Path | None = Field(None, description="folder of the corpora")
-    recipe: str = Field("compact", description="recipe that the search begins from")
+    recipe: str = Field(
+        "compact", description="recipe that the search begins from", examples=list(RECIPES)
+    )
     encoder: str = Field(
         MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
     )

@@ -40,6 +40,8 @@ from worker.storage.locations import credentials_refusal, has_credentials
 __all__ = ["Settings", "human_console", "parse_settings", "print_table", "write_json"]
 
 ENVIRONMENT_PREFIX = "PUBNER_"
+DESCRIBE = "\0describe"
+"""The one argument that asks a command for its options; no shell can pass it."""
 
 
 class Settings(BaseSettings):
@@ -109,6 +111,15 @@ class Settings(BaseSettings):
         }
 
 
+class Described(Exception):  # noqa: N818 - an answer, not an error
+    """The answer to `DESCRIBE`: a command's settings class, and its positional field, if any."""
+
+    def __init__(self, settings: type[Settings], positional: str | None) -> None:
+        super().__init__(settings, positional)
+        self.settings = settings
+        self.positional = positional
+
+
 T = TypeVar("T", bound=Settings)
 
 
@@ -128,7 +139,10 @@ def parse_settings(
     help and raises `SystemExit(0)`.
 
     :raises SettingsError: with one line that names the option and the value.
+    :raises Described: if `argv` is `DESCRIBE` alone.
     """
+    if list(argv) == [DESCRIBE]:
+        raise Described(cls, positional)
     options = argv[: argv.index("--")] if "--" in argv else argv
     if "-h" in options or "--help" in options:
         print_help(cls, prog=prog, description=description, positional=positional)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 _NAME: Final = re.compile(r"auto|cpu|cuda(:\d+)?")
 _FILES: Final = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
@@ -46,7 +46,9 @@ def has_sign_of_gpu() -> bool:
     return False
 
 
-DeviceName = Annotated[str, AfterValidator(check_name)]
+_EXAMPLES = Field(examples=["auto", "cpu", "cuda"])
+
+DeviceName = Annotated[str, AfterValidator(check_name), _EXAMPLES]
 """A device of whatever machine runs the model."""
-DeviceHere = Annotated[str, AfterValidator(check_here)]
+DeviceHere = Annotated[str, AfterValidator(check_here), _EXAMPLES]
 """A device of this machine."""

@@ -54,6 +54,14 @@ def is_secret(info: FieldInfo) -> bool:
     return plain_type(info) is SecretStr
 
 
+def fixed_values(info: FieldInfo) -> list[str]:
+    """Return the values that can be completed: those that the type names, else the examples."""
+    kind = plain_type(info)
+    if is_list(info):
+        kind = typing.get_args(kind)[0]
+    return _choices(kind) or [str(example) for example in info.examples or ()]
+
+
 def print_help(
     cls: type[BaseModel], *, prog: str, description: str, positional: str | None = None
 ) -> None:

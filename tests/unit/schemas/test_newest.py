@@ -1,5 +1,6 @@
 """The view of what counts now, against a plain reading of its rules."""
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -54,19 +55,23 @@ def place(found: Row) -> tuple[str, int, int]:
     return (found["source"], found["partition"], found["offset"])
 
 
+@functools.cache
+def database() -> duckdb.DuckDBPyConnection:
+    """One database for all examples of a process: to open one takes longer than to query it."""
+    return duckdb.connect()
+
+
 def newest(rows: Sequence[Row]) -> list[Row]:
     """Return what the view says of `rows`, by PMID."""
-    with duckdb.connect() as connection:
-        table = pa.Table.from_pylist(list(rows), schema=CITATIONS)
-        connection.register("citations", table)
-        # As a relation of Arrow's cannot stand in a view that is kept, make it a table.
-        connection.execute("CREATE TABLE kept AS SELECT * FROM citations")
-        connection.unregister("citations")
-        connection.execute("ALTER TABLE kept RENAME TO citations")
-        connection.execute(newest_sql())
-        cursor = connection.execute("SELECT * FROM newest_citations ORDER BY pmid")
-        assert [column[0] for column in cursor.description or ()] == CITATIONS.names
-        return [dict(zip(CITATIONS.names, values, strict=True)) for values in cursor.fetchall()]
+    connection = database()
+    connection.register("given", pa.Table.from_pylist(list(rows), schema=CITATIONS))
+    # As a relation of Arrow's cannot stand in a view that is kept, make it a table.
+    connection.execute("CREATE OR REPLACE TABLE citations AS SELECT * FROM given")
+    connection.unregister("given")
+    connection.execute(newest_sql())
+    cursor = connection.execute("SELECT * FROM newest_citations ORDER BY pmid")
+    assert [column[0] for column in cursor.description or ()] == CITATIONS.names
+    return [dict(zip(CITATIONS.names, values, strict=True)) for values in cursor.fetchall()]
 
 
 def log_of(found: Row) -> object:

@@ -88,36 +88,62 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
 
 
 _ENDS = """
-import os, signal, sys, time
+import json, os, sys, tempfile, time
 from pipelines.runtime.left_behind import GoesOn
 from pipelines.runtime.stream import stopping
-behind = GoesOn(sys.argv[2] or None, in_process=not sys.argv[2])
-with stopping(lambda: None, behind.say) as asked:
-    os.kill(os.getpid(), int(sys.argv[1]))
-    assert asked.is_set()
-    behind.flink_job = sys.argv[3] or None
-    os.kill(os.getpid(), int(sys.argv[1]))
-    time.sleep(60)
+def end(number, rest, job):
+    behind = GoesOn(rest or None, in_process=not rest)
+    with stopping(lambda: None, behind.say) as asked:
+        os.kill(os.getpid(), number)
+        assert asked.is_set()
+        behind.flink_job = job or None
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+ends = []
+for case in json.loads(sys.argv[1]):
+    with tempfile.TemporaryFile() as file:
+        child = os.fork()
+        if not child:
+            os.dup2(file.fileno(), 2)
+            try:
+                end(*case)
+            finally:
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        file.seek(0)
+        ends.append([code, file.read().decode()])
+print(json.dumps(ends))
 """
+_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+_JOBS = [
+    ("http://flink:8081", "j1", "http://flink:8081/jobs/j1/checkpoints"),
+    ("http://flink:8081", "", "may go on"),
+    ("", "", "the next run of the group does it"),
+]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize(
-    ("rest", "job", "part"),
-    [
-        ("http://flink:8081", "j1", "http://flink:8081/jobs/j1/checkpoints"),
-        ("http://flink:8081", "", "may go on"),
-        ("", "", "the next run of the group does it"),
-    ],
-)
+@pytest.fixture(scope="module")
+def ends() -> dict[tuple[int, str, str], tuple[int, str]]:
+    """How a process ends at a second signal; all begin in one, since Beam is slow to import."""
+    cases = [(int(number), rest, job) for number in _SIGNALS for rest, job, _ in _JOBS]
+    words = [sys.executable, "-c", _ENDS, json.dumps(cases)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
+    found = json.loads(done.stdout)
+    return {case: (code, said) for case, (code, said) in zip(cases, found, strict=True)}
+
+
+@pytest.mark.parametrize("number", _SIGNALS)
+@pytest.mark.parametrize(("rest", "job", "part"), _JOBS)
 def test_a_second_signal_says_what_goes_on(
-    number: signal.Signals, rest: str, job: str, part: str
+    number: signal.Signals,
+    rest: str,
+    job: str,
+    part: str,
+    ends: dict[tuple[int, str, str], tuple[int, str]],
 ) -> None:
-    words = [sys.executable, "-c", _ENDS, str(int(number)), rest, job]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 128 + number
-    line = done.stderr.splitlines()[-1]  # Beam warns when it is imported
-    said = json.loads(line)
+    code, written = ends[int(number), rest, job]
+    assert code == 128 + number
+    said = json.loads(written.splitlines()[-1])
     assert part in f"{said['event']} {said.get('see')}"
     assert said.get("flink_job") == (job or None)
 

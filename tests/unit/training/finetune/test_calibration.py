@@ -59,15 +59,16 @@ def sampled_head(factor: float, *, sentences: int = 1500, seed: int = 4) -> Head
         )
     ]
     tokeniser = WordPieceTokeniser(tiny_tokenizer())
-    made, scored = [], []
+    made, scores = [], []
     for _ in range(sentences):
         logits = random.normal(0.0, 2.0, (2, len(tags))).astype(np.float32)
         weights = np.exp([logits[0, a] + logits[1, b] for a, b in legal])
         drawn = legal[int(random.choice(len(legal), p=weights / weights.sum()))]
         words = (str(random.choice(WORDS)), str(random.choice(WORDS)))
         made.append(Sentence(words, tuple(tags[tag] for tag in drawn), 1))
-        (pieces,) = tokeniser.encode([" ".join(words)])
-        scored.append(ScoredText(pieces, logits * np.float32(factor)))
+        scores.append(logits * np.float32(factor))
+    pieces = tokeniser.encode([" ".join(sentence.words) for sentence in made])
+    scored = [ScoredText(*both) for both in zip(pieces, scores, strict=True)]
     return HeadScores(TASK, made, readings_of(made, Context.SENTENCE), scored)
 
 

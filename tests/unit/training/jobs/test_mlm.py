@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
     [
         ([], "nothing to train on; name text with --texts or --corpus"),
         (["--texts", "none.jsonl"], "--texts 'none.jsonl': there is no such file"),
-        (["--texts", "x,x"], "--texts names one twice"),
+        (["--texts", f"{__file__},{__file__}"], "--texts names one twice"),
         (["--corpus", "jnlpba"], "corpus 'jnlpba' is not there"),
         (["--corpus", "bc2gm", "--epochs", "0"], "epochs is 0"),
         (["--corpus", "bc2gm", "--device", "abacus"], "--device 'abacus': expected auto, cpu"),

@@ -1,10 +1,10 @@
 """pubner annotates PubMed with genes, chemicals, diseases and cells.
 
->>> import pubner
->>> tagger = pubner.load()
->>> [document] = tagger.annotate(["Tamoxifen is given in breast cancer."])
->>> [(m.text, m.entity_type) for m in document.mentions if m.preferred]
-[('Tamoxifen', 'Chemical'), ('breast cancer', 'Disease')]
+    >>> import pubner
+    >>> tagger = pubner.load()
+    >>> [document] = tagger.annotate(["Tamoxifen is given in breast cancer."])
+    >>> [(m.text, m.entity_type) for m in document.mentions if m.preferred]
+    [('Tamoxifen', 'Chemical'), ('breast cancer', 'Disease')]
 
 The names below are pubner's public interface, and all of it; every other module is private. Nothing
 heavy is imported before a name is used.

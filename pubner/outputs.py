@@ -156,11 +156,11 @@ class Output:
 def open_output(path: str) -> Output:
     """Open the output of `pubner annotate` or `pubner stream` for reading: a folder, or a URL.
 
-    >>> import pubner
-    >>> pubner.open_output("nothing here")
-    Traceback (most recent call last):
-    ...
-    schemas.errors.OutputError: ...
+        >>> import pubner
+        >>> pubner.open_output("nothing here")
+        Traceback (most recent call last):
+        ...
+        schemas.errors.OutputError: ...
 
     :raises OutputError: if there is none.
     """

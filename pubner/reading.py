@@ -21,11 +21,11 @@ def read(
     or gzip. `format` is `pubmed-xml`, `pubtator` or `jsonl`; by default each file's name says it.
     Deleted citations come with `deleted` set. Memory holds one citation at a time.
 
-    >>> import pubner
-    >>> from pipelines.sample import sample_path
-    >>> first = next(pubner.read(sample_path()))
-    >>> first.pmid
-    99000001
+        >>> import pubner
+        >>> from pipelines.sample import sample_path
+        >>> first = next(pubner.read(sample_path()))
+        >>> first.pmid
+        99000001
 
     :raises InputError: if a path names nothing, or a file cannot be read.
     """

@@ -62,11 +62,11 @@ def annotate(
     `beam_options` are Beam's own; `settings` are the other options of `pubner annotate`, with
     underscores: `block_size=500`, `format="jsonl"`.
 
-    >>> import tempfile, pubner
-    >>> from pipelines.sample import sample_path
-    >>> result = pubner.annotate(sample_path(), tempfile.mkdtemp(), threads=1)
-    >>> sum(result.citations.values()) == result.annotated_now
-    True
+        >>> import tempfile, pubner
+        >>> from pipelines.sample import sample_path
+        >>> result = pubner.annotate(sample_path(), tempfile.mkdtemp(), threads=1)
+        >>> sum(result.citations.values()) == result.annotated_now
+        True
 
     :raises SettingsError: if a setting is unknown, or its value will not do.
     :raises PubnerError: if an input, the output, a checkpoint or the runner fails.

@@ -26,10 +26,10 @@ def to_arrow(documents: Iterable[Document]) -> pa.Table:
 
     `document` is the document's number, from 0; the other columns are the fields of a mention.
 
-    >>> import pubner
-    >>> table = pubner.to_arrow(pubner.load().annotate(["Aspirin against pain."]))
-    >>> table.column_names
-    ['document', 'task', 'label', 'entity_type', 'start', 'end', 'text', 'score', 'preferred']
+        >>> import pubner
+        >>> table = pubner.to_arrow(pubner.load().annotate(["Aspirin against pain."]))
+        >>> table.column_names
+        ['document', 'task', 'label', 'entity_type', 'start', 'end', 'text', 'score', 'preferred']
     """
     rows = [
         {"document": number, **{name: getattr(mention, name) for name in _COLUMNS}}
@@ -42,10 +42,10 @@ def to_arrow(documents: Iterable[Document]) -> pa.Table:
 def to_pandas(documents: Iterable[Document]) -> "pandas.DataFrame":
     """Return the mentions of documents as a data frame, as `to_arrow` has them.
 
-    >>> import pubner
-    >>> frame = pubner.to_pandas(pubner.load().annotate(["Aspirin against pain."]))
-    >>> frame[frame.preferred].text.tolist()
-    ['Aspirin', 'pain']
+        >>> import pubner
+        >>> frame = pubner.to_pandas(pubner.load().annotate(["Aspirin against pain."]))
+        >>> frame[frame.preferred].text.tolist()
+        ['Aspirin', 'pain']
 
     :raises MissingPackageError: if pandas is not installed.
     """

@@ -95,10 +95,10 @@ class Tagger:
         The mentions are those that `pubner annotate` writes for the same texts. `texts` may be any
         iterable; what it gives is annotated 250 at a time.
 
-        >>> import pubner
-        >>> documents = pubner.load().annotate(["No entity here.", "Aspirin against pain."])
-        >>> [len(document.mentions) > 0 for document in documents]
-        [False, True]
+            >>> import pubner
+            >>> documents = pubner.load().annotate(["No entity here.", "Aspirin against pain."])
+            >>> [len(document.mentions) > 0 for document in documents]
+            [False, True]
 
         :raises InputError: if `texts` is one string, or holds what is no text or citation.
         :raises RecordError: if a text holds a lone surrogate (half of a character).
@@ -138,9 +138,9 @@ def load(name: str = "default", registry: str | None = None, device: str = "auto
     beginning of one, or `active`. `device` is `cpu`, `cuda`, `cuda:1` and so on; `auto` takes a GPU
     where there is one.
 
-    >>> import pubner
-    >>> pubner.load("default").tasks
-    ('ncbi-disease', 'bc5cdr', 'bc2gm', 'jnlpba')
+        >>> import pubner
+        >>> pubner.load("default").tasks
+        ('ncbi-disease', 'bc5cdr', 'bc2gm', 'jnlpba')
 
     :raises CheckpointError: if there is no such checkpoint, or it is not what its manifest says.
     :raises RegistryError: if the registry has no such checkpoint.

@@ -78,8 +78,7 @@ class JobWatch:
                 f"the Flink job {job.id} was cancelled: the savepoint or checkpoint that it was "
                 "started from was written by another version of pubner, and its state names parts "
                 "of the code that are not here; start the stream without it: it goes on from the "
-                "consumer group's offsets, and nothing is lost or written twice. To cross with a "
-                "savepoint, stop the stream by its own version first"
+                "consumer group's offsets, so nothing is lost or written twice"
             )
         words = failure_words(failure.trace, self.pool)
         if words != self._words or not self._count:

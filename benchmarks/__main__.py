@@ -17,7 +17,7 @@ from benchmarks import growth, pipelines
 from benchmarks.citations import BenchCitation, cut_citations, mixed, read_citations, with_pieces
 from benchmarks.cluster import flink_cluster
 from benchmarks.machine import describe_machine
-from benchmarks.measuring import Collected, Ground, Measure, measure_pipelines, measure_rows, say
+from benchmarks.measuring import Collected, Ground, Measure, log, measure_pipelines, measure_rows
 from benchmarks.process import ROOT, RowProcess
 from benchmarks.profile import measure_profile
 from benchmarks.results import EXTRA_ROWS, LEAST_SECONDS, ROWS, results_json
@@ -105,7 +105,7 @@ def _build_prism() -> None:
 
     done = run_local("prism")
     if done.returncode:
-        say(done.stderr.strip())
+        log(done.stderr.strip())
 
 
 def folder_key(folder: Path, versions: dict[str, str]) -> str:
@@ -189,7 +189,7 @@ def _growth(ground: Ground, options: argparse.Namespace, share: float) -> dict[s
     found: dict[str, Any] = {"citations": options.growth, "share_of_sentences": share}
     wanted = options.growth_of.split(",")
     if "tagger" in wanted:
-        say(f"growth of the tagger to {options.growth:,} citations")
+        log(f"growth of the tagger to {options.growth:,} citations")
         process = RowProcess("tagger", ground.load(), log=ground.scratch / "growth.log")
         try:
             process.ready()
@@ -198,7 +198,7 @@ def _growth(ground: Ground, options: argparse.Namespace, share: float) -> dict[s
             process.end()
         found["tagger"] = growth.growth_entry(marks)
     if "pipeline" in wanted:
-        say(f"growth of the pipeline to {options.growth:,} citations")
+        log(f"growth of the pipeline to {options.growth:,} citations")
         cut = list(cut_citations(ground.citations, options.growth, share=share))
         marks, size = growth.grow_pipeline(
             cut, checkpoint=ground.checkpoint, scratch=ground.scratch

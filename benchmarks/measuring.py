@@ -47,7 +47,7 @@ class Collected:
         """Keep and show a sample."""
         self.samples.setdefault(name, []).append(sample)
         self.notes.setdefault(name, {}).update(notes)
-        say(f"  {name:<18} {sample.citations_per_s:8.1f} citations/s in {sample.seconds:.1f} s")
+        log(f"  {name:<18} {sample.citations_per_s:8.1f} citations/s in {sample.seconds:.1f} s")
 
     def rows(self) -> list[Row]:
         """Return all rows."""
@@ -87,7 +87,7 @@ def measure_rows(ground: Ground, measure: Measure, collected: Collected) -> None
     names = [name for name in PLANS if name in measure.rows]
     with _processes(ground, names, collected) as processes:
         for number in range(measure.repetitions):
-            say(f"round {number + 1} of {measure.repetitions}")
+            log(f"round {number + 1} of {measure.repetitions}")
             collected.limits.append(processes[LIMIT].limit(seconds=measure.seconds))
             for name in names:
                 plan = PLANS[name]
@@ -119,7 +119,7 @@ def measure_pipelines(
             on_flink = [name for name, plan in wanted.items() if plan.flink]
             leave_out(collected, on_flink, str(error))
     for number in range(measure.repetitions):
-        say(f"pipelines, round {number + 1} of {measure.repetitions}")
+        log(f"pipelines, round {number + 1} of {measure.repetitions}")
         for name, plan in wanted.items():
             if name in collected.left_out:
                 continue
@@ -142,10 +142,10 @@ def leave_out(collected: Collected, names: Sequence[str], reason: str) -> None:
     """Say which rows are left out, and why."""
     for name in names:
         collected.left_out[name] = reason
-        say(f"  {name} is left out: {reason}")
+        log(f"  {name} is left out: {reason}")
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Tell a reader how far it is, on standard error."""
     print(line, file=sys.stderr, flush=True)
 
@@ -160,7 +160,7 @@ def _compare(
     count = min(len(ground.citations), 50 if measure.quick else len(ground.citations))
     if PLANS[_REFERENCE].group not in processes:
         return
-    say(f"mentions of {count} citations, beside {_REFERENCE}")
+    log(f"mentions of {count} citations, beside {_REFERENCE}")
     reference = processes[PLANS[_REFERENCE].group].mentions(_REFERENCE, count=count)
     collected.agreement = {"citations": count, "reference": _REFERENCE}
     for name in _COMPARED:
@@ -177,13 +177,13 @@ def _processes(
     load = ground.load()
     groups = dict.fromkeys([LIMIT, *(PLANS[name].group for name in names)])
     if any(group in groups for group in _EXPORTED):
-        say("writing the checkpoint for ONNX Runtime and OpenVINO, unless it is there")
+        log("writing the checkpoint for ONNX Runtime and OpenVINO, unless it is there")
         said = run_module("benchmarks.peers.export", str(ground.checkpoint), str(ground.cache))
         if said is not None:
             groups = {group: None for group in groups if group not in _EXPORTED}
             left = [name for name in names if PLANS[name].group in _EXPORTED]
             leave_out(collected, left, said)
-    say(f"loading: {', '.join(groups)}")
+    log(f"loading: {', '.join(groups)}")
     with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as stack:
         processes = {}
         for group in groups:

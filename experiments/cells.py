@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.recipes.mlm import MlmRecipe
-from training.recipes.recipe import RECIPES, TAUGHT, Recipe
+from training.recipes.recipe import RECIPES, WITH_TEACHERS, Recipe
 
 CORPORA = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
 SMALL = ("ncbi-disease", "bc5cdr")
@@ -145,7 +145,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-distil",
         "soft tags of an STL and MTL ensemble on all text",
-        changes=TAUGHT | {"text_share": 0.3},
+        changes=WITH_TEACHERS | {"text_share": 0.3},
         teachers=(*SINGLES, MTL_PLAIN),
         texts=True,
         against=MTL_PLAIN,
@@ -167,7 +167,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-final",
         "the same, taught by an ensemble of mtl-best on all text",
-        changes=_BEST | TAUGHT | {"epochs": 10, "text_share": 0.5},
+        changes=_BEST | WITH_TEACHERS | {"epochs": 10, "text_share": 0.5},
         teachers=("mtl-best",),
         texts=True,
         encoder="mlm",
@@ -176,7 +176,9 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-final-augment",
         "mtl-final with mentions replaced",
-        changes=_BEST | TAUGHT | {"epochs": 10, "text_share": 0.5, "mention_replacement": 0.3},
+        changes=_BEST
+        | WITH_TEACHERS
+        | {"epochs": 10, "text_share": 0.5, "mention_replacement": 0.3},
         teachers=("mtl-best",),
         texts=True,
         encoder="mlm",

@@ -66,7 +66,7 @@ def _run_cells(settings: ExperimentSettings, output: Path, console: "Console") -
         jobs,
         workers=settings.workers,
         threads=settings.threads,
-        say=lambda line: console.print(line, soft_wrap=True, markup=False),
+        log=lambda line: console.print(line, soft_wrap=True, markup=False),
         last_start=None if settings.minutes is None else begun + 60 * settings.minutes,
     )
     for job in missing:

@@ -63,14 +63,14 @@ class Ground:
 
 
 def run_cell(
-    ground: Ground, cell: Cell, seed: int, *, say: Callable[[str], None] = lambda _: None
+    ground: Ground, cell: Cell, seed: int, *, log: Callable[[str], None] = lambda _: None
 ) -> None:
     """Train and score a cell; what is there already is not done again."""
     folder = ground.folder(cell.name, seed)
     if (folder / "result.json").is_file():
         return
     if cell.dictionary:
-        _run_dictionary(ground, cell, seed, say)
+        _run_dictionary(ground, cell, seed, log)
         return
     recipe = cell.recipe(seed)
     device = choose_device(ground.device)
@@ -87,9 +87,9 @@ def run_cell(
         texts=ground.texts if cell.texts else (),
         score_from=recipe.epochs - 1,
         labelled=tuple(ground.labelled[name] for name in cell.corpora),
-        soft_tags=ground.output / "soft" if teachers else None,
+        soft_labels=ground.output / "soft" if teachers else None,
     )
-    trained = run_training(run, say=say)
+    trained = run_training(run, log=log)
     if trained is None:
         raise RuntimeError("nothing asked the run to stop")
     _export(ground, cell, seed, trained)
@@ -113,11 +113,11 @@ def run_cell(
     shutil.rmtree(folder / "state", ignore_errors=True)
 
 
-def _run_dictionary(ground: Ground, cell: Cell, seed: int, say: Callable[[str], None]) -> None:
+def _run_dictionary(ground: Ground, cell: Cell, seed: int, log: Callable[[str], None]) -> None:
     begun = time.monotonic()
     corpora = [ground.corpora[name] for name in cell.corpora]
     folder = ground.checkpoint(cell.name, seed)
-    manifest, _ = train_dictionary(folder, corpora, Rules(), say)
+    manifest, _ = train_dictionary(folder, corpora, Rules(), log)
     facts = {
         "recipe": dict(manifest.recipe),
         "encoder": "none",

@@ -53,7 +53,7 @@ def run_jobs(
     *,
     workers: int,
     threads: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     last_start: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Job]:
@@ -85,16 +85,16 @@ def run_jobs(
             if not ended:
                 names = ", ".join(f"{job.cell} seed {job.seed}" for job in running.values())
                 done = sum(is_done(ground, job) for job in jobs)
-                say(f"{done} of {len(jobs)} cells done; running: {names}")
+                log(f"{done} of {len(jobs)} cells done; running: {names}")
             for future in ended:
                 job = running.pop(future)
                 error = future.exception()
                 if error is None:
-                    say(f"{job.cell} seed {job.seed}: {future.result():.0f} s")
+                    log(f"{job.cell} seed {job.seed}: {future.result():.0f} s")
                 else:
                     failed.append(job)
                     trace = "".join(traceback.format_exception(error))
-                    say(f"{job.cell} seed {job.seed} FAILED: {trace}")
+                    log(f"{job.cell} seed {job.seed} FAILED: {trace}")
     return failed + open_jobs
 
 

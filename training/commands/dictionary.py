@@ -75,11 +75,11 @@ def run(argv: Sequence[str]) -> int:
         corpora = load_training_corpora(root, names, work, partial(console.print, soft_wrap=True))
         with work.stage("learning the dictionary", len(corpora), "heads") as stage:
 
-            def say(line: str) -> None:
+            def log(line: str) -> None:
                 console.print(line)
                 stage.advance()
 
-            manifest, heads = train_dictionary(settings.output, corpora, rules, say)
+            manifest, heads = train_dictionary(settings.output, corpora, rules, log)
     seconds = time.monotonic() - begun
     print_table(
         console,

@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     with ExitStack() as stack:
         if settings.json_file == "-":
             stack.enter_context(redirect_stdout(sys.stderr))
-        opened = open_round(settings.output, settings.held_still(), restart=settings.restart)
+        opened = open_round(settings.output, settings.frozen_options(), restart=settings.restart)
         job = Job(
             stack.enter_context(opened),
             registry,

@@ -74,7 +74,7 @@ def train_dictionary(
     folder: Path,
     corpora: Sequence[LoadedCorpus],
     rules: Rules,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> tuple[CheckpointManifest, list[LearnedHead]]:
     """Write a dictionary checkpoint into `folder`, one head a corpus; `say` is told of each head.
 
@@ -84,7 +84,7 @@ def train_dictionary(
     for corpus in corpora:
         head = learn_head(corpus, rules)
         heads.append(head)
-        say(
+        log(
             f"{head.task.name}: {sum(map(len, head.entries.values())):,} entries, "
             f"{sum(map(len, head.patterns.values())):,} patterns, {head.stopped:,} stopped; "
             f"devel strict F1 {head.devel_f1:.4f}"

@@ -206,7 +206,7 @@ class _Learner:
                 for last, number in index.matches_at(tokens, first):
                     place = first, last
                     label = read.gold.get(place)
-                    if label is None and any(_taken_before(other, place) for other in taken):
+                    if label is None and any(_matched_before(other, place) for other in taken):
                         continue
                     if not (patterns and self.key(read, place) in known):
                         counts[index.keys[number]].add(read.letter_case(place), label)
@@ -278,7 +278,7 @@ def _halves(
     return (even, odd), (odd, even)
 
 
-def _taken_before(mention: Place, place: Place) -> bool:
+def _matched_before(mention: Place, place: Place) -> bool:
     """Whether longest match, left to right, takes `mention` and so never comes to `place`."""
     overlaps = mention[0] <= place[1] and place[0] <= mention[1]
     return overlaps and (mention[0], -mention[1]) < (place[0], -place[1])

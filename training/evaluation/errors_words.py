@@ -1,4 +1,4 @@
-"""What the figures of an error analysis say, in plain sentences."""
+"""What the figures of an error analysis log, in plain sentences."""
 
 from schemas.tasks import EntityType
 from training.evaluation.errors import ERRORS, Edge, Outcome

@@ -46,7 +46,7 @@ def train(settings: MlmSettings, recipe: MlmRecipe) -> int:
                 save_seconds=settings.save_seconds,
             ),
             should_stop=lambda: bool(stopped),
-            say=console.print,
+            log=console.print,
             work=work,
         )
     if result is None:

@@ -85,7 +85,7 @@ def _train(
             run,
             on_epoch=tell,
             should_stop=lambda: bool(stopped),
-            say=console.print,
+            log=console.print,
             work=work,
         )
     if trained is None:
@@ -149,11 +149,11 @@ def _calibrate(
     return calibrate_on_devel(encoder, devel, device, work=work)
 
 
-def _texts(paths: Sequence[str], say: Callable[[str], None]) -> tuple[str, ...]:
+def _texts(paths: Sequence[str], log: Callable[[str], None]) -> tuple[str, ...]:
     out: list[str] = []
     for path in paths:
         passages, source = read_texts(Path(path))
         if source.bad_lines:
-            say(f"{path}: {source.bad_lines:,} lines left out; {source.first_problem}")
+            log(f"{path}: {source.bad_lines:,} lines left out; {source.first_problem}")
         out += [passage.text for passage in passages]
     return tuple(out)

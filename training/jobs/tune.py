@@ -88,7 +88,7 @@ def _tune(
             study,
             work=work,
             should_stop=lambda: bool(stopped),
-            say=console.print,
+            log=console.print,
             on_trial=keep_best,
         )
     with work.stage("drawing the plots"):
@@ -111,11 +111,11 @@ def _make_search(settings: TuneSettings, console: Console, work: Work) -> Search
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     root = corpora_root(settings.data, os.environ)
-    say = partial(console.print, soft_wrap=True)
+    log = partial(console.print, soft_wrap=True)
     return Search(
         recipe=recipe,
         space=space,
-        corpora=load_training_corpora(root, settings.corpus, work, say),
+        corpora=load_training_corpora(root, settings.corpus, work, log),
         encoder=settings.encoder,
         output=settings.output,
         trials=settings.trials,

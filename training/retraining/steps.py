@@ -60,7 +60,7 @@ class Job:
     now: Callable[[], datetime]
     clock: Callable[[], float]
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print a line for people."""
         self.console.print(line, soft_wrap=True)
 
@@ -141,7 +141,7 @@ def _plan(job: Job) -> Plan:
     plan = Plan(
         begun["active"], tuple(begun["corpora"]), begun["encoder"], tuple(begun["teachers"])
     )
-    job.say(
+    job.log(
         f"Round in {job.round.folder}: corpora {', '.join(plan.corpora)}, encoder {plan.encoder}, "
         f"active checkpoint {plan.active or 'none'}."
     )
@@ -231,7 +231,7 @@ def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
         for report in check_corpora(job.root, plan.corpora, work):
             if not report.trainable:
                 raise CorpusError(_broken(report))
-    job.say(f"The corpora are sound: {', '.join(digests)}.")
+    job.log(f"The corpora are sound: {', '.join(digests)}.")
     job.round.end("check", digests, {"sound": True})
     return digests
 
@@ -303,7 +303,7 @@ def _evaluate(
     if found is None:
         from worker.tagger import load_tagger
 
-        job.say("Evaluating on devel.")
+        job.log("Evaluating on devel.")
         heads = {}
         with job.stage("evaluating") as work:
             tagger = load_tagger(
@@ -336,7 +336,7 @@ def _refer(job: Job, manifest: CheckpointManifest) -> CheckpointManifest:
         return manifest
     from worker.tagger import load_tagger
 
-    job.say("Reading the canary, as the reference for drift.")
+    job.log("Reading the canary, as the reference for drift.")
     with job.stage("reading the canary"):
         sample = read_sample(settings.canary, settings.canary_limit)
         tagger = load_tagger(
@@ -356,7 +356,7 @@ def _publish(job: Job, manifest: CheckpointManifest) -> None:
                 job.round.checkpoint, who=job.settings.who or default_who(), when=job.now()
             )
         job.round.end("publish", given, {"new": new})
-        job.say(f"{manifest.id} is published in {job.registry.root}.")
+        job.log(f"{manifest.id} is published in {job.registry.root}.")
 
 
 def _judge(
@@ -366,11 +366,11 @@ def _judge(
     settings, registry = job.settings, job.registry
     promoted = job.round.done("promote", {"id": manifest.id})
     if promoted is not None:
-        job.say(f"{manifest.id} went live in this round before; there is nothing left to do.")
+        job.log(f"{manifest.id} went live in this round before; there is nothing left to do.")
         return promoted, None
     pointer = registry.pointer()
     if pointer.active is not None and pointer.active.id == manifest.id:
-        job.say(f"{manifest.id} is active already; there is nothing left to do.")
+        job.log(f"{manifest.id} is active already; there is nothing left to do.")
         return {"verdict": None, "report": None, "promoted": False}, None
     request = Candidacy(
         registry,
@@ -393,7 +393,7 @@ def _judge(
     }
     judged = job.round.done("gate", given)
     if judged is None or judged["verdict"] != "passed":
-        job.say("The gate reads with both checkpoints.")
+        job.log("The gate reads with both checkpoints.")
         with job.stage("judging") as work, work.sequence("texts") as watch:
             report = run_gate(request, settings, clock=job.clock, watch=watch)
         print_gate(report, job.console)
@@ -406,12 +406,12 @@ def _judge(
         except GateRefusedError as refusal:
             return {**judged, "promoted": False}, refusal
     if not settings.promote:
-        job.say(
+        job.log(
             f"The gate lets {manifest.id} pass. The same command with --promote makes it active."
         )
         return {**judged, "promoted": False}, None
     change = go_live(request, judged["report"], forced=False, now=job.now)
-    job.say(f"{manifest.id} is active; it takes the place of {change.previous or 'none'}.")
+    job.log(f"{manifest.id} is active; it takes the place of {change.previous or 'none'}.")
     result = {**judged, "promoted": True}
     job.round.end("promote", {"id": manifest.id}, result)
     return result, None

@@ -63,7 +63,7 @@ class RetrainSettings(GateSettings):
             raise ValueError("expected a reason")
         return value
 
-    def held_still(self) -> dict[str, Any]:
+    def frozen_options(self) -> dict[str, Any]:
         """Return the options that may not change within a round, by name."""
         return {
             "registry": self.registry,

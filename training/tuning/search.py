@@ -88,13 +88,13 @@ def run_search(
     *,
     work: Work | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     on_trial: Callable[[], None] = lambda: None,
 ) -> bool:
     """Run trials until the study has enough of them; return False where `should_stop` ended it.
 
     :param work: is told what the search is at
-    :param say: takes one line as a trial begins and one as it ends
+    :param log: takes one line as a trial begins and one as it ends
     :param on_trial: called behind each trial that ended
     :raises TrainingError: if training cannot begin at all (a recipe that does not fit the encoder).
     """
@@ -103,14 +103,14 @@ def run_search(
         opened = study.take(search.trials)
         if opened is None:
             return True
-        say(f"Trial {opened.trial.number}: {show_values(opened.trial.params)}")
+        log(f"Trial {opened.trial.number}: {show_values(opened.trial.params)}")
         try:
             with work.stage(f"trial {opened.trial.number + 1} of {search.trials}"):
                 outcome = _run_trial(search, study, opened, work, should_stop)
         except BaseException:
             study.interrupt(opened)
             raise
-        say(f"Trial {opened.trial.number}: {outcome}")
+        log(f"Trial {opened.trial.number}: {outcome}")
         on_trial()
     return False
 
@@ -154,7 +154,7 @@ def _run_trial(
             work=work,
             on_epoch=on_epoch,
             should_stop=should_stop,
-            say=lambda _: None,
+            log=lambda _: None,
         )
     except (DivergenceError, RecordError, torch.OutOfMemoryError) as error:
         if not pruned:

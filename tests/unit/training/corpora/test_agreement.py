@@ -183,7 +183,7 @@ def test_what_is_odd_is_warned_of_by_both(
     assert warning["line"] == int(place[6:])
     assert says in warning["reason"]
     said: list[str] = []
-    load_training_corpora(tmp_path, ["mine"], say=said.append)
+    load_training_corpora(tmp_path, ["mine"], log=said.append)
     assert len(said) == 1
     assert says in said[0]
 

@@ -9,7 +9,7 @@ from schemas.errors import CorpusError, InputError, OutputError
 from tests.support.corpus_server import CorpusServer, serving
 from training.corpora.catalogue import CATALOGUE, CatalogueEntry, CatalogueFile, Split
 from training.corpora.digests import blob_id, file_blob_id
-from training.corpora.download import Patience
+from training.corpora.download import RetryPolicy
 from training.corpora.fetch import Fetcher, FetchStatus
 from training.corpora.schemes import Scheme
 
@@ -45,7 +45,7 @@ def fetcher(server: CorpusServer, waits: Waits | None = None, *, replace: bool =
         sleep=waits if waits is not None else Waits(),
         progress=lambda name, have, total: None,
         base_url=server.url,
-        patience=Patience(attempts=3, timeout=5),
+        patience=RetryPolicy(attempts=3, timeout=5),
         replace=replace,
     )
 

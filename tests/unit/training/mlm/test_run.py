@@ -204,7 +204,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_never_stopped(
     assert not (run.output / "pretraining.json").exists()
     torch.rand(7)  # the generator's state is the run's own
     said: list[str] = []
-    result = finish(run, say=said.append)
+    result = finish(run, log=said.append)
     assert f"Going on from step {at} of an earlier start." in said
     assert result.held_out == undisturbed.held_out
     assert result.steps == undisturbed.steps

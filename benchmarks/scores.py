@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from training.corpora.catalogue import Split
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.evaluation.documents import evaluate_documents, read_gold_file
 from training.evaluation.evaluate import evaluate_head
 from training.evaluation.predict import Context
@@ -22,7 +22,7 @@ def measure_scores(data: Path, *, precision: str = "auto") -> dict[str, float]:
     tasks = {task.name: task for task in tagger.tasks}
     out: dict[str, float] = {}
     for head, file in DOCUMENTS.items():
-        sentences = load_corpus(data / "corpora", head, Split.DEVEL)
+        sentences = open_corpus(data / "corpora", head).sentences(Split.DEVEL)
         for context in (Context.SENTENCE, Context.WINDOW):
             scored = evaluate_head(tagger, tasks[head], sentences, context=context)
             out[f"{head}: corpus devel, {context}"] = scored.strict.overall.f1

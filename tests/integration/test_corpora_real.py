@@ -10,7 +10,7 @@ from schemas.errors import CorpusError
 from schemas.tasks import TASKS
 from training.corpora.catalogue import CATALOGUE, Split
 from training.corpora.check import BlobStatus, CorpusReport, check_corpora
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.corpora.digests import blob_id
 from training.corpora.sentence_breaks import repair_breaks, repair_file
 
@@ -57,7 +57,7 @@ def test_the_broken_folder_is_reported_and_never_read(
     assert (first.path.name, first.line) == ("devel.tsv", 154)
     assert "ends inside a mention, with B-protein" in first.reason
     with pytest.raises(CorpusError, match="its sentence breaks drift"):
-        load_corpus(data / "corpora", "jnlpba-iobes", Split.DEVEL)
+        open_corpus(data / "corpora", "jnlpba-iobes").sentences(Split.DEVEL)
 
 
 def read_blocks(path: Path) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""`pubner retrain`: a round from corpora to a checkpoint that may go live, as one command."""
+"""`pubner retrain`: a retraining round, from corpora to a checkpoint that may be promoted."""
 
 import sys
 import time
@@ -19,14 +19,14 @@ def run(argv: Sequence[str]) -> int:
     """Run `pubner retrain`; return the exit status.
 
     :raises GateRefusedError: if the gate refuses the checkpoint (exit status 3).
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         RetrainSettings,
         argv,
         prog=PROG,
         description="Check the corpora, train, evaluate, publish, and ask the gate; with --promote "
-        "go live. The same command goes on where it was broken off.",
+        "go live. Run again, the same command resumes an interrupted round.",
     )
     with show_loading():
         from training.retraining.steps import Job, run_round

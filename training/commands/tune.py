@@ -1,4 +1,4 @@
-"""`pubner tune`: a search for a recipe's best numbers on devel."""
+"""`pubner tune`: a hyperparameter search on devel."""
 
 import os
 from collections.abc import Sequence

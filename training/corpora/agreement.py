@@ -82,7 +82,10 @@ def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
             yield Finding(Problem(corpus.path(split), line, reason), breaks=True)
         if split == Split.DEVEL and own:
             for label in sorted(train.keys() - own.keys()):
-                reason = f"no mention has the label {label!r}, so it has no influence on model selection and scores"
+                reason = (
+                    f"no mention has the label {label!r}, so it does not affect model selection "
+                    "and scores"
+                )
                 yield Finding(Problem(corpus.path(split), 1, reason), breaks=False)
 
 
@@ -118,9 +121,7 @@ def _compare_sentences(
 
 
 def _check_normal_form(path: Path, sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Find words that are not in Unicode normal form NFC, such as letters with combining
-    accents.
-    """
+    """Find words that are not in NFC, such as letters with combining accents."""
     lines = [
         sentence.line + index
         for sentence in sentences

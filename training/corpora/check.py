@@ -78,9 +78,7 @@ class CorpusReport:
 
     @property
     def trainable(self) -> bool:
-        """Whether its train and devel files exist and are valid, and it is not known to be
-        broken.
-        """
+        """Whether train and devel exist and are valid, and it is not known to be broken."""
         sound = {file.split for file in self.files if file.sound}
         return not self.note and {Split.TRAIN, Split.DEVEL} <= sound
 

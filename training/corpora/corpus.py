@@ -122,18 +122,8 @@ def require_corpora(root: Path, names: Sequence[str], splits: Sequence[Split]) -
             corpus.require(split)
 
 
-def load_corpus(folder_root: Path, name: str, split: Split) -> tuple[Sentence, ...]:
-    """Read all sentences of `split` of the corpus `name` under `folder_root`.
-
-    :raises CorpusError: if the corpus is unknown, missing, or has a problem; names file and line.
-    """
-    return open_corpus(folder_root, name).sentences(split)
-
-
 def present_corpora(root: Path, split: Split) -> tuple[str, ...]:
-    """Return the names of the catalogue's usable corpora that have a file of `split` under
-    `root`.
-    """
+    """Return the names of the usable known corpora with a file of `split` under `root`."""
     return tuple(
         entry.name
         for entry in CATALOGUE.values()

@@ -25,9 +25,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The retry policy: `attempts` in all, `timeout` seconds per read, a doubling `pause`
-    between.
-    """
+    """How to retry: `attempts` in all, `timeout` seconds per read, doubling `pause`."""
 
     attempts: int = 5
     timeout: float = 30.0

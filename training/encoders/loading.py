@@ -86,9 +86,7 @@ def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pretrained:
-    """A pretrained encoder without heads, its tokeniser and configuration; `source` describes
-    it.
-    """
+    """A pretrained encoder without heads, its tokeniser, configuration and `source`."""
 
     encoder: torch.nn.Module
     tokeniser: WordPieceTokeniser

@@ -81,9 +81,9 @@ def _lower_cases(folder: Path) -> bool:
     fraction = _capital_fraction(pieces)
     if 0 < fraction <= _FEW_CAPITALS:
         raise TrainingError(
-            f"{folder / VOCABULARY} does not show whether text is lower-cased: {fraction:.1%} of its "
-            f'word pieces have a capital letter; set it in {TOKENISER_CONFIG}: {{"{LOWER_CASE}": '
-            "true}, or false"
+            f"{folder / VOCABULARY} does not show whether text is lower-cased: {fraction:.1%} "
+            f"of its word pieces have a capital letter; set it in {TOKENISER_CONFIG}: "
+            f'{{"{LOWER_CASE}": true}}, or false'
         )
     return fraction == 0
 

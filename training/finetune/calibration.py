@@ -25,7 +25,13 @@ from schemas.tasks import Task
 from training.corpora.spans import spans_of
 from training.corpora.tsv import Sentence
 from training.evaluation.calibration import Outcomes, outcomes_of
-from training.evaluation.predict import Context, Reading, deal_out, readings_of, scored_spans
+from training.evaluation.predict import (
+    Context,
+    Reading,
+    assign_to_sentences,
+    readings_of,
+    scored_spans,
+)
 from training.finetune.scoring import DevelSet
 from training.reports.progress import Work
 from worker.decoding.calibration import EDGE
@@ -108,7 +114,7 @@ def outcomes_at(head: HeadScores, calibration: HeadCalibration) -> Outcomes:
         for text, decoded in zip(head.scored, runs, strict=True)
     ]
     gold = [spans_of(sentence) for sentence in head.sentences]
-    return outcomes_of(gold, deal_out(head.readings, found, len(head.sentences)))
+    return outcomes_of(gold, assign_to_sentences(head.readings, found, len(head.sentences)))
 
 
 def fit_head(head: HeadScores) -> HeadCalibration:

@@ -1,4 +1,4 @@
-"""The verdict: which tolerances a candidate breaks. Pure: figures and limits in, breaches out."""
+"""The verdict: which tolerances a candidate breaks; pure functions of figures and limits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from training.gate.limits import Limits
 from training.gate.measuring import SetComparison, SpeedComparison
 
 LEAST_CALIBRATED = 150
-"""Fewer found mentions tell nothing of calibration: fifteen bins of ten."""
+"""The minimum number of predicted mentions to judge calibration: fifteen bins of ten."""
 LEAST_MENTIONS = 50
-"""Of fewer mentions of an entity type the share that changes tells little."""
+"""The minimum number of mentions of an entity type to judge the fraction that changes."""
 LEAST_CITATIONS = 100
-"""Of fewer citations of a canary the share that changes tells little."""
+"""The minimum number of citations of a canary to judge the fraction that changes."""
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A tolerance that is broken: the option that sets it, of what, the figure and the limit.
+    """A broken tolerance: the option that sets it, its subject, the figure and the limit.
 
-    `words` says it in one clause. Figure and limit are None where there is nothing to count.
-    `final` says that no force overrules it; no option sets such a one.
+    `words` describes it in one clause. Figure and limit are None for breaches without a number. A
+    `final` breach is not overruled by --force, and has no option.
     """
 
     option: str
@@ -35,7 +35,7 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class HeadChanges:
-    """Heads that come and go. `lost` are heads, or labels as `HEAD: LABEL`; so are `gained`."""
+    """Lost and gained heads, or labels as `HEAD: LABEL`."""
 
     lost: tuple[str, ...] = ()
     gained: tuple[str, ...] = ()
@@ -43,12 +43,12 @@ class HeadChanges:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All that was measured of a candidate.
+    """All measurements of a candidate.
 
-    `first` says that no checkpoint is active, so there is nothing to compare with.
-    `active_problem` says why the active checkpoint could not be used, and is empty if it was; the
-    candidate was then measured alone. `candidate_problem` says the same of the candidate, of which
-    nothing was measured then. `common` are the names of the heads that both have.
+    `first` is True if no checkpoint is active, so that there is nothing to compare with.
+    `active_problem` is the reason why the active checkpoint could not be used (else empty); the
+    candidate was then measured alone. `candidate_problem` is the same for the candidate, of which
+    nothing was measured then. `common` holds the names of the heads that both have.
     """
 
     first: bool = False
@@ -62,12 +62,12 @@ class Measured:
 
 
 def head_changes(active: Sequence[Task], candidate: Sequence[Task]) -> HeadChanges:
-    """Return which heads and labels go and come; a label of another entity type is another."""
+    """Return the lost and gained heads and labels; a changed entity type makes a new label."""
     return HeadChanges(tuple(_without(active, candidate)), tuple(_without(candidate, active)))
 
 
 def _without(these: Sequence[Task], those: Sequence[Task]) -> Iterator[str]:
-    """Yield what `these` have and `those` lack."""
+    """Yield the heads and labels of `these` that `those` lack."""
     others = {task.name: task for task in those}
     for task in these:
         if task.name not in others:
@@ -78,12 +78,12 @@ def _without(these: Sequence[Task], those: Sequence[Task]) -> Iterator[str]:
 
 
 def judge(measured: Measured, limits: Limits) -> tuple[Breach, ...]:
-    """Return the tolerances that the candidate breaks; none of them is broken at its limit.
+    """Return the tolerances that the candidate breaks; a figure equal to its limit passes.
 
-    A candidate that cannot be used is refused for that alone, and for good. A first promotion
-    breaks no tolerance otherwise: there is nothing that could get worse. Any other for which no
-    evaluation set scored a head of both is refused, since a canary tells no worse checkpoint from a
-    better one; with `canary_only` it may be judged by a canary in which something was found.
+    An unusable candidate is refused for that alone, and finally. Otherwise a first promotion breaks
+    no tolerance, since there is nothing to compare with. Any other promotion without an evaluation
+    set that scores a common head is refused, since a canary cannot show which checkpoint is better;
+    with `canary_only` a canary with at least one mention suffices.
     """
     if measured.candidate_problem:
         words = f"cannot be used: {measured.candidate_problem}"
@@ -99,7 +99,7 @@ def judge(measured: Measured, limits: Limits) -> tuple[Breach, ...]:
 
 
 def notes_of(measured: Measured) -> tuple[str, ...]:
-    """Return what whoever decides should know beside the breaches."""
+    """Return notes for the person who decides, in addition to the breaches."""
     notes = []
     if measured.candidate_problem:
         return ("nothing was measured",)
@@ -139,7 +139,7 @@ def _compares(measured: Measured) -> bool:
 
 
 def _tells_scores(one: SetComparison) -> bool:
-    """Whether a set has gold mentions by which both checkpoints were scored."""
+    """Whether both checkpoints were scored on the gold mentions of a set."""
     return one.bootstrap is not None and one.mentions > 0
 
 
@@ -259,7 +259,7 @@ def _canary(canary: CanaryReport | None, limits: Limits) -> Iterator[Breach]:
 def _types(
     option: str, what: str, shares: Mapping[EntityType, float], limit: float
 ) -> Iterator[Breach]:
-    """Yield one breach that names every entity type whose share is beyond the limit."""
+    """Yield one breach that names every entity type whose fraction exceeds the limit."""
     beyond = {kind: share for kind, share in shares.items() if share > limit + _ROUNDING}
     if beyond:
         listed = ", ".join(f"{100 * share:.1f} % ({kind})" for kind, share in beyond.items())

@@ -25,7 +25,7 @@ class GateSettings(Settings):
     )
     context: Context = Field(
         default=Context.WINDOW,
-        description="what is read at once: each sentence alone, or windows of eight joined, which "
+        description="context: each sentence alone, or windows of eight joined, which "
         "is nearer to whole citations",
     )
     documents: tuple[str, ...] = Field(

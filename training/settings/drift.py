@@ -21,7 +21,7 @@ class DriftSettings(Settings):
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         description="checkpoints whose references are compared with: folders, `default`, or ids of "
-        "--registry; those that annotated nothing here do no harm",
+        "--registry; those that annotated nothing here are ignored",
     )
     registry: ExistingFolder | None = Field(
         default=None,
@@ -38,7 +38,7 @@ class DriftSettings(Settings):
     sample: int = Field(
         default=1000,
         ge=0,
-        description="texts a day in which unknown word pieces are counted; 0 counts none, and "
+        description="texts per day in which unknown word pieces are counted; 0 counts none, and "
         "fetches no checkpoint from a registry; fewer than --min-citations are not judged",
     )
     max_psi: float = Field(

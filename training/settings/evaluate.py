@@ -16,7 +16,7 @@ class EvaluateSettings(RegistryOptions):
     checkpoint: tuple[str, ...] = Field(
         min_length=1,
         description="a checkpoint's folder, `default` for the shipped one, or one of --registry; "
-        "several make a set",
+        "several are combined",
     )
     corpus: tuple[str, ...] = Field(
         default=(),
@@ -30,7 +30,7 @@ class EvaluateSettings(RegistryOptions):
     )
     context: Context = Field(
         default=Context.SENTENCE,
-        description="what is read at once: each sentence alone, or windows of eight joined",
+        description="context: each sentence alone, or windows of eight joined",
     )
     documents: tuple[str, ...] = Field(
         default=(),

@@ -1,4 +1,4 @@
-"""What users get: strict scores end to end on raw documents, beside the corpus scores."""
+"""Strict scores on corpora, and end to end on raw documents."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ DOCUMENTS = {
 
 
 def measure_scores(data: Path, *, precision: str = "auto") -> dict[str, float]:
-    """Return strict F1 on devel: of the corpus by sentence and by window, and of raw documents."""
+    """Return strict F1 on devel: on the corpus by sentence and by window, and on raw documents."""
     tagger = load_tagger([default_checkpoint()], precision=precision)
     tasks = {task.name: task for task in tagger.tasks}
     out: dict[str, float] = {}

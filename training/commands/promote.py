@@ -33,8 +33,8 @@ class PromoteSettings(GateSettings):
     )
     corpus: tuple[str, ...] = Field(
         default=(),
-        description="corpora to score both checkpoints on (default: those of their heads that are "
-        "there; none where --documents is given)",
+        description="corpora to score both checkpoints on (default: the existing ones of "
+        "their heads; none if --documents is given)",
     )
     force: str | None = Field(
         default=None,
@@ -146,8 +146,8 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
         )
     else:
         console.print(
-            f"{candidate} is active{', by force' if change.forced else ''}; it takes the place of "
-            f"{change.previous or 'none'}. {where}",
+            f"{candidate} is active{', by force' if change.forced else ''}; it "
+            f"replaces {change.previous or 'none'}. {where}",
             soft_wrap=True,
         )
     return 0

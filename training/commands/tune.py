@@ -19,8 +19,8 @@ def run(argv: Sequence[str]) -> int:
         argv,
         prog="pubner tune",
         description=(
-            "Search for the best numbers of a recipe, by devel scores alone. The same command goes "
-            "on, and runs beside itself on one study."
+            "Search for the best hyperparameters of a recipe on devel. Run again, the same "
+            "command resumes; several processes may share one study."
         ),
     )
     if not settings.corpus:

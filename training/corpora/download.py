@@ -72,7 +72,7 @@ def download(
                 if attempt == patience.attempts:
                     raise InputError(
                         f"{url}: {broken}; gave up after {attempt} attempts. "
-                        "Run the command again to go on from here"
+                        "Run the command again to resume"
                     ) from broken
                 pause = patience.pause * 2 ** (attempt - 1) if broken.wait is None else broken.wait
                 sleep(min(pause, patience.longest_pause))

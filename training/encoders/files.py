@@ -86,8 +86,8 @@ def fetch_encoder(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"no encoder {name!r}: there is no such folder, and the hub gives no encoder of that "
-            f"name ({type(error).__name__}); name a folder that is there, minilm, or a hub id like "
+            f"no encoder {name!r}: there is no such folder, and the hub has no encoder of that "
+            f"name ({type(error).__name__}); name an existing folder, minilm, or a hub id like "
             "owner/name"
         ) from error
 

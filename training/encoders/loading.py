@@ -212,8 +212,8 @@ def _require_numbers(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(
-                f"the encoder {folder}: the tensor {name} holds values that are no numbers (NaN or "
-                "infinite); copy it again, or take weights of before training diverged"
+                f"the encoder {folder}: the tensor {name} holds non-finite values (NaN or "
+                "infinite); copy it again, or use weights from before training diverged"
             )
 
 
@@ -228,13 +228,13 @@ def _source(name: str, folder: Path | None) -> str:
         source, expected = str(values["source"]), values["files"][WEIGHTS]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            f"{folder / PRETRAINING} cannot be read ({type(error).__name__}: {error}); it says "
+            f"{folder / PRETRAINING} cannot be read ({type(error).__name__}: {error}); it records "
             "what the encoder was made from: copy it again"
         ) from error
     found = file_digest(folder / WEIGHTS)
     if found != expected:
         raise TrainingError(
-            f"the encoder {name!r}: {WEIGHTS} is not what {PRETRAINING} says (SHA-256 "
+            f"the encoder {name!r}: {WEIGHTS} does not match {PRETRAINING} (SHA-256 "
             f"{found[:12]}…, expected {str(expected)[:12]}…); copy it again"
         )
     return source

@@ -106,7 +106,7 @@ def notes_of(measured: Measured) -> tuple[str, ...]:
     if measured.first:
         notes.append(
             "no checkpoint was active, so there is nothing to compare with: the candidate was "
-            "verified, loaded and tried on a few texts"
+            "verified, loaded and run on a few texts"
             + (", and evaluated alone" if measured.sets or measured.canary else ", no more")
         )
     for one in measured.sets:
@@ -123,12 +123,12 @@ def notes_of(measured: Measured) -> tuple[str, ...]:
         notes.append("there was no evaluation set: no head was scored")
     scored = {one.head for one in measured.sets if _tells_scores(one)}
     notes += [
-        f"the head {name!r} was scored on no evaluation set: whether it is worse is not known"
+        f"the head {name!r} was not scored on any evaluation set: whether it is worse is unknown"
         for name in measured.common
         if name not in scored
     ]
     if measured.canary is None:
-        notes.append("there was no canary: what changes in recent citations is not known")
+        notes.append("there was no canary: the changes in recent citations are unknown")
     else:
         notes += _canary_notes(measured.canary)
     return tuple(notes)
@@ -150,14 +150,14 @@ def _canary_notes(canary: CanaryReport) -> Iterator[str]:
         return
     if canary.citations < LEAST_CITATIONS:
         yield (
-            f"the canary has {canary.citations:,} citations: of fewer than {LEAST_CITATIONS} the "
-            "share that changes tells little"
+            f"the canary has {canary.citations:,} citations, fewer than {LEAST_CITATIONS}: "
+            "the fraction that changes is not reliable"
         )
     few = [str(kind.entity_type) for kind in canary.types if kind.mentions < LEAST_MENTIONS]
     if few:
         yield (
             f"the canary has fewer than {LEAST_MENTIONS} mentions of {', '.join(few)}, so the "
-            "share of them that changes was not judged"
+            "fraction that changes was not judged"
         )
 
 
@@ -172,15 +172,14 @@ def _comparability(measured: Measured, limits: Limits) -> Iterator[Breach]:
         yield Breach(
             "--force",
             "the gate",
-            "has nothing to judge by: give it an evaluation set (--corpus, --data, --documents)",
+            "has no basis for a verdict: name an evaluation set (--corpus, --data, --documents)",
         )
     elif not limits.canary_only:
         yield Breach(
             "--canary-only",
             "the gate",
-            "scored no head that both have, and a canary alone tells no worse checkpoint from a "
-            "better one: give it an evaluation set (--corpus, --data, --documents), or "
-            "--canary-only",
+            "scored no common head, and a canary alone cannot show which checkpoint is better: "
+            "name an evaluation set (--corpus, --data, --documents), or give --canary-only",
         )
 
 

@@ -17,12 +17,12 @@ _SHOWN_CHANGES = 3
 _LEAST_REACH = 1.0
 
 VERDICTS = {
-    "passed": ("✓", "Let through", "The candidate keeps within every tolerance."),
+    "passed": ("✓", "Passed", "The candidate is within all tolerances."),
     "refused": ("✕", "Refused", "The candidate breaks a tolerance, and was not promoted."),
     "forced": (
         "!",
         "Refused, but forced",
-        "The candidate breaks a tolerance; whoever promoted it overruled the gate.",
+        "The candidate breaks a tolerance; the gate was overruled by --force.",
     ),
 }
 

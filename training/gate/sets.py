@@ -83,8 +83,8 @@ def refuse_test(split: Split) -> None:
     """
     if split == Split.TEST:
         raise SettingsError(
-            "option --split 'test': whether a checkpoint goes live is a choice, and nothing is "
-            "chosen on test splits, or their scores tell nothing any more; use devel"
+            "option --split 'test': promotion is model selection, which must not use test "
+            "splits, or their scores become biased; use devel"
         )
 
 

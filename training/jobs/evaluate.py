@@ -74,8 +74,8 @@ def evaluate(settings: EvaluateSettings) -> int:
         console.print(f"The errors are described in {settings.errors}", soft_wrap=True)
         if settings.split == Split.TEST:
             console.print(
-                "It was made from the test split: report it, but choose and change nothing "
-                "because of it; look at the errors on devel for that",
+                "It is based on the test split: use it for reporting only; "
+                "for development use the errors on devel",
                 soft_wrap=True,
             )
     if settings.reliability is not None:

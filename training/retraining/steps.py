@@ -161,8 +161,8 @@ def resolve_plan(
         and not (settings.recipe and settings.encoder)
     ):
         raise SettingsError(
-            f"the active checkpoint {active.id} is a {active.kind}, from which no training goes "
-            "on; name --recipe and --encoder"
+            f"the active checkpoint {active.id} is a {active.kind}, from which training cannot "
+            "continue; name --recipe and --encoder"
         )
     named = ACTIVE in (settings.encoder, *settings.teacher)
     if active is None and (named or not settings.corpus):
@@ -185,7 +185,7 @@ def resolve_plan(
         if lost:
             raise SettingsError(
                 f"the active checkpoint has the heads {', '.join(lost)}, and --corpus names no "
-                "corpus of theirs, so the gate would refuse what is trained; name them too, or "
+                "corpus of these, so the gate would refuse the new checkpoint; name them too, or "
                 "give --allow-lost-heads"
             )
     recipe = _recipe(settings, active)
@@ -226,8 +226,8 @@ def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
         was = known if isinstance(known, dict) else {}
         changed = [name for name in digests if was.get(name) != digests[name]]
         raise TrainingError(
-            f"the corpora {', '.join(changed)} changed since the round in {job.round.folder} was "
-            "begun; begin it anew with --restart, or another in another folder"
+            f"the corpora {', '.join(changed)} changed since the round in {job.round.folder} "
+            "started; start it again with --restart, or another in another folder"
         )
     with job.stage("checking the corpora") as work:
         for report in check_corpora(job.root, plan.corpora, work):
@@ -411,7 +411,7 @@ def _judge(
         job.log(f"{manifest.id} passes the gate. The same command with --promote makes it active.")
         return {**judged, "promoted": False}, None
     change = go_live(request, judged["report"], forced=False, now=job.now)
-    job.log(f"{manifest.id} is active; it takes the place of {change.previous or 'none'}.")
+    job.log(f"{manifest.id} is active; it replaces {change.previous or 'none'}.")
     result = {**judged, "promoted": True}
     job.round.end("promote", {"id": manifest.id}, result)
     return result, None

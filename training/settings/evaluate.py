@@ -20,8 +20,8 @@ class EvaluateSettings(RegistryOptions):
     )
     corpus: tuple[str, ...] = Field(
         default=(),
-        description="corpora to score on, by name (default: those of the checkpoint's heads that "
-        "are there; none where --documents is given)",
+        description="corpora to score on, by name (default: the existing ones of the "
+        "checkpoint's heads; none if --documents is given)",
     )
     split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
     data: Path | None = Field(

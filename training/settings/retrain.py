@@ -17,7 +17,7 @@ class RetrainSettings(GateSettings):
 
     registry: OutputFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
     output: OutputPath = Field(
-        description="the round's folder: a round that was broken off goes on in it, a new one "
+        description="the round's folder: an interrupted round resumes in it, a new one "
         "needs another"
     )
     corpus: tuple[str, ...] = Field(
@@ -33,12 +33,12 @@ class RetrainSettings(GateSettings):
     encoder: str | None = Field(
         None,
         description="what training starts from: active, minilm, a folder, a hub id or a "
-        "checkpoint (default: active, or minilm where no checkpoint is)",
+        "checkpoint (default: active, or minilm without an active checkpoint)",
     )
     teacher: tuple[str, ...] = Field(
         (),
         description="checkpoints that give soft labels; active is allowed (default: "
-        "active, where the recipe learns from teachers)",
+        "active, if the recipe learns from teachers)",
     )
     texts: FilesToRead = Field(
         (), description="JSONL files of titles and abstracts without gold, labelled by the teachers"

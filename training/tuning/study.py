@@ -222,7 +222,7 @@ class SharedStudy:
             )
             raise OutputError(
                 f"{self.folder / STUDY_FILE} holds a search with other settings (differing: "
-                f"{', '.join(differing)}); give the settings it was begun with, or another --output"
+                f"{', '.join(differing)}); give its settings, or another --output"
             )
 
     def _requeue_killed(self) -> None:

@@ -227,6 +227,6 @@ def test_a_mend_that_loses_mentions_is_refused(server: CorpusServer, tmp_path: P
     drifted = CatalogueFile(Split.TRAIN, blob_id(DRIFTED), "0" * 40, mentions=2)
     entry = CatalogueEntry("tiny", "TINY-IOBES", Scheme.IOB2, ("X",), (drifted,), "ours")
     server.files[PATH] = DRIFTED
-    with pytest.raises(CorpusError, match="could not be mended: 1 mentions, expected 2"):
+    with pytest.raises(CorpusError, match="could not be repaired: 1 mentions, expected 2"):
         fetcher(server).fetch([entry], tmp_path)
     assert not (tmp_path / "TINY-IOBES" / "train.tsv").exists()

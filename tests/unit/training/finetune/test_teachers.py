@@ -181,7 +181,7 @@ def test_a_file_of_other_data_or_one_that_is_broken_is_refused(
     cache = tmp_path / "soft.safetensors"
     add_soft_labels(load("both"), material(), CORPORA, TEXTS, cache)
     fewer = (GENES, DISEASES[:2])
-    with pytest.raises(TrainingError, match=r"soft tags of \d+ pre-tokens, expected \d+"):
+    with pytest.raises(TrainingError, match=r"soft labels of \d+ pre-tokens, expected \d+"):
         add_soft_labels(load("both"), material(fewer), fewer, TEXTS, cache)
     for content in (b"", b"\0" * 40):
         cache.write_bytes(content)

@@ -207,7 +207,7 @@ def test_two_processes_share_a_study_and_killed_trials_are_run_again(
     printed = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [128 + signal.SIGTERM, -signal.SIGKILL]
     assert "its values are queued again" in printed[0]
-    assert "the same command goes on from here" in printed[0]
+    assert "the same command resumes from here" in printed[0]
     begun = {re.findall(r"^Trial \d+:(.*)$", text, re.MULTILINE)[0] for text in printed}
     assert len(begun) == 2, "each had a trial of its own"
 

@@ -1,4 +1,4 @@
-"""`make bench`: the machine's limit, other ways to run the checkpoint, and pubner, side by side."""
+"""`make bench`: measures the machine's peak rates, peers and pubner, side by side."""
 
 import argparse
 import contextlib
@@ -17,7 +17,7 @@ from benchmarks import growth, pipelines
 from benchmarks.citations import BenchCitation, cut_citations, mixed, read_citations, with_pieces
 from benchmarks.cluster import flink_cluster
 from benchmarks.machine import describe_machine
-from benchmarks.measuring import Collected, Ground, Measure, measure_pipelines, measure_rows, say
+from benchmarks.measuring import Collected, Ground, Measure, log, measure_pipelines, measure_rows
 from benchmarks.process import ROOT, RowProcess
 from benchmarks.profile import measure_profile
 from benchmarks.results import EXTRA_ROWS, LEAST_SECONDS, ROWS, results_json
@@ -56,7 +56,7 @@ def main() -> int:
         on_flink = any(plan.flink for plan in plans)
         if "pipeline-prism" in measure.rows:
             _build_prism()
-        measure_rows(ground, measure, collected)  # with nothing else on the machine
+        measure_rows(ground, measure, collected)  # while nothing else runs
         with flink_cluster(ground.scratch / "flink", wanted=on_flink) as flink:
             if plans:
                 measure_pipelines(ground, measure, collected, flink)
@@ -100,16 +100,16 @@ def main() -> int:
 
 
 def _build_prism() -> None:
-    """Build Prism unless it is there; where that fails its row is left out, with the reason."""
+    """Build Prism if needed; if that fails its row is left out, with the reason."""
     from tests.support.services import run_local
 
     done = run_local("prism")
     if done.returncode:
-        say(done.stderr.strip())
+        log(done.stderr.strip())
 
 
 def folder_key(folder: Path, versions: dict[str, str]) -> str:
-    """Return the name under which a checkpoint's exported forms are kept."""
+    """Return the folder name of a checkpoint's exported formats."""
     from worker.checkpoint.folder import read_manifest
 
     which = [read_manifest(folder).id]
@@ -121,30 +121,44 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=main.__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="the short form: under three minutes")
-    parser.add_argument("--citations", type=int, help="how many abstracts (1000; quick: 60)")
+    parser.add_argument("--quick", action="store_true", help="a short run, under three minutes")
+    parser.add_argument("--citations", type=int, help="number of abstracts (1000; quick: 60)")
     parser.add_argument(
-        "--rows", help="which, by comma (all; quick: those without *):\n" + _row_list()
+        "--rows", help="comma-separated rows (all; quick: those without *):\n" + _row_list()
     )
     parser.add_argument("--repetitions", type=int, help="rounds (3; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="of each row and round (10; quick: 2)")
-    parser.add_argument("--checkpoint", default="default", help="a folder, or default")
+    parser.add_argument("--seconds", type=float, help="seconds per row and round (10; quick: 2)")
+    parser.add_argument("--checkpoint", default="default", help="checkpoint folder, or default")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, help="CPU threads (all)")
-    parser.add_argument("--growth", type=int, default=0, help="citations to grow to, e.g. 100000")
     parser.add_argument(
-        "--growth-minutes", type=float, default=15, help="about how long, by cutting texts"
+        "--growth",
+        type=int,
+        default=0,
+        help="measure growth up to this many citations, e.g. 100000",
     )
     parser.add_argument(
-        "--growth-of", default="pipeline", help="pipeline, tagger, or pipeline,tagger"
+        "--growth-minutes",
+        type=float,
+        default=15,
+        help="approximate duration; texts are cut to fit",
+    )
+    parser.add_argument(
+        "--growth-of", default="pipeline", help="what to grow: pipeline, tagger, or pipeline,tagger"
     )
     parser.add_argument("--scores", action="store_true", help="F1 on devel: as shipped and fp32")
-    parser.add_argument("--parsing", type=int, default=0, help="generated citations to parse")
     parser.add_argument(
-        "--rerun", type=int, default=0, help="finished blocks that a rerun looks at, e.g. 38000"
+        "--parsing", type=int, default=0, help="number of generated citations to parse"
     )
-    parser.add_argument("--messages", type=int, default=0, help="messages through the stream")
-    parser.add_argument("--backlog", type=int, default=0, help="messages of a backlog on Flink")
+    parser.add_argument(
+        "--messages", type=int, default=0, help="number of messages for the stream benchmark"
+    )
+    parser.add_argument(
+        "--backlog", type=int, default=0, help="number of messages of a backlog on Flink"
+    )
+    parser.add_argument(
+        "--rerun", type=int, default=0, help="number of finished blocks for a rerun, e.g. 38000"
+    )
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"))
     options = parser.parse_args()
     if options.rows is None:
@@ -164,7 +178,7 @@ def _measure(options: argparse.Namespace) -> Measure:
     seconds = options.seconds or (2.0 if quick else LEAST_SECONDS)
     rows = options.rows.split(",")
     if options.growth or any(name in rows for name in pipelines.PLANS):
-        rows = [*dict.fromkeys([*rows, "tagger"])]  # whose rate says how much is enough
+        rows = [*dict.fromkeys([*rows, "tagger"])]  # its rate determines the input size
     return Measure(
         rows=rows,
         repetitions=options.repetitions or (1 if quick else 3),
@@ -175,7 +189,7 @@ def _measure(options: argparse.Namespace) -> Measure:
 
 
 def _citations(data: Path, checkpoint: Path, options: argparse.Namespace) -> list[BenchCitation]:
-    """Return the citations with their word pieces, in an order of like stretches."""
+    """Return the citations with word-piece counts, in the order of `mixed`."""
     read = read_citations(data, options.citations or (60 if options.quick else 1000))
     pieces = load_tokeniser(checkpoint / TOKENISER).encode([item.text for item in read])
     return mixed(with_pieces(read, [len(item) for item in pieces]))
@@ -188,11 +202,11 @@ def _best_device() -> str:
 
 
 def _growth(ground: Ground, options: argparse.Namespace, share: float) -> dict[str, Any]:
-    """Grow to `options.growth` citations, cut to about `share` of their sentences."""
+    """Measure growth to `options.growth` citations, cut to about `share` of their sentences."""
     found: dict[str, Any] = {"citations": options.growth, "share_of_sentences": share}
     wanted = options.growth_of.split(",")
     if "tagger" in wanted:
-        say(f"growth of the tagger to {options.growth:,} citations")
+        log(f"growth of the tagger to {options.growth:,} citations")
         process = RowProcess("tagger", ground.load(), log=ground.scratch / "growth.log")
         try:
             process.ready()
@@ -201,7 +215,7 @@ def _growth(ground: Ground, options: argparse.Namespace, share: float) -> dict[s
             process.end()
         found["tagger"] = growth.growth_entry(marks)
     if "pipeline" in wanted:
-        say(f"growth of the pipeline to {options.growth:,} citations")
+        log(f"growth of the pipeline to {options.growth:,} citations")
         cut = list(cut_citations(ground.citations, options.growth, share=share))
         marks, size = growth.grow_pipeline(
             cut, checkpoint=ground.checkpoint, scratch=ground.scratch
@@ -215,7 +229,7 @@ def _growth(ground: Ground, options: argparse.Namespace, share: float) -> dict[s
 def _others(
     options: argparse.Namespace, data: Path, citations: list[BenchCitation]
 ) -> dict[str, Any]:
-    """Measure what is asked for besides: scores, parsing, a rerun, the stream."""
+    """Run the optional measurements: scores, parsing, a rerun, the stream."""
     found: dict[str, Any] = {}
 
     def add(name: str, run: Callable[[], object]) -> None:
@@ -279,7 +293,7 @@ def _stream(
 
 @contextlib.contextmanager
 def _services() -> Iterator[tuple[Any, Any]]:
-    """Start a real Kafka and a real Flink for the time of the benchmark."""
+    """Run a real Kafka and a real Flink during the benchmark."""
     from tests.support.services import Flink, Kafka
 
     with tempfile.TemporaryDirectory() as folder:

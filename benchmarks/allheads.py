@@ -1,7 +1,7 @@
-"""What the peers that read all heads in one pass share with pubner: tokenising and decoding.
+"""Tokenisation and decoding for peers that compute all heads in one pass, shared with pubner.
 
-They get whole citations, as pubner does: long ones in overlapping windows, windows of like length
-in one padded batch.
+They read whole citations, as pubner does: long ones in overlapping windows, windows of similar
+length in one padded batch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,11 +35,11 @@ class Batch:
 
 
 Run = Callable[[Iterable[Batch]], Iterator[tuple[Batch, Floats]]]
-"""Gives each batch with its logits, shape (windows, pieces, tags), in any order."""
+"""Yields each batch with its logits, shape (windows, pieces, tags), in any order."""
 
 
 class AllHeads:
-    """Reads texts with any engine that scores padded batches."""
+    """A tagger on top of any engine that scores padded batches."""
 
     def __init__(self, shape: CheckpointShape, run: Run, *, batch_pieces: int) -> None:
         self._shape = shape
@@ -50,7 +50,7 @@ class AllHeads:
         )
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[Mention, ...]]:
-        """Return each text's mentions of all heads."""
+        """Return the mentions of all heads in each text."""
         pieces = self._tokeniser.encode(texts)
         scores = self._scores(pieces)
         decoded = decode(self._shape.layout, scores, [text.line_lengths for text in pieces])
@@ -60,7 +60,7 @@ class AllHeads:
         ]
 
     def _scores(self, texts: Sequence[WordPieces]) -> list[Floats]:
-        """Return the tags' scores at the first piece of every pre-token of each text."""
+        """Return the tag scores of the first piece of every pre-token of each text."""
         all_pieces = [
             np.empty((len(pieces), self._shape.layout.width), dtype=np.float32) for pieces in texts
         ]

@@ -1,4 +1,4 @@
-"""The citations that everything is measured on, as texts and as PubMed XML."""
+"""The benchmark's citations, as texts and as PubMed XML."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ _SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9])")
 
 @dataclass(frozen=True, slots=True)
 class BenchCitation:
-    """A real citation, and how many word pieces its text has."""
+    """A real citation, with the number of word pieces of its text."""
 
     pmid: int
     title: str
@@ -23,12 +23,12 @@ class BenchCitation:
 
     @property
     def text(self) -> str:
-        """What is annotated."""
+        """The annotated text: title and abstract."""
         return f"{self.title}\n{self.abstract}"
 
 
 def read_citations(data: Path, count: int | None = None) -> list[BenchCitation]:
-    """Return `count` abstracts spread evenly over the data folder's: its first ones are long."""
+    """Return `count` abstracts, evenly spaced over the data folder, whose first ones are long."""
     with gzip.open(data / "abstracts" / "abstracts.jsonl.gz", "rt", encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
     if count is not None:
@@ -37,7 +37,7 @@ def read_citations(data: Path, count: int | None = None) -> list[BenchCitation]:
 
 
 def with_pieces(citations: Sequence[BenchCitation], counts: Sequence[int]) -> list[BenchCitation]:
-    """Return the citations with their texts' numbers of word pieces."""
+    """Return the citations with the numbers of word pieces set."""
     return [
         replace(citation, pieces=count) for citation, count in zip(citations, counts, strict=True)
     ]
@@ -54,9 +54,9 @@ def load_citations(path: Path) -> list[BenchCitation]:
 
 
 def mixed(citations: Sequence[BenchCitation]) -> list[BenchCitation]:
-    """Return the citations in an order in which any stretch has all lengths alike.
+    """Return the citations in an order in which every run has a similar distribution of lengths.
 
-    So a slow row, which gets through few of them, is measured on the same lengths as a fast one.
+    So a slow row, which processes few of them, is measured on the same lengths as a fast one.
     """
     ordered = sorted(citations, key=lambda citation: (citation.pieces, citation.pmid))
     bits = max(1, (len(ordered) - 1).bit_length())
@@ -65,7 +65,7 @@ def mixed(citations: Sequence[BenchCitation]) -> list[BenchCitation]:
 
 
 def repeated(citations: Sequence[BenchCitation], count: int) -> list[BenchCitation]:
-    """Return `count` citations, those given over and over, each with a PMID of its own."""
+    """Return `count` citations by repetition, each with a unique PMID."""
     return [
         BenchCitation(number + 1, item.title, item.abstract, item.pieces)
         for number, item in zip(range(count), _endless(citations), strict=False)
@@ -75,11 +75,11 @@ def repeated(citations: Sequence[BenchCitation], count: int) -> list[BenchCitati
 def cut_citations(
     citations: Sequence[BenchCitation], count: int, *, share: float, seed: int = 0
 ) -> Iterator[BenchCitation]:
-    """Yield `count` citations: the real ones over and over, each time shuffled and cut anew.
+    """Yield `count` citations: repetitions of the real ones, shuffled and cut at random.
 
-    Of each abstract a run of whole sentences is kept, at random between none and twice `share` of
-    them; a share of 1 keeps all. So texts differ in length and content, and no two rounds in
-    batches alike.
+    Of each abstract a run of whole sentences is kept, a random fraction between 0 and twice
+    `share`; a `share` of 1 keeps all. So texts differ in length and content, and batches differ
+    between repetitions.
     """
     chance = random.Random(seed)
     number = 0

@@ -1,4 +1,4 @@
-"""A Flink cluster that comes up while other things are done."""
+"""A Flink cluster that starts in the background."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from tests.support.services import Flink
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """A cluster that is coming up."""
+    """A starting cluster."""
 
     flink: Flink
     up: Future[str]
 
     def options(self) -> Sequence[str]:
-        """Wait until it is up; return what a pipeline needs to run there.
+        """Wait until it is up; return the pipeline options to use it.
 
         :raises RuntimeError: if it cannot be started here.
         """
@@ -31,7 +31,7 @@ class Starting:
 
 @contextlib.contextmanager
 def flink_cluster(folder: Path, *, wanted: bool) -> Iterator[Starting | None]:
-    """Start two TaskManagers of one slot, so that each slot has a Python process of its own."""
+    """Start two TaskManagers of one slot, so that each slot has a separate Python process."""
     if not wanted:
         yield None
         return

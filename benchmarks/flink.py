@@ -1,4 +1,4 @@
-"""The stream on a real Flink cluster: its cost beside batch, and its memory under a backlog."""
+"""Benchmark of the stream on a real Flink cluster: cost against batch, memory under a backlog."""
 
 import json
 import signal
@@ -22,10 +22,10 @@ _PUBNER = (sys.executable, "-m", "pubner")
 def measure_side_by_side(
     brokers: str, flink_options: Sequence[str], texts: Sequence[Mapping[str, object]]
 ) -> dict[str, float]:
-    """Return citations a second of batch and of the stream on one slot, shipped checkpoint.
+    """Return the citations per second of batch and of the stream on one slot (shipped checkpoint).
 
-    Same citations, same blocks, start-up left out: the rate is taken from the time at which the
-    first block was annotated to that of the last.
+    Same citations, same blocks, without start-up: the rate is measured between the annotation times
+    of the first and the last block.
     """
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "abstracts.jsonl"
@@ -57,9 +57,9 @@ def measure_side_by_side(
 def measure_backlog(
     brokers: str, flink_options: Sequence[str], checkpoint: Path, *, messages: int
 ) -> dict[str, float]:
-    """Return each process's memory over a backlog of `messages` short citations on Flink.
+    """Return the memory of each process during a backlog of `messages` short citations on Flink.
 
-    In MiB: the most in the second quarter of the time, after warm-up, and in the last.
+    In MiB: the maximum in the second quarter of the time, after warm-up, and in the last quarter.
     """
     topic = f"backlog-{time.time_ns()}"
     texts = (
@@ -78,7 +78,7 @@ def measure_backlog(
         lag = messages
         for line in process.stderr or ():
             event = json.loads(line) if line.startswith("{") else {}
-            samples.take()
+            samples.sample()
             lag = event.get("lag", lag)
             if event.get("event") == "progress" and lag == 0:
                 break
@@ -96,8 +96,8 @@ class _Samples:
     begun: float = field(default_factory=time.monotonic)
     seen: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
-    def take(self) -> None:
-        """Look at the cluster's processes and our own."""
+    def sample(self) -> None:
+        """Sample the processes of the cluster and of pubner."""
         for process in psutil.process_iter(["cmdline", "memory_info"]):
             name = _name(process.info["cmdline"] or [])
             if name is not None and process.info["memory_info"] is not None:
@@ -105,7 +105,7 @@ class _Samples:
                 self.seen.setdefault(f"{name} {process.pid}", []).append(row)
 
     def summary(self) -> dict[str, float]:
-        """Return the most of the second and of the last quarter."""
+        """Return the maxima of the second and of the last quarter."""
         end = time.monotonic() - self.begun
         found = {}
         for name, rows in self.seen.items():

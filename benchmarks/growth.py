@@ -1,4 +1,4 @@
-"""Growth: does the time a citation takes, or memory, grow with the number of citations?"""
+"""Benchmark of growth: time per citation and memory over the number of citations."""
 
 import subprocess
 import sys
@@ -25,8 +25,8 @@ def growth_entry(marks: Sequence[Mark]) -> dict[str, Any]:
     """Return the time per citation and the memory between steps, and whether they stay flat.
 
     `time_growth` is the time per citation of the last step over that of the median step, less 1;
-    `memory_growth` is the most memory of the last half over the most of the second tenth, less 1:
-    what comes first is warm-up.
+    `memory_growth` is the peak memory of the last half over that of the second tenth (after
+    warm-up), less 1.
     """
     steps = []
     before = Mark(0, 0.0, 0.0)
@@ -60,9 +60,9 @@ def thinned(marks: Sequence[Mark], count: int) -> list[Mark]:
 def grow_pipeline(
     citations: Sequence[BenchCitation], *, checkpoint: Path, scratch: Path
 ) -> tuple[list[Mark], dict[str, float]]:
-    """Annotate citations with the whole pipeline in one process, watched from here.
+    """Annotate citations with the whole pipeline in one process, and sample its memory.
 
-    Returns the marks, block by block, and the bytes of Parquet that a citation takes by kind.
+    Returns one mark per block, and the bytes of Parquet per citation by kind.
     """
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         source, output = Path(folder) / "citations.xml", Path(folder) / "out"
@@ -85,9 +85,9 @@ def grow_pipeline(
 
 
 def block_marks(times: Sequence[float], memory: Sequence[tuple[float, float]]) -> list[Mark]:
-    """Return a mark a block, from when each citation was annotated and the memory over time.
+    """Return one mark per block, from annotation times of citations and memory over time.
 
-    Counting begins when the first block is done.
+    Counting starts when the first block is done.
     """
     first = sum(1 for value in times if value == times[0])
     marks = []

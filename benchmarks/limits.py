@@ -1,6 +1,6 @@
-"""The machine's limit: what matrix products, the tokenizer and memory reach, and no more.
+"""Peak rates of the machine (roofline): matrix products, tokenisation and memory bandwidth.
 
-The shapes are the encoder's: the products of a layer over the word pieces of one batch.
+The matrix shapes are those of an encoder layer over the word pieces of one batch.
 """
 
 import time
@@ -21,10 +21,10 @@ _GRAIN = 3
 def measure_limit(
     shape: CheckpointShape, *, device: str, threads: int, seconds: float, texts: Sequence[str]
 ) -> dict[str, Any]:
-    """Measure for about `seconds`; rates in operations, word pieces and bytes a second.
+    """Measure the peak rates for about `seconds`, in operations, word pieces and bytes per second.
 
-    `bf16_flops`, `fp32_flops` and `int8_ops` are each the best over the shapes and over the ways
-    that PyTorch has to take the product (plain, or with weights laid out beforehand).
+    `bf16_flops`, `fp32_flops` and `int8_ops` are each the best over the shapes and over PyTorch's
+    kernels (plain, or with prepacked weights).
     """
     torch.set_num_threads(threads)
     found: dict[str, Any] = {"shapes": {}}
@@ -43,7 +43,7 @@ Trial = tuple[float, Callable[[], object]]
 
 
 def _trials(shape: CheckpointShape, device: str) -> dict[tuple[str, str], Trial]:
-    """Return the products to time: operations of one, and how to take it."""
+    """Return the products to time: the operations of one, and a function that computes it."""
     hidden, wide = shape.hidden, shape.intermediate
     products = {(hidden, 3 * hidden), (hidden, hidden), (hidden, wide), (wide, hidden)}
     trials: dict[tuple[str, str], Trial] = {}
@@ -77,7 +77,7 @@ def _integers(given: torch.Tensor, weight: torch.Tensor) -> Callable[[], object]
 
 
 def _rate(run: Callable[[], object], work: float, seconds: float, device: str) -> float:
-    """Return the best rate seen within `seconds`, over stretches of a few calls."""
+    """Return the best rate within `seconds`, over groups of a few calls."""
     with torch.inference_mode():
         run()
         best, until = 0.0, time.perf_counter() + seconds
@@ -99,7 +99,7 @@ def _wait(device: str) -> None:
 
 
 def _tokenizer(shape: CheckpointShape, texts: Sequence[str]) -> dict[str, float]:
-    """Return the rates of pubner's tokeniser over `texts`, offsets and letter case included."""
+    """Return the rates of pubner's tokeniser on `texts`, with offsets and letter case."""
     tokeniser = load_tokeniser(shape.folder / TOKENISER)
     tokeniser.encode(texts[:20])
     begun = time.perf_counter()
@@ -112,7 +112,7 @@ def _tokenizer(shape: CheckpointShape, texts: Sequence[str]) -> dict[str, float]
 
 
 def _memory(device: str) -> float:
-    """Return the bytes a second that a large copy reads and writes."""
+    """Return the bandwidth of a large copy, reads and writes, in bytes per second."""
     source = torch.ones(_COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
     return _rate(lambda: target.copy_(source), 2.0 * _COPY_BYTES, 0.5, device)

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The description of the machine and the library versions."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino", "apache-beam", 
 
 
 def describe_machine(*, date: str) -> dict[str, Any]:
-    """Return processor, memory, system and the versions of what was measured."""
+    """Return processor, memory, system and the versions of the measured libraries."""
     import torch
 
     model = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Runs the rows side by side: round after round, each row in its turn."""
+"""The measurement of the rows side by side, in rounds, each row in turn."""
 
 import contextlib
 import sys
@@ -24,7 +24,7 @@ _COMPARED = ("tagger", "torch-bf16", "onnx-int8", "openvino")
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How much is measured: rounds, seconds of each, and whether it is the short form."""
+    """The extent of the measurement: rows, rounds, seconds per row, and whether it is --quick."""
 
     rows: Sequence[str]
     repetitions: int
@@ -35,7 +35,7 @@ class Measure:
 
 @dataclass(slots=True)
 class Collected:
-    """What has been measured so far; rows that could not be, with the reason."""
+    """The measurements so far, and the omitted rows with the reason."""
 
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class Collected:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, sample: Sample, **notes: Any) -> None:
-        """Keep and show a sample."""
+        """Add a sample and print it."""
         self.samples.setdefault(name, []).append(sample)
         self.notes.setdefault(name, {}).update(notes)
-        say(f"  {name:<18} {sample.citations_per_s:8.1f} citations/s in {sample.seconds:.1f} s")
+        log(f"  {name:<18} {sample.citations_per_s:8.1f} citations/s in {sample.seconds:.1f} s")
 
     def rows(self) -> list[Row]:
         """Return all rows."""
@@ -55,13 +55,13 @@ class Collected:
 
     @property
     def limit(self) -> dict[str, Any]:
-        """The limit over all rounds."""
+        """The peak rates over all rounds."""
         return merge_limits(self.limits)
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What is measured on: citations, checkpoint, device, threads, and folders."""
+    """The inputs of the measurement: citations, checkpoint, device, threads, and folders."""
 
     citations: Sequence[BenchCitation]
     checkpoint: Path
@@ -71,7 +71,8 @@ class Ground:
     cache: Path
 
     def load(self) -> dict[str, object]:
-        """Return what a row's process is told first; the citations it names are written here."""
+        """Return the first request to a row's process, and write the citations that it refers
+        to."""
         save_citations(self.scratch / "citations.json", self.citations)
         return {
             "checkpoint": str(self.checkpoint),
@@ -83,11 +84,11 @@ class Ground:
 
 
 def measure_rows(ground: Ground, measure: Measure, collected: Collected) -> None:
-    """Measure the limit and every row but the pipelines."""
+    """Measure the peak rates and every row except the pipelines."""
     names = [name for name in PLANS if name in measure.rows]
     with _processes(ground, names, collected) as processes:
         for number in range(measure.repetitions):
-            say(f"round {number + 1} of {measure.repetitions}")
+            log(f"round {number + 1} of {measure.repetitions}")
             collected.limits.append(processes[LIMIT].limit(seconds=measure.seconds))
             for name in names:
                 plan = PLANS[name]
@@ -105,7 +106,7 @@ def measure_rows(ground: Ground, measure: Measure, collected: Collected) -> None
 def measure_pipelines(
     ground: Ground, measure: Measure, collected: Collected, flink: Starting | None
 ) -> None:
-    """Measure the whole pipeline on each runner; the tagger's rate tells how much each is given."""
+    """Measure the whole pipeline on each runner; the tagger's rate determines its input size."""
     wanted = {name: plan for name, plan in pipelines.PLANS.items() if name in measure.rows}
     tagger = max(sample.citations_per_s for sample in collected.samples["tagger"])
     bench = pipelines.PipelineBench(
@@ -119,7 +120,7 @@ def measure_pipelines(
             on_flink = [name for name, plan in wanted.items() if plan.flink]
             leave_out(collected, on_flink, str(error))
     for number in range(measure.repetitions):
-        say(f"pipelines, round {number + 1} of {measure.repetitions}")
+        log(f"pipelines, round {number + 1} of {measure.repetitions}")
         for name, plan in wanted.items():
             if name in collected.left_out:
                 continue
@@ -139,14 +140,14 @@ def measure_pipelines(
 
 
 def leave_out(collected: Collected, names: Sequence[str], reason: str) -> None:
-    """Say which rows are left out, and why."""
+    """Record and print the rows that are left out, and why."""
     for name in names:
         collected.left_out[name] = reason
-        say(f"  {name} is left out: {reason}")
+        log(f"  {name} is left out: {reason}")
 
 
-def say(line: str) -> None:
-    """Tell a reader how far it is, on standard error."""
+def log(line: str) -> None:
+    """Print a progress line to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -156,11 +157,11 @@ def _compare(
     processes: Mapping[str, RowProcess],
     collected: Collected,
 ) -> None:
-    """Compare mentions with those of the plain fp32 reference."""
+    """Compare mentions with those of the fp32 PyTorch reference."""
     count = min(len(ground.citations), 50 if measure.quick else len(ground.citations))
     if PLANS[_REFERENCE].group not in processes:
         return
-    say(f"mentions of {count} citations, beside {_REFERENCE}")
+    log(f"mentions of {count} citations, beside {_REFERENCE}")
     reference = processes[PLANS[_REFERENCE].group].mentions(_REFERENCE, count=count)
     collected.agreement = {"citations": count, "reference": _REFERENCE}
     for name in _COMPARED:
@@ -173,17 +174,17 @@ def _compare(
 def _processes(
     ground: Ground, names: Sequence[str], collected: Collected
 ) -> Iterator[dict[str, RowProcess]]:
-    """Start a process a library; those that cannot load are left out."""
+    """Start one process per library; libraries that cannot be loaded are left out."""
     load = ground.load()
     groups = dict.fromkeys([LIMIT, *(PLANS[name].group for name in names)])
     if any(group in groups for group in _EXPORTED):
-        say("writing the checkpoint for ONNX Runtime and OpenVINO, unless it is there")
+        log("writing the checkpoint for ONNX Runtime and OpenVINO, unless it is there")
         said = run_module("benchmarks.peers.export", str(ground.checkpoint), str(ground.cache))
         if said is not None:
             groups = {group: None for group in groups if group not in _EXPORTED}
             left = [name for name in names if PLANS[name].group in _EXPORTED]
             leave_out(collected, left, said)
-    say(f"loading: {', '.join(groups)}")
+    log(f"loading: {', '.join(groups)}")
     with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as stack:
         processes = {}
         for group in groups:

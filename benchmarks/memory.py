@@ -1,4 +1,4 @@
-"""Resident memory of processes, and marks of a run's way."""
+"""Resident memory of processes, and progress marks of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment of a run: citations done, seconds since counting began, resident MiB."""
+    """A progress mark: citations done, seconds since the start of counting, resident MiB."""
 
     citations: int
     seconds: float
@@ -16,7 +16,7 @@ class Mark:
 
 
 def memory_mb(pid: int | str = "self", *, peak: bool = False) -> float:
-    """Return a process's resident memory in MiB, or the most that it ever had."""
+    """Return a process's current or peak resident memory in MiB."""
     name = "VmHWM:" if peak else "VmRSS:"
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(name):

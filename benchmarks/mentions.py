@@ -1,13 +1,13 @@
-"""How far two ways to annotate agree."""
+"""The disagreement between the mentions of two annotators."""
 
 from collections.abc import Collection, Hashable
 from typing import Any
 
 
 def difference(found: Collection[Hashable], reference: Collection[Hashable]) -> dict[str, Any]:
-    """Return how many mentions only one of the two has, as a share of the reference's.
+    """Return the number of mentions that only one of the two has, over that of the reference.
 
-    A mention with another boundary counts twice: one is missing, one is too many.
+    A mention with another boundary counts twice, once as missing and once as spurious.
     """
     one, other = set(found), set(reference)
     return {

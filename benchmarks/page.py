@@ -1,7 +1,7 @@
 """Writes `docs/speed.md` and its plots, and `docs/scale.md`, from results.
 
-`python -m benchmarks.page [RESULTS]` keeps a copy of the results beside the plots, in
-`docs/speed/results.json`; without an argument the page is written again from that copy.
+`python -m benchmarks.page [RESULTS]` stores a copy of the results in `docs/speed/results.json`;
+without an argument the page is generated again from that copy.
 """
 
 import json
@@ -22,7 +22,7 @@ _WHAT_PIECES = (
 
 
 def main(words: Sequence[str]) -> int:
-    """Write page and plots."""
+    """Write the page and its plots."""
     kept = DOCS / "speed" / "results.json"
     results = json.loads((Path(words[0]) if words else kept).read_text("utf-8"))
     write_page(results, DOCS)

@@ -1,4 +1,4 @@
-"""How fast one core reads PubMed XML, and in how much memory."""
+"""Benchmark of reading PubMed XML on one core: speed and memory."""
 
 import json
 import subprocess
@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def measure_parsing(citations: int = 30_000) -> dict[str, float]:
-    """Read a generated file of `citations` in a process of its own, and return what it took.
+    """Read a generated file of `citations` in a separate process; return the time and memory.
 
     The keys: `citations`; `seconds` of processor time, decompression
-    included; `citations_per_second` of a core; `peak_rss_mb`, the most memory in MiB the process
-    ever held. Time of the processor, not of the clock, so that another load disturbs it less.
+    included; `citations_per_second` of a core; `peak_rss_mb`, the peak memory of the process in
+    MiB. CPU time is used, since wall-clock time depends more on other load.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generated.xml.gz"
@@ -28,10 +28,10 @@ def measure_parsing(citations: int = 30_000) -> dict[str, float]:
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory in MiB that this process ever held.
+    """Return the peak resident memory of this process in MiB.
 
-    Linux carries `ru_maxrss` over from the process that started this one, so there the high-water
-    mark of its own memory is read instead.
+    On Linux `ru_maxrss` is inherited from the parent process, so the process's own high-water mark
+    is read instead.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,4 +1,4 @@
-"""The whole pipeline as users run it: `pubner annotate`, PubMed XML to Parquet, on each runner."""
+"""Benchmark of the whole pipeline: `pubner annotate`, PubMed XML to Parquet, on each runner."""
 
 import math
 import os
@@ -26,9 +26,9 @@ _PUBNER = (sys.executable, "-m", "pubner")
 
 @dataclass(frozen=True, slots=True)
 class PipelinePlan:
-    """A row: the runner's options, how many blocks are annotated at once, and with what threads.
+    """A pipeline row: the runner's options, the number of parallel blocks, and the threads.
 
-    `threads` None leaves pubner its default; `flink` asks for the cluster.
+    `threads` None is pubner's default; `flink` requires the Flink cluster.
     """
 
     runner: Sequence[str]
@@ -38,7 +38,7 @@ class PipelinePlan:
     flink: bool = False
 
     def cores(self, all_cores: int) -> int:
-        """How many cores the row may keep busy."""
+        """The number of cores that the row may use."""
         return min(all_cores, self.parallelism * (self.threads or all_cores))
 
 
@@ -56,9 +56,9 @@ PLANS: Mapping[str, PipelinePlan] = {
 
 
 def citations_needed(rate: float, *, seconds: float, parallelism: int, block: int) -> int:
-    """Return how many citations keep a pipeline of about `rate` citations/s busy for `seconds`.
+    """Return the number of citations that take `seconds` at about `rate` citations/s.
 
-    A fifth more, and the blocks that start-up is told from; whole blocks in each of the files.
+    Plus a fifth, plus the blocks that cover start-up; rounded up to whole blocks per file.
     """
     wanted = max(1.2 * rate * seconds, 2 * block) + parallelism * block
     return FILES * block * max(1, math.ceil(wanted / (FILES * block)))
@@ -67,10 +67,10 @@ def citations_needed(rate: float, *, seconds: float, parallelism: int, block: in
 def steady_rate(
     times: Sequence[float], pieces: Sequence[int], *, parallelism: int, block: int
 ) -> Sample:
-    """Return the rate of a run from when each citation was annotated, start-up left out.
+    """Return the rate of a run without start-up, from the annotation times of citations.
 
-    A block's citations bear the same time. Counting begins when as many blocks are done as are
-    annotated at once: by then each worker has loaded its model and done about one block.
+    The citations of a block have the same time. Counting starts when as many blocks are done as run
+    in parallel: by then each worker has loaded its model and done about one block.
     """
     order = sorted(range(len(times)), key=lambda number: times[number])
     first = min(parallelism * block, len(order) - 1)
@@ -85,7 +85,7 @@ def steady_rate(
 
 @dataclass(frozen=True, slots=True)
 class PipelineBench:
-    """What runs of the pipeline need: the citations, the checkpoint, and a folder to write to."""
+    """The inputs of pipeline runs: citations, checkpoint, and a scratch folder."""
 
     citations: Sequence[BenchCitation]
     checkpoint: str
@@ -95,7 +95,7 @@ class PipelineBench:
     def run(
         self, plan: PipelinePlan, *, count: int, flink_options: Sequence[str]
     ) -> tuple[Sample, dict[str, float]]:
-        """Annotate `count` citations once; return also the bytes of Parquet a citation."""
+        """Annotate `count` citations once; also return the bytes of Parquet per citation."""
         given = repeated(self.citations, count)
         pieces = {citation.pmid: citation.pieces for citation in given}
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
@@ -127,7 +127,7 @@ class PipelineBench:
 
 
 def parquet_size(output: Path, citations: int) -> dict[str, float]:
-    """Return an output's bytes a citation by kind and in all, and its mentions a citation."""
+    """Return an output's bytes per citation, by kind and total, and its mentions per citation."""
     files = {
         kind: list((output / kind).rglob("*.parquet"))
         for kind in ("citations", "mentions", "dead_letters")
@@ -141,7 +141,7 @@ def parquet_size(output: Path, citations: int) -> dict[str, float]:
 
 
 def measure_startup(checkpoint: str, citation: BenchCitation) -> dict[str, float]:
-    """Return the seconds of `pubner --help`, and of `pubner annotate` until its first batch."""
+    """Return the seconds of `pubner --help`, and of `pubner annotate` to its first batch."""
     helps = []
     for _ in range(3):
         begun = time.perf_counter()
@@ -158,7 +158,7 @@ def measure_startup(checkpoint: str, citation: BenchCitation) -> dict[str, float
 
 
 def run_pubner(*words: str) -> None:
-    """Run `pubner` in a process of its own; fail with what it says."""
+    """Run `pubner` in a separate process; raise with its error output."""
     done = subprocess.run(
         [*_PUBNER, *words],
         cwd=ROOT,
@@ -172,7 +172,7 @@ def run_pubner(*words: str) -> None:
 
 
 def notes(plan: PipelinePlan, count: int, block: int) -> dict[str, Any]:
-    """Return what a reader must know of how a row was run."""
+    """Return notes on how a row was run."""
     return {
         "what": f"pubner annotate, {plan.runner[0].removeprefix('--runner=')}, XML to Parquet",
         "citations": count,

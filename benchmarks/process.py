@@ -1,7 +1,7 @@
-"""The process in which a library's rows are measured, and the other end of its pipe.
+"""The worker process that measures a library's rows, and its client.
 
-`python -m benchmarks.process GROUP` reads requests, a JSON object a line, and answers each with a
-line; the first request says what to load.
+`python -m benchmarks.process GROUP` reads requests, one JSON object per line, and answers each with
+a line; the first request contains what to load.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from worker.system.batching import in_groups
 
 ROOT = Path(__file__).resolve().parents[1]
 _CHUNK = 250
-"""Citations that a row is given at once to compare what it finds, and to watch it grow."""
+"""The number of citations per call when comparing mentions and measuring growth."""
 _LOADERS = {
     "transformers": "benchmarks.peers.transformers_pipeline",
     "torch": "benchmarks.peers.plain_torch",
@@ -33,11 +33,11 @@ _LOADERS = {
 }
 
 Found = set[tuple[int, str, str, int, int]]
-"""Mentions: the citation's number, task, label, start, end."""
+"""Mentions as (citation number, task, label, start, end)."""
 
 
 class RowProcess:
-    """A process that measures the rows of one library."""
+    """The client of a process that measures the rows of one library."""
 
     def __init__(self, group: str, load: Mapping[str, object], *, log: Path) -> None:
         self.group = group
@@ -57,25 +57,25 @@ class RowProcess:
         self._receive()
 
     def rate(self, row: str, *, seconds: float, chunk: int) -> tuple[Sample, float]:
-        """Measure a row for at least `seconds`; return also its resident memory in MiB."""
+        """Measure a row for at least `seconds`; also return its resident memory in MiB."""
         self._send({"do": "rate", "row": row, "seconds": seconds, "chunk": chunk})
         answer = self._receive()
         sample = Sample(answer["citations"], answer["pieces"], answer["seconds"])
         return sample, answer["memory_mb"]
 
     def mentions(self, row: str, *, count: int) -> Found:
-        """Return what a row finds in the first `count` citations."""
+        """Return the mentions of a row in the first `count` citations."""
         self._send({"do": "mentions", "row": row, "count": count})
         return {(n, task, label, start, end) for n, task, label, start, end in self._receive()}
 
     def limit(self, *, seconds: float) -> dict[str, Any]:
-        """Measure the machine's limit."""
+        """Measure the peak rates of the machine."""
         self._send({"do": "limit", "seconds": seconds})
         answer: dict[str, Any] = self._receive()
         return answer
 
     def growth(self, *, count: int, share: float) -> list[Mark]:
-        """Annotate `count` citations with the tagger; return the marks on the way."""
+        """Annotate `count` citations with the tagger; return the marks of the run."""
         self._send({"do": "growth", "count": count, "share": share})
         return [Mark(**mark) for mark in self._receive()]
 
@@ -98,13 +98,13 @@ class RowProcess:
     def _receive(self) -> Any:
         line = self._process.stdout.readline() if self._process.stdout is not None else ""
         if not line:
-            said = self._log.read_text("utf-8", errors="replace")[-3000:]
-            raise RuntimeError(f"the process of {self.group} ended: {said}")
+            output = self._log.read_text("utf-8", errors="replace")[-3000:]
+            raise RuntimeError(f"the process of {self.group} ended: {output}")
         return json.loads(line)
 
 
 def run_module(name: str, *words: str) -> str | None:
-    """Run a module in a process of its own; return None, or what went wrong."""
+    """Run a module in a separate process; return None, or its error."""
     done = subprocess.run(
         [sys.executable, "-m", name, *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -112,7 +112,7 @@ def run_module(name: str, *words: str) -> str | None:
 
 
 class _Server:
-    """The process's own end."""
+    """The request handler in the worker process."""
 
     def __init__(self, group: str, load: Mapping[str, Any]) -> None:
         from benchmarks.weights import checkpoint_shape
@@ -131,9 +131,9 @@ class _Server:
                 row(self._texts[:2])
 
     def rate(self, row: str, seconds: float, chunk: int) -> dict[str, float]:
-        """Annotate chunk after chunk until `seconds` are over, going on where the last ended.
+        """Annotate consecutive chunks for `seconds`, continuing after the last chunk.
 
-        A row warms up on the texts that come next, so that what it lays out by shape is laid out.
+        A row first warms up on the next texts, so that shape-dependent preparation is done.
         """
         annotate, size = self._rows[row], len(self._texts)
         warmup = [(self._next + n) % size for n in range(min(size, max(2, chunk // 4)))]
@@ -156,7 +156,7 @@ class _Server:
         }
 
     def mentions(self, row: str, count: int) -> list[list[object]]:
-        """Return what a row finds in the first `count` citations."""
+        """Return the mentions of a row in the first `count` citations."""
         found: list[list[object]] = []
         for chunk in in_groups(range(min(count, len(self._texts))), _CHUNK):
             several = self._rows[row]([self._texts[number] for number in chunk])
@@ -175,7 +175,7 @@ class _Server:
         return [asdict(mark) for mark in marks]
 
     def limit(self, seconds: float) -> dict[str, Any]:
-        """Measure the machine's limit."""
+        """Measure the peak rates of the machine."""
         from benchmarks.limits import measure_limit
 
         return measure_limit(self._shape, **self._place, seconds=seconds, texts=self._texts)
@@ -184,7 +184,7 @@ class _Server:
 def main(group: str) -> None:
     """Answer requests until the pipe is closed."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     server: _Server | None = None
     for line in sys.stdin:
         request = json.loads(line)

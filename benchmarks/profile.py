@@ -1,8 +1,8 @@
-"""Where the pipeline's processor time goes: what each of its threads spends it on.
+"""A sampling profiler of the pipeline's CPU time by stage.
 
-Every few milliseconds each thread's processor time since the last look is put down to what its
-innermost frame of the project is for. A thread that waits spends none. The pipeline runs in a
-process of its own, so that nothing else's threads are in the picture.
+Every few milliseconds each thread's CPU time since the last sample is assigned to the stage of its
+innermost frame of the project. Waiting threads use no CPU time. The pipeline runs in a separate
+process, so that there are no other threads.
 """
 
 import json
@@ -24,7 +24,7 @@ SECONDS: Final = 0.005
 OTHERS: Final = "threads of libraries"
 _BLOCK: Final = 250
 _THREAD_CLOCK: Final = 0b110
-"""Linux names the clock of any thread by its number: see clock_getcpuclockid(3)."""
+"""The id of a thread's CPU clock on Linux: see clock_getcpuclockid(3)."""
 _REST: Final = "Beam and the rest"
 _STAGES: Final = (
     (
@@ -68,9 +68,9 @@ _STAGES: Final = (
 
 
 def stage_of(files: Sequence[str]) -> str | None:
-    """Return what a thread does whose frames are in `files`, the innermost first.
+    """Return the stage of a thread whose frames are in `files`, innermost first.
 
-    None where it is nothing of the pipeline's.
+    None if it is not part of the pipeline.
     """
     for file in files:
         for stage, parts in _STAGES:
@@ -79,21 +79,21 @@ def stage_of(files: Sequence[str]) -> str | None:
     return None
 
 
-class Looker:
-    """Looks at all threads every `SECONDS` and adds up what each spends its processor time on.
+class Sampler:
+    """Samples all threads every `SECONDS` and sums their CPU time by stage.
 
-    It begins with the first batch: before, modules and the model are loaded.
+    Sampling starts with the first batch, after modules and model are loaded.
     """
 
     def __init__(self) -> None:
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._spent: dict[str, float] = {}
         self._clocks: dict[int, float] = {}
         self._begun: tuple[float, float] | None = None
         self._wall = self._cpu = 0.0
 
-    def __enter__(self) -> "Looker":
+    def __enter__(self) -> "Sampler":
         self._thread.start()
         return self
 
@@ -101,7 +101,7 @@ class Looker:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         own = threading.get_ident()
         while not self._ended.wait(SECONDS):
             threads = {x.ident: x.native_id for x in threading.enumerate()}
@@ -123,9 +123,9 @@ class Looker:
                 self._wall, self._cpu = (b - a for a, b in zip(self._begun, now, strict=True))
 
     def spent(self) -> dict[str, Any]:
-        """Return `wall_s`, `cpu_s`, and `stages`: seconds of processor time, the most first.
+        """Return `wall_s`, `cpu_s`, and `stages`: CPU seconds, largest first.
 
-        What threads spent that run no Python is under `OTHERS`.
+        CPU time of threads without Python frames is under `OTHERS`.
         """
         others = max(0.0, self._cpu - sum(self._spent.values()))
         stages = sorted((self._spent | {OTHERS: others}).items(), key=lambda item: -item[1])
@@ -133,7 +133,7 @@ class Looker:
 
 
 def _processor_time(native_id: int | None) -> float:
-    """Return what a thread has spent so far in seconds; 0 where it has ended."""
+    """Return a thread's CPU time in seconds; 0 if it has ended."""
     if native_id is None:
         return 0.0
     try:
@@ -151,7 +151,8 @@ def _files(frame: FrameType | None) -> Iterator[str]:
 def measure_profile(
     citations: Sequence[BenchCitation], *, scratch: Path, checkpoint: Path
 ) -> dict[str, Any]:
-    """Annotate `citations` from XML to Parquet in one process; return what `Looker.spent` does."""
+    """Annotate `citations` from XML to Parquet in one process; return the result of
+    `Sampler.spent`."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         source = Path(folder) / "citations.xml"
         write_xml(source, citations)
@@ -169,7 +170,7 @@ def _main(words: Sequence[str]) -> int:
     from pubner import cli
 
     source, output, checkpoint = words
-    with Looker() as looker, Path(os.devnull).open("w") as nowhere:
+    with Sampler() as looker, Path(os.devnull).open("w") as nowhere:
         out, sys.stdout = sys.stdout, nowhere
         try:
             status = cli.main(

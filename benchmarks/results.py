@@ -1,4 +1,4 @@
-"""The arithmetic of the results, and the JSON that they are written as."""
+"""The computation of the results, and their JSON form."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 LEAST_SECONDS = 10.0
-"""How long a rate is measured at least, start-up left out; less in the short form."""
+"""The minimum seconds of a rate measurement, without start-up; less with --quick."""
 
 PEERS = ("hf-default", "hf-best", "torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "openvino")
 PUBNER = (
@@ -19,12 +19,12 @@ PUBNER = (
 )
 ROWS = (*PEERS, *PUBNER)
 EXTRA_ROWS = ("torch-fp32", "torch-bf16", "pipeline-direct-1")
-"""Rows that the short form leaves out: plain code, and what is known from other rows."""
+"""Rows that --quick omits: plain code, and rows implied by others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement: citations done, their word pieces, and the seconds that it took."""
+    """One measurement: citations, their word pieces, and the elapsed seconds."""
 
     citations: int
     pieces: int
@@ -32,18 +32,18 @@ class Sample:
 
     @property
     def citations_per_s(self) -> float:
-        """The rate in citations."""
+        """The citations per second."""
         return self.citations / self.seconds
 
     @property
     def wordpieces_per_s(self) -> float:
-        """The rate in word pieces, without padding and special ones."""
+        """The word pieces per second, without padding and special pieces."""
         return self.pieces / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured of one way to annotate: its samples, and remarks for the reader."""
+    """The measurements of one way to annotate: its samples, and notes for the reader."""
 
     name: str
     samples: Sequence[Sample]
@@ -51,16 +51,16 @@ class Row:
 
 
 def share_of_limit(wordpieces_per_s: float, *, parameters: int, flops: float) -> float:
-    """Return which part of the machine's best matrix rate does useful work, 0 to 1.
+    """Return the fraction of the peak matrix rate that does useful work, from 0 to 1.
 
-    A word piece takes two operations (a product and a sum) for each of the encoder's matrix
+    A word piece needs two operations (a product and a sum) for each of the encoder's matrix
     `parameters`; `flops` is the best matrix-product rate over the encoder's shapes.
     """
     return 2 * parameters * wordpieces_per_s / flops
 
 
 def merge_limits(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the best of several rounds: a limit is what the machine can do."""
+    """Return the best rates of several rounds: a limit is the machine's maximum."""
     merged: dict[str, Any] = {}
     for key in rounds[0]:
         if key != "shapes":
@@ -79,7 +79,7 @@ def best_flops(limit: Mapping[str, float]) -> float:
 
 
 def rate_entry(row: Row, *, parameters: int, flops: float) -> dict[str, Any]:
-    """Return a row's entry under `rates`: medians, least, most, and how they were measured."""
+    """Return a row's entry under `rates`: median, minimum, maximum, and how it was measured."""
     rates = [sample.citations_per_s for sample in row.samples]
     pieces = statistics.median(sample.wordpieces_per_s for sample in row.samples)
     middle = statistics.median(rates)
@@ -104,7 +104,7 @@ def best_peer(rates: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def ratios(rates: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return how rows stand to each other, as far as they were measured."""
+    """Return the speed ratios between rows, as far as they were measured."""
 
     def over(one: str | None, other: str | None) -> float | None:
         if one is None or other is None or not {one, other} <= rates.keys():
@@ -131,7 +131,7 @@ def results_json(
     parameters: int,
     more: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return all that was measured in the form of `out/bench.json`."""
+    """Return all measurements in the form of `out/bench.json`."""
     flops = best_flops(limit)
     known = {row.name: row for row in rows if row.samples}
     rates = {

@@ -1,6 +1,6 @@
-"""Which rows there are besides the pipeline's, and in whose process each is measured.
+"""The benchmark's rows except the pipelines, and the process of each.
 
-Each library has a process of its own, so that none's threads, memory or settings disturb another.
+Each library has a separate process, so that its threads, memory and settings do not affect others.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """How a row is measured: its process, and how many citations it is given at once.
+    """How a row is measured: its process, and the number of citations per call.
 
-    `truncates` says that a citation's word pieces beyond the encoder's length are never read.
+    With `truncates` a citation's word pieces beyond the encoder's length are never read.
     """
 
     group: str

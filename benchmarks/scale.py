@@ -1,4 +1,4 @@
-"""Writes `docs/scale.md`: what the measured rates mean for all of PubMed, with the arithmetic."""
+"""Writes `docs/scale.md`: extrapolation of the measured rates to all of PubMed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from typing import Any, Final
 
 CITATIONS: Final = 38_000_000
 AROUND_MS: Final = 0.25
-"""Processor time a citation of all but the tagger, XML to Parquet (see docs/scale.md)."""
+"""CPU milliseconds per citation of everything except the tagger, XML to Parquet."""
 SCALE_ROWS: Final = frozenset({"pipeline-direct", "pipeline-flink-1", "pipeline-flink-2"})
-"""The rows that the page is made of."""
+"""The rows that the page uses."""
 _HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """A GPU, with the bf16 rate of its data sheet, without sparsity, in FLOP/s."""
+    """A GPU type with its data-sheet bf16 rate (no sparsity, FLOP/s), and a count."""
 
     name: str
     flops: float
@@ -29,14 +29,14 @@ _SHARES: Final = (0.2, 0.35, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """An encoder: its layers' matrix parameters, and layers times width, for attention."""
+    """An encoder: the matrix parameters of its layers, and layers × width for attention."""
 
     name: str
     parameters: float
     layers_width: int
 
     def flops(self, pieces: float) -> float:
-        """Return the operations of a citation of so many word pieces, one window."""
+        """Return the operations of a citation of `pieces` word pieces in one window."""
         return 2 * self.parameters * pieces + 4 * self.layers_width * pieces**2
 
 
@@ -45,7 +45,7 @@ BASE: Final = Encoder("BERT-base (12 layers, 768 wide)", 84_934_656, 12 * 768)
 
 
 def make_scale(results: Mapping[str, Any]) -> str:
-    """Return the page as Markdown, from what `make bench` wrote."""
+    """Return the page as Markdown, from the results of `make bench`."""
     rates, machine = results["rates"], results["machine"]
     pieces = float(results["settings"]["mean_wordpieces"])
     size = rates["pipeline-direct"]["parquet_bytes_per_citation"]

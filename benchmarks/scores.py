@@ -1,9 +1,9 @@
-"""What users get: strict scores end to end on raw documents, beside the corpus scores."""
+"""Strict scores on corpora, and end to end on raw documents."""
 
 from pathlib import Path
 
 from training.corpora.catalogue import Split
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.evaluation.documents import evaluate_documents, read_gold_file
 from training.evaluation.evaluate import evaluate_head
 from training.evaluation.predict import Context
@@ -17,12 +17,12 @@ DOCUMENTS = {
 
 
 def measure_scores(data: Path, *, precision: str = "auto") -> dict[str, float]:
-    """Return strict F1 on devel: of the corpus by sentence and by window, and of raw documents."""
+    """Return strict F1 on devel: on the corpus by sentence and by window, and on raw documents."""
     tagger = load_tagger([default_checkpoint()], precision=precision)
     tasks = {task.name: task for task in tagger.tasks}
     out: dict[str, float] = {}
     for head, file in DOCUMENTS.items():
-        sentences = load_corpus(data / "corpora", head, Split.DEVEL)
+        sentences = open_corpus(data / "corpora", head).sentences(Split.DEVEL)
         for context in (Context.SENTENCE, Context.WINDOW):
             scored = evaluate_head(tagger, tasks[head], sentences, context=context)
             out[f"{head}: corpus devel, {context}"] = scored.strict.overall.f1

@@ -1,4 +1,4 @@
-"""The stream: the source alone, and the graph around a tagger that finds nothing."""
+"""Benchmark of the stream: the source alone, and the graph with a tagger without cost."""
 
 import json
 import tempfile
@@ -35,7 +35,7 @@ MESSAGE_BYTES = 1500
 
 
 class NothingTagger(Tagger):
-    """A tagger that finds nothing, at no cost."""
+    """A tagger that predicts nothing, without cost."""
 
     def __init__(self) -> None:
         self.id = "nothing"
@@ -47,7 +47,7 @@ class NothingTagger(Tagger):
 
 
 class NothingHandler(AnnotateHandler):
-    """The handler around that tagger."""
+    """The handler of `NothingTagger`."""
 
     def load_model(self) -> SharedTagger:
         """Load nothing."""
@@ -83,7 +83,7 @@ def fill_topic(brokers: str, topic: str, count: int, *, partitions: int = 1) -> 
 
 
 def measure_source(brokers: str, topic: str, count: int) -> dict[str, float]:
-    """Return messages a second of the source alone, from all partitions of `topic`."""
+    """Return the messages per second of the source alone, from all partitions of `topic`."""
     access = KafkaAccess((brokers,))
     topics = find_topics(access, [topic])
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +106,7 @@ def measure_source(brokers: str, topic: str, count: int) -> dict[str, float]:
 
 
 def measure_graph(brokers: str, topic: str) -> dict[str, float]:
-    """Return messages a second through the whole graph, in one process, in process CPU too."""
+    """Return the messages per second of the whole graph in one process, also per CPU second."""
     access = KafkaAccess((brokers,))
     topics = find_topics(access, [topic])
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ def measure_graph(brokers: str, topic: str) -> dict[str, float]:
 
 
 def measure_unbounded(brokers: str, topic: str, prism: str) -> dict[str, float]:
-    """Return messages a second through the graph without end, on Prism, from the first block on."""
+    """Return the messages per second of the unbounded graph on Prism, after the first block."""
     access = KafkaAccess((brokers,))
     topics = find_topics(access, [topic])
     ends = {partition: _end(access, partition) for partition in topics.partitions}

@@ -18,7 +18,7 @@ _ROW = 26
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar with its name; `low` and `high` are drawn as a whisker; `ours` in pubner's colour."""
+    """A named bar; `low` and `high` are drawn as a whisker, `ours` selects pubner's colour."""
 
     name: str
     value: float
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points of one kind, joined; `ours` in pubner's colour."""
+    """A polyline through points; `ours` selects pubner's colour."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -38,7 +38,7 @@ class Curve:
 
 
 def bar_plot(title: str, bars: Sequence[Bar]) -> str:
-    """Return bars below each other, the longest as wide as there is room."""
+    """Return a plot of horizontal bars, the longest over the full width."""
     top = 48
     height = top + _ROW * len(bars) + 12
     most = max((bar.high for bar in bars), default=1.0) or 1.0
@@ -62,7 +62,7 @@ def bar_plot(title: str, bars: Sequence[Bar]) -> str:
 
 
 def curve_plot(title: str, unit: str, curves: Sequence[Curve]) -> str:
-    """Return curves over a logarithmic axis of citations, from zero up."""
+    """Return a plot of curves over a logarithmic axis of citations; the y axis starts at zero."""
     height, top, bottom = 300, 56, 44
     points = [point for curve in curves for point in curve.points]
     low = math.log10(min(x for x, _ in points))
@@ -127,7 +127,7 @@ def _document(height: int, parts: Sequence[str]) -> str:
 
 
 def _round_up(value: float) -> float:
-    """Return the next value whose quarters read well."""
+    """Return the next higher value with round quarters."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """Print limit, rates, ratios, and what was left out."""
+    """Print peak rates, rates, ratios, and omitted rows."""
     limit = results["limit"]
     print_figures("machine", results["machine"])
     print_figures(
@@ -27,7 +27,7 @@ def print_results(results: Mapping[str, Any]) -> None:
 
 
 def print_figures(name: str, value: object) -> None:
-    """Print one result, a line a figure."""
+    """Print one result, one line per figure."""
     print(f"\n{name}")
     if isinstance(value, Mapping):
         for key, figure in value.items():

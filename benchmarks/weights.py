@@ -1,4 +1,4 @@
-"""The shipped checkpoint as its peers load it: plain transformers models with the same weights."""
+"""The shipped checkpoint as plain transformers models with the same weights, for the peers."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _LAYER = re.compile(r"\.layer\.\d+\.")
 
 @dataclass(frozen=True, slots=True)
 class CheckpointShape:
-    """What a peer must know of a checkpoint besides its weights."""
+    """The metadata of a checkpoint that peers need."""
 
     folder: Path
     tasks: Sequence[Task]
@@ -36,7 +36,7 @@ class CheckpointShape:
 def checkpoint_shape(folder: Path) -> CheckpointShape:
     """Read a checkpoint's manifest, configuration and the sizes of its weights.
 
-    `parameters` are the encoder's matrix parameters: all that stands in its layers.
+    `parameters` counts the encoder's matrix parameters: those of its layers.
     """
     manifest = read_manifest(folder)
     config = json.loads((folder / CONFIG).read_text("utf-8"))
@@ -54,12 +54,12 @@ def checkpoint_shape(folder: Path) -> CheckpointShape:
 
 
 def layer_parameters(shapes: Mapping[str, Sequence[int]]) -> int:
-    """Return how many parameters the encoder's layers have."""
+    """Return the number of parameters of the encoder's layers."""
     return sum(prod(shape) for name, shape in shapes.items() if _LAYER.search(name))
 
 
 def all_heads_model(shape: CheckpointShape) -> "torch.nn.Module":
-    """Return encoder and heads in fp32, without a line of pubner's model: (ids, mask, case) in.
+    """Return encoder and heads in fp32 without pubner's model code; the input is (ids, mask, case).
 
     The output is the logits of every word piece, shape (texts, pieces, tags).
     """
@@ -85,7 +85,7 @@ def all_heads_model(shape: CheckpointShape) -> "torch.nn.Module":
 
 
 def single_head_models(shape: CheckpointShape) -> "list[PreTrainedModel]":
-    """Return one transformers token classifier a head, each with the whole encoder."""
+    """Return one transformers token classifier per head, each with the whole encoder."""
     from transformers import BertForTokenClassification
 
     weights = _weights(shape)

@@ -1,1 +1,1 @@
-"""The experiment table: which cells there are, how one is run, and what all of them say."""
+"""The training experiments: cells of the table, runs, gathered results and their page."""

@@ -1,4 +1,4 @@
-"""`python -m experiments`: run the table of experiments, and write it as data and as a page."""
+"""`python -m experiments`: runs the training experiments, and writes data and page."""
 
 import sys
 from collections.abc import Sequence

@@ -1,15 +1,14 @@
-"""The cells of the experiment table: what each trains, from what, and what it is there to show.
+"""The cells of the experiment table: the corpora, recipe and encoder of each training variant.
 
-A cell is one row of the table; it is run once a seed. Most multi-task cells change one thing of
-`mtl-plain` or `mtl-pair-plain`, so that what it gives is read off by itself; the last ones put
-things together.
+A cell is one row of the table; it is run once per seed. Most multi-task cells change one thing of
+`mtl-plain` or `mtl-pair-plain`, to measure its effect alone; the last ones combine techniques.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.recipes.mlm import MlmRecipe
-from training.recipes.recipe import RECIPES, TAUGHT, Recipe
+from training.recipes.recipe import RECIPES, WITH_TEACHERS, Recipe
 
 CORPORA = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
 SMALL = ("ncbi-disease", "bc5cdr")
@@ -17,25 +16,25 @@ SMALL = ("ncbi-disease", "bc5cdr")
 PLAIN = replace(
     RECIPES["compact"], name="experiment", epochs=6, learning_rate=4e-4, batch_pieces=4096
 )
-"""What every cell changes one thing of."""
+"""The base recipe, of which every cell changes some values."""
 
 ENCODERS: dict[str, MlmRecipe] = {
     "mlm": MlmRecipe(epochs=10, learning_rate=5e-4, batch_pieces=16384),
     "mlm-short": MlmRecipe(epochs=2, learning_rate=3e-4, batch_pieces=4096),
 }
-"""The encoders that masked language modelling makes of MiniLM, and how."""
+"""The adapted encoders, made from MiniLM by masked language modelling, and their recipes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One row of the table.
 
-    `changes` are what differs from `PLAIN`. `teachers` names cells whose runs, of all seeds that
-    are there, teach together; `texts` says whether they read the abstracts too. `encoder` is
-    `minilm`, one of `ENCODERS`, or a cell: then its run that is best on devel goes on. `contexts`
-    says whether windows and whole documents are scored too. `against` names the cell that this one
-    changes one thing of, where there is one. A `dictionary` is the rule-based baseline: no encoder,
-    no recipe, and no seed matters. `shows` says in words what the row is there for.
+    `changes` are the differences from `PLAIN`. `teachers` names cells whose runs with all available
+    seeds form the teacher ensemble; with `texts` they also label the abstracts. `encoder` is
+    `minilm`, one of `ENCODERS`, or a cell, whose best run on devel is trained further. With
+    `contexts` windows and whole documents are scored too. `against` names the cell of which this
+    one changes one thing, if any. A `dictionary` is the rule-based baseline, without encoder,
+    recipe and seed. `shows` describes the row.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Cell:
 
 
 def _single(corpus: str) -> Cell:
-    # A small corpus alone needs more passes to take as many steps.
+    # A small corpus alone needs more epochs for the same number of steps.
     epochs = {"ncbi-disease": 14, "bc5cdr": 14}.get(corpus, 8)
     return Cell(
         f"stl-{corpus}",
@@ -66,7 +65,7 @@ def _single(corpus: str) -> Cell:
 
 
 def _pair(name: str, shows: str, **changes: float) -> Cell:
-    """Return a cell on the two small corpora, where what regularises shows most, at less cost."""
+    """Return a cell on the two small corpora, where regularisation has most effect at less cost."""
     against = "" if name == PAIR_PLAIN else PAIR_PLAIN
     return Cell(name, shows, SMALL, {"epochs": 10} | changes, against=against)
 
@@ -77,7 +76,7 @@ SINGLES = tuple(f"stl-{corpus}" for corpus in CORPORA)
 
 
 def _changes_of(recipe: str) -> dict[str, Any]:
-    """Return what a named recipe, its seed apart, changes of `PLAIN`."""
+    """Return the differences of a named recipe from `PLAIN`, except the seed."""
     plain = PLAIN.values()
     return {
         key: value
@@ -145,7 +144,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-distil",
         "soft tags of an STL and MTL ensemble on all text",
-        changes=TAUGHT | {"text_share": 0.3},
+        changes=WITH_TEACHERS | {"text_share": 0.3},
         teachers=(*SINGLES, MTL_PLAIN),
         texts=True,
         against=MTL_PLAIN,
@@ -167,7 +166,7 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-final",
         "the same, taught by an ensemble of mtl-best on all text",
-        changes=_BEST | TAUGHT | {"epochs": 10, "text_share": 0.5},
+        changes=_BEST | WITH_TEACHERS | {"epochs": 10, "text_share": 0.5},
         teachers=("mtl-best",),
         texts=True,
         encoder="mlm",
@@ -176,7 +175,9 @@ CELLS: tuple[Cell, ...] = (
     Cell(
         "mtl-final-augment",
         "mtl-final with mentions replaced",
-        changes=_BEST | TAUGHT | {"epochs": 10, "text_share": 0.5, "mention_replacement": 0.3},
+        changes=_BEST
+        | WITH_TEACHERS
+        | {"epochs": 10, "text_share": 0.5, "mention_replacement": 0.3},
         teachers=("mtl-best",),
         texts=True,
         encoder="mlm",

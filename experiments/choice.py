@@ -1,4 +1,4 @@
-"""Which cell is best: decided by devel scores, from records that have no place for test scores."""
+"""Selection of the best cell by devel scores, from records that cannot hold test scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from experiments.cells import CORPORA
 
 @dataclass(frozen=True, slots=True)
 class DevelRow:
-    """What may decide between cells: a name, how many runs, and the mean devel F1 of each head."""
+    """The basis of selection: a cell's name, number of runs, and mean devel F1 of each head."""
 
     name: str
     runs: int
@@ -17,12 +17,12 @@ class DevelRow:
 
     @property
     def mean(self) -> float:
-        """The heads' mean F1, from 0 to 1; each head counts the same."""
+        """The unweighted mean F1 of the heads, from 0 to 1."""
         return sum(self.f1.values()) / len(self.f1)
 
 
 def devel_rows(rows: Iterable[Mapping[str, Any]]) -> list[DevelRow]:
-    """Return what may be seen of the rows of a table that were run."""
+    """Return the devel scores of the rows of a table that have runs."""
     return [
         DevelRow(
             row["name"],
@@ -37,7 +37,7 @@ def devel_rows(rows: Iterable[Mapping[str, Any]]) -> list[DevelRow]:
 def best_row(rows: Sequence[DevelRow], heads: Sequence[str] = CORPORA) -> DevelRow | None:
     """Return the row with the highest mean devel F1 among those with exactly these heads.
 
-    Of rows that score the same, the first by name. None if there is no such row.
+    At a tie the first by name. None if there is no such row.
     """
     fitting = [row for row in rows if set(row.f1) == set(heads)]
     return min(fitting, key=lambda row: (-row.mean, row.name), default=None)

@@ -1,4 +1,4 @@
-"""The work of `python -m experiments`: run the cells of the table, gather, report."""
+"""The command `python -m experiments`: runs the cells, gathers results, writes the page."""
 
 import os
 import time
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def run_settings(settings: ExperimentSettings) -> int:
-    """Run the cells that `settings` name, gather, and write the page; return the exit status.
+    """Run the selected cells, gather the results, and write the page; return the exit status.
 
-    What did run is gathered though some cell failed.
+    Results are gathered even if some cell failed.
 
     :raises SettingsError: if a cell is unknown, or there is nothing to do.
     """
@@ -59,14 +59,14 @@ def run_settings(settings: ExperimentSettings) -> int:
 def _run_cells(settings: ExperimentSettings, output: Path, console: "Console") -> list[Job]:
     begun = time.monotonic()
     jobs = plan(settings.cell, settings.seeds)
-    with show_work(console) as work, work.stage("reading what all cells share"):
+    with show_work(console) as work, work.stage("reading the shared data"):
         ground = make_ground(settings, output)
     missing = run_jobs(
         ground,
         jobs,
         workers=settings.workers,
         threads=settings.threads,
-        say=lambda line: console.print(line, soft_wrap=True, markup=False),
+        log=lambda line: console.print(line, soft_wrap=True, markup=False),
         last_start=None if settings.minutes is None else begun + 60 * settings.minutes,
     )
     for job in missing:
@@ -75,7 +75,7 @@ def _run_cells(settings: ExperimentSettings, output: Path, console: "Console") -
 
 
 def plan(words: Sequence[str], seeds: int) -> list[Job]:
-    """Return the jobs that `words` name, in that order; what no seed changes is made once.
+    """Return the jobs that `words` select, in order; jobs without a seed are run once.
 
     :raises SettingsError: if a cell is unknown.
     """
@@ -94,7 +94,7 @@ def plan(words: Sequence[str], seeds: int) -> list[Job]:
 
 
 def make_ground(settings: ExperimentSettings, output: Path) -> Ground:
-    """Read what all cells share.
+    """Read the data that all cells share.
 
     :raises CorpusError: if a corpus is missing. :raises InputError: if the abstracts are.
     """

@@ -1,4 +1,4 @@
-"""Whether multi-task models beat single-task ones on test, or are lucky, sentence by sentence."""
+"""Significance tests of multi-task against single-task models on test sentences."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from experiments.cells import CORPORA
 from training.evaluation.bootstrap import Counts, paired_bootstrap
 
 COMPARED = ("mtl-plain", "mtl-best", "mtl-final", "mtl-short-direct", "mtl-short")
-"""The multi-task cells that are held against one model a corpus, where they were run."""
+"""The multi-task cells that are compared with single-task models, if they were run."""
 
 _SEED = 20_040_725
 
 RunFiles = Sequence[tuple[int, Path]]
-"""A cell's seeds, each with the file of its sentences' counts."""
+"""The file of sentence counts of each seed of a cell."""
 
 
 def compare_runs(files: Mapping[str, RunFiles], *, resamples: int = 10_000) -> list[dict[str, Any]]:
     """Compare each of `COMPARED` with the single-task model of each corpus, on single sentences.
 
-    Of the seeds that both have, a sentence's counts are added up, so that each system stands for
-    the mean of its runs; sentences are what is drawn. How far another set of seeds would move the
-    difference is not in it: that is what the rows' deviations tell.
+    The counts of a sentence are summed over the seeds that both have, so that each system
+    represents the mean of its runs; sentences are resampled. The test does not cover the variance
+    over seeds, which the standard deviations of the rows show.
 
     :param files: by cell, the seeds and count files of its runs
     """
@@ -61,7 +61,7 @@ def compare_runs(files: Mapping[str, RunFiles], *, resamples: int = 10_000) -> l
 
 
 def _added(paths: Sequence[Path], corpus: str) -> Counts:
-    """Return each sentence's counts, added up over runs, shape (sentences, 3)."""
+    """Return the counts of each sentence, summed over runs, shape (sentences, 3)."""
     tables = []
     for path in paths:
         with np.load(path, allow_pickle=False) as file:

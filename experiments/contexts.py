@@ -10,11 +10,11 @@ CONTEXT_WAYS = {
     "bc2gm": ("sentence", "window"),
     "jnlpba": ("sentence", "window"),
 }
-"""What is read at once, by head: two corpora have whole documents with gold mentions."""
+"""The contexts by head; two corpora have whole documents with gold mentions."""
 
 
 def context_scores(row: Row, head: str) -> dict[str, Score]:
-    """Return a row's devel F1 by what is read at once; empty where windows were not scored."""
+    """Return a row's devel F1 by context; empty if windows were not scored."""
     paths = {
         "sentence": ("devel", "sentence", head, "f1"),
         "window": ("devel", "window", head, "f1"),
@@ -30,7 +30,7 @@ def context_lines(
 ) -> list[str]:
     """Return the section's lines.
 
-    :param ways: by head, then by the row's name, then by what is read at once, the score
+    :param ways: scores by head, row name and context
     """
     columns = [
         "row",
@@ -63,5 +63,5 @@ def context_lines(
 
 
 def paired(value: float) -> str:
-    """Return a difference of scores of the same runs, whose deviations do not add up."""
+    """Return a difference of scores of the same runs, for which no deviation is known."""
     return f"{value:+.1f}".replace("-", "−") if abs(value) >= 0.05 else "0.0"

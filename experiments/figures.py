@@ -1,4 +1,4 @@
-"""The numbers of the table as they stand on the page: points of F1, their spread, differences."""
+"""The figures of the page: F1 in points, standard deviations and differences."""
 
 import math
 import statistics
@@ -16,7 +16,7 @@ HEADS = {"ncbi-disease": "NCBI", "bc5cdr": "BC5CDR", "bc2gm": "BC2GM", "jnlpba":
 
 BLANK = "–"
 JOINED = "stl-…"
-"""The row of the single-task models together."""
+"""The name of the row that combines the single-task models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One mean less another in points; `std` is that of the difference of the means."""
+    """The difference of two means in points; `std` is the standard deviation of the difference."""
 
     mean: float
     std: float | None
@@ -43,7 +43,7 @@ class Difference:
 
 
 def score_at(row: Row, *path: str) -> Score | None:
-    """Return what stands in a row at `path`, such as devel, sentence, bc5cdr, f1; None if nothing.
+    """Return the value in a row at `path`, such as devel, sentence, bc5cdr, f1, or None.
 
     A path may end at a number's `mean` and `std`; labels are under `by_type`.
     """
@@ -57,13 +57,13 @@ def score_at(row: Row, *path: str) -> Score | None:
 
 
 def f1(row: Row, block: str, head: str, label: str = "") -> Score | None:
-    """Return a head's strict F1 on single sentences, of one label where that is named."""
+    """Return a head's strict F1 on single sentences, for one label if given."""
     by_label = ("by_type", label, "f1") if label else ("f1",)
     return score_at(row, block, "sentence", head, *by_label)
 
 
 def difference(ours: Score | None, theirs: Score | None) -> Difference | None:
-    """Return `ours` less `theirs`: the variances of both means add up."""
+    """Return `ours` minus `theirs`; the variances of the means are added."""
     if ours is None or theirs is None:
         return None
     std = None
@@ -73,9 +73,9 @@ def difference(ours: Score | None, theirs: Score | None) -> Difference | None:
 
 
 def spread(rows: Iterable[Row], head: str) -> float:
-    """Return the standard deviation between runs of one cell, pooled over cells, in points of F1.
+    """Return the standard deviation over runs of a cell, pooled over cells, in points of F1.
 
-    Two or three runs tell little about it; all cells' together do.
+    Two or three runs per cell are too few for an estimate without pooling.
     """
     found = [score for row in rows if (score := f1(row, "devel", head)) and score.std is not None]
     freedom = sum(score.runs - 1 for score in found)
@@ -95,7 +95,7 @@ def mean_of(scores: Sequence[Score | None]) -> float | None:
 
 
 def joined_singles(rows: Rows) -> Row | None:
-    """Return one row for the single-task models together; None where one was not run."""
+    """Return one row that combines the single-task models; None if one was not run."""
     singles = [rows.get(f"stl-{corpus}") for corpus in CORPORA]
     found = [row for row in singles if row is not None and row["status"] == "run"]
     if len(found) < len(CORPORA):
@@ -120,17 +120,19 @@ def joined_singles(rows: Rows) -> Row | None:
 
 
 def signed(value: float) -> str:
-    """Return a difference with its sign, a true minus for less than nothing."""
+    """Return a difference with its sign, with a true minus sign."""
     return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"
 
 
 def text(value: object) -> str:
-    """Return a cell of a table; what is not there is a dash."""
+    """Return a table cell as text; a dash for None."""
     return BLANK if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> list[str]:
-    """Return the lines of a table; all but the first `words` columns stand to the right."""
-    marks = ["---"] * words + ["---:"] * (len(columns) - words)
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1
+) -> list[str]:
+    """Return the lines of a Markdown table, right-aligned after the first `text_columns`."""
+    marks = ["---"] * text_columns + ["---:"] * (len(columns) - text_columns)
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(marks)}|"]
     return [*lines, *(f"| {' | '.join(text(value) for value in row)} |" for row in rows), ""]

@@ -1,8 +1,7 @@
-"""From a folder of runs to one file of rows: what every cell gave, mean and spread over its seeds.
+"""Gathering of runs into one table: the mean and deviation of each cell over its seeds.
 
-The file is the table's data (`docs/experiments.json`): the same runs give the same bytes. A row's
-test scores are its last block; what chooses between rows never gets to see them
-(`experiments.choice`).
+The table is stored as `docs/experiments.json`, deterministic to the byte. A row's test scores are
+its last block; they are not passed to the selection of the best row (`experiments.choice`).
 """
 
 import json
@@ -24,7 +23,7 @@ _NOT_A_CHANGE = ("name", "seed")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One finished run: what it says of itself, its test scores, and where its files lie."""
+    """A finished run: its result, its test scores, and the folder of its files."""
 
     seed: int
     result: Json
@@ -48,10 +47,10 @@ def read_runs(folder: Path) -> dict[str, list[Run]]:
 def gather(
     folder: Path, *, cells: Sequence[Cell] = CELLS, earlier: Mapping[str, Any] | None = None
 ) -> Json:
-    """Return the table of the runs under `folder`: one row a cell, in order of their names.
+    """Return the table of the runs under `folder`: one row per cell, sorted by name.
 
-    A cell without runs is a row that says so. Rows of techniques that are no cells any more are
-    kept from `earlier`, an earlier table, as are its `references` and `sizes`, which no run gives.
+    Cells without runs get a row marked as not run. Rows of former cells are kept from `earlier`, an
+    earlier table, as are its `references` and `sizes`, which do not come from runs.
 
     :raises InputError: if a result is there that cannot be read.
     """
@@ -113,9 +112,9 @@ def write_table(table: Mapping[str, Any], path: Path) -> None:
 
 
 def summarise(trees: Sequence[Mapping[str, Any]]) -> Json:
-    """Return one tree of the runs' trees of numbers: each number as its mean and deviation.
+    """Combine the runs' trees of numbers into one: each number as its mean and deviation.
 
-    `support` is the same in all, and kept as it is. What some run lacks is left out.
+    `support` is equal in all runs, and is kept. Values that some run lacks are omitted.
     """
     out: Json = {}
     for key, value in trees[0].items():
@@ -149,12 +148,12 @@ def _described(cell: Cell) -> Json:
 
 
 def _about(row: Mapping[str, Any]) -> Json:
-    """Return what an earlier row says of its cell."""
+    """Return the description of a cell in an earlier row."""
     return {key: row[key] for key in _described(CELLS[0])}
 
 
 def _guessed(name: str, result: Mapping[str, Any]) -> Json:
-    """Return what a run says of a cell that is unknown by now."""
+    """Return a description of a former cell, derived from a run."""
     plain = PLAIN.values()
     changes = {
         key: value
@@ -193,7 +192,7 @@ def _row(about: Mapping[str, Any], runs: Sequence[Run]) -> Json:
 
 
 def _encoders(folder: Path) -> list[Json]:
-    """Say how the adapted encoders came to be, of those that were made."""
+    """Return the training figures of the existing adapted encoders."""
     out = []
     for name, recipe in sorted(ENCODERS.items()):
         path = folder / name / "pretraining.json"

@@ -1,4 +1,4 @@
-"""The page of the experiment table, from its data: tables, plots, and what they say in words."""
+"""The page of the experiment table: tables, plots and text, generated from the data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page's last sections: BERT-base's cost, what was not run, all rows, and how to run again."""
+"""The page's last sections: cost of BERT-base, cells not run, all rows, and reproduction."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from experiments.figures import HEADS, score_at, table
 
 
 def size_lines(data: Mapping[str, Any]) -> list[str]:
-    """Return what training costs at another encoder's size, where that was measured."""
+    """Return the section on the training cost of other encoder sizes, if measured."""
     if not data["sizes"]:
         return []
     return [
@@ -54,7 +54,7 @@ def not_run_lines(data: Mapping[str, Any]) -> list[str]:
 
 
 def all_rows_lines(data: Mapping[str, Any]) -> list[str]:
-    """Return strict precision, recall and F1 of every row by head, and by type where there are."""
+    """Return the tables of strict precision, recall and F1 of every row by head and type."""
     columns = ["row", "head", "devel P", "devel R", "devel F1", "test P", "test R", "test F1"]
     body = []
     for row in data["rows"]:
@@ -100,7 +100,7 @@ def all_rows_lines(data: Mapping[str, Any]) -> list[str]:
 
 
 def again_lines(data: Mapping[str, Any]) -> list[str]:
-    """Return how to make all of this again, and what it cost."""
+    """Return the section on how to reproduce the results, and their cost."""
     run = [row for row in data["rows"] if row["status"] == "run"]
     runs = sum(len(row["seeds"]) for row in run)
     minutes = sum(row["seconds"] * len(row["seeds"]) for row in run) / 60

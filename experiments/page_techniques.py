@@ -1,4 +1,4 @@
-"""The page's sections on what each technique changes, against the row that it changes."""
+"""The page's sections on the effect of each technique, against its base row."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ _BALANCE = ("mtl-uniform", "mtl-temperature", "mtl-annealed", "mtl-uncertainty")
 
 
 def in_short_lines(data: Mapping[str, Any], run: Rows) -> list[str]:
-    """Return what the table says, in a few lines that follow from its numbers."""
+    """Return the summary of the table, generated from its numbers."""
     lines = ["## In short", ""]
     best = best_row(devel_rows(data["rows"]))
     singles = run.get(JOINED)
@@ -60,7 +60,7 @@ def in_short_lines(data: Mapping[str, Any], run: Rows) -> list[str]:
 
 
 def _best_lines(run: Rows, name: str) -> list[str]:
-    """Say how the chosen row stands to the baseline, and what it does end to end."""
+    """Return the chosen row's difference from the baseline, and its end-to-end scores."""
     lines = []
     baseline = run.get("baseline-dictionary")
     if baseline:
@@ -82,7 +82,7 @@ def _best_lines(run: Rows, name: str) -> list[str]:
 
 
 def balance_lines(run: Rows, plots: Path) -> list[str]:
-    """Return the section on corpora of unequal size, and draw its plot; nothing where not run."""
+    """Return the section on corpora of unequal size, and draw its plot; empty if not run."""
     rows = [run[name] for name in _BALANCE if name in run]
     if MTL_PLAIN not in run or not rows:
         return []
@@ -104,7 +104,7 @@ def balance_lines(run: Rows, plots: Path) -> list[str]:
 
 
 def techniques_lines(run: Rows, plots: Path) -> list[str]:
-    """Return the section on regularisation, and draw its plot; nothing where not run."""
+    """Return the section on regularisation, and draw its plot; empty if not run."""
     rows = [row for row in run.values() if row.get("against") == PAIR_PLAIN]
     if PAIR_PLAIN not in run or not rows:
         return []
@@ -138,7 +138,7 @@ def techniques_lines(run: Rows, plots: Path) -> list[str]:
 
 
 def augmentation_lines(run: Rows) -> list[str]:
-    """Return the section on augmentation; nothing where it was not run."""
+    """Return the section on augmentation; empty if not run."""
     rows = [row for row in run.values() if row["name"].startswith("augment-")]
     if PAIR_PLAIN not in run or not rows:
         return []
@@ -184,7 +184,7 @@ def _differences(
 
 
 def adaptation_lines(data: Mapping[str, Any], run: Rows) -> list[str]:
-    """Return the section on masked language modelling; nothing where it was not run."""
+    """Return the section on masked language modelling; empty if not run."""
     pairs = [
         (f"{block}, {name}", [f1(run[name], block, head) for head in HEADS])
         for block in ("devel", "test")
@@ -236,5 +236,5 @@ def adaptation_lines(data: Mapping[str, Any], run: Rows) -> list[str]:
 
 
 def _pool(run: Rows) -> list[Row]:
-    """Return the rows that tell how far runs of one cell differ."""
+    """Return the rows used to estimate the deviation over runs."""
     return [row for row in run.values() if row["name"] != JOINED]

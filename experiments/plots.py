@@ -1,4 +1,4 @@
-"""The plots of the experiment page as SVG; the same table gives the same bytes."""
+"""The plots of the experiment page as SVG, deterministic to the byte."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,11 +37,11 @@ _OTHER = ("*", "#805ad5")
 
 
 def plot_systems(rows: Sequence[Row], published: Mapping[str, float], path: Path) -> None:
-    """Draw the devel and the test F1 of each system by head, a panel each.
+    """Draw the devel and test F1 of each system by head, one panel each.
 
-    What lies far below the rest (a baseline) stands at the bottom with its number.
+    Scores far below the rest (a baseline) are drawn at the bottom with their number.
 
-    :param published: by head, points on test that are drawn as a line
+    :param published: published test scores by head, drawn as lines
     """
     with plot_style():
         figure = _figure(8.6, 4.2)
@@ -69,7 +69,7 @@ def plot_systems(rows: Sequence[Row], published: Mapping[str, float], path: Path
 
 
 def _floor(rows: Sequence[Row]) -> float:
-    """Return where the scores' axis begins: below all systems but the baseline."""
+    """Return the start of the score axis: below all systems except the baseline."""
     trained = [row for row in rows if not row["name"].startswith("baseline")] or rows
     found = [
         f1(row, block, head) for row in trained for block in ("devel", "test") for head in HEADS
@@ -98,10 +98,10 @@ def _points(axes: "Axes", row: Row, block: str, shift: float, floor: float) -> N
 def plot_differences(
     rows: Sequence[Row], base: Row, heads: Sequence[str], path: Path, *, pool: Sequence[Row]
 ) -> None:
-    """Draw as bars how far each cell's devel F1 lies from that of `base`, a panel a head.
+    """Draw the difference of each cell's devel F1 from that of `base`, one panel per head.
 
-    The band is what runs of one cell differ by: twice the standard deviation of a difference of
-    means, pooled over `pool`. Bars stand in the order of `rows`, the first on top.
+    The band is twice the standard deviation of a difference of means over runs, pooled over `pool`.
+    Bars are in the order of `rows`, the first on top.
     """
     names = [row["name"] for row in rows]
     with plot_style():
@@ -150,7 +150,7 @@ def _bars(axes: "Axes", found: Sequence[Difference | None]) -> None:
 
 
 def plot_bootstrap(compared: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw each difference between a multi-task and a single-task model on test with its 95 %."""
+    """Draw the multi-task minus single-task differences on test, with 95 % intervals."""
     with plot_style():
         figure = _figure(6.6, 1.1 + 0.24 * len(compared))
         axes = figure.add_subplot()
@@ -173,9 +173,9 @@ def plot_bootstrap(compared: Sequence[Mapping[str, Any]], path: Path) -> None:
 def plot_contexts(
     rows: Sequence[Row], ways: Mapping[str, Mapping[str, Mapping[str, Score]]], path: Path
 ) -> None:
-    """Draw how the same models score when they read sentences, windows and whole documents.
+    """Draw the scores of the same models on sentences, windows and whole documents.
 
-    :param ways: by head, then by the row's name, then by what is read at once, the score
+    :param ways: scores by head, row name and context
     """
     with plot_style():
         figure = _figure(1.2 + 2.5 * len(ways), 3.3)

@@ -1,7 +1,7 @@
-"""One cell with one seed: trained, scored on devel, and, in a column of its own, on test.
+"""A run of one cell with one seed: training, and scoring on devel and, separately, on test.
 
-Nothing of a run depends on its test scores: they are read last, from the finished model, and lie
-in a file of their own.
+Nothing in a run depends on its test scores: they are computed last, from the finished model, and
+stored in a separate file.
 """
 
 import json
@@ -39,10 +39,10 @@ DOCUMENTS = {"ncbi-disease": "NCBIdisease_devel.PubTator", "bc5cdr": "BC5CDR_dev
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ground:
-    """What all cells share: data folder, where results go, the device, and what was read once.
+    """The data that all cells share: folders, the device, and the loaded corpora.
 
-    `device` is a name: it is looked for in the process that computes, since a process that has
-    touched a GPU cannot be forked. `labelled` holds the corpora split into word pieces.
+    `device` is a name: it is resolved in the worker processes, since a process that has initialised
+    a GPU cannot be forked. `labelled` holds the tokenised corpora.
     """
 
     data: Path
@@ -54,23 +54,23 @@ class Ground:
     labelled: Mapping[str, HeadData]
 
     def folder(self, cell: str, seed: int) -> Path:
-        """Return where a run's files lie."""
+        """Return the folder of a run."""
         return self.output / cell / f"seed{seed}"
 
     def checkpoint(self, cell: str, seed: int) -> Path:
-        """Return where a run's checkpoint lies."""
+        """Return the folder of a run's checkpoint."""
         return self.folder(cell, seed) / "checkpoint"
 
 
 def run_cell(
-    ground: Ground, cell: Cell, seed: int, *, say: Callable[[str], None] = lambda _: None
+    ground: Ground, cell: Cell, seed: int, *, log: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Train and score a cell; what is there already is not done again."""
+    """Train and score a cell; finished parts are not repeated."""
     folder = ground.folder(cell.name, seed)
     if (folder / "result.json").is_file():
         return
     if cell.dictionary:
-        _run_dictionary(ground, cell, seed, say)
+        _run_dictionary(ground, cell, seed, log)
         return
     recipe = cell.recipe(seed)
     device = choose_device(ground.device)
@@ -87,11 +87,11 @@ def run_cell(
         texts=ground.texts if cell.texts else (),
         score_from=recipe.epochs - 1,
         labelled=tuple(ground.labelled[name] for name in cell.corpora),
-        soft_tags=ground.output / "soft" if teachers else None,
+        soft_labels=ground.output / "soft" if teachers else None,
     )
-    trained = run_training(run, say=say)
+    trained = run_training(run, log=log)
     if trained is None:
-        raise RuntimeError("nothing asked the run to stop")
+        raise RuntimeError("the run was not asked to stop")
     _export(ground, cell, seed, trained)
     tagger = Tagger(
         [
@@ -113,11 +113,11 @@ def run_cell(
     shutil.rmtree(folder / "state", ignore_errors=True)
 
 
-def _run_dictionary(ground: Ground, cell: Cell, seed: int, say: Callable[[str], None]) -> None:
+def _run_dictionary(ground: Ground, cell: Cell, seed: int, log: Callable[[str], None]) -> None:
     begun = time.monotonic()
     corpora = [ground.corpora[name] for name in cell.corpora]
     folder = ground.checkpoint(cell.name, seed)
-    manifest, _ = train_dictionary(folder, corpora, Rules(), say)
+    manifest, _ = train_dictionary(folder, corpora, Rules(), log)
     facts = {
         "recipe": dict(manifest.recipe),
         "encoder": "none",
@@ -132,7 +132,7 @@ def _run_dictionary(ground: Ground, cell: Cell, seed: int, say: Callable[[str], 
 def _write_result(
     ground: Ground, cell: Cell, seed: int, tagger: Tagger, facts: Mapping[str, Any]
 ) -> None:
-    """Score a finished model and write its files, the one that says that the run is done last."""
+    """Score a finished model and write its files, `result.json` last."""
     folder = ground.folder(cell.name, seed)
     values = {
         "name": cell.name,
@@ -151,7 +151,7 @@ def _write_result(
 
 
 def start_of(ground: Ground, cell: Cell) -> str:
-    """Return what a cell starts from: an encoder, or another cell's checkpoint, best on devel."""
+    """Return the start of a cell: an encoder, or another cell's best checkpoint on devel."""
     if cell.encoder in ground.encoders:
         return ground.encoders[cell.encoder]
     results = sorted((ground.output / cell.encoder).glob("seed*/result.json"))
@@ -164,7 +164,7 @@ def start_of(ground: Ground, cell: Cell) -> str:
 
 
 def teacher_paths(ground: Ground, cell: Cell) -> list[Path]:
-    """Return the checkpoints that teach a cell: of its teachers, every seed that is there."""
+    """Return the teacher checkpoints of a cell: all available seeds of its teachers."""
     return [
         path.parent
         for name in cell.teachers
@@ -192,7 +192,7 @@ def _export(ground: Ground, cell: Cell, seed: int, trained: TrainedModel) -> Non
 def _scores(
     ground: Ground, tagger: Annotator, cell: Cell, split: Split, folder: Path
 ) -> dict[str, Any]:
-    """Score each head by sentence, and by window too; keep each sentence's counts in a file."""
+    """Score each head by sentence and by window, and store the counts of each sentence."""
     out: dict[str, Any] = {}
     counts: dict[str, Any] = {}
     for name in cell.corpora:

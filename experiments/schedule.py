@@ -1,8 +1,7 @@
-"""All cells, in processes beside each other, each as soon as what it needs is there.
+"""The scheduler: runs all cells in parallel processes, in order of their dependencies.
 
-Everything is read once and shared by forked processes; a cell's result is in place when its
-`result.json` is, so a broken run goes on where it was. A cell that fails is told, and fails nothing
-but those that need it.
+Data is read once and shared by forked processes. A cell is done when its `result.json` exists, so
+an interrupted run resumes. A failed cell is logged, and only cells that depend on it fail too.
 """
 
 import multiprocessing
@@ -33,14 +32,14 @@ class Job:
 
 
 def is_done(ground: Ground, job: Job) -> bool:
-    """Whether a job's result is in place."""
+    """Whether the result of a job exists."""
     if job.cell in ENCODERS:
         return (ground.output / job.cell / "pretraining.json").is_file()
     return (ground.folder(job.cell, job.seed) / "result.json").is_file()
 
 
 def needs(job: Job, jobs: Sequence[Job]) -> set[Job]:
-    """Return those of `jobs` that must be done before `job`."""
+    """Return the `jobs` that `job` depends on."""
     if job.cell in ENCODERS:
         return set()
     cell = find_cell(job.cell)
@@ -53,14 +52,14 @@ def run_jobs(
     *,
     workers: int,
     threads: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     last_start: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Job]:
-    """Run all jobs that are not done; return those that failed or were not begun.
+    """Run all jobs that are not done; return those that failed or did not start.
 
     :param workers: processes; :param threads: CPU threads of each
-    :param last_start: by `clock`, when no further job is begun; None for no end
+    :param last_start: the time by `clock` after which no job starts; None for no limit
     """
     open_jobs = [job for job in jobs if not is_done(ground, job)]
     failed: list[Job] = []
@@ -85,16 +84,16 @@ def run_jobs(
             if not ended:
                 names = ", ".join(f"{job.cell} seed {job.seed}" for job in running.values())
                 done = sum(is_done(ground, job) for job in jobs)
-                say(f"{done} of {len(jobs)} cells done; running: {names}")
+                log(f"{done} of {len(jobs)} cells done; running: {names}")
             for future in ended:
                 job = running.pop(future)
                 error = future.exception()
                 if error is None:
-                    say(f"{job.cell} seed {job.seed}: {future.result():.0f} s")
+                    log(f"{job.cell} seed {job.seed}: {future.result():.0f} s")
                 else:
                     failed.append(job)
                     trace = "".join(traceback.format_exception(error))
-                    say(f"{job.cell} seed {job.seed} FAILED: {trace}")
+                    log(f"{job.cell} seed {job.seed} FAILED: {trace}")
     return failed + open_jobs
 
 

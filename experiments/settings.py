@@ -1,4 +1,4 @@
-"""`python -m experiments`: its options, checked before anything is loaded."""
+"""`python -m experiments`: its options, validated before heavy imports."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ class ExperimentSettings(Settings):
     """Options of `python -m experiments`."""
 
     output: Path | None = Field(
-        None, description="folder of the cells' results; a broken run goes on in it"
+        None, description="folder of the cells' results; an interrupted run resumes in it"
     )
-    run: bool = Field(True, description="run what is not done (--no-run: gather only)")
+    run: bool = Field(True, description="run the cells that are not done (--no-run: gather only)")
     gather: Path | None = Field(
         None,
-        description="write (JSON) what the results say; rows of techniques that are no cells any "
-        "more, and what no run gives, are kept from the file that is there",
+        description="write the results (JSON); rows of former cells, and values that no run gives, "
+        "are kept from the existing file",
     )
     page: Path | None = Field(
         None,
@@ -30,14 +30,14 @@ class ExperimentSettings(Settings):
     )
     data: Path | None = Field(None, description="folder with corpora, abstracts and pubtator")
     cell: tuple[str, ...] = Field(
-        (), description="cells to run, first things first (default: all); NAME@N for seeds 1 to N"
+        (), description="cells to run, in this order (default: all); NAME@N for seeds 1 to N"
     )
-    seeds: int = Field(3, ge=1, description="how many seeds each cell is run with, from 1")
+    seeds: int = Field(3, ge=1, description="number of seeds of each cell, from 1")
     device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
-    workers: int = Field(1, ge=1, description="cells at once")
-    threads: int = Field(2, ge=1, description="CPU threads of each")
-    encoder: str = Field(MINILM, description="what the cells start from")
-    minutes: float | None = Field(None, gt=0, description="begin no cell later than this")
+    workers: int = Field(1, ge=1, description="parallel cells")
+    threads: int = Field(2, ge=1, description="CPU threads per cell")
+    encoder: str = Field(MINILM, description="encoder that the cells start from")
+    minutes: float | None = Field(None, gt=0, description="start no cell after this many minutes")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def require_work(settings: ExperimentSettings) -> None:
-    """Make sure that there is something to do.
+    """Check that there is something to do.
 
     :raises SettingsError: if there is not.
     """

@@ -1,1 +1,1 @@
-"""Other ways to run the same checkpoint, a module a library."""
+"""Other ways to run the same checkpoint, one module per library."""

@@ -1,6 +1,6 @@
-"""Writes the checkpoint in the forms that ONNX Runtime and OpenVINO read.
+"""Conversion of the checkpoint to the formats of ONNX Runtime and OpenVINO.
 
-`python -m benchmarks.peers.export CHECKPOINT FOLDER`; what is there already stays.
+`python -m benchmarks.peers.export CHECKPOINT FOLDER`; existing files are kept.
 """
 
 import sys
@@ -15,7 +15,7 @@ OPENVINO = "openvino.xml"
 
 
 def export(checkpoint: Path, folder: Path) -> None:
-    """Write all forms of a checkpoint into `folder`."""
+    """Write all formats of a checkpoint into `folder`."""
     import torch
 
     shape = checkpoint_shape(checkpoint)
@@ -70,7 +70,7 @@ def _to_int8(folder: Path) -> None:
 
 
 def _to_openvino(model: object, example: Mapping[str, object], folder: Path) -> None:
-    """Convert through OpenVINO's own reader of PyTorch: its command of that name phones home."""
+    """Convert with OpenVINO's PyTorch reader, since its command-line converter sends telemetry."""
     import openvino
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

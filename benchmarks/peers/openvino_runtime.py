@@ -1,4 +1,4 @@
-"""OpenVINO, all heads in one pass, tuned for throughput: a stream a core, bf16 where native."""
+"""OpenVINO, all heads in one pass, tuned for throughput: one stream per core, bf16 where native."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Plain PyTorch: the transformers encoder with all heads; its fp32 is the reference of mentions."""
+"""Plain PyTorch: the transformers encoder with all heads; its fp32 mentions are the reference."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

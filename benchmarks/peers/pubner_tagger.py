@@ -1,4 +1,4 @@
-"""Not a peer but what they are measured beside: pubner's tagger."""
+"""The tagger of pubner, with which the peers are compared."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from worker.tagger import load_tagger
 def load(
     shape: CheckpointShape, *, device: str, threads: int, models: Path
 ) -> Mapping[str, Callable[[Sequence[str]], object]]:
-    """Return the row `tagger`, in the precision that users get."""
+    """Return the row `tagger`, in the default precision."""
     tagger = load_tagger([shape.folder], device=device, threads=threads)
 
     def annotate(texts: Sequence[str]) -> list[tuple[Mention, ...]]:

@@ -44,10 +44,6 @@ class Example(NamedTuple):
         parts.append((self.sentence[at:], None))
         return [(text, kind) for text, kind in parts if text]
 
-    def plain(self) -> str:
-        """Return the sentence with each mention as `[BRCA1 Gene]`."""
-        return "".join(f"[{text} {kind}]" if kind else text for text, kind in self.parts())
-
 
 def find_example(store: Store, blocks: Iterable[BlockKey]) -> Example | None:
     """Return the sentence that shows most: many entity types, then many mentions, then short.

@@ -10,7 +10,7 @@ from kafka import TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.structs import OffsetAndMetadata
 
-from pipelines.kafka.access import KafkaAccess, admin, consumer
+from pipelines.kafka.access import KafkaAccess, admin
 from pipelines.kafka.client import input_digest
 from pipelines.kafka.errors import OTHER_MEMBERS, reporting
 from schemas.errors import BrokerError, InputError
@@ -207,26 +207,6 @@ def _describe_group(client: "KafkaAdminClient", group: str, *, seconds: float) -
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_PAUSE_SECONDS)
-
-
-def lag(access: KafkaAccess, group: str, cluster: Cluster) -> dict[TopicPartition, int]:
-    """Return how many offsets of each partition of `cluster` the group has not committed yet.
-
-    :raises BrokerError: if the cluster cannot be asked.
-    """
-    partitions = [
-        TopicPartition(topic.name, number)
-        for topic in cluster.topics.values()
-        for number in topic.partitions
-    ]
-    client = consumer(access, group=group)
-    try:
-        with reporting(access, f"read the offsets of group {group!r}"):
-            first, end = begin_offsets(client, partitions), end_offsets(client, partitions)
-            done = committed_offsets(client, partitions)
-    finally:
-        client.close()
-    return {x: max(0, end[x] - max(done.get(x, 0), first[x])) for x in partitions}
 
 
 _NO_COORDINATOR = (

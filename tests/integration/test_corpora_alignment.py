@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.spans import recover_spans
 from training.corpora.catalogue import CATALOGUE, Split
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.corpora.spans import sentence_text, spans_of, tags_of
 from training.corpora.tsv import Sentence
 from training.corpora.windows import document_ranges, join_sentences
 from worker.checkpoint.folder import default_checkpoint
 from worker.system.batching import in_groups
-from worker.text.alignment import project_spans, recover_spans
+from worker.text.alignment import project_spans
 from worker.text.tokenisation import WordPieceTokeniser, load_tokeniser
 
 BATCH = 4096
@@ -75,14 +76,14 @@ def test_gold_survives_the_way_to_word_pieces_and_back(
         pytest.skip("BC4CHEMD may not be redistributed: it is tested where it was fetched")
     found: dict[str, int] = {}
     for split in Split:
-        found |= long_sentences(name, split, load_corpus(root, name, split), tokeniser)
+        found |= long_sentences(name, split, open_corpus(root, name).sentences(split), tokeniser)
     assert {where for where, pieces in found.items() if pieces > POSITIONS} == set()
     assert found == LONG_SENTENCES.get(name, {})
 
 
 @pytest.mark.parametrize("name", ["ncbi-disease", "bc5cdr", "bc2gm", "jnlpba"])
 def test_gold_survives_in_windows_too(data: Path, tokeniser: WordPieceTokeniser, name: str) -> None:
-    sentences = load_corpus(data / "corpora", name, Split.DEVEL)
+    sentences = open_corpus(data / "corpora", name).sentences(Split.DEVEL)
     labels = CATALOGUE[name].labels
     found = [
         join_sentences(sentences, range(start, min(start + 8, document.stop)))

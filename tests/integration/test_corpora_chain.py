@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.checkpoints import tiny_tokenizer
+from tests.support.spans import recover_spans
 from tests.unit.training.corpora.test_schemes import Layout, layouts
 from training.corpora.schemes import tags_from_spans
 from training.corpora.spans import sentence_text, spans_of, tags_of
 from training.corpora.tsv import Sentence
-from worker.text.alignment import project_spans, recover_spans
+from worker.text.alignment import project_spans
 from worker.text.tokenisation import WordPieceTokeniser
 
 LABELS = ("Disease", "Chemical")

@@ -10,9 +10,9 @@ from schemas.errors import CorpusError
 from schemas.tasks import TASKS
 from training.corpora.catalogue import CATALOGUE, Split
 from training.corpora.check import BlobStatus, CorpusReport, check_corpora
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.corpora.digests import blob_id
-from training.corpora.sentence_breaks import mend_breaks, mend_file
+from training.corpora.sentence_breaks import repair_breaks, repair_file
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_broken_folder_is_reported_and_never_read(
     assert (first.path.name, first.line) == ("devel.tsv", 154)
     assert "ends inside a mention, with B-protein" in first.reason
     with pytest.raises(CorpusError, match="its sentence breaks drift"):
-        load_corpus(data / "corpora", "jnlpba-iobes", Split.DEVEL)
+        open_corpus(data / "corpora", "jnlpba-iobes").sentences(Split.DEVEL)
 
 
 def read_blocks(path: Path) -> list[list[str]]:
@@ -76,7 +76,7 @@ def test_drifted_breaks_come_back_to_their_places(data: Path, split: str, extra:
     ]
     mended = [
         [row.split("\t")[0] for row in block]
-        for block in mend_breaks(read_blocks(root / "JNLPBA-IOBES" / f"{split}.tsv"))
+        for block in repair_breaks(read_blocks(root / "JNLPBA-IOBES" / f"{split}.tsv"))
     ]
     assert [word for block in mended for word in block] == [
         word for block in true for word in block
@@ -101,7 +101,7 @@ def test_the_mend_gives_the_train_file_byte_for_byte(data: Path) -> None:
     assert sum(lengths) == len(rows)
     bounds = [0, *accumulate(lengths)]
     drifted = "".join("\n".join(rows[start:end]) + "\n\n" for start, end in pairwise(bounds))
-    content = mend_file(drifted.encode())
+    content = repair_file(drifted.encode())
     assert blob_id(content) == CATALOGUE["jnlpba"].file(Split.TRAIN).repaired_blob
 
 

@@ -163,24 +163,24 @@ def test_what_the_broker_does_not_take_is_told_and_not_marked(tmp_path: Path, ka
 
 KILLED = """
 import os, signal, sys
-from pipelines import dead_letters_command
-from pipelines.dead_letters import sending
+from pipelines.commands import dead_letters
+from pipelines.dead_letters import republish
 
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 count = int(sys.argv[1])
 if count < 0:
-    sending.record = kill
+    republish.record = kill
 else:
-    original = sending._Sender.send
+    original = republish._Sender.send
     def send(self, *args):
         original(self, *args)
         self.wait()
         if len(self.sent) == count:
             kill()
-    sending._Sender.send = send
-dead_letters_command.replay(sys.argv[2:])
+    republish._Sender.send = send
+dead_letters.replay(sys.argv[2:])
 """
 
 

@@ -17,13 +17,13 @@ from pipelines.kafka.topics import (
     create_topic,
     describe,
     end_offsets,
-    lag,
     max_message_bytes,
 )
 from pipelines.settings.kafka import PASSWORD_VARIABLE
 from pubner import cli
 from tests.support.commands import Finished, run_pubner
 from tests.support.feeding import feed_words, read_topic, write_messages
+from tests.support.kafka_lag import lag
 from tests.support.services import Kafka, Security
 
 WRONG = "not-the-password"

@@ -163,7 +163,7 @@ def test_without_anything_to_judge_by_nothing_is_promoted(
     (tmp_path / "empty").mkdir()
     assert promote(registry, tmp_path / "empty", ids[1]) == 3
     assert active(registry) == ids[0]
-    assert "the gate has nothing to judge by" in capsys.readouterr().err
+    assert "the gate has no basis for a verdict" in capsys.readouterr().err
 
 
 def test_a_canary_alone_is_enough_only_where_that_is_said(
@@ -177,11 +177,11 @@ def test_a_canary_alone_is_enough_only_where_that_is_said(
     (tmp_path / "empty").mkdir()
     wide = ("--max-changed-share", "1", "--max-changed-mentions", "1")
     assert promote(registry, tmp_path / "empty", ids[1], *canary(place), *wide) == 3
-    assert "a canary alone tells no worse checkpoint from a better one" in capsys.readouterr().err
+    assert "a canary alone cannot show which checkpoint is better" in capsys.readouterr().err
     report = report_of(registry, ids[1])
     assert [one["option"] for one in report["breaches"]] == ["--canary-only"]
     for head in ("ncbi-disease", "bc2gm"):
-        assert any(f"{head!r} was scored on no evaluation set" in x for x in report["notes"])
+        assert any(f"{head!r} was not scored on any evaluation set" in x for x in report["notes"])
     more = (*canary(place), *wide, "--canary-only")
     assert promote(registry, tmp_path / "empty", ids[1], *more) == 0
     assert active(registry) == ids[1]
@@ -257,7 +257,7 @@ def test_a_candidate_that_cannot_be_used_is_refused_whatever_is_forced(
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert f"checkpoint {broken} is refused: the candidate cannot be used: checkpoint" in line
-    assert "No force overrules that" in line
+    assert "--force does not overrule that" in line
     report = report_of(registry, broken)
     assert (report["verdict"], report["breaches"][0]["final"]) == ("refused", True)
     assert active(registry) == (None if first else ids[0])
@@ -339,7 +339,7 @@ def test_the_active_checkpoint_again_is_nothing_to_do(
     [
         (("--split", "test"), "nothing is chosen on test splits"),
         (("--corpus", "jnlpba"), "jnlpba"),
-        (("--force", " "), "a reason in words is expected"),
+        (("--force", " "), "expected a reason, got a blank one"),
         (("--canary", "missing.xml"), "names no file"),
     ],
 )

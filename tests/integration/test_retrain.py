@@ -109,7 +109,7 @@ def test_rounds_from_nothing_to_a_second_one_that_goes_on_from_the_first(
     assert cli.main([*second, "--promote"]) == 0
     assert registry.active().id == again.id
     assert registry.active().previous == made.id
-    assert "is active; it takes the place of" in capsys.readouterr().out
+    assert "is active; it replaces" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
     # And once more there is nothing to do, even after somebody else has rolled back.
@@ -137,7 +137,7 @@ def test_a_round_killed_in_training_and_after_a_step_is_the_same_in_the_end(
     running = start_pubner(tmp_path / "b", *arguments)
     wait_for(lambda: (output / "steps" / "train.json").exists() or not running.is_alive)
     running.send(signal.SIGKILL)
-    assert "Going on from step" in running.finish().out
+    assert "Resuming at step" in running.finish().out
     trained = (output / "checkpoint" / MANIFEST).stat().st_mtime_ns
 
     assert cli.main([*arguments, "--promote"]) == 0

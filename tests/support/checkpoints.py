@@ -13,7 +13,7 @@ from transformers import BertConfig, PretrainedConfig
 
 from schemas.manifest import CheckpointManifest, content_id
 from schemas.tasks import TASKS
-from training.finetune.export import export_checkpoint, half_weights
+from training.finetune.export import export_checkpoint, fp16_weights
 from training.recipes.recipe import Recipe
 from worker.checkpoint.folder import (
     TOKENISER,
@@ -114,7 +114,7 @@ def tiny_checkpoint(
             model.heads.bias[torch.from_numpy(head_layout(records).outside_tags)] = 1.0
     export_checkpoint(
         folder,
-        weights=half_weights(model),
+        weights=fp16_weights(model),
         tokeniser=WordPieceTokeniser(
             tiny_tokenizer(), None if reading is None else reading_of(reading)
         ),

@@ -1,1 +1,1 @@
-"""The commands: options in, an exit code out; heavy work is imported only when it begins."""
+"""The commands: from arguments to an exit code; heavy modules are imported only to do the work."""

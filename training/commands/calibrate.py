@@ -10,7 +10,7 @@ from worker.cli.progress import show_loading
 def run(argv: Sequence[str]) -> int:
     """Run `pubner calibrate`; return the exit status.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         CalibrateSettings,

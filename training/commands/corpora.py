@@ -28,14 +28,12 @@ class FetchSettings(Settings):
     corpus: tuple[str, ...] = Field(default=tuple(TASKS), description="the corpora to get, by name")
     to: Path | None = Field(
         default=None,
-        description="the folder to put them in (default: the cache, where the other commands look)",
+        description="the folder to put them in (default: the cache that other commands read)",
     )
     base_url: str = Field(
-        default=PUBLIC_URL, description="where the files lie, as <base-url>/<folder>/<split>.tsv"
+        default=PUBLIC_URL, description="URL of the files, as <base-url>/<folder>/<split>.tsv"
     )
-    replace: bool = Field(
-        default=False, description="overwrite files that are there with other content"
-    )
+    replace: bool = Field(default=False, description="overwrite existing files with other content")
     json_file: str | None = Field(
         default=None, description="write what was done as JSON; - is standard output"
     )
@@ -115,7 +113,7 @@ def _fetched(file: FetchedFile) -> dict[str, str]:
 
 
 class _Bytes:
-    """Notes how many bytes of the file that is on its way are there."""
+    """Shows the download progress of the current file."""
 
     def __init__(self, work: Work, stack: ExitStack) -> None:
         self._work = work
@@ -132,7 +130,7 @@ class _Bytes:
 
 
 def check(argv: Sequence[str]) -> int:
-    """Run `pubner corpora check`; return 0 where everything is sound, else 1."""
+    """Run `pubner corpora check`; return 0 if everything is valid, else 1."""
     settings = parse_settings(
         CheckSettings,
         argv,
@@ -184,7 +182,7 @@ def _row(report: CorpusReport, file: FileReport) -> tuple[str, ...]:
 
 
 def _explain(console: "Console", report: CorpusReport) -> None:
-    """Print why a corpus is broken: each problem with its file, line and reason."""
+    """Print the problems of a corpus, each with its file, line and reason."""
     if report.note:
         console.print(f"{report.corpus}: {report.note}")
     if report.missing:

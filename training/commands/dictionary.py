@@ -1,4 +1,4 @@
-"""`pubner train dictionary`: corpora in, the rule-based token-matching system out."""
+"""`pubner train dictionary`: learns the dictionary tagger, the rule-based baseline."""
 
 import os
 import time
@@ -30,12 +30,12 @@ class DictionarySettings(Settings):
     )
     output: OutputPath = Field(description="folder for the checkpoint")
     data: Path | None = Field(None, description="folder of the corpora")
-    case: bool = Field(True, description="letter case tells no entries apart")
-    hyphens: bool = Field(True, description="nor do hyphens and spaces: IL-2 = IL 2 = IL2")
-    plurals: bool = Field(True, description="nor the ending of a plural or possessive")
-    greek: bool = Field(True, description="nor whether a Greek letter or its name is written")
-    numbers: bool = Field(True, description="a mention with numbers also stands for other numbers")
-    restart: bool = Field(False, description="throw away what the output folder holds")
+    case: bool = Field(True, description="ignore letter case")
+    hyphens: bool = Field(True, description="ignore hyphens and spaces: IL-2 = IL 2 = IL2")
+    plurals: bool = Field(True, description="ignore plural and possessive endings")
+    greek: bool = Field(True, description="treat Greek letters and their names as equal")
+    numbers: bool = Field(True, description="let a mention with numbers match other numbers too")
+    restart: bool = Field(False, description="discard the content of the output folder")
     json_file: str | None = Field(
         None, description="write devel scores and cost as JSON; - for stdout"
     )
@@ -75,11 +75,11 @@ def run(argv: Sequence[str]) -> int:
         corpora = load_training_corpora(root, names, work, partial(console.print, soft_wrap=True))
         with work.stage("learning the dictionary", len(corpora), "heads") as stage:
 
-            def say(line: str) -> None:
+            def log(line: str) -> None:
                 console.print(line)
                 stage.advance()
 
-            manifest, heads = train_dictionary(settings.output, corpora, rules, say)
+            manifest, heads = train_dictionary(settings.output, corpora, rules, log)
     seconds = time.monotonic() - begun
     print_table(
         console,

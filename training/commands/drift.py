@@ -1,4 +1,4 @@
-"""`pubner drift`: whether what is found changes from day to day."""
+"""`pubner drift`: reports changes of annotations over time."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from worker.cli.progress import show_loading
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run `pubner drift`; return the exit status: 1 for a warning, where that is asked for.
+    """Run `pubner drift`; return the exit status: 1 for a warning with --fail-on-warning.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         DriftSettings,

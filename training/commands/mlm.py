@@ -1,4 +1,4 @@
-"""`pubner train mlm`: an encoder trained on in-domain text, before it learns to tag."""
+"""`pubner train mlm`: adapts an encoder to in-domain text, before fine-tuning."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from worker.cli.progress import show_loading
 def run(argv: Sequence[str]) -> int:
     """Run `pubner train mlm`; return the exit code.
 
-    :raises PubnerError: if an option, a text, the encoder or the output folder will not do.
+    :raises PubnerError: if an option, a text, the encoder or the output folder is unusable.
     """
     settings = parse_settings(
         MlmSettings,
@@ -29,7 +29,7 @@ def run(argv: Sequence[str]) -> int:
         raise SettingsError("there is nothing to train on; name text with --texts or --corpus")
     for option, names in (("texts", settings.texts), ("corpus", settings.corpus)):
         if len(set(names)) != len(names):
-            raise SettingsError(f"--{option} names one twice: {', '.join(names)}")
+            raise SettingsError(f"--{option} has a duplicate: {', '.join(names)}")
     recipe = MlmRecipe(
         epochs=settings.epochs,
         max_steps=settings.max_steps,

@@ -1,4 +1,4 @@
-"""`pubner checkpoint promote`: a published checkpoint goes live, if the gate lets it."""
+"""`pubner checkpoint promote`: makes a published checkpoint active, if it passes the gate."""
 
 import os
 import time
@@ -25,16 +25,16 @@ class PromoteSettings(GateSettings):
 
     id: str = Field(description="the candidate's id in the registry, or the beginning of it")
     registry: ExistingFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
-    why: str = Field(min_length=1, description="why it goes live; kept in the history")
+    why: str = Field(min_length=1, description="reason, recorded in the history")
     who: str | None = Field(
         default=None,
         min_length=1,
-        description="who does it; by default the user's name @ this machine's",
+        description="name recorded in the history; by default USER@HOST",
     )
     corpus: tuple[str, ...] = Field(
         default=(),
-        description="corpora to score both checkpoints on (default: those of their heads that are "
-        "there; none where --documents is given)",
+        description="corpora to score both checkpoints on (default: the existing ones of "
+        "their heads; none if --documents is given)",
     )
     force: str | None = Field(
         default=None,
@@ -52,9 +52,9 @@ class PromoteSettings(GateSettings):
 
     @field_validator("why", "force")
     @classmethod
-    def _said(cls, value: str | None) -> str | None:
+    def _not_blank(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
-            raise ValueError("a reason in words is expected")
+            raise ValueError("expected a reason, got a blank one")
         return value
 
 
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
     """Run `pubner checkpoint promote`; return the exit status.
 
     :raises GateRefusedError: if a tolerance is broken (exit status 3); the report is kept.
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         PromoteSettings,
@@ -146,8 +146,8 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
         )
     else:
         console.print(
-            f"{candidate} is active{', by force' if change.forced else ''}; it takes the place of "
-            f"{change.previous or 'none'}. {where}",
+            f"{candidate} is active{', by force' if change.forced else ''}; it "
+            f"replaces {change.previous or 'none'}. {where}",
             soft_wrap=True,
         )
     return 0

@@ -1,4 +1,4 @@
-"""`pubner retrain`: a round from corpora to a checkpoint that may go live, as one command."""
+"""`pubner retrain`: a retraining round, from corpora to a checkpoint that may be promoted."""
 
 import sys
 import time
@@ -21,14 +21,14 @@ def run(argv: Sequence[str]) -> int:
     """Run `pubner retrain`; return the exit status.
 
     :raises GateRefusedError: if the gate refuses the checkpoint (exit status 3).
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         RetrainSettings,
         argv,
         prog=PROG,
         description="Check the corpora, train, evaluate, publish, and ask the gate; with --promote "
-        "go live. The same command goes on where it was broken off.",
+        "go live. Run again, the same command resumes an interrupted round.",
     )
     if settings.encoder is not None and settings.encoder != ACTIVE:
         check_encoder(settings.encoder)
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     with ExitStack() as stack:
         if settings.json_file == "-":
             stack.enter_context(redirect_stdout(sys.stderr))
-        opened = open_round(settings.output, settings.held_still(), restart=settings.restart)
+        opened = open_round(settings.output, settings.frozen_options(), restart=settings.restart)
         job = Job(
             stack.enter_context(opened),
             registry,

@@ -1,4 +1,4 @@
-"""`pubner train stl` and `pubner train mtl`: a corpus or several in, a checkpoint out."""
+"""`pubner train stl` and `pubner train mtl`: fine-tune an encoder on one or several corpora."""
 
 import os
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def mtl(argv: Sequence[str]) -> int:
 
 
 def _train(settings: TrainSettings) -> int:
-    """Check what can be checked before training is loaded, then train."""
+    """Validate as much as possible before heavy imports, then train."""
     recipe_of(settings)
     check_encoder(settings.encoder)
     for name in settings.teacher:

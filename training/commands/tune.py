@@ -1,4 +1,4 @@
-"""`pubner tune`: a search for a recipe's best numbers on devel."""
+"""`pubner tune`: a hyperparameter search on devel."""
 
 import os
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ def run(argv: Sequence[str]) -> int:
         argv,
         prog="pubner tune",
         description=(
-            "Search for the best numbers of a recipe, by devel scores alone. The same command goes "
-            "on, and runs beside itself on one study."
+            "Search for the best hyperparameters of a recipe on devel. Run again, the same "
+            "command resumes; several processes may share one study."
         ),
     )
     if not settings.corpus:

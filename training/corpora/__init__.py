@@ -1,1 +1,1 @@
-"""Corpora: their catalogue, readers for word-and-tag files, windows, download and check."""
+"""Corpora: catalogue, readers of word-and-tag files, windows, download and validation."""

@@ -1,6 +1,6 @@
-"""What the splits of a corpus must agree on to be trained on: labels, mentions, sentences.
+"""Consistency checks between the splits of a corpus: labels, mentions, sentences.
 
-`pubner corpora check` and training ask the same, so that what one passes the other does not refuse.
+`pubner corpora check` and training use the same checks, so that both accept the same corpora.
 """
 
 import unicodedata
@@ -16,21 +16,21 @@ from training.corpora.tasks import entity_type_of, label_key, unknown_type
 from training.corpora.tsv import Problem, Sentence
 
 _SHORT = 5
-"""Sentences of fewer words repeat by chance: `CONCLUSION :`."""
+"""Shorter sentences (in words) repeat by chance, such as `CONCLUSION :`."""
 
 Splits = Mapping[Split, Sequence[Sentence]]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with a corpus as a whole; where it `breaks`, nothing can be trained on it."""
+    """A problem of a corpus as a whole; one that `breaks` it prevents training."""
 
     problem: Problem
     breaks: bool
 
 
 def compare_splits(corpus: Corpus, splits: Splits) -> list[Finding]:
-    """Return what does not agree between the `splits` of `corpus`, each free of problems itself."""
+    """Return the inconsistencies between the `splits` of `corpus`, each valid in itself."""
     found = list(_compare_labels(corpus, splits)) if corpus.labels is None else []
     found += _count_mentions(corpus, splits)
     for split, sentences in splits.items():
@@ -42,7 +42,7 @@ def compare_splits(corpus: Corpus, splits: Splits) -> list[Finding]:
 
 
 def _labels(sentences: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
-    """Return how often each label is used, and the line of its first use."""
+    """Return the number of uses of each label, and the line of its first use."""
     uses: Counter[str] = Counter()
     lines: dict[str, int] = {}
     for sentence in sentences:
@@ -56,7 +56,7 @@ def _labels(sentences: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
 
 
 def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
-    """Find labels of no entity type, and such as are spelled otherwise or in one split alone."""
+    """Find labels without entity type, spelled inconsistently, or used in one split only."""
     train = _labels(splits.get(Split.TRAIN, ()))
     path = corpus.path(Split.TRAIN)
     common: dict[str, str] = {}
@@ -82,14 +82,17 @@ def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
             yield Finding(Problem(corpus.path(split), line, reason), breaks=True)
         if split == Split.DEVEL and own:
             for label in sorted(train.keys() - own.keys()):
-                reason = f"no mention has the label {label!r}, so nothing is chosen or judged by it"
+                reason = (
+                    f"no mention has the label {label!r}, so it does not affect model selection "
+                    "and scores"
+                )
                 yield Finding(Problem(corpus.path(split), 1, reason), breaks=False)
 
 
 def _count_mentions(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
     """Find splits without a mention.
 
-    Of a known corpus the labels are known too, and teachers may say what is a mention in train.
+    For a corpus of the catalogue the labels are known, and teachers may label its training split.
     """
     for split in (Split.TRAIN, Split.DEVEL):
         sentences = splits.get(split)
@@ -106,7 +109,7 @@ def _count_mentions(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
 def _compare_sentences(
     path: Path, sentences: Sequence[Sentence], train: Sequence[Sentence]
 ) -> Iterator[Finding]:
-    """Find sentences that training reads too."""
+    """Find sentences that are in the training split too."""
     known = {sentence.words for sentence in train if len(sentence.words) >= _SHORT}
     repeated = [sentence.line for sentence in sentences if sentence.words in known]
     if repeated:
@@ -118,7 +121,7 @@ def _compare_sentences(
 
 
 def _check_normal_form(path: Path, sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Find words whose letters are written in parts, as letter and accent (no Unicode NFC)."""
+    """Find words that are not in NFC, such as letters with combining accents."""
     lines = [
         sentence.line + index
         for sentence in sentences

@@ -1,4 +1,4 @@
-"""The corpora that pubner knows: folder, tag scheme, labels, published counts and digests.
+"""The catalogue of known corpora: folder, tag scheme, labels, published counts and digests.
 
 The layout and the git blob ids are those of the public repository
 `cambridgeltl/MTL-Bioinformatics-2016` (Crichton et al. 2017, "A neural network multi-task learning
@@ -27,11 +27,11 @@ class Split(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CatalogueFile:
-    """What is known of one file of a corpus.
+    """The catalogue's data on one file of a corpus.
 
     `blob` is the git blob id of the public file, `repaired_blob` that of the file after
-    `training.corpora.sentence_breaks` mended its sentence breaks (None where the public file is
-    right). `sentences` and `mentions` are the published counts (after the repair), None where
+    `training.corpora.sentence_breaks` repaired its sentence breaks (None if the public file is
+    correct). `sentences` and `mentions` are the published counts (after the repair), None if
     unknown.
     """
 
@@ -46,8 +46,8 @@ class CatalogueFile:
 class CatalogueEntry:
     """One corpus: its name (the head's name where it has one), folder, scheme, labels, files.
 
-    `licence` states on what terms it may be used and passed on. `broken` is empty, or says why the
-    folder must not be trained on. `fetched` says whether `pubner corpora fetch` may get it.
+    `licence` holds the terms of use and redistribution, `broken` the reason why the folder must not
+    be used for training (else empty), `fetched` whether `pubner corpora fetch` may download it.
     """
 
     name: str
@@ -60,7 +60,7 @@ class CatalogueEntry:
     fetched: bool = True
 
     def file(self, split: Split) -> CatalogueFile:
-        """Return what is known of the file of `split`."""
+        """Return the catalogue's data on the file of `split`."""
         return next(known for known in self.files if known.split == split)
 
 
@@ -185,7 +185,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 
 def find_entry(name: str) -> CatalogueEntry | None:
-    """Return the entry that `name` names, by corpus name or folder, whatever its case; or None."""
+    """Return the entry with the corpus name or folder `name` (case-insensitive), or None."""
     wanted = name.casefold()
     for entry in CATALOGUE.values():
         if wanted in (entry.name.casefold(), entry.folder.casefold()):
@@ -194,7 +194,7 @@ def find_entry(name: str) -> CatalogueEntry | None:
 
 
 def known_entry(name: str) -> CatalogueEntry:
-    """Return the entry that `name` names.
+    """Return the entry with the corpus name or folder `name`.
 
     :raises CorpusError: if the catalogue has no such corpus.
     """

@@ -1,4 +1,4 @@
-"""Validates corpora on disk: every line, tag transition, label, count and digest."""
+"""Validation of corpora on disk: every line, tag transition, label, count and digest."""
 
 import os
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from training.reports.progress import Work
 from worker.cli.input_files import irregular_kind
 
 SHOWN_PROBLEMS = 5
-"""How many problems of a file are reported in full; all are counted."""
+"""The number of problems per file that are reported in full; all are counted."""
 
 
 class BlobStatus(StrEnum):
-    """What a file's git blob id says of it."""
+    """The result of comparing a file's git blob id with the catalogue."""
 
     VERIFIED = "verified"
     REPAIRED = "verified after repair"
@@ -31,10 +31,10 @@ class BlobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What was found in one file.
+    """The validation result of one file.
 
-    `problems` are the first few of `problem_count`. `difference` is empty, or says how the counts
-    of a catalogue's corpus differ from the published ones.
+    `problems` are the first few of `problem_count`. `difference` describes how the counts of a
+    catalogue's corpus differ from the published ones (else empty).
     """
 
     corpus: str
@@ -57,10 +57,10 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class CorpusReport:
-    """What was found of one corpus: its files, what is missing, and whether it can be trained on.
+    """The validation result of one corpus: its files, missing files, and whether it is trainable.
 
-    `note` says why not, where the catalogue knows it, or that the corpus cannot be read at all.
-    `warnings` are no reason not to.
+    `note` is the catalogue's reason why not, or the error that prevented reading it. `warnings` do
+    not prevent training.
     """
 
     corpus: str
@@ -73,18 +73,18 @@ class CorpusReport:
 
     @property
     def broken(self) -> bool:
-        """Whether something of it is wrong or missing."""
+        """Whether a file is invalid or missing."""
         return bool(self.note or self.missing) or not all(file.sound for file in self.files)
 
     @property
     def trainable(self) -> bool:
-        """Whether its train and devel files are there and sound, and it is not known as broken."""
+        """Whether train and devel exist and are valid, and it is not known to be broken."""
         sound = {file.split for file in self.files if file.sound}
         return not self.note and {Split.TRAIN, Split.DEVEL} <= sound
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """The files without which it cannot be trained on, where it is otherwise sound."""
+        """The missing files that prevent training on an otherwise valid corpus."""
         there = {file.split for file in self.files}
         needed = (split for split in (Split.TRAIN, Split.DEVEL) if split not in there)
         return () if self.broken else tuple(f"{split}.tsv" for split in needed)
@@ -93,9 +93,9 @@ class CorpusReport:
 def check_corpora(
     root: Path, names: Sequence[str] = (), work: Work | None = None
 ) -> list[CorpusReport]:
-    """Check the corpora that `names` name under `root`; without names, all that lie there.
+    """Check the corpora `names` under `root`; without names, all corpora found there.
 
-    `work` is told how far it is.
+    `work` receives the progress.
 
     :raises CorpusError: if there is nothing to check.
     """
@@ -152,7 +152,7 @@ def _with_problem(report: FileReport, problem: Problem) -> FileReport:
 
 
 def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence, ...]]:
-    """Check the file of `split`, which must be there; return its good sentences as well.
+    """Check the existing file of `split`; return its report and its valid sentences.
 
     :raises CorpusError: if it cannot be read at all.
     """
@@ -194,7 +194,7 @@ def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence
 
 
 def _no_file(corpus: Corpus, split: Split) -> FileReport:
-    """Return the report of what is called like a file of the corpus and is none."""
+    """Return the report of a path that should be a corpus file and is not a regular file."""
     path = corpus.path(split)
     kind = irregular_kind(path) or ("a folder" if path.is_dir() else "a link to nowhere")
     problem = Problem(path, 1, f"{kind}, where a file was expected")
@@ -214,7 +214,7 @@ def _no_file(corpus: Corpus, split: Split) -> FileReport:
 
 
 def _of_another_scheme(first: Problem, common: Scheme) -> Problem | None:
-    """Return the first problem of a file as one of its scheme, where that alone explains all."""
+    """Return the first problem, restated as a wrong tag scheme if that explains all problems."""
     own = detect_file_scheme(first.path)
     if own == common or any(isinstance(found, Problem) for found in scan(first.path, own)):
         return None
@@ -223,7 +223,7 @@ def _of_another_scheme(first: Problem, common: Scheme) -> Problem | None:
 
 
 def known_file(corpus: Corpus, split: Split) -> CatalogueFile:
-    """Return what the catalogue knows of a corpus's file; nothing of one that is not in it."""
+    """Return the catalogue's data on a corpus's file; None if the corpus is not in it."""
     return corpus.entry.file(split) if corpus.entry is not None else CatalogueFile(split)
 
 
@@ -232,14 +232,14 @@ def _blob_status(blob: str, known: CatalogueFile) -> BlobStatus:
         return BlobStatus.UNKNOWN
     if blob == known.repaired_blob:
         return BlobStatus.REPAIRED
-    # A public file that must be repaired is not what a reader should get.
+    # A public file that needs the repair is not valid as it is.
     if blob == known.blob and known.repaired_blob is None:
         return BlobStatus.VERIFIED
     return BlobStatus.DIFFERS
 
 
 def count_difference(known: CatalogueFile, sentences: int, mentions: int) -> str:
-    """Say how the counts of a file differ from the published ones; nothing where they do not."""
+    """Return how the counts of a file differ from the published ones; empty if they do not."""
     parts = [
         f"{found:,} {what}, published {published:,}"
         for what, found, published in (

@@ -1,4 +1,4 @@
-"""A corpus on disk: where it lies, and its sentences by split."""
+"""A corpus on disk: its folder, and its sentences by split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme, r
 class Corpus:
     """A corpus in a local folder: `folder/<split>.tsv`.
 
-    `labels` is None for a corpus that the catalogue does not know (`entry` is then None too): any
-    label is accepted, and its scheme was told from its tags.
+    `labels` and `entry` are None for a corpus that is not in the catalogue: any label is accepted,
+    and the scheme was detected from its tags.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Corpus:
         return sentences
 
     def require(self, split: Split) -> None:
-        """Make sure that the file of `split` is there.
+        """Check that the file of `split` exists.
 
-        :raises CorpusError: if it is not.
+        :raises CorpusError: if it does not.
         """
         path = self.path(split)
         if not path.is_file():
@@ -62,11 +62,11 @@ def _missing(name: str, path: Path, entry: CatalogueEntry | None) -> str:
 
 
 def corpora_root(option: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the folder that holds the corpora's folders; it need not exist.
+    """Return the folder of the corpora; it need not exist.
 
-    It is `option`, else PUBNER_CORPORA, else what lies in PUBNER_DATA, the folder of real data to
-    develop with, else the cache that `pubner corpora fetch` fills. Where the named folder has a
-    sub-folder `corpora`, that one is meant.
+    It is `option`, else PUBNER_CORPORA, else PUBNER_DATA, the folder of real data for development,
+    else the cache that `pubner corpora fetch` fills. If the folder has a sub-folder `corpora`, that
+    is returned.
     """
     given = option.expanduser() if option is not None else None
     named = given or _path(environ, "PUBNER_CORPORA") or _path(environ, "PUBNER_DATA")
@@ -77,7 +77,7 @@ def corpora_root(option: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def cache_root(environ: Mapping[str, str]) -> Path:
-    """Return the folder that `pubner corpora fetch` fills unless told otherwise."""
+    """Return the folder that `pubner corpora fetch` fills by default."""
     cache = _path(environ, "XDG_CACHE_HOME") or Path.home() / ".cache"
     return cache / "pubner" / "corpora"
 
@@ -88,11 +88,11 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
 
 
 def open_corpus(root: Path, name: str) -> Corpus:
-    """Return the corpus `name` under `root`: one of the catalogue, or a folder of the user's own.
+    """Return the corpus `name` under `root`: one of the catalogue, or a user's own folder.
 
-    A folder of the user's own is `root/name`, or `name` itself where it is a path, with
-    `train.tsv`, `devel.tsv` or `test.tsv` in it; its tag scheme is told from all tags of train and
-    devel. The test split is opened for that only where it is alone.
+    A user's own folder is `root/name`, or `name` itself if it is a path, with
+    `train.tsv`, `devel.tsv` or `test.tsv` in it; its tag scheme is detected from all tags of
+    train and devel, or from test if there is no other file.
 
     :raises CorpusError: if there is no such corpus.
     """
@@ -112,7 +112,7 @@ def open_corpus(root: Path, name: str) -> Corpus:
 
 
 def require_corpora(root: Path, names: Sequence[str], splits: Sequence[Split]) -> None:
-    """Make sure that corpora are there, before anything that reads them is loaded.
+    """Check that corpora exist, before the modules that read them are imported.
 
     :raises CorpusError: naming the first that is unknown or lacks the file of a split.
     """
@@ -122,16 +122,8 @@ def require_corpora(root: Path, names: Sequence[str], splits: Sequence[Split]) -
             corpus.require(split)
 
 
-def load_corpus(folder_root: Path, name: str, split: Split) -> tuple[Sentence, ...]:
-    """Read all sentences of `split` of the corpus `name` under `folder_root`.
-
-    :raises CorpusError: if the corpus is unknown, missing, or has a problem; names file and line.
-    """
-    return open_corpus(folder_root, name).sentences(split)
-
-
 def present_corpora(root: Path, split: Split) -> tuple[str, ...]:
-    """Return the names of the catalogue's sound corpora whose file of `split` lies under `root`."""
+    """Return the names of the usable known corpora with a file of `split` under `root`."""
     return tuple(
         entry.name
         for entry in CATALOGUE.values()
@@ -140,5 +132,5 @@ def present_corpora(root: Path, split: Split) -> tuple[str, ...]:
 
 
 def mention_count(sentence: Sentence) -> int:
-    """Return how many mentions `sentence` has."""
+    """Return the number of mentions of `sentence`."""
     return sum(tag != OUTSIDE and split_tag(tag)[0] in ("B", "S") for tag in sentence.tags)

@@ -12,7 +12,7 @@ def blob_id(content: bytes) -> str:
 
 
 def file_blob_id(path: Path) -> str:
-    """Return the git blob id of the file at `path`, as hex; it is never held in memory whole."""
+    """Return the git blob id of the file at `path`, as hex, reading it in chunks."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""One file over HTTP(S) into a partial file, resumed where an earlier attempt broke off."""
+"""Resumable download of one file over HTTP(S) into a partial file."""
 
 import errno
 import fcntl
@@ -16,7 +16,7 @@ from typing import BinaryIO
 from schemas.errors import InputError, OutputError
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes in place and the size of the whole file, None where the server does not say."""
+"""Called with the bytes received so far and the total size, None if the server gives none."""
 
 _CHUNK = 1 << 16
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -24,8 +24,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to try: `attempts` in all, `timeout` seconds a read, `pause` doubling between."""
+class RetryPolicy:
+    """How to retry: `attempts` in all, `timeout` seconds per read, doubling `pause`."""
 
     attempts: int = 5
     timeout: float = 30.0
@@ -34,7 +34,7 @@ class Patience:
 
 
 class _TransientError(Exception):
-    """The transfer broke off; another attempt may get further. `wait` is the server's wish."""
+    """An interrupted transfer that may be retried; `wait` is the server's Retry-After, if any."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -47,12 +47,12 @@ def download(
     *,
     sleep: Callable[[float], None],
     progress: Progress,
-    patience: Patience = Patience(),
+    patience: RetryPolicy = RetryPolicy(),
 ) -> bool:
-    """Complete `part` with the content of `url`, from where it ends; tell whether it was resumed.
+    """Append the rest of `url` to the partial file `part`; return whether it was resumed.
 
-    :raises InputError: if the server cannot be reached or refuses, or every attempt broke off; what
-        came so far stays in `part`.
+    :raises InputError: if the server cannot be reached or refuses, or every attempt is interrupted;
+        `part` keeps the bytes received so far.
     :raises OutputError: if `part` cannot be written, or another process is writing it.
     """
     if not url.startswith(("https://", "http://")):
@@ -72,7 +72,7 @@ def download(
                 if attempt == patience.attempts:
                     raise InputError(
                         f"{url}: {broken}; gave up after {attempt} attempts. "
-                        "Run the command again to go on from here"
+                        "Run the command again to resume"
                     ) from broken
                 pause = patience.pause * 2 ** (attempt - 1) if broken.wait is None else broken.wait
                 sleep(min(pause, patience.longest_pause))
@@ -92,7 +92,7 @@ def _lock(stream: BinaryIO, part: Path) -> None:
 
 
 def _transfer(url: str, stream: BinaryIO, progress: Progress, timeout: float) -> None:
-    """Append what is missing of `url` to `stream`, which is at its end."""
+    """Append the missing bytes of `url` to `stream`, which is positioned at its end."""
     have = stream.tell()
     request = urllib.request.Request(url, headers={"User-Agent": "pubner"})  # noqa: S310
     if have:
@@ -105,7 +105,9 @@ def _transfer(url: str, stream: BinaryIO, progress: Progress, timeout: float) ->
             if _complete_size(error.headers.get("Content-Range", "")) == have:
                 return
             _empty(stream)
-            raise _TransientError("what was there is longer than the file; starts over") from error
+            raise _TransientError(
+                "the partial file is longer than the file; starting over"
+            ) from error
         if error.code in _TRANSIENT:
             raise _TransientError(
                 f"the server answered {error.code} {error.reason}",
@@ -161,7 +163,7 @@ def _empty(stream: BinaryIO) -> None:
 
 
 def _complete_size(content_range: str) -> int | None:
-    """Return the size that `bytes */SIZE` gives; None where it gives none."""
+    """Return the SIZE of `bytes */SIZE`; None if there is none."""
     size = content_range.rpartition("/")[2]
     return int(size) if size.isdecimal() else None
 

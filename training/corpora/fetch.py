@@ -1,4 +1,4 @@
-"""Gets corpora from their public repository, verified by git blob id, resumable."""
+"""Resumable download of corpora from their public repository, verified by git blob id."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ from schemas.errors import CorpusError, OutputError
 from training.corpora.catalogue import PUBLIC_URL, CatalogueEntry, CatalogueFile
 from training.corpora.corpus import mention_count
 from training.corpora.digests import blob_id, file_blob_id
-from training.corpora.download import Patience, Progress, download
-from training.corpora.sentence_breaks import mend_file
+from training.corpora.download import Progress, RetryPolicy, download
+from training.corpora.sentence_breaks import repair_file
 from training.corpora.tsv import read_sentences
 
 
 class FetchStatus(StrEnum):
-    """How a file came to be in place."""
+    """How a file was obtained."""
 
     PRESENT = "present"
     FETCHED = "fetched"
@@ -26,7 +26,7 @@ class FetchStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """One file in place, with its git blob id and how it came there."""
+    """A verified file, with its git blob id and how it was obtained."""
 
     corpus: str
     split: str
@@ -37,22 +37,22 @@ class FetchedFile:
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Where files come from and how they are asked for; `sleep` takes seconds.
+    """Downloads corpora; `sleep` takes seconds.
 
-    `progress` is told the file that is on its way and its bytes. `replace` overwrites files that
-    are in place with other content.
+    `progress` is called with the name of the file, its bytes so far and its size. `replace`
+    overwrites existing files with other content.
     """
 
     sleep: Callable[[float], None]
     progress: Callable[[str, int, int | None], None]
     base_url: str = PUBLIC_URL
-    patience: Patience = field(default_factory=Patience)
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
     replace: bool = False
 
     def fetch(self, entries: Sequence[CatalogueEntry], root: Path) -> list[FetchedFile]:
-        """Put every file of `entries` in place under `root`; what is verified there is kept.
+        """Download every file of `entries` to `root`; verified existing files are kept.
 
-        :raises CorpusError: if a corpus cannot be fetched, or content is not what was expected.
+        :raises CorpusError: if a corpus cannot be fetched, or a file does not match its digest.
         :raises InputError: if the public source cannot be reached.
         :raises OutputError: if `root` cannot be written.
         """
@@ -88,16 +88,16 @@ class Fetcher:
         return FetchedFile(entry.name, file.split, path, blob, status)
 
     def _verified_part(self, url: str, part: Path, file: CatalogueFile, name: str) -> bool:
-        """Download `url` to `part` until it has the public blob id; tell whether it was resumed.
+        """Download `url` to `part` and verify its blob id; return whether it was resumed.
 
-        What an earlier, resumed attempt left may be of another file: then it starts over once.
+        A resumed partial file may belong to another file: then the download starts over once.
         """
 
-        def told(have: int, total: int | None) -> None:
+        def report(have: int, total: int | None) -> None:
             self.progress(name, have, total)
 
         for _ in range(2):
-            resumed = self._download(url, part, told)
+            resumed = self._download(url, part, report)
             found = file_blob_id(part)
             if found == file.blob:
                 return resumed
@@ -114,25 +114,24 @@ class Fetcher:
 
 
 def _repair(part: Path, entry: CatalogueEntry, file: CatalogueFile) -> str:
-    """Mend the drifted breaks of the verified public file at `part`; return the new blob id.
+    """Repair the sentence breaks of the verified public file at `part`; return the new blob id.
 
-    The outcome is either the very file that was expected, or legal with the published number of
-    mentions.
+    The result either has the expected digest, or is valid with the published number of mentions.
     """
-    content = mend_file(part.read_bytes())
-    mended = part.with_suffix(".mended")
-    mended.write_bytes(content)
+    content = repair_file(part.read_bytes())
+    repaired = part.with_suffix(".repaired")
+    repaired.write_bytes(content)
     try:
         if blob_id(content) != file.repaired_blob:
-            sentences = list(read_sentences(mended, entry.scheme, entry.labels))
+            sentences = list(read_sentences(repaired, entry.scheme, entry.labels))
             mentions = sum(mention_count(sentence) for sentence in sentences)
             if mentions != file.mentions:
                 raise CorpusError(
-                    f"{entry.folder}/{file.split}.tsv: its breaks could not be mended: "
+                    f"{entry.folder}/{file.split}.tsv: its sentence breaks could not be repaired: "
                     f"{mentions} mentions, expected {file.mentions}; please report this"
                 )
-        mended.replace(part)
+        repaired.replace(part)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            mended.unlink()
+            repaired.unlink()
     return blob_id(content)

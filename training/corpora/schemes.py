@@ -1,4 +1,4 @@
-"""Tag schemes of word-and-tag files: what each allows, and conversion to IOBES.
+"""Tag schemes of word-and-tag files: validation, detection, and conversion to IOBES.
 
 IOB1 marks the words of a mention `I` and uses `B` only where a mention directly follows another of
 the same label; IOB2 begins every mention with `B`; IOBES adds `E` for the last word and `S` for a
@@ -13,7 +13,7 @@ from schemas.tags import OUTSIDE, may_end, may_follow, may_start, split_tag
 
 
 class Scheme(StrEnum):
-    """How a file marks which words form a mention."""
+    """The tag scheme of a file."""
 
     IOB1 = "IOB1"
     IOB2 = "IOB2"
@@ -25,7 +25,7 @@ _POSITIONS: dict[Scheme, str] = {Scheme.IOB1: "BI", Scheme.IOB2: "BI", Scheme.IO
 
 @dataclass(frozen=True, slots=True, order=True)
 class WordSpan:
-    """A mention as words: half-open `first` and `last` + 1 as `start` and `end`, and its label."""
+    """A mention as a half-open range of word indices, and its label."""
 
     start: int
     end: int
@@ -34,14 +34,14 @@ class WordSpan:
 
 @dataclass(frozen=True, slots=True)
 class TagProblem:
-    """What is wrong with the tag at `index` of a sentence; `index` may be one past the end."""
+    """A problem of the tag at `index` of a sentence; `index` may be one past the end."""
 
     index: int
     reason: str
 
 
 def malformed(tag: str, scheme: Scheme) -> str | None:
-    """Say why `tag` is no tag of `scheme`; None where it is one."""
+    """Return why `tag` is not a tag of `scheme`; None if it is one."""
     if tag == OUTSIDE:
         return None
     position, label = split_tag(tag)
@@ -52,7 +52,7 @@ def malformed(tag: str, scheme: Scheme) -> str | None:
 
 
 def _starts_mention(before: str, tag: str, scheme: Scheme) -> bool:
-    """Whether `tag`, behind `before`, is the first word of a mention; both are well formed."""
+    """Whether the well-formed `tag`, after `before`, begins a mention."""
     position, label = split_tag(tag)
     if scheme == Scheme.IOB1:
         return position == "B" or (position == "I" and label != split_tag(before)[1])
@@ -60,7 +60,7 @@ def _starts_mention(before: str, tag: str, scheme: Scheme) -> bool:
 
 
 def _allowed(before: str, after: str, scheme: Scheme) -> bool:
-    """Whether `scheme` allows `after` directly behind `before` (`O` at the sentence's start)."""
+    """Whether `scheme` allows `after` directly after `before` (`O` at the sentence's start)."""
     position, label = split_tag(after)
     match scheme:
         case Scheme.IOBES:
@@ -89,13 +89,13 @@ def tag_problems(
                 reason = f"unknown label {label!r}: expected one of {', '.join(labels)}"
         if reason is not None:
             yield TagProblem(index, reason)
-            before = None  # what follows a tag that means nothing cannot be judged
+            before = None  # the transition from a malformed tag cannot be checked
             continue
         if before is not None and not _allowed(before, tag, scheme):
             where = (
                 "at the start of a sentence"
                 if index == 0 and not may_start(tag)
-                else f"directly behind {before}"
+                else f"directly after {before}"
             )
             yield TagProblem(index, f"illegal transition: {scheme} does not allow {tag} {where}")
         before = tag
@@ -149,11 +149,10 @@ def to_iobes(tags: Sequence[str], scheme: Scheme) -> tuple[str, ...]:
 
 
 def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
-    """Tell the scheme from the tags of all sentences of a corpus: the one that they break least.
+    """Detect the scheme of a corpus: the one with the fewest problems in all its sentences.
 
-    So a stray tag is named when the corpus is read, and the sound ones are not. Of schemes that are
-    broken equally often it is IOBES where any `E` or `S` occurs, else IOB1 where an `I` begins a
-    mention, else IOB2.
+    So reading the corpus reports only the stray tags. At a tie it is IOBES if any `E` or `S`
+    occurs, else IOB1 if an `I` begins a mention, else IOB2.
     """
     tagged = [tags for tags in sentences if any(tag != OUTSIDE for tag in tags)]
     broken = {
@@ -164,7 +163,7 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
 
 
 def _hinted_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
-    """Return the scheme that a single tag hints at."""
+    """Return the scheme that characteristic tags indicate."""
     begins_inside = False
     for tags in sentences:
         before = OUTSIDE

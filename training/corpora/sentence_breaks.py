@@ -1,14 +1,14 @@
-"""Mends sentence breaks that drifted when `-DOCSTART-` lines were taken out of JNLPBA.
+"""Repair of JNLPBA's sentence breaks, which shifted when its `-DOCSTART-` lines were removed.
 
 A `-DOCSTART-` line is a sentence of one word. At the public source the words of these lines were
-removed, but the sentence lengths were kept, those of one included, and laid over the words that
-remained. So each break behind a document's start comes one word too early for each document so far,
-a lone first word marks where a document started, and the lengths of the last sentences, as many
-words as there are such marks, are lost.
+removed, but the sentence lengths, including those of one, were kept and applied to the remaining
+words. So each break is one word too early for each document started so far, a sentence of one word
+marks a document start, and the lengths of the last sentences, covering as many words as there are
+documents, are lost.
 
-The mend drops the lengths of one and lays the rest over the words again. Where the lengths run out,
-sentences end behind a full stop, as 98 % of the sentences of devel and test do. The sentence at
-which the file's end cut the last length stays cut there.
+The repair drops the lengths of one and applies the rest to the words again. After the last length,
+sentences end after a full stop, as 98 % of the sentences of devel and test do. The sentence whose
+length was cut by the end of the file stays cut there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 _FULL_STOP = "."
 
 
-def mend_breaks(sentences: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    """Yield the sentences with their breaks where they belong; `sentences` hold `word TAB tag`.
+def repair_breaks(sentences: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """Yield the sentences with repaired breaks; `sentences` hold lines `word TAB tag`.
 
-    Only for files whose breaks drifted: a true sentence of one word would be taken for a mark.
+    Only for files with shifted breaks: a true sentence of one word would be taken for a document
+    start.
     """
     rows = [row for sentence in sentences for row in sentence]
     start = 0
@@ -37,9 +38,9 @@ def mend_breaks(sentences: Sequence[Sequence[str]]) -> Iterator[list[str]]:
         yield rest
 
 
-def mend_file(content: bytes) -> bytes:
-    """Return the content of a word-and-tag file with its drifted breaks mended, in UTF-8."""
+def repair_file(content: bytes) -> bytes:
+    """Return the UTF-8 content of a word-and-tag file with repaired sentence breaks."""
     text = content.decode("utf-8").replace("\r\n", "\n")
     blocks = [block.split("\n") for block in text.strip("\n").split("\n\n")]
-    mended = mend_breaks(blocks)
-    return "".join("\n".join(sentence) + "\n\n" for sentence in mended).encode("utf-8")
+    repaired = repair_breaks(blocks)
+    return "".join("\n".join(sentence) + "\n\n" for sentence in repaired).encode("utf-8")

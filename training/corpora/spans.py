@@ -1,4 +1,4 @@
-"""Words and tags to character spans and back.
+"""Conversion between word tags and character spans.
 
 The text of a sentence is its words joined by one space; offsets count Unicode code points of it.
 """
@@ -20,10 +20,10 @@ Offsets = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class WordTags:
-    """IOBES tags of words, and the spans that no tags can stand for.
+    """IOBES tags of words, and the spans that tags cannot encode.
 
-    `off_boundary` are spans that do not begin where a word begins and end where one ends: they are
-    reported, never moved. `overlapping` are spans that share a word with one before them.
+    `off_boundary` are spans that do not start and end at word boundaries: they are reported, never
+    moved. `overlapping` are spans that share a word with one before them.
     """
 
     tags: tuple[str, ...]
@@ -32,7 +32,7 @@ class WordTags:
 
 
 def word_offsets(words: Sequence[str], start: int = 0) -> Offsets:
-    """Return the offsets of `words`, joined by one space, in a text where they begin at `start`."""
+    """Return the offsets of `words`, joined by one space, in a text where they start at `start`."""
     offsets = []
     for word in words:
         offsets.append((start, start + len(word)))
@@ -41,12 +41,12 @@ def word_offsets(words: Sequence[str], start: int = 0) -> Offsets:
 
 
 def sentence_text(words: Sequence[str]) -> tuple[str, Offsets]:
-    """Return the text of a sentence of `words`, and where each word stands in it."""
+    """Return the text of a sentence of `words`, and the offsets of each word."""
     return " ".join(words), word_offsets(words)
 
 
 def spans_at(tags: Sequence[str], offsets: Offsets) -> tuple[Span, ...]:
-    """Return the character spans that legal IOBES `tags` of words at `offsets` mark, in order."""
+    """Return the character spans that valid IOBES `tags` of words at `offsets` encode, in order."""
     return tuple(
         Span(offsets[found.start][0], offsets[found.end - 1][1], found.label)
         for found in word_spans(tags, Scheme.IOBES)
@@ -59,7 +59,7 @@ def spans_of(sentence: Sentence) -> tuple[Span, ...]:
 
 
 def tags_of(offsets: Offsets, spans: Iterable[Span]) -> WordTags:
-    """Return the IOBES tags of words at `offsets` that stand for `spans`.
+    """Return the IOBES tags of words at `offsets` that encode `spans`.
 
     Of spans that share a word, the first in the order of start, end and label is tagged.
     """
@@ -83,7 +83,7 @@ def tags_of(offsets: Offsets, spans: Iterable[Span]) -> WordTags:
 
 
 def require_labels(task: Task, sentences: Sequence[Sentence]) -> None:
-    """Make sure that a head has every label of a corpus.
+    """Check that a head has every label of a corpus.
 
     :raises CorpusError: if it lacks one.
     """

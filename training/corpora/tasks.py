@@ -1,4 +1,4 @@
-"""The task of a user's own corpus, told from its labels."""
+"""The task of a user's own corpus, derived from its labels."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from training.corpora.tsv import Sentence
 
 
 def label_key(label: str) -> str:
-    """Return what labels that are only spelled otherwise have in common."""
+    """Return a normalised label, equal for labels that differ only in spelling."""
     return "".join(filter(str.isalnum, label.lower()))
 
 
@@ -21,14 +21,14 @@ _KNOWN: dict[str, EntityType] = {label_key(kind.value): kind for kind in EntityT
 
 
 def entity_type_of(label: str) -> EntityType | None:
-    """Return the entity type that `label` stands for; None where it is like none."""
+    """Return the entity type that `label` names; None if it matches none."""
     return _KNOWN.get(label_key(label))
 
 
 def unknown_type(label: str) -> str:
-    """Say that `label` is like none of the entity types."""
+    """Return the error text for a `label` that matches no entity type."""
     return (
-        f"the label {label!r} is like none of the entity types {', '.join(EntityType)}; rename it "
+        f"the label {label!r} matches none of the entity types {', '.join(EntityType)}; rename it "
         "to one of them"
     )
 
@@ -36,7 +36,7 @@ def unknown_type(label: str) -> str:
 def corpus_task(name: str, sentences: Iterable[Sentence]) -> Task:
     """Return a task named `name` with the labels that `sentences` use, in alphabetic order.
 
-    :raises CorpusError: if a label is like none of the entity types.
+    :raises CorpusError: if a label matches no entity type, or there is no mention.
     """
     labels = sorted(
         {split_tag(tag)[1] for sentence in sentences for tag in sentence.tags if tag != "O"}

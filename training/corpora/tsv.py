@@ -1,7 +1,7 @@
-"""Word-and-tag files: a word, a tab and a tag on each line, a blank line behind each sentence.
+"""Word-and-tag files: a word, a tab and a tag on each line, a blank line after each sentence.
 
-A `-DOCSTART-` line, a sentence of its own in the file, begins a document and is no sentence here.
-Windows line ends, a byte order mark and a missing last newline are accepted.
+A `-DOCSTART-` line, a sentence of its own in the file, starts a document and is not returned as a
+sentence. Windows line ends, a byte order mark and a missing last newline are accepted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from training.corpora.schemes import Scheme, detect_scheme, tag_problems, to_iob
 
 DOCUMENT_START = "-DOCSTART-"
 EMPTY = "no sentence: the file is empty"
-"""What is wrong with a file that holds none."""
+"""The error text for a file without sentences."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence as its corpus splits it: words, their IOBES tags, and the file's first line of it.
+    """A sentence of a corpus: its words, their IOBES tags, and its first line in the file.
 
-    `starts_document` is True where a `-DOCSTART-` line stands before it.
+    `starts_document` is True if a `-DOCSTART-` line precedes it.
     """
 
     words: tuple[str, ...]
@@ -31,7 +31,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong in a corpus file: the file, its line (1-based) and the reason."""
+    """A problem in a corpus file: the file, its line (1-based) and the reason."""
 
     path: Path
     line: int
@@ -51,7 +51,7 @@ class _Row:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str | Problem]]:
-    """Yield each line, numbered from 1, without its line end; a Problem where it is not UTF-8."""
+    """Yield each line, numbered from 1, without its line end; a Problem if it is not UTF-8."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -89,9 +89,9 @@ def _parse_row(path: Path, number: int, line: str) -> _Row | Problem:
     if not word.strip():
         return Problem(path, number, "empty word")
     if not tag:
-        return Problem(path, number, f"no tag behind the word {word!r:.80}")
+        return Problem(path, number, f"no tag after the word {word!r:.80}")
     if tag != tag.strip():
-        return Problem(path, number, f"a blank before or behind the tag {tag!r:.80}")
+        return Problem(path, number, f"a blank before or after the tag {tag!r:.80}")
     return _Row(number, word, tag)
 
 
@@ -113,7 +113,7 @@ def _blocks(path: Path) -> Iterator[list[_Row | Problem]]:
 def scan(
     path: Path, scheme: Scheme, labels: Sequence[str] | None = None
 ) -> Iterator[Sentence | Problem]:
-    """Yield each good sentence of `path`, and each problem instead of the sentence that has it.
+    """Yield the valid sentences of `path`, and a problem in place of each invalid one.
 
     :raises CorpusError: if the file cannot be read at all.
     """
@@ -156,7 +156,7 @@ def read_sentences(
 
 
 def detect_file_scheme(*paths: Path) -> Scheme:
-    """Tell the tag scheme that the files of a corpus share from all their tags.
+    """Detect the tag scheme of the files of a corpus from all their tags.
 
     :raises CorpusError: if one cannot be read.
     """

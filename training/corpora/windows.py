@@ -1,4 +1,4 @@
-"""Windows: consecutive sentences of a corpus joined to one text, as a reader of abstracts sees it.
+"""Windows: consecutive sentences of a corpus joined to one text, as in an abstract.
 
 A window never crosses the start of a document, where the corpus marks one.
 """

@@ -1,15 +1,15 @@
-"""New training sentences from old ones, drawn anew for each epoch (Dai and Adel 2020).
+"""Data augmentation of training sentences, drawn again for each epoch (Dai and Adel 2020).
 
-"An Analysis of Simple Data Augmentation for Named Entity Recognition" has three ways that need
-nothing but the training sentences: mentions are replaced by others of the same label, pre-tokens by
-others of the same tag, and pre-tokens change places within their segment (a mention, or a stretch
-outside all mentions). Here each is applied to a sentence with the recipe's probability, in that
-order, and within such a sentence to each mention, pre-token or segment with the constants below
-(the paper's binomial p).
+"An Analysis of Simple Data Augmentation for Named Entity Recognition" has
+three methods that need only the training sentences: mentions are replaced by others of the same
+label, pre-tokens by others with the same tag, and pre-tokens are shuffled within their segment (a
+mention, or a span outside all mentions). Here each is applied to a sentence with the recipe's
+probability, in that order, and within such a sentence to each mention, pre-token or segment with
+the probabilities below (the paper's binomial p).
 
-Everything is done on word pieces, as how a pre-token is split does not depend on its neighbours,
-and for all sentences at once: pre-tokens are numbers into flat arrays, and the pieces are fetched
-at the end.
+Augmentation works on word pieces, since the splitting of a pre-token does not depend on its
+neighbours, and on all sentences at once: pre-tokens are indices into flat arrays, and the pieces
+are gathered at the end.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from schemas.tags import POSITIONS, iobes_tags
 from training.data.examples import IGNORED, HeadData, LabelledPieces, LabelledSentence, join_soft
 from training.recipes.recipe import Recipe
 
-MENTION_SHARE = 0.5
-"""How many mentions of a sentence that is chosen for it are replaced."""
-TOKEN_SHARE = 0.2
-"""How many pre-tokens of a sentence that is chosen for it are replaced."""
-SEGMENT_SHARE = 0.5
-"""How many segments of a sentence that is chosen for it are shuffled."""
+MENTION_FRACTION = 0.5
+"""The fraction of mentions that are replaced in a sentence chosen for mention replacement."""
+TOKEN_FRACTION = 0.2
+"""The fraction of pre-tokens that are replaced in a sentence chosen for token replacement."""
+SEGMENT_FRACTION = 0.5
+"""The fraction of segments that are shuffled in a sentence chosen for segment shuffling."""
 
 _OUTSIDE = -1  # the label of a segment outside all mentions
-_UNKNOWN = -2  # the label of a segment that is neither that nor a complete mention
+_UNKNOWN = -2  # the label of a segment that is an incomplete mention
 
 _Numbers = npt.NDArray[np.int64]
 _Chosen = npt.NDArray[np.bool_]
@@ -40,12 +40,12 @@ _Value = TypeVar("_Value", bound=np.generic)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreTokens:
-    """The pre-tokens of many sentences, one after the other.
+    """The pre-tokens of many sentences, concatenated.
 
-    `ids` and `case` are those of all word pieces, shape (pieces,). `begins` and `sizes` say which
-    pieces are a pre-token's, `tags` its tag and `sentences` the number of its sentence, all of
-    shape (pre-tokens,). A piece without a tag belongs to the pre-token before it; at the beginning
-    of a sentence it begins a pre-token whose tag is `IGNORED`, which stays where it is.
+    `ids` and `case` have shape (pieces,). `begins` and `sizes` give the piece range of each
+    pre-token, `tags` its tag and `sentences` the index of its sentence, all of shape (pre-tokens,).
+    A piece without a tag belongs to the pre-token before it; at the start of a sentence it forms a
+    pre-token with the tag `IGNORED`, which is never moved.
     """
 
     ids: npt.NDArray[np.int32]
@@ -61,13 +61,12 @@ class PreTokens:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lexicon:
-    """What replacements are drawn from: every mention and pre-token of a head's training sentences.
+    """The replacements to draw from: all mentions and pre-tokens of a head's training sentences.
 
-    One that occurs n times is there n times, so that it is drawn by its frequency. Mentions are
+    Each occurrence is an entry, so that draws follow frequency. Mentions are
     runs of `tokens`: `mention_begins` and `mention_sizes` have shape (mentions,), and those of
-    label number k lie from `label_bounds[k]` up to `label_bounds[k + 1]`. `by_tag` has shape
-    (pre-tokens,), and the numbers of those with tag t lie from `tag_bounds[t]` up to
-    `tag_bounds[t + 1]`.
+    label k are entries `label_bounds[k]` to `label_bounds[k + 1]`. `by_tag` has shape
+    (pre-tokens,); the pre-tokens with tag t are its entries `tag_bounds[t]` to `tag_bounds[t + 1]`.
     """
 
     tokens: PreTokens
@@ -80,7 +79,7 @@ class Lexicon:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Segments:
-    """Mentions and the stretches between them as runs of pre-tokens, all of shape (segments,)."""
+    """Mentions and the spans between them as runs of pre-tokens, all of shape (segments,)."""
 
     begins: _Numbers
     sizes: _Numbers
@@ -108,7 +107,7 @@ def build_lexicon(data: HeadData) -> Lexicon:
 def augment(
     pieces: LabelledPieces, lexicon: Lexicon, recipe: Recipe, rng: np.random.Generator
 ) -> LabelledPieces:
-    """Return one sentence as `augment_sentences` would make it; the same object if unchanged."""
+    """Augment one sentence; the same object is returned if unchanged."""
     chances = _chances(recipe)
     if not chances.any() or not len(pieces):
         return pieces
@@ -121,14 +120,14 @@ def augment_sentences(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> Sequence[LabelledSentence]:
-    """Return `sentences` with those that `rng` chooses augmented from the lexicon of their head.
+    """Augment the sentences that `rng` chooses with entries from their head's lexicon.
 
     The mentions of a sentence keep their number, order and labels, and its tags stay legal.
     Sentences in which nothing is replaced or shuffled are the same objects. With all three
     probabilities 0 the same sequence is returned, and nothing is drawn from `rng`.
 
-    A pre-token that is new at its place has no soft tags: teachers have not seen it there. What
-    has no gold tag is left alone.
+    A replaced or moved pre-token has no soft labels, since teachers have not read it there.
+    Pre-tokens without a gold tag are not changed.
     """
     chances = _chances(recipe)
     if not chances.any():
@@ -155,9 +154,9 @@ def _augmented(
     lexicon: Lexicon,
     rng: np.random.Generator,
 ) -> list[LabelledPieces]:
-    """Augment `sentences`, none empty; `chosen`, shape (sentences, 3), says which get what.
+    """Augment non-empty `sentences`; `chosen`, shape (sentences, 3), selects the methods for each.
 
-    A pre-token is known by its number: those of `sentences` first, then those of the lexicon.
+    Pre-tokens are indices: first those of `sentences`, then those of the lexicon.
     """
     own = _pre_tokens(sentences)
     segments = _segments(own)
@@ -168,7 +167,7 @@ def _augmented(
     replaced = np.flatnonzero(
         chosen[segment_sentences, 0]
         & (segments.labels >= 0)
-        & (rng.random(len(begins)) < MENTION_SHARE)
+        & (rng.random(len(begins)) < MENTION_FRACTION)
     )
     replaced, drawn = _draw(replaced, segments.labels, lexicon.label_bounds, rng)
     begins[replaced] = len(own) + lexicon.mention_begins[drawn]
@@ -181,7 +180,7 @@ def _augmented(
     token_sentences = segment_sentences[token_segments]
 
     replaced = np.flatnonzero(
-        chosen[token_sentences, 1] & (tags >= 0) & (rng.random(len(tokens)) < TOKEN_SHARE)
+        chosen[token_sentences, 1] & (tags >= 0) & (rng.random(len(tokens)) < TOKEN_FRACTION)
     )
     replaced, drawn = _draw(replaced, tags, lexicon.tag_bounds, rng)
     tokens[replaced] = len(own) + lexicon.by_tag[drawn]
@@ -191,30 +190,32 @@ def _augmented(
         chosen[segment_sentences, 2]
         & (segments.labels != _UNKNOWN)
         & (sizes > 1)
-        & (rng.random(len(begins)) < SEGMENT_SHARE)
+        & (rng.random(len(begins)) < SEGMENT_FRACTION)
     )
-    places = np.flatnonzero(shuffled[token_segments])
-    tokens[places] = tokens[places][np.lexsort((rng.random(len(places)), token_segments[places]))]
+    indices = np.flatnonzero(shuffled[token_segments])
+    tokens[indices] = tokens[indices][
+        np.lexsort((rng.random(len(indices)), token_segments[indices]))
+    ]
     changed[segment_sentences[shuffled]] = True
 
     soft = join_soft(sentences)
     if soft is not None:
-        soft = _kept_soft(soft, own, tokens, np.delete(np.arange(len(tokens)), places))
+        soft = _kept_soft(soft, own, tokens, np.delete(np.arange(len(tokens)), indices))
         soft = soft[tags != IGNORED]
     new = _pieces(own, lexicon.tokens, tokens, tags, soft, token_sentences)
     return [new[n] if is_new else sentences[n] for n, is_new in enumerate(changed.tolist())]
 
 
 def _draw(
-    places: _Numbers, kinds: _Numbers, bounds: _Numbers, rng: np.random.Generator
+    indices: _Numbers, kinds: _Numbers, bounds: _Numbers, rng: np.random.Generator
 ) -> tuple[_Numbers, _Numbers]:
-    """Draw something of the same kind for each of `places`, which are numbers into `kinds`.
+    """Draw a replacement of the same kind for each of `indices` into `kinds`.
 
-    What is of kind k lies from `bounds[k]` up to `bounds[k + 1]`. Returns the places for whose
-    kind there is something, and what was drawn for each.
+    The candidates of kind k are `bounds[k]` to `bounds[k + 1]`. Returns the indices whose kind has
+    candidates, and the candidate drawn for each.
     """
-    places = places[bounds[kinds[places]] < bounds[kinds[places] + 1]]
-    return places, rng.integers(bounds[kinds[places]], bounds[kinds[places] + 1])
+    indices = indices[bounds[kinds[indices]] < bounds[kinds[indices] + 1]]
+    return indices, rng.integers(bounds[kinds[indices]], bounds[kinds[indices] + 1])
 
 
 def _pre_tokens(sentences: Sequence[LabelledPieces]) -> PreTokens:
@@ -265,7 +266,7 @@ def _pieces(
     soft: npt.NDArray[np.float16] | None,
     sentences: _Numbers,
 ) -> list[LabelledPieces]:
-    """Fetch the word pieces of pre-tokens `tokens`, those of one sentence after the other.
+    """Gather the word pieces of the pre-tokens `tokens`, in order of their sentences.
 
     `soft` has a row for each pre-token with a tag.
     """
@@ -291,9 +292,9 @@ def _pieces(
 def _kept_soft(
     soft: npt.NDArray[np.float16], own: PreTokens, tokens: _Numbers, unmoved: _Numbers
 ) -> npt.NDArray[np.float16]:
-    """Return the soft tags of `tokens`: rows of NaN where a pre-token is new or has moved.
+    """Return the soft labels of `tokens`: rows of NaN where a pre-token was replaced or moved.
 
-    `soft` has a row for each of `own` with a tag; `unmoved` are places in `tokens`.
+    `soft` has a row for each of `own` with a tag; `unmoved` are indices into `tokens`.
     """
     out = np.full((len(tokens), soft.shape[1]), np.nan, dtype=np.float16)
     tagged = own.tags != IGNORED
@@ -306,7 +307,7 @@ def _kept_soft(
 def _take(
     own: npt.NDArray[_Value], other: npt.NDArray[_Value], numbers: _Numbers
 ) -> npt.NDArray[_Value]:
-    """Fetch by number from two arrays, of which the second's numbers follow the first's."""
+    """Index into the concatenation of `own` and `other`."""
     out = np.empty(len(numbers), dtype=own.dtype)
     is_own = numbers < len(own)
     out[is_own] = own[numbers[is_own]]
@@ -315,14 +316,14 @@ def _take(
 
 
 def _runs(begins: _Numbers, sizes: _Numbers) -> _Numbers:
-    """Return the numbers from each of `begins` on, as many as `sizes` says, one after the other."""
+    """Return the concatenated ranges that start at `begins` and have the lengths `sizes`."""
     stops = np.cumsum(sizes)
     numbers: _Numbers = np.repeat(begins - (stops - sizes), sizes)
     return numbers + np.arange(len(numbers))
 
 
 def _sorted_by(kinds: _Numbers, count: int) -> _Numbers:
-    """Return the numbers of those of kind 0 up to `count`, sorted by kind."""
+    """Return the indices of the entries of kinds 0 to `count`, sorted by kind."""
     order = np.argsort(kinds, kind="stable")
     low, high = np.searchsorted(kinds[order], (0, count))
     return order[low:high]

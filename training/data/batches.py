@@ -1,4 +1,4 @@
-"""Windows as packed rows: what a training step reads."""
+"""Batches of training steps: windows as packed rows without padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from worker.text.windows import SPECIAL_PIECES
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Windows end to end, one row a word piece, special ones in, on their device.
+    """Concatenated windows, one row per word piece (special pieces included), on a device.
 
-    `ids`, `positions` and `case` have shape (rows,), int64; `bounds` says where each window begins
-    and the last ends, (windows + 1,), int32; `lengths` holds each window's rows.
+    `ids`, `positions` and `case` have shape (rows,), int64; `bounds` holds the cumulative window
+    lengths, (windows + 1,), int32; `lengths` the number of rows of each window.
     """
 
     ids: Tensor
@@ -28,38 +28,39 @@ class Rows:
     lengths: tuple[int, ...]
 
     def padded(self, pad_id: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ids, mask and case as (windows, pieces), and each row's place in them."""
+        """Return padded ids, mask and case, (windows, pieces), and the flat index of each row."""
         shape = (len(self.lengths), max(self.lengths))
         starts = torch.repeat_interleave(
             torch.arange(shape[0], device=self.ids.device) * shape[1],
             torch.tensor(self.lengths, device=self.ids.device),
             output_size=len(self.ids),
         )
-        places = starts + self.positions
-        ids = self.ids.new_full((shape[0] * shape[1],), pad_id).index_copy(0, places, self.ids)
-        case = torch.zeros_like(ids).index_copy(0, places, self.case)
-        mask = torch.zeros_like(ids, dtype=torch.bool).index_fill(0, places, value=True)
-        return ids.view(shape), mask.view(shape), case.view(shape), places
+        indices = starts + self.positions
+        ids = self.ids.new_full((shape[0] * shape[1],), pad_id).index_copy(0, indices, self.ids)
+        case = torch.zeros_like(ids).index_copy(0, indices, self.case)
+        mask = torch.zeros_like(ids, dtype=torch.bool).index_fill(0, indices, value=True)
+        return ids.view(shape), mask.view(shape), case.view(shape), indices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
     """A batch on its device.
 
-    The pieces that are read are the rows `places`, (read pieces,); `tags` (the own head's, below 0
-    without gold) and `heads` are theirs; `soft`, (read pieces, tags of all heads), is there where
-    teachers' tags are, with rows of NaN for pieces without.
+    `read_rows`, (first pieces,), are the indices of the rows that are classified: first pieces of
+    pre-tokens. `tags` (of the window's own head, negative without gold) and `heads` have the same
+    shape. `soft`, (first pieces, tags of all heads), holds soft labels, with rows of NaN for pieces
+    that have none; it is None if the batch has none.
     """
 
     rows: Rows
-    places: Tensor
+    read_rows: Tensor
     tags: Tensor
     heads: Tensor
     soft: Tensor | None
 
 
 def collate(batch: Sequence[Window], tokeniser: WordPieceTokeniser, device: torch.device) -> Inputs:
-    """Lay windows end to end, each framed by special pieces."""
+    """Concatenate windows, each between its special pieces, into a batch on `device`."""
     lengths = np.array([window.length for window in batch], dtype=np.int32)
     bounds = np.concatenate(([0], np.cumsum(lengths, dtype=np.int32))).astype(np.int32)
     size = int(bounds[-1])
@@ -75,7 +76,7 @@ def collate(batch: Sequence[Window], tokeniser: WordPieceTokeniser, device: torc
         case[inside] = window.pieces.case
         tags[inside] = window.pieces.tags
     heads = np.repeat(np.array([window.head for window in batch], dtype=np.int64), lengths)
-    places = np.flatnonzero(tags != IGNORED)
+    read_rows = np.flatnonzero(tags != IGNORED)
     soft = join_soft([window.pieces for window in batch])
     return Inputs(
         Rows(
@@ -85,8 +86,8 @@ def collate(batch: Sequence[Window], tokeniser: WordPieceTokeniser, device: torc
             to_device(bounds, device),
             tuple(lengths.tolist()),
         ),
-        to_device(places, device),
-        to_device(tags[places], device),
-        to_device(heads[places], device),
+        to_device(read_rows, device),
+        to_device(tags[read_rows], device),
+        to_device(heads[read_rows], device),
         None if soft is None else to_device(soft, device),
     )

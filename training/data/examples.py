@@ -1,7 +1,7 @@
-"""From corpus sentences to labelled word pieces, and to windows of consecutive sentences.
+"""Training examples: corpus sentences as labelled word pieces, and windows of sentences.
 
-Joining sentences by a space adds no word piece, so a window's pieces are those of its sentences
-one after the other: each sentence is split into word pieces once.
+Joining sentences by a space adds no word piece, so a window's pieces are the concatenated pieces
+of its sentences, and each sentence is tokenised only once.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from worker.text.tokenisation import WordPieces, WordPieceTokeniser
 from worker.text.windows import SPECIAL_PIECES, cut_windows
 
 IGNORED = -100
-"""The tag of a piece that is no first piece of a pre-token: it is not read at all."""
+"""The tag of a piece that is not the first of its pre-token: it has no loss."""
 
 UNLABELLED = -1
-"""The tag of a first piece without gold: it is read, and learns from soft tags alone."""
+"""The tag of a first piece without gold: it learns from soft labels alone."""
 
 NO_HEAD = -1
-"""The head number of a window that is of no corpus."""
+"""The head index of a window that belongs to no corpus."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +33,8 @@ class LabelledPieces:
     """Word pieces with the tag of each, all of shape (pieces,).
 
     `tags` indexes the head's own tags at first pieces of pre-tokens, and is `IGNORED` elsewhere.
-    `soft`, where there is any, holds the probability of every head's tags that teachers give to
-    each first piece, shape (first pieces, tags of all heads); rows of NaN stand for none.
+    `soft`, if there is any, holds the teachers' tag probabilities for each first piece, shape
+    (first pieces, tags of all heads); a row of NaN means no soft label.
     """
 
     ids: npt.NDArray[np.int32]
@@ -56,7 +56,7 @@ class LabelledSentence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadData:
-    """All training sentences of one head; `unreachable` mentions of them have no tags."""
+    """All training sentences of one head; `unreachable` counts mentions that no tags can encode."""
 
     task: Task
     sentences: tuple[LabelledSentence, ...]
@@ -70,7 +70,7 @@ class HeadData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """One training example: consecutive sentences of the corpus of head number `head`.
+    """One training example: consecutive sentences of the corpus of the head with index `head`.
 
     A text without gold has the head `NO_HEAD`.
     """
@@ -80,7 +80,7 @@ class Window:
 
     @property
     def length(self) -> int:
-        """The window's length in word pieces, special ones included."""
+        """The window's length in word pieces, special pieces included."""
         return len(self.pieces) + SPECIAL_PIECES
 
 
@@ -89,7 +89,7 @@ def label_sentences(
 ) -> HeadData:
     """Split `sentences` into word pieces and project their mentions onto them.
 
-    :raises ValueError: if a sentence has a label that `task` does not know.
+    :raises ValueError: if a sentence has a label that `task` lacks.
     """
     encoded = tokeniser.encode([sentence_text(sentence.words)[0] for sentence in sentences])
     out = []
@@ -112,9 +112,8 @@ def draw_windows(
 ) -> list[Window]:
     """Partition a corpus into windows of random size; every sentence is in exactly one.
 
-    A window ends before a document begins and before it would be longer than the recipe's
-    `max_pieces`. A single sentence longer than that becomes several windows that overlap, in which
-    each piece is labelled once.
+    Windows do not cross document boundaries and have at most the recipe's `max_pieces`. A longer
+    sentence becomes several overlapping windows, in which each piece is labelled once.
     """
     room = recipe.max_pieces - SPECIAL_PIECES
     windows: list[Window] = []
@@ -148,7 +147,7 @@ def draw_windows(
 
 
 def join_pieces(parts: Sequence[LabelledPieces]) -> LabelledPieces:
-    """Put pieces one behind the other; where some have soft tags, the others' are no numbers."""
+    """Concatenate pieces; if some have soft labels, those of the others are NaN."""
     return LabelledPieces(
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.case for part in parts]),
@@ -158,7 +157,7 @@ def join_pieces(parts: Sequence[LabelledPieces]) -> LabelledPieces:
 
 
 def join_soft(parts: Sequence[LabelledPieces]) -> npt.NDArray[np.float16] | None:
-    """Return the soft tags of pieces one behind the other; None where none has any."""
+    """Concatenate the soft labels of pieces; None if none has any."""
     width = max((part.soft.shape[1] for part in parts if part.soft is not None), default=0)
     if not width:
         return None

@@ -1,7 +1,7 @@
-"""What an epoch is made of: how much of each corpus, in which batches, in which order.
+"""Sampling of an epoch: how much of each corpus, in which batches, in which order.
 
-Everything is drawn from a generator seeded by the recipe's seed and the epoch's number, so the
-place in the data is two numbers and a resumed run sees the very same batches.
+Everything is drawn from a generator seeded by the recipe's seed and the epoch's number, so
+two numbers identify a position in the data, and a resumed run sees the same batches.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from training.recipes.recipe import Recipe
 _POOL_BATCHES = 40
 
 
-def corpus_shares(sizes: Sequence[int], exponent: float) -> list[float]:
-    """Return how often each corpus is gone through in an epoch.
+def corpus_passes(sizes: Sequence[int], exponent: float) -> list[float]:
+    """Return the number of passes over each corpus in an epoch.
 
     Corpora are drawn in proportion to size ** `exponent`, and an epoch is as long as all corpora
-    together: with exponent 1 each share is 1; with less, small corpora are seen more often and
-    large ones less (temperature sampling, Devlin et al. 2019, multilingual BERT).
+    together: with exponent 1 each corpus is passed once; below 1, small corpora are seen more often
+    and large ones less (temperature sampling, Devlin et al. 2019, multilingual BERT).
     """
     if not all(sizes):
         raise ValueError(f"every corpus needs word pieces, got the sizes {list(sizes)}")
@@ -39,10 +39,10 @@ def corpus_shares(sizes: Sequence[int], exponent: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """What a run learns from: one corpus a head, in head order, and texts without gold.
+    """The training data of a run: one corpus per head, in head order, and texts without gold.
 
-    Each of `texts` is a whole title and abstract with teachers' soft tags. `lexicons` are what a
-    corpus's sentences are augmented from, one a head, or none where nothing is augmented.
+    Each of `texts` is a title and abstract with soft labels. `lexicons` hold the replacements for
+    augmentation, one per head; empty if nothing is augmented.
     """
 
     corpora: tuple[HeadData, ...]
@@ -51,7 +51,7 @@ class Material:
 
 
 def exponent_at(recipe: Recipe, epoch: int) -> float:
-    """Return the sampling exponent of epoch number `epoch`, from 0."""
+    """Return the sampling exponent of `epoch`, counted from 0."""
     end = recipe.sampling_exponent_end
     if end is None or recipe.epochs == 1:
         return recipe.sampling_exponent
@@ -60,12 +60,12 @@ def exponent_at(recipe: Recipe, epoch: int) -> float:
 
 
 def draw_epoch(material: Material, recipe: Recipe, epoch: int) -> list[list[Window]]:
-    """Return the batches of epoch number `epoch`, in order."""
+    """Return the batches of `epoch`, counted from 0, in order."""
     rng = np.random.default_rng([recipe.seed, epoch])
     corpora = material.corpora
-    shares = corpus_shares([data.pieces for data in corpora], exponent_at(recipe, epoch))
+    passes = corpus_passes([data.pieces for data in corpora], exponent_at(recipe, epoch))
     windows: list[Window] = []
-    for head, (data, share) in enumerate(zip(corpora, shares, strict=True)):
+    for head, (data, share) in enumerate(zip(corpora, passes, strict=True)):
         lexicon = material.lexicons[head] if material.lexicons else None
         whole = int(share)
         for _ in range(whole):
@@ -89,7 +89,7 @@ def _augmented(
 
 
 def text_windows(pieces: LabelledPieces, recipe: Recipe) -> list[Window]:
-    """Return a text without gold as windows of no head."""
+    """Return a text without gold as windows with the head `NO_HEAD`."""
     if not len(pieces):
         return []
     return [Window(NO_HEAD, part) for part in split_pieces(pieces, recipe.max_pieces)]
@@ -98,7 +98,7 @@ def text_windows(pieces: LabelledPieces, recipe: Recipe) -> list[Window]:
 def make_batches(
     windows: Sequence[Window], recipe: Recipe, rng: np.random.Generator
 ) -> list[list[Window]]:
-    """Shuffle windows into batches of like length: random pools, each cut along sorted lengths."""
+    """Shuffle windows into batches of similar length: random pools are sorted and cut."""
     order = rng.permutation(len(windows))
     per_batch = (
         max(1, recipe.batch_pieces * len(windows) // max(1, sum(w.length for w in windows)))

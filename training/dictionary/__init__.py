@@ -1,1 +1,1 @@
-"""Learning a dictionary, the rule-based baseline, from corpora."""
+"""Training of the dictionary tagger, the rule-based baseline."""

@@ -1,4 +1,4 @@
-"""From corpora to a dictionary checkpoint: learned, bounded on devel, scored, written."""
+"""Training and export of a dictionary checkpoint: learn, tune on devel, score, write."""
 
 import json
 import unicodedata
@@ -26,9 +26,9 @@ from worker.text.reading_table import NEWEST, reading_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnedHead:
-    """One head of a dictionary: what it matches, what was chosen on devel, and its strict F1 there.
+    """One head of a dictionary: its entries, the thresholds chosen on devel, and its devel F1.
 
-    `stopped` is how many entries and patterns the stop-list holds.
+    `stopped` is the size of the stop-list, in entries and patterns.
     """
 
     task: Task
@@ -40,7 +40,7 @@ class LearnedHead:
 
 
 def learn_head(corpus: LoadedCorpus, rules: Rules) -> LearnedHead:
-    """Learn a head from the training split of `corpus`; choose its bounds on the devel split."""
+    """Learn a head from the training split of `corpus`, with thresholds chosen on devel."""
     task, normaliser = corpus.task, Normaliser(rules, reading_of(NEWEST))
     learned = learn(read_sentences(corpus.train, normaliser), task, normaliser)
     devel = read_sentences(corpus.devel.sentences, normaliser)
@@ -74,17 +74,17 @@ def train_dictionary(
     folder: Path,
     corpora: Sequence[LoadedCorpus],
     rules: Rules,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> tuple[CheckpointManifest, list[LearnedHead]]:
-    """Write a dictionary checkpoint into `folder`, one head a corpus; `say` is told of each head.
+    """Train a dictionary checkpoint into `folder`, one head per corpus, each logged.
 
-    The same corpora and rules give the same bytes.
+    The output is deterministic: the same corpora and rules give the same bytes.
     """
     heads = []
     for corpus in corpora:
         head = learn_head(corpus, rules)
         heads.append(head)
-        say(
+        log(
             f"{head.task.name}: {sum(map(len, head.entries.values())):,} entries, "
             f"{sum(map(len, head.patterns.values())):,} patterns, {head.stopped:,} stopped; "
             f"devel strict F1 {head.devel_f1:.4f}"
@@ -124,7 +124,7 @@ def train_dictionary(
 
 
 def _recipe(rules: Rules, heads: Sequence[LearnedHead]) -> Mapping[str, Any]:
-    """Return the rules, and what was chosen on devel for each head and label."""
+    """Return the rules, and the values chosen on devel for each head and label."""
     recipe: dict[str, Any] = {"name": "dictionary", **asdict(rules)}
     for head in heads:
         name = head.task.name

@@ -1,22 +1,23 @@
-"""Learning a dictionary: entries from training mentions, and their probabilities.
+"""Learning of dictionary entries and their probabilities from training mentions.
 
 **Entries.** Each mention of the training split gives an entry, the key of its text; one with
 numbers gives a pattern too (`worker.dictionary.normalisation`).
 
-**Probabilities.** Every occurrence of a key in the training text is looked at. One that is exactly
-a mention counts for its label. One that overlaps a mention which longest match would have taken
-first, and which is known from elsewhere too, does not count at all: the dictionary would not have
-come to it. Any other counts against the entry. So what lies within a mention that was seen only
-once counts against it: on new text that mention would be unknown, and its part be taken for it.
+**Probabilities.** Every occurrence of a key in the training text is counted. An occurrence that is
+exactly a mention is positive for its label. One that overlaps a mention which longest match would
+select first, and which occurs elsewhere too, is ignored: the dictionary would not match the key
+there. Any other is negative. So occurrences within a mention that was seen only once are negative:
+in new text that mention would be unknown, and the key would be matched instead.
 
-Patterns are counted where they are needed, on keys that are unknown: those of one half of the
-training sentences in the other half, where the text's own key is no entry of the first.
+Patterns are counted on unknown keys, for which they are used: patterns from one half of the
+training sentences are counted in the other half, on texts whose key is not an entry of the first
+half.
 
-The estimate backs off twice. What is expected of a new entry, by its length and letter case, is
-measured by leaving out: entries of one half that were mentions once are looked up in the other
-half. That is worth one occurrence in an entry's probability, and that worth one in the probability
-of one letter case of it (additive smoothing; Chen and Goodman 1999, "An empirical study of
-smoothing techniques for language modeling").
+The estimate backs off twice. The prior of a new entry, by its length and letter case, is estimated
+by cross-validation: entries of one half that were mentions once are looked up in the other half. It
+has the weight of one occurrence in an entry's probability, which in turn has the weight of one in
+the probability of a letter case of the entry (additive smoothing; Chen and Goodman 1999, "An
+empirical study of smoothing techniques for language modeling").
 """
 
 from collections import Counter, defaultdict
@@ -32,16 +33,16 @@ from worker.dictionary.normalisation import LETTER_CASES, Normaliser, Pretokens,
 from worker.dictionary.tagger import KeyIndex
 
 _PRIOR_WEIGHT: Final = 1.0
-"""How many occurrences what is expected is worth."""
+"""The weight of the prior, in occurrences."""
 
 _LENGTHS: Final = (2, 4, 7, 12)
-"""Bounds between the lengths of keys that are told apart, in code points."""
+"""Bounds of the length classes of keys, in code points."""
 
-Place = tuple[int, int]
-"""A stretch of a sentence: its first and last pre-token."""
+TokenSpan = tuple[int, int]
+"""A span of a sentence: its first and last pre-token."""
 
 _Kind = tuple[str, int, int]
-"""What a new entry's probability is expected from: label, class of length, letter case."""
+"""The key of a new entry's prior: label, length class, letter case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,44 +50,44 @@ class ReadSentence:
     """A sentence as the dictionary reads it.
 
     `patterns` are its pre-tokens with `#` for each number. `gold` holds the labels of the mentions
-    by place; a mention that cuts a pre-token has none. `spans` holds all of them by start and end
-    in code points.
+    by span of pre-tokens; a mention that splits a pre-token has none. `spans` holds all mentions by
+    start and end in code points.
     """
 
     text: str
     tokens: Pretokens
     patterns: Pretokens
-    gold: Mapping[Place, str]
+    gold: Mapping[TokenSpan, str]
     spans: frozenset[tuple[int, int, str]]
 
-    def letter_case(self, place: Place) -> int:
-        """Return the letter case of the stretch as written."""
-        return letter_case(self.text[self.tokens.starts[place[0]] : self.tokens.ends[place[1]]])
+    def letter_case(self, span: TokenSpan) -> int:
+        """Return the letter case of the span as written."""
+        return letter_case(self.text[self.tokens.starts[span[0]] : self.tokens.ends[span[1]]])
 
 
 @dataclass(slots=True, eq=False)
 class _Counts:
-    """How often an entry occurs, by letter case, and how often as a mention, by label."""
+    """Counts of an entry's occurrences by letter case, and of those as a mention by label."""
 
     seen: list[int] = field(default_factory=lambda: [0] * LETTER_CASES)
     mentions: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, case: int, label: str | None) -> None:
-        """Count one occurrence; `label` is None where it is no mention."""
+        """Count one occurrence; `label` is None if it is not a mention."""
         self.seen[case] += 1
         if label is not None:
             self.mentions.setdefault(label, [0] * LETTER_CASES)[case] += 1
 
     def of(self, label: str) -> list[int]:
-        """Return how often it was a mention of `label`, by letter case."""
+        """Return the number of mentions with `label`, by letter case."""
         return self.mentions.get(label, [0] * LETTER_CASES)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What was learned of a key, or a pattern, as a mention of one label.
+    """The learned values of a key or pattern as a mention of one label.
 
-    `probabilities` are by letter case; `count` is how often it was a mention in training.
+    `probabilities` are by letter case; `count` is the number of its training mentions.
     """
 
     probabilities: tuple[float, ...]
@@ -94,19 +95,19 @@ class Entry:
 
 
 Entries = Mapping[str, Mapping[str, Entry]]
-"""By label, what was learned by key."""
+"""Learned entries by label and key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """What was learned for one head."""
+    """The learned entries and patterns of one head."""
 
     entries: Entries
     patterns: Entries
 
 
 def read_sentences(sentences: Sequence[Sentence], normaliser: Normaliser) -> list[ReadSentence]:
-    """Read sentences as the dictionary does."""
+    """Split sentences into pre-tokens as the dictionary does."""
     return [_read(sentence, normaliser) for sentence in sentences]
 
 
@@ -131,7 +132,7 @@ def _read(sentence: Sentence, normaliser: Normaliser) -> ReadSentence:
 
 
 def learn(sentences: Sequence[ReadSentence], task: Task, normaliser: Normaliser) -> Learned:
-    """Return what the training sentences of one head say of their mentions' keys."""
+    """Learn the entries and patterns of one head from its training sentences."""
     learner = _Learner(task, normaliser)
     return Learned(
         learner.entries(sentences), learner.patterns(sentences) if normaliser.rules.numbers else {}
@@ -145,7 +146,7 @@ class _Learner:
 
     def entries(self, sentences: Sequence[ReadSentence]) -> Entries:
         mentions = self.mentions(sentences)
-        # A mention that occurs but once is unknown where it is left out.
+        # A mention that occurs only once is unknown when it is left out.
         known = {key for key, labels in mentions.items() if len(labels) > 1}
         counts = self.count(sentences, mentions, known)
         kinds: dict[str, _Counts] = {}
@@ -167,8 +168,8 @@ class _Learner:
         mentions = self.mentions(sentences, patterns=True)
         return self._estimate(mentions, counts, self._expected(counts))
 
-    def key(self, read: ReadSentence, place: Place) -> str:
-        return self.normaliser.join(read.tokens.forms[place[0] : place[1] + 1])
+    def key(self, read: ReadSentence, span: TokenSpan) -> str:
+        return self.normaliser.join(read.tokens.forms[span[0] : span[1] + 1])
 
     def mentions(
         self, sentences: Sequence[ReadSentence], *, patterns: bool = False
@@ -179,7 +180,7 @@ class _Learner:
             forms = read.patterns.forms if patterns else read.tokens.forms
             for (first, last), label in read.gold.items():
                 key = self.normaliser.join(forms[first : last + 1])
-                # What begins or ends with a hyphen is never matched.
+                # A span that starts or ends with a hyphen is never matched.
                 if forms[first] and forms[last] and (not patterns or "#" in key):
                     out[key].append(label)
         return out
@@ -194,26 +195,26 @@ class _Learner:
     ) -> dict[str, _Counts]:
         """Count every occurrence of `keys` in `sentences`.
 
-        `known` are the keys that longest match takes. With `patterns`, the keys are patterns, and
-        only stretches count whose own key is not known.
+        `known` are the keys that longest match can select. With `patterns`, the keys are patterns,
+        and only spans count whose own key is not known.
         """
         index = KeyIndex(list(keys), self.normaliser)
         counts: dict[str, _Counts] = defaultdict(_Counts)
         for read in sentences:
             tokens = read.patterns if patterns else read.tokens
-            taken = [place for place in read.gold if self.key(read, place) in known]
+            taken = [span for span in read.gold if self.key(read, span) in known]
             for first in range(len(tokens)):
                 for last, number in index.matches_at(tokens, first):
-                    place = first, last
-                    label = read.gold.get(place)
-                    if label is None and any(_taken_before(other, place) for other in taken):
+                    span = first, last
+                    label = read.gold.get(span)
+                    if label is None and any(_matched_before(other, span) for other in taken):
                         continue
-                    if not (patterns and self.key(read, place) in known):
-                        counts[index.keys[number]].add(read.letter_case(place), label)
+                    if not (patterns and self.key(read, span) in known):
+                        counts[index.keys[number]].add(read.letter_case(span), label)
         return counts
 
     def _expected(self, counts: Mapping[str, _Counts]) -> Callable[[_Kind], float]:
-        """Return how often an entry that is new is a mention, by kind, as `counts` have it."""
+        """Return the fraction of occurrences of new entries that are mentions, by kind."""
         seen: Counter[_Kind] = Counter()
         right: Counter[_Kind] = Counter()
         totals, rights = Counter[str](), Counter[str]()
@@ -273,12 +274,12 @@ def _add(into: dict[str, _Counts], key: str, more: _Counts) -> None:
 def _halves(
     sentences: Sequence[ReadSentence],
 ) -> tuple[tuple[Sequence[ReadSentence], Sequence[ReadSentence]], ...]:
-    """Return what is learned from and what is tried, twice: the odd and the even sentences."""
+    """Return two splits into training and held-out sentences: odd and even, and vice versa."""
     even, odd = sentences[0::2], sentences[1::2]
     return (even, odd), (odd, even)
 
 
-def _taken_before(mention: Place, place: Place) -> bool:
-    """Whether longest match, left to right, takes `mention` and so never comes to `place`."""
-    overlaps = mention[0] <= place[1] and place[0] <= mention[1]
-    return overlaps and (mention[0], -mention[1]) < (place[0], -place[1])
+def _matched_before(mention: TokenSpan, span: TokenSpan) -> bool:
+    """Whether longest match, left to right, selects `mention` and so never matches `span`."""
+    overlaps = mention[0] <= span[1] and span[0] <= mention[1]
+    return overlaps and (mention[0], -mention[1]) < (span[0], -span[1])

@@ -1,4 +1,4 @@
-"""The stop-list of a dictionary: which entries are never taken for a mention, chosen on devel."""
+"""The stop-list of a dictionary: entries that are never matched, chosen on devel."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +21,11 @@ Values = dict[str, dict[str, tuple[float, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen on devel, and the strict F1 that it gives there.
+    """The values chosen on devel, and their strict F1 there.
 
-    `thresholds` are the least probability of each label, `min_count` is how often an entry must
-    have been a mention in training, `whole_words` whether a hyphen or slash may join a mention to
-    more of the same word.
+    `thresholds` holds the minimum probability of each label, `min_count` the minimum number of
+    training mentions of an entry; with `whole_words` a mention may not be joined to the rest of a
+    word by a hyphen or slash.
     """
 
     thresholds: Mapping[str, float]
@@ -36,7 +36,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A known stretch of a sentence as a mention of one label; `last` is its last pre-token."""
+    """A matched span of a sentence as a mention of one label; `last` is its last pre-token."""
 
     last: int
     span: tuple[int, int, str]
@@ -46,17 +46,17 @@ class _Candidate:
 
 
 _Candidates = Sequence[tuple[int, Sequence[_Candidate]]]
-"""Of one sentence: each pre-token at which stretches begin, and these, the longest first."""
+"""The candidates of one sentence by first pre-token, the longest first."""
 
 
 def choose(
     sentences: Sequence[ReadSentence], task: Task, learned: Learned, normaliser: Normaliser
 ) -> Choice:
-    """Choose, on the devel `sentences`, the bounds that give the best strict F1.
+    """Choose the values with the best strict F1 on the devel `sentences`.
 
-    First one threshold for all labels, with every minimum count and way of matching; then each
-    label's own, in turn, until none gets better. Of equal choices the first in order is taken: the
-    lowest threshold and count, and matching within words.
+    First a grid search over one threshold for all labels, the minimum count and `whole_words`; then
+    coordinate ascent over the labels' thresholds until none improves. Ties go to the lowest
+    threshold and count, and to matching within words.
     """
     find = _Finder(task, learned, normaliser)
     candidates = [list(find.candidates(read)) for read in sentences]
@@ -65,8 +65,8 @@ def choose(
 
     def f1(thresholds: Mapping[str, float], min_count: int, whole_words: bool) -> float:
         found = right = 0
-        for places, spans in zip(candidates, gold, strict=True):
-            for span in _longest(places, thresholds, min_count, whole_words):
+        for sentence, spans in zip(candidates, gold, strict=True):
+            for span in _longest(sentence, thresholds, min_count, whole_words):
                 found += 1
                 right += span in spans
         return 2 * right / max(1, found + wanted)
@@ -90,7 +90,7 @@ def choose(
 
 
 class _Finder:
-    """Finds every stretch that an entry or a pattern knows."""
+    """Finds every span that matches an entry or a pattern."""
 
     def __init__(self, task: Task, learned: Learned, normaliser: Normaliser) -> None:
         self._task = task
@@ -100,14 +100,14 @@ class _Finder:
         ]
 
     def candidates(self, read: ReadSentence) -> Iterator[tuple[int, list[_Candidate]]]:
-        """Yield the known stretches of a sentence by the pre-token they begin at."""
+        """Yield the matched spans of a sentence by their first pre-token."""
         for first, start in enumerate(read.tokens.starts):
             found: dict[int, tuple[Entries, str]] = {}
             for (known, index), tokens in zip(
                 self._parts, (read.patterns, read.tokens), strict=True
             ):
                 for last, number in index.matches_at(tokens, first):
-                    found[last] = known, index.keys[number]  # a key of its own comes last
+                    found[last] = known, index.keys[number]  # an exact key has precedence
             here = []
             for last in sorted(found, reverse=True):
                 known, key = found[last]
@@ -133,10 +133,10 @@ class _Finder:
 def _longest(
     candidates: _Candidates, thresholds: Mapping[str, float], min_count: int, whole_words: bool
 ) -> Iterator[tuple[int, int, str]]:
-    """Yield what longest match takes under these bounds."""
-    behind = 0
+    """Yield the spans that longest match selects with these values."""
+    next_free = 0
     for first, found in candidates:
-        if first < behind:
+        if first < next_free:
             continue
         for one in found:
             if (
@@ -146,14 +146,14 @@ def _longest(
                 and not (whole_words and one.within)
             ):
                 yield one.span
-                behind = one.last + 1
+                next_free = one.last + 1
                 break
 
 
 def kept(task: Task, learned: Learned, choice: Choice) -> tuple[Values, Values]:
-    """Return the entries and the patterns to match, with 0 for each letter case that is stopped.
+    """Return the entries and patterns to match, with probability 0 for each stopped letter case.
 
-    What is stopped in every letter case is left out, unless a pattern would match it then.
+    Entries stopped in every letter case are omitted, unless a pattern would then match them.
     """
     patterns: Values = {
         label: {

@@ -1,1 +1,1 @@
-"""Drift of an output: what each checkpoint found on each day, beside what it is known to find."""
+"""Drift of an output: daily annotations of each checkpoint, compared with its reference."""

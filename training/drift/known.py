@@ -1,4 +1,4 @@
-"""The checkpoints that are at hand to compare an output with: from folders, and from a registry."""
+"""The checkpoints that an output is compared with, from folders and from a registry."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from worker.text.tokenisation import WordPieceTokeniser, load_tokeniser
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownCheckpoint:
-    """A checkpoint, or a set of some, that is at hand: its reference, heads and tokenisers."""
+    """An available checkpoint, or a set of several: its reference, heads and tokenisers."""
 
     reference: DriftReference | None
     heads: tuple[str, ...]
@@ -26,14 +26,14 @@ class KnownCheckpoint:
 
 
 class Known(Protocol):
-    """Says what is known of a checkpoint or set."""
+    """Looks up checkpoints and sets by id."""
 
     def get(self, checkpoint_id: str, /) -> KnownCheckpoint | None:
-        """Return it; None where it is not at hand."""
+        """Return the checkpoint or set; None if it is not available."""
 
 
 def known_checkpoints(folders: Sequence[Path]) -> dict[str, KnownCheckpoint]:
-    """Return the checkpoints in `folders` by id, and each set that can be made of them.
+    """Return the checkpoints in `folders` by id, and each possible set of them.
 
     :raises CheckpointError: if one is missing, altered, or contradicts its manifest.
     """
@@ -50,22 +50,22 @@ def known_checkpoints(folders: Sequence[Path]) -> dict[str, KnownCheckpoint]:
     alone = dict(found)
     for size in range(2, len(alone) + 1):
         for ids in combinations(alone, size):
-            members = [alone[one] for one in ids]
-            heads = [head for member in members for head in member.heads]
-            if len(set(heads)) == len(heads):  # a tagger takes no two of one head
+            checkpoints = [alone[one] for one in ids]
+            heads = [head for member in checkpoints for head in member.heads]
+            if len(set(heads)) == len(heads):  # a tagger accepts each head only once
                 found[set_id(ids)] = KnownCheckpoint(
-                    joined_reference([member.reference for member in members]),
+                    joined_reference([member.reference for member in checkpoints]),
                     tuple(heads),
-                    tuple(x for member in members for x in member.tokenisers),
+                    tuple(x for member in checkpoints for x in member.tokenisers),
                 )
     return found
 
 
 class KnownWithRegistry:
-    """The checkpoints of folders, and those that a registry has published.
+    """The checkpoints of folders, and those published in a registry.
 
-    The registry is asked once for each id that is looked up. Where it and a folder have a reference
-    of one id, the folder's counts with `folders_first`, else the registry's.
+    The registry is queried once per id. If it and a folder have a reference with the same id, the
+    folder's is used with `folders_first`, else the registry's.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class KnownWithRegistry:
     ) -> None:
         """Open the registry at `root`.
 
-        :param given: what lies in folders, by id
-        :param cache: where a checkpoint of a remote registry is kept once it was fetched
-        :param tokenisers: whether they are needed: the whole checkpoint is fetched then
+        :param given: the checkpoints in folders, by id
+        :param cache: the folder for fetched checkpoints of a remote registry
+        :param tokenisers: whether tokenisers are needed, for which whole checkpoints are fetched
         :raises RegistryError: if there is no registry at `root`.
         """
         self._given = given
@@ -92,9 +92,9 @@ class KnownWithRegistry:
         self._found: dict[str, KnownCheckpoint | None] = {}
 
     def get(self, checkpoint_id: str, /) -> KnownCheckpoint | None:
-        """Return what is known; None where it is neither in a folder nor published.
+        """Return the checkpoint; None if it is neither in a folder nor published.
 
-        :raises PubnerError: if the registry cannot be read, or what it has of it is damaged.
+        :raises PubnerError: if the registry cannot be read, or its checkpoint is damaged.
         """
         if checkpoint_id not in self._found:
             self._found[checkpoint_id] = self._look_up(checkpoint_id)
@@ -109,7 +109,7 @@ class KnownWithRegistry:
         except RegistryError:
             return given
         manifest = self._registry.manifest(checkpoint_id)
-        if given is not None:  # of one id, so of the same heads and tokeniser
+        if given is not None:  # the same id, so the same heads and tokeniser
             return replace(given, reference=manifest.reference or given.reference)
         tokenisers: tuple[WordPieceTokeniser, ...] = ()
         if self._with_tokenisers and _reads_pieces(manifest):

@@ -1,17 +1,17 @@
-"""The drift of an output as one HTML page that needs nothing else."""
+"""The drift report as one self-contained HTML page."""
 
 from pathlib import Path
 
 from training.drift.plots import drift_svg
 from training.drift.report import CheckpointReport, DriftReport
-from training.drift.words import change_word, excess_word, no_warnings_words, share_word
+from training.drift.words import change_text, excess_text, no_warnings_text, percent_text
 from training.reports.pages import page_environment, write_text
 
 TEMPLATE = "drift.html.j2"
 
 
 def write_page(report: DriftReport, path: Path) -> None:
-    """Write the page to `path`, whole or not at all; parent folders are made.
+    """Write the page to `path` atomically, creating parent folders.
 
     :raises OutputError: if it cannot be written.
     """
@@ -19,11 +19,11 @@ def write_page(report: DriftReport, path: Path) -> None:
 
 
 def render_page(report: DriftReport) -> str:
-    """Return the page as HTML: style and plots within, no script, nothing to load."""
+    """Return the page as HTML, with inline style and plots and no script or external resource."""
     from markupsafe import Markup
 
     def plot(one: CheckpointReport) -> Markup:
-        # What comes from the output, its ids and heads, matplotlib escapes.
+        # Text from the output (ids, heads) is escaped by matplotlib.
         return Markup(drift_svg(one, report.limits))  # noqa: S704
 
     environment = page_environment("training.drift")
@@ -31,8 +31,8 @@ def render_page(report: DriftReport) -> str:
         report=report,
         limits=report.limits,
         plot=plot,
-        no_warnings=no_warnings_words(report),
-        change=change_word,
-        excess=lambda drift: excess_word(drift, report.limits),
-        share=share_word,
+        no_warnings=no_warnings_text(report),
+        change=change_text,
+        excess=lambda drift: excess_text(drift, report.limits),
+        share=percent_text,
     )

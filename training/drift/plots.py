@@ -20,10 +20,9 @@ _GRID, _LIMIT = "#e2e8f0", "#c53030"
 
 
 def drift_svg(report: CheckpointReport, limits: DriftLimits) -> str:
-    """Return the plot of a checkpoint's days as an `svg` element, to stand within a page.
+    """Return the plot of a checkpoint's days as an `svg` element for an HTML page.
 
-    Days without enough citations or mentions to judge are left out. The same report gives the same
-    text.
+    Days with too few citations or mentions to judge are omitted. The output is deterministic.
     """
     from matplotlib.figure import Figure
 
@@ -43,7 +42,7 @@ def drift_svg(report: CheckpointReport, limits: DriftLimits) -> str:
             figure.legend(
                 handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
             )
-        _settle(figure)
+        _fix_layout(figure)
         drawn = StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None}, facecolor="white")
     svg = drawn.getvalue()
@@ -51,10 +50,10 @@ def drift_svg(report: CheckpointReport, limits: DriftLimits) -> str:
     return svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
-def _settle(figure: "Figure") -> None:
-    """Lay the figure out, and keep that but for the last digits, which differ from run to run.
+def _fix_layout(figure: "Figure") -> None:
+    """Lay the figure out, and round the layout, whose last digits differ between runs.
 
-    The solver's do, and matplotlib makes the ids of clip paths from them.
+    The solver is not deterministic, and matplotlib derives the ids of clip paths from it.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -127,8 +126,8 @@ def _mark_days(axes: "Axes", days: Sequence[date]) -> None:
     margin = max(0.5, 0.03 * (last - first))
     axes.set_xlim(first - margin, last + margin)
     step = max(1, -(-(last - first + 1) // 10))
-    places = range(first, last + 1, step)
-    axes.set_xticks(list(places), [date.fromordinal(place).isoformat() for place in places])
+    ticks = range(first, last + 1, step)
+    axes.set_xticks(list(ticks), [date.fromordinal(place).isoformat() for place in ticks])
     axes.set_xlabel("day (UTC)")
 
 

@@ -1,8 +1,8 @@
 """The stored output of `pubner annotate` and `stream`, block by block, in bounded memory.
 
-The files of a block have one name in each data set, and a mention lies at its citation's position,
-so a block's mentions are given the checkpoint and day of their citations without a join of all.
-Of each file only the columns that are needed are read, mentions some tens of thousands at a time.
+The files of a block have the same name in each data set, and a mention has the offset of its
+citation, so a block's mentions get the checkpoint and day of their citations without a global join.
+Only the needed columns are read, mentions in batches of some tens of thousands.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ Key = tuple[str, date]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockDay:
-    """What one checkpoint annotated on one day in one block.
+    """The annotations of one checkpoint on one day in one block.
 
-    `name` is that of the block's files, `offsets` the annotated citations', ascending; `hashes`
-    puts these in an order of chance that is the same each time. `cells` are each head's mentions by
-    score cell.
+    `name` is the name of the block's files, `offsets` the annotated citations, ascending; `hashes`
+    gives them a pseudo-random order that is the same each time. `cells` holds each head's mention
+    counts by score cell.
     """
 
     key: Key
@@ -63,7 +63,7 @@ class StoredOutput:
             self.names = self._list("citations")
         except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"{place!r} is no output that can be read ({_said(error)}); name the --output of "
+                f"{place!r} is no output that can be read ({_reason(error)}); name the --output of "
                 "an annotate or stream run"
             ) from error
 
@@ -75,9 +75,9 @@ class StoredOutput:
         )
 
     def block_days(self, since: date | None, until: date | None) -> Iterator[BlockDay]:
-        """Yield what is in the days from `since` up to and with `until`, by block and day.
+        """Yield the annotations of the days `since` to `until` (inclusive), by block and day.
 
-        :raises InputError: if a file cannot be read, or is none of pubner's.
+        :raises InputError: if a file cannot be read, or was not written by pubner.
         """
         for name in self.names:
             try:
@@ -86,7 +86,7 @@ class StoredOutput:
                 raise self._unreadable(name, error) from error
 
     def texts(self, name: str, offsets: npt.NDArray[np.int64]) -> list[str]:
-        """Return the stored texts of a block's citations at `offsets`; none where none are stored.
+        """Return the stored texts of a block's citations at `offsets`; empty if none are stored.
 
         :raises InputError: if the file cannot be read.
         """
@@ -133,13 +133,13 @@ class StoredOutput:
     def _cells(
         self, name: str, offsets: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], count: int
     ) -> list[dict[str, Counts]]:
-        """Return by group of citations each head's mentions by score cell."""
+        """Return each head's mention counts by score cell, for each group of citations."""
         found: list[dict[str, Counts]] = [{} for _ in range(count)]
         with self._open("mentions", name) as file:
             for batch in file.iter_batches(_ROWS, columns=_MENTION_COLUMNS):
                 at = batch["offset"].to_numpy()
-                places = np.minimum(np.searchsorted(offsets, at), len(offsets) - 1)
-                theirs = np.where(offsets[places] == at, groups[places], -1)
+                rows = np.minimum(np.searchsorted(offsets, at), len(offsets) - 1)
+                theirs = np.where(offsets[rows] == at, groups[rows], -1)
                 heads = batch["task"].dictionary_encode()
                 numbers = heads.indices.to_numpy()
                 scores = batch["score"].to_numpy()
@@ -156,14 +156,14 @@ class StoredOutput:
 
     def _unreadable(self, name: str, error: Exception) -> InputError:
         return InputError(
-            f"{self.place}: the block {name} cannot be read ({_said(error)}); annotate it again, "
+            f"{self.place}: the block {name} cannot be read ({_reason(error)}); annotate it again, "
             "or run while nothing is being written"
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """The citations of a day with the smallest hashes: blocks' names, and offsets in them."""
+    """A sample of a day's citations, those with the smallest hashes, by block name and offset."""
 
     size: int
     hashes: npt.NDArray[np.uint64]
@@ -172,11 +172,11 @@ class Sample:
 
     @classmethod
     def empty(cls, size: int) -> "Sample":
-        """Return a sample that will hold at most `size` citations."""
+        """Return an empty sample for at most `size` citations."""
         return cls(size, np.empty(0, np.uint64), np.empty(0, np.object_), np.empty(0, np.int64))
 
     def with_block(self, block: BlockDay) -> "Sample":
-        """Return the sample of what it is of and `block`."""
+        """Return the sample extended by the citations of `block`."""
         names = np.full(len(block.offsets), block.name, dtype=np.object_)
         hashes = np.concatenate([self.hashes, block.hashes])
         kept = np.argsort(hashes, kind="stable")[: self.size]
@@ -207,5 +207,5 @@ def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")

@@ -1,4 +1,4 @@
-"""The drift of an output by checkpoint and day: gathered from what is stored, and judged."""
+"""The drift report of an output, by checkpoint and day."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ _TEXTS_AT_ONCE = 256
 
 
 class NotJudged(StrEnum):
-    """Why a day is not judged."""
+    """The reason why a day is not judged."""
 
     FEW = "few_citations"
     FEW_IN_REFERENCE = "few_citations_in_reference"
@@ -30,9 +30,9 @@ class NotJudged(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DayReport:
-    """One day: what was found, each head beside the reference, and what has drifted.
+    """One day: its counts, the comparison of each head with the reference, and the warnings.
 
-    `not_judged` says why there are no warnings; None where the day was judged.
+    `not_judged` is the reason why the day was not judged; None if it was.
     """
 
     day: date
@@ -44,31 +44,31 @@ class DayReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckpointReport:
-    """The days of one checkpoint, or set, in their order.
+    """The days of one checkpoint or set, in order.
 
-    `reference` is its own where `has_reference`, else what it found on its first day here.
-    `at_hand` says whether the checkpoint was given, or is in the registry.
+    `reference` is its own if `has_reference`, else its first day in this output. `available` is
+    True if the checkpoint was given, or is in the registry.
     """
 
     checkpoint_id: str
-    at_hand: bool
+    available: bool
     has_reference: bool
     reference: DriftReference
     days: tuple[DayReport, ...]
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The heads that are in the reference, or found something."""
+        """The heads with counts in the reference or on any day."""
         return tuple(dict.fromkeys(head for day in self.days for head in day.heads))
 
     @property
     def compared_with(self) -> str:
-        """What its days are compared with, in words."""
+        """A description of what its days are compared with."""
         if self.has_reference:
             return f"its reference, {self.reference.citations:,} citations of {self.reference.name}"
         why = (
             "it has no reference"
-            if self.at_hand
+            if self.available
             else "it was not given with --checkpoint, and no --registry has it"
         )
         first = self.days[0]
@@ -76,29 +76,31 @@ class CheckpointReport:
 
     @property
     def not_judged(self) -> Mapping[NotJudged, int]:
-        """How many days are not judged, by the reason."""
+        """The number of days not judged, by reason."""
         return Counter(day.not_judged for day in self.days if day.not_judged is not None)
 
-    def told_not_judged(self, limits: DriftLimits) -> list[str]:
-        """Return the same in words, a sentence for each reason."""
+    def not_judged_sentences(self, limits: DriftLimits) -> list[str]:
+        """Return one sentence per reason on the days not judged."""
         few = f"fewer than {limits.citations:,} citations"
         of = f"of {len(self.days):,} days"
-        said = []
+        sentences = []
         for why, count in self.not_judged.items():
             are = "is" if count == 1 else "are"
             if why is NotJudged.FEW:
                 have = "has" if count == 1 else "have"
-                said.append(f"{count:,} {of} {have} {few}: not judged")
+                sentences.append(f"{count:,} {of} {have} {few}: not judged")
             elif why is NotJudged.FEW_IN_REFERENCE:
-                said.append(f"{count:,} {of} {are} not judged: the reference has {few}")
+                sentences.append(f"{count:,} {of} {are} not judged: the reference has {few}")
             else:
-                said.append(f"{count:,} {of} {are} what the others are compared with: not judged")
-        return said
+                sentences.append(
+                    f"{count:,} {of} {are} what the others are compared with: not judged"
+                )
+        return sentences
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DriftReport:
-    """All checkpoints of an output, by id, and the limits that were judged by."""
+    """The drift report: all checkpoints of an output, by id, and the limits."""
 
     output: str
     limits: DriftLimits
@@ -121,7 +123,7 @@ class DriftReport:
 
     @property
     def not_judged(self) -> Mapping[str, int]:
-        """How many days are not judged, by the checkpoint's id; those with none are left out."""
+        """The number of days not judged, by checkpoint id; zero counts are omitted."""
         counts = {one.checkpoint_id: sum(one.not_judged.values()) for one in self.checkpoints}
         return {name: count for name, count in counts.items() if count}
 
@@ -135,13 +137,13 @@ def gather(
     sample: int = 1000,
     progress: Callable[[], None] | None = None,
 ) -> DriftTally:
-    """Count what is stored, by checkpoint and day.
+    """Count the stored annotations, by checkpoint and day.
 
-    Word pieces are counted in the texts of `sample` citations a day, where texts are stored and the
-    checkpoint is known. They are chosen by a hash of their positions, so are the same each time.
-    `progress` is called once a block that was read.
+    Word pieces are counted in the texts of `sample` citations per day, if texts are stored and the
+    checkpoint is known. These are chosen by a hash of their offsets, so are the same each time.
+    `progress` is called once per block.
 
-    :raises PubnerError: if a file, or what is known of its checkpoint, cannot be read.
+    :raises PubnerError: if a file or its checkpoint cannot be read.
     """
     tally, samples, name = DriftTally(), dict[Key, Sample](), ""
     tokenisers: dict[str, Sequence[WordPieceTokeniser]] = {}
@@ -224,7 +226,7 @@ def _why_not_judged(
 
 
 def report_json(report: DriftReport) -> dict[str, Any]:
-    """Return the report as JSON has it."""
+    """Return the report as JSON values."""
     return {
         "output": report.output,
         "limits": asdict(report.limits),
@@ -233,11 +235,11 @@ def report_json(report: DriftReport) -> dict[str, Any]:
         "checkpoints": [
             {
                 "id": one.checkpoint_id,
-                "at_hand": one.at_hand,
+                "at_hand": one.available,
                 "has_reference": one.has_reference,
                 "compared_with": one.compared_with,
                 "reference": one.reference.model_dump(mode="json") if one.has_reference else None,
-                "not_judged": one.told_not_judged(report.limits),
+                "not_judged": one.not_judged_sentences(report.limits),
                 "days": [_day_json(day) for day in one.days],
             }
             for one in report.checkpoints

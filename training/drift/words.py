@@ -1,4 +1,4 @@
-"""The drift's figures as they are shown, in the page and in the terminal."""
+"""The text forms of drift figures, for the page and the terminal."""
 
 from training.drift.report import DriftReport
 from worker.drift.index import DriftLimits, HeadDrift
@@ -6,8 +6,8 @@ from worker.drift.index import DriftLimits, HeadDrift
 MISSING = "–"
 
 
-def no_warnings_words(report: DriftReport) -> str:
-    """Return what a report without warnings says: whether there was anything to judge, too."""
+def no_warnings_text(report: DriftReport) -> str:
+    """Return the summary of a report without warnings, with the number of days not judged."""
     left_out = report.not_judged
     count, days = sum(left_out.values()), report.day_count
     if not count:
@@ -17,7 +17,7 @@ def no_warnings_words(report: DriftReport) -> str:
     return f"no warnings; {count:,} of {days:,} days not judged: {', '.join(left_out)}"
 
 
-def change_word(drift: HeadDrift) -> str:
+def change_text(drift: HeadDrift) -> str:
     """Return the relative change of the mentions per citation, such as `+12 %`."""
     if drift.change is None:
         return MISSING
@@ -25,12 +25,12 @@ def change_word(drift: HeadDrift) -> str:
     return f"{'+' if points > 0 else '−' if points < 0 else '±'}{abs(points)} %"
 
 
-def excess_word(drift: HeadDrift, limits: DriftLimits) -> str:
-    """Return the scores' index beyond chance; a dash where there are too few to judge."""
+def excess_text(drift: HeadDrift, limits: DriftLimits) -> str:
+    """Return the PSI of the scores beyond chance; a dash if there are too few to judge."""
     excess = drift.psi_excess
     return MISSING if excess is None or drift.mentions < limits.mentions else f"{excess:.3f}"
 
 
-def share_word(share: float | None) -> str:
-    """Return a share as per cent; a dash where it is not known."""
+def percent_text(share: float | None) -> str:
+    """Return a fraction as a percentage; a dash if unknown."""
     return MISSING if share is None else f"{100 * share:.3f} %"

@@ -1,1 +1,1 @@
-"""Encoders to begin from: found, checked, loaded."""
+"""Pretrained encoders: resolving, checking and loading them."""

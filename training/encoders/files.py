@@ -1,7 +1,7 @@
-"""The folder of a pretrained encoder, in transformers' layout: found, and checked before use.
+"""The files of a pretrained encoder in transformers' layout: resolved, and checked before use.
 
-What is wrong with it must be said here: transformers gives tensors that a file lacks random
-weights, and makes a tokeniser of nothing where there is none, without a word.
+The checks are needed since transformers silently initialises missing tensors at random, and
+silently builds an empty tokeniser if its files are missing.
 """
 
 import json
@@ -17,18 +17,18 @@ from training.encoders.names import MINILM, encoder_folder
 from worker.checkpoint.folder import CONFIG, MANIFEST, WEIGHTS
 
 INDEX = f"{WEIGHTS}.index.json"
-"""The file that says which tensor lies in which part, where weights are in parts."""
+"""The index of sharded weights: the shard that holds each tensor."""
 
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 _HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 _MOST_JSON = 32 << 20
-"""The most bytes that a JSON file beside the weights may have."""
+"""The maximum size in bytes of a JSON file beside the weights."""
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _SHOWN = 5
 _ANY_SIZE = 10_000_000
-"""A size below it costs nothing before the weights are compared with it."""
+"""Sizes in a configuration up to this are cheap to build, and are not checked beforehand."""
 
 _LAYERS = ("num_hidden_layers", "n_layers")
 _SIZES = ("vocab_size", "hidden_size", "dim", "intermediate_size", "hidden_dim", "embedding_size")
@@ -36,16 +36,17 @@ _SIZES = ("vocab_size", "hidden_size", "dim", "intermediate_size", "hidden_dim",
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a weights file says of one tensor: its type as safetensors names it, and its shape."""
+    """The header entry of one tensor in a weights file: its safetensors type name and its shape."""
 
     kind: str
     shape: tuple[int, ...]
 
 
 def check_encoder(name: str) -> None:
-    """Make sure of what can be told of the encoder `name` before what loads it is there.
+    """Check the encoder `name` as far as possible without importing torch and transformers.
 
-    :raises TrainingError: if it can be no hub id either, or its folder lacks a file.
+    :raises TrainingError: if it is neither a folder nor a possible hub id, or its folder lacks a
+        file.
     :raises MissingPackageError: if `minilm` is asked for and its package is not installed.
     """
     folder = local_encoder(name)
@@ -55,7 +56,7 @@ def check_encoder(name: str) -> None:
 
 
 def local_encoder(name: str) -> Path | None:
-    """Return the local folder of the encoder `name`; None where it may be a hub id.
+    """Return the local folder of the encoder `name`; None if it may be a hub id.
 
     :raises TrainingError: if it is neither.
     """
@@ -63,7 +64,7 @@ def local_encoder(name: str) -> Path | None:
     if folder is not None:
         return folder
     if Path(name).exists():
-        raise TrainingError(f"no encoder {name!r}: it is no folder; name the one that it lies in")
+        raise TrainingError(f"no encoder {name!r}: it is a file; name the folder that holds it")
     if name.count("/") != 1 or name.startswith(("/", ".", "~")) or name.endswith("/"):
         raise TrainingError(
             f"no encoder {name!r}: there is no such folder; expected {MINILM!r}, a folder, or a "
@@ -73,9 +74,9 @@ def local_encoder(name: str) -> Path | None:
 
 
 def fetch_encoder(name: str) -> Path:
-    """Return the folder of the hub's encoder `name`, downloaded unless it was before.
+    """Return the local folder of the hub's encoder `name`, downloading it if it is not cached.
 
-    :raises TrainingError: if it is neither a folder here nor an encoder there.
+    :raises TrainingError: if it is neither a local folder nor an encoder on the hub.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -85,8 +86,8 @@ def fetch_encoder(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"no encoder {name!r}: there is no such folder, and the hub gives no encoder of that "
-            f"name ({type(error).__name__}); name a folder that is there, minilm, or a hub id like "
+            f"no encoder {name!r}: there is no such folder, and the hub has no encoder of that "
+            f"name ({type(error).__name__}); name an existing folder, minilm, or a hub id like "
             "owner/name"
         ) from error
 
@@ -94,7 +95,7 @@ def fetch_encoder(name: str) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in the file `path`.
 
-    :raises TrainingError: if it is missing, no regular file, too large or holds no object.
+    :raises TrainingError: if it is missing, not a regular file, too large, or not a JSON object.
     """
     try:
         if not path.is_file():
@@ -146,9 +147,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_headers(folder: Path) -> dict[str, Header]:
-    """Return what the weights of the encoder in `folder` are, by their names, without reading them.
+    """Return the headers of the weights in `folder` by tensor name, without reading the weights.
 
-    :raises TrainingError: if they are missing, or no safetensors files.
+    :raises TrainingError: if the files are missing, or not safetensors files.
     """
     headers: dict[str, Header] = {}
     for path in weight_files(folder):
@@ -165,9 +166,10 @@ def read_headers(folder: Path) -> dict[str, Header]:
 
 
 def check_layers(folder: Path, headers: Mapping[str, Header]) -> None:
-    """Make sure, before anything is built, that the configuration is not larger than the weights.
+    """Check, before anything is built, that the configuration does not exceed the weights.
 
-    :raises TrainingError: if it has more layers than there are tensors, or a size that none has.
+    :raises TrainingError: if it has more layers than there are tensors, or a size larger than any
+        of theirs.
     """
     config = read_json(folder / CONFIG)
     longest = max((length for header in headers.values() for length in header.shape), default=0)
@@ -193,29 +195,31 @@ def check_whole(
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
     prefix: str,
 ) -> None:
-    """Make sure that every tensor that the encoder needs came from its files.
+    """Check that every tensor that the encoder needs was loaded from its files.
 
-    A pooler and heads, which tagging does not use, may be absent or there.
+    A pooler and heads are not used for tagging; they may be present or absent.
 
     :param expected: the encoder's own tensors by name; `missing` of them were in no file
-    :param unexpected: tensors of the files that the encoder has no place for
+    :param unexpected: tensors of the files that the encoder does not have
     :param mismatched: shapes in the file and in the encoder, by name
-    :param prefix: what may stand before the names in a file, such as `bert.`
-    :raises TrainingError: with the names of what is wrong.
+    :param prefix: an optional prefix of the names in a file, such as `bert.`
+    :raises TrainingError: with the names of the wrong tensors.
     """
     lacking = sorted(name for name in missing if not name.startswith("pooler."))
     if lacking:
         hint = _prefix_hint(headers, lacking[0], prefix)
         raise TrainingError(
             f"the encoder {folder} lacks {len(lacking):,} of its {len(expected):,} tensors, which "
-            f"would be random: {_some(lacking)}{hint}"
+            f"would be random: {_shown_names(lacking)}{hint}"
         )
     if mismatched:
         shown = [
             f"{name} has the shape {list(in_file)}, expected {list(wanted)}"
             for name, (in_file, wanted) in sorted(mismatched.items())
         ]
-        raise TrainingError(f"the encoder {folder} is not what its {CONFIG} says: {_some(shown)}")
+        raise TrainingError(
+            f"the encoder {folder} is not what its {CONFIG} says: {_shown_names(shown)}"
+        )
     parts = {name.partition(".")[0] for name in expected} - {"pooler"}
     surplus = sorted(
         name
@@ -225,7 +229,7 @@ def check_whole(
     if surplus:
         raise TrainingError(
             f"the encoder {folder} has {len(surplus):,} tensors that its {CONFIG} leaves out: "
-            f"{_some(surplus)}; mend the configuration"
+            f"{_shown_names(surplus)}; mend the configuration"
         )
     for name, header in headers.items():
         if name.removeprefix(prefix) in expected and header.kind not in _FLOATS:
@@ -236,7 +240,7 @@ def check_whole(
 
 
 def _prefix_hint(headers: Mapping[str, Header], lacking: str, prefix: str) -> str:
-    """Say under which other name a tensor that is lacking lies in the file."""
+    """Return a hint if a missing tensor is in the file under a prefixed name."""
     other = next((name for name in headers if name.endswith(f".{lacking}")), None)
     if other is None:
         return ""
@@ -244,7 +248,7 @@ def _prefix_hint(headers: Mapping[str, Header], lacking: str, prefix: str) -> st
     return f"; the file has {other}: take {stray!r} off the names of its tensors"
 
 
-def _some(names: Collection[str]) -> str:
+def _shown_names(names: Collection[str]) -> str:
     shown = list(names)[:_SHOWN]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")

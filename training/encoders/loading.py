@@ -1,4 +1,4 @@
-"""What training starts from: the packaged MiniLM, a folder, a hub id, or a pubner checkpoint."""
+"""Loading of encoders: the packaged MiniLM, a folder, a hub id, or a pubner checkpoint."""
 
 import json
 import math
@@ -42,16 +42,16 @@ from worker.text.tokenisation import WordPieceTokeniser, load_tokeniser
 _MINILM_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)"
 
 LETTER_CASE = "letter_case"
-"""The key of an encoder's `config.json` that says that its token types are letter-case classes."""
+"""The key in an encoder's `config.json` that marks its token types as letter-case classes."""
 
 
 _SMALL = 1_000_000
-"""So many weights are built whatever the files hold."""
+"""Networks up to this many weights are built without comparing them with the files first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartingPoint:
-    """A pretrained encoder with fresh heads, its tokeniser and configuration; `source` names it."""
+    """A pretrained encoder with its heads, tokeniser and configuration; `source` describes it."""
 
     model: MultiHeadModel
     tokeniser: WordPieceTokeniser
@@ -60,13 +60,13 @@ class StartingPoint:
 
 
 def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPoint:
-    """Load the encoder `name` and put the heads of `tasks` on it.
+    """Load the encoder `name` and add the heads of `tasks`.
 
     :param name: `minilm`, a folder in transformers' layout, a hub id (which is downloaded), or the
         folder of a pubner checkpoint, whose heads are kept where they have the same labels
-    :raises TrainingError: if it cannot be loaded, is no safetensors file, or does not fit the
+    :raises TrainingError: if it cannot be loaded, is not in safetensors, or does not fit the
         recipe.
-    :raises CheckpointError: if it is a checkpoint that was altered.
+    :raises CheckpointError: if it is a checkpoint whose files do not match its manifest.
     """
     tags = head_layout(tasks).width
     folder = encoder_folder(name)
@@ -86,7 +86,7 @@ def load_encoder(name: str, recipe: Recipe, tasks: Sequence[Task]) -> StartingPo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pretrained:
-    """A pretrained encoder without heads, its tokeniser and configuration; `source` names it."""
+    """A pretrained encoder without heads, its tokeniser, configuration and `source`."""
 
     encoder: torch.nn.Module
     tokeniser: WordPieceTokeniser
@@ -100,9 +100,9 @@ def load_pretrained(
     """Load the encoder `name` in fp32; with `letter_case` it reads case classes as token types.
 
     :param name: `minilm`, a folder in transformers' layout, or a hub id (which is downloaded)
-    :raises TrainingError: if it cannot be loaded, a tensor that it needs is missing or no number,
-        its tokeniser is missing or of another encoder, it is read with `max_pieces` too many, or
-        was pretrained with letter case and is to be read without.
+    :raises TrainingError: if it cannot be loaded, a tensor is missing or not finite, its tokeniser
+        is missing or belongs to another encoder, `max_pieces` exceeds its position embeddings, or
+        it was pretrained with letter case and `letter_case` is false.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -122,12 +122,12 @@ def load_pretrained(
                 setattr(config, key, value)
         knows_case = bool(getattr(config, LETTER_CASE, False))
         if knows_case:
-            # The checkpoints made from it say so in their manifests.
+            # Recorded in the manifests of checkpoints made from it.
             delattr(config, LETTER_CASE)
         encoder = _load_weights(folder, config, headers)
     except PubnerError:
         raise
-    except Exception as error:  # the libraries raise whatever they meet in a file
+    except Exception as error:  # the libraries raise many types of errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
         raise TrainingError(
             f"the encoder {name!r} cannot be loaded: {type(error).__name__}: {reason[:300]}"
@@ -148,7 +148,7 @@ def load_pretrained(
 
 
 def _folder(name: str) -> Path:
-    """Return the folder of the encoder `name`, fetched from the hub where it is one's id.
+    """Return the folder of the encoder `name`, downloaded if it is a hub id.
 
     :raises TrainingError: if there is none.
     """
@@ -159,9 +159,9 @@ def _folder(name: str) -> Path:
 def _load_weights(
     folder: Path, config: PretrainedConfig, headers: Mapping[str, Header]
 ) -> torch.nn.Module:
-    """Load an encoder's network, all of it from its files.
+    """Load an encoder's network, with every tensor from its files.
 
-    :raises TrainingError: if a tensor that it needs is missing, of another shape or no number.
+    :raises TrainingError: if a tensor is missing, has another shape, or is not finite.
     """
     extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -169,9 +169,9 @@ def _load_weights(
     prefix = f"{skeleton.base_model_prefix}."
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     size = sum(map(math.prod, expected.values()))
-    held = sum(math.prod(header.shape) for header in headers.values())
-    if size > 2 * held + _SMALL:
-        # Not even built, since it may be of any size.
+    stored_size = sum(math.prod(header.shape) for header in headers.values())
+    if size > 2 * stored_size + _SMALL:
+        # Not built, since it may be of any size.
         named = {name.removeprefix(prefix): header.shape for name, header in headers.items()}
         wrong = {
             n: (named[n], expected[n])
@@ -181,7 +181,7 @@ def _load_weights(
         check_whole(folder, headers, expected, expected.keys() - named.keys(), (), wrong, prefix)
         raise TrainingError(
             f"the encoder {folder} is not what its {CONFIG} says: that describes {size:,} weights, "
-            f"and its files hold {held:,}"
+            f"and its files hold {stored_size:,}"
         )
     encoder, found = AutoModel.from_pretrained(
         str(folder),
@@ -212,13 +212,13 @@ def _require_numbers(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(
-                f"the encoder {folder}: the tensor {name} holds values that are no numbers (NaN or "
-                "infinite); copy it again, or take weights of before training diverged"
+                f"the encoder {folder}: the tensor {name} holds non-finite values (NaN or "
+                "infinite); copy it again, or use weights from before training diverged"
             )
 
 
 def _source(name: str, folder: Path | None) -> str:
-    """Say what an encoder is; of one that was pretrained here, what it was made from and how."""
+    """Return the provenance of an encoder; for one adapted by pubner, from its record."""
     if name == MINILM:
         return _MINILM_SOURCE
     if folder is None or not (folder / PRETRAINING).is_file():
@@ -228,13 +228,13 @@ def _source(name: str, folder: Path | None) -> str:
         source, expected = str(values["source"]), values["files"][WEIGHTS]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            f"{folder / PRETRAINING} cannot be read ({type(error).__name__}: {error}); it says "
+            f"{folder / PRETRAINING} cannot be read ({type(error).__name__}: {error}); it records "
             "what the encoder was made from: copy it again"
         ) from error
     found = file_digest(folder / WEIGHTS)
     if found != expected:
         raise TrainingError(
-            f"the encoder {name!r}: {WEIGHTS} is not what {PRETRAINING} says (SHA-256 "
+            f"the encoder {name!r}: {WEIGHTS} does not match {PRETRAINING} (SHA-256 "
             f"{found[:12]}…, expected {str(expected)[:12]}…); copy it again"
         )
     return source
@@ -246,7 +246,7 @@ def _fresh_heads(model: MultiHeadModel, config: PretrainedConfig) -> None:
 
 
 def _from_checkpoint(folder: Path, recipe: Recipe, tasks: Sequence[Task]) -> StartingPoint:
-    """Go on from a checkpoint: its encoder, and its heads where the labels are the same."""
+    """Start from a checkpoint: its encoder, and its heads whose labels are the same."""
     manifest = read_manifest(folder)
     if manifest.letter_case != recipe.letter_case or recipe.max_pieces > manifest.max_pieces:
         raise TrainingError(
@@ -282,7 +282,7 @@ def _require_checkpoint(
     found: Mapping[str, torch.Tensor],
     tags: int,
 ) -> None:
-    """Make sure that a checkpoint has each tensor of its network, and heads of `tags` tags."""
+    """Check that a checkpoint has each tensor of its network, and heads of `tags` tags."""
     for name, tensor in expected.items():
         shape = (tags, *tensor.shape[1:]) if name.startswith("heads.") else tuple(tensor.shape)
         if name not in found:
@@ -304,7 +304,7 @@ def _require_checkpoint(
 def encoder_tokeniser(name: str) -> WordPieceTokeniser:
     """Return the tokeniser of the encoder `name`, without loading its weights.
 
-    :raises TrainingError: if there is no such encoder, or its tokeniser does not fit it.
+    :raises TrainingError: if there is no such encoder, or the tokeniser does not fit it.
     """
     folder = _folder(name)
     tokeniser = read_tokeniser(folder)
@@ -313,7 +313,7 @@ def encoder_tokeniser(name: str) -> WordPieceTokeniser:
 
 
 def config_values(config: PretrainedConfig) -> dict[str, Any]:
-    """Return the part of a configuration that a checkpoint keeps, as JSON values."""
+    """Return the part of a configuration that a checkpoint stores, as JSON values."""
     values: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
     values["model_type"] = config.model_type
     for key in ("_name_or_path", "architectures", "dtype", "torch_dtype"):

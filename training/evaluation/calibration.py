@@ -1,7 +1,7 @@
-"""How far scores are from the truth: expected calibration error, and the bins behind it.
+"""Calibration metrics: the expected calibration error (ECE) and its bins.
 
-A head is calibrated where, of the spans that it finds with a score about p, the share p is right.
-Only spans that were found count: what was missed has no score. Bins hold equally many spans each
+A head is calibrated if, of the spans that it predicts with a score of about p, a fraction p is
+correct. Only predicted spans count, since missed ones have no score. Bins have equal mass
 ("Posterior calibration and exploratory analysis for natural language processing models", Nguyen &
 O'Connor 2015), and the error is the mean difference of confidence and precision over the bins,
 weighted by their spans (Naeini et al. 2015).
@@ -21,7 +21,7 @@ BINS = 15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """The spans that a head found: their `scores` and whether each is `right`; shape (spans,)."""
+    """The predicted spans of a head: `scores`, and whether each is `right`; shape (spans,)."""
 
     scores: npt.NDArray[np.float64]
     right: npt.NDArray[np.bool_]
@@ -29,7 +29,7 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Neighbours by score: their number, mean score (`confidence`) and share of right ones."""
+    """A bin of spans: their number, mean score (`confidence`) and `precision`."""
 
     count: int
     confidence: float
@@ -39,7 +39,7 @@ class Bin:
 def outcomes_of(
     gold: Sequence[Collection[Span]], found: Sequence[Sequence[ScoredSpan]]
 ) -> Outcomes:
-    """Compare what was found in each text with its gold spans; strictly, as the scores do."""
+    """Compare the predicted spans of each text with its gold spans, with strict matching."""
     scores: list[float] = []
     right: list[bool] = []
     for true, spans in zip(gold, found, strict=True):
@@ -50,10 +50,10 @@ def outcomes_of(
 
 
 def calibration_bins(outcomes: Outcomes, bins: int = BINS) -> tuple[Bin, ...]:
-    """Cut the spans, in order of score, into `bins` bins of equally many; empty ones are left out.
+    """Divide the spans, ordered by score, into `bins` equal-mass bins; empty ones are omitted.
 
-    Sizes differ by one at most. Spans of one score may fall into two bins; of these, the right ones
-    count for every bin in proportion, so that the order in which they were found does not matter.
+    Sizes differ by at most one. Spans of equal score may fall into two bins; each then counts with
+    their mean correctness, so that their order does not matter.
     """
     order = np.argsort(outcomes.scores, kind="stable")
     scores = outcomes.scores[order]
@@ -68,14 +68,14 @@ def calibration_bins(outcomes: Outcomes, bins: int = BINS) -> tuple[Bin, ...]:
 def _shared(
     scores: npt.NDArray[np.float64], right: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return `right` with its mean over each run of equal `scores` in place of the values."""
+    """Return `right` averaged over each run of equal `scores`."""
     _, run, counts = np.unique(scores, return_inverse=True, return_counts=True)
     means: npt.NDArray[np.float64] = np.bincount(run, right, len(counts)) / counts
     return means[run]
 
 
 def bins_error(bins: Sequence[Bin]) -> float:
-    """Return the expected calibration error of `bins`; 0 where there is no span."""
+    """Return the expected calibration error of `bins`; 0 if there is no span."""
     spans = sum(part.count for part in bins)
     if not spans:
         return 0.0
@@ -83,5 +83,5 @@ def bins_error(bins: Sequence[Bin]) -> float:
 
 
 def calibration_error(outcomes: Outcomes, bins: int = BINS) -> float:
-    """Return the expected calibration error over equal-mass bins; 0 where there is no span."""
+    """Return the expected calibration error over equal-mass bins; 0 if there is no span."""
     return bins_error(calibration_bins(outcomes, bins))

@@ -1,9 +1,9 @@
-"""End-to-end scores: raw documents in, character spans out, strict.
+"""End-to-end scores: strict matching of character spans on raw documents.
 
 The gold is PubTator: mentions at character offsets into title, one separator and abstract, which
 are the offsets of a citation's text. The types of the NCBI disease corpus all become `Disease`.
-Gold mentions with equal offsets and label count once. Gold mentions that overlap each other are all
-kept, though a head, whose mentions never overlap, can find only one of such a group.
+Duplicate gold mentions count once. Overlapping gold mentions are all kept, though a head, whose
+mentions never overlap, can predict only one of such a group.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ NCBI_DISEASE_TYPES = frozenset({"SpecificDisease", "DiseaseClass", "Modifier", "
 
 @dataclass(frozen=True, slots=True)
 class GoldText:
-    """A document's text and its gold mentions, labelled as a head labels them, each once."""
+    """A document's text and its distinct gold mentions, with the labels of the head."""
 
     text: str
     spans: tuple[Span, ...]
@@ -32,7 +32,7 @@ class GoldText:
 
 @dataclass(frozen=True, slots=True)
 class GoldFile:
-    """The documents of one PubTator file; `problems` says which gold mentions were left out."""
+    """The documents of one PubTator file; `problems` lists the omitted gold mentions."""
 
     path: Path
     texts: tuple[GoldText, ...]
@@ -43,7 +43,7 @@ class GoldFile:
 def read_gold_file(path: Path) -> GoldFile:
     """Read a PubTator file with gold mentions.
 
-    :raises InputError: if it cannot be read, or is no regular file.
+    :raises InputError: if it cannot be read, or is not a regular file.
     :raises CorpusError: if a document is malformed, or no document has a mention.
     """
     path = regular_file(str(path))
@@ -73,9 +73,9 @@ def _gold_text(document: GoldDocument) -> GoldText:
 
 
 def head_for(gold: GoldFile, tasks: Sequence[Task], head: str | None = None) -> Task:
-    """Return the head to score on `gold`: `head`, or the one whose labels are those of the file.
+    """Return the task to score on `gold`: `head`, or the only one with the labels of the file.
 
-    :raises SettingsError: if there is no such head or it lacks a label, or if several would do.
+    :raises SettingsError: if there is no such head or it lacks a label, or if several match.
     """
     if head is not None:
         named = [task for task in tasks if task.name == head]
@@ -112,9 +112,9 @@ def evaluate_documents(
     gold: GoldFile,
     progress: Callable[[int], None] = lambda _: None,
 ) -> DocumentReport:
-    """Score the head of `task` on whole documents; labels that `gold` never uses are left out.
+    """Score the head of `task` on whole documents; labels that `gold` never uses are ignored.
 
-    `progress` is told the number of documents read so far.
+    `progress` is called with the number of documents read so far.
     """
     labels = [label for label in task.label_names if label in gold.labels]
     texts = [text.text for text in gold.texts]

@@ -1,12 +1,12 @@
-"""What kind of error each mention is: gold and found spans of a text paired and classified.
+"""Classification of errors: gold and predicted spans of a text are paired and classified.
 
 The classes are those of Nejadgholi, Fraser and de Bruijn (2020, "Extensive Error Analysis and a
 Learning-Based Evaluation of Medical Entity Recognition Systems", doi:10.18653/v1/2020.bionlp-1.19):
 right label and overlapping span, wrong label and right span, wrong label and overlapping span,
-found nothing, found where nothing is. As in the scoring of the Message Understanding Conferences
-(Chinchor and Sundheim, 1993, "MUC-5 Evaluation Metrics"), one gold mention is paired with one found
-mention at most, so that every mention of either side has exactly one outcome and the counts of the
-outcomes add up to those of the strict scores.
+missed, and spurious. As in the scoring of the Message Understanding Conferences
+(Chinchor and Sundheim, 1993, "MUC-5 Evaluation Metrics"), a gold mention is paired with at most one
+predicted mention, so that every mention of either side has exactly one outcome and the counts of
+the outcomes add up to those of the strict scores.
 """
 
 from collections.abc import Collection
@@ -17,9 +17,9 @@ from schemas.records import Span
 
 
 class Outcome(StrEnum):
-    """What became of a mention.
+    """The outcome of the comparison of a mention.
 
-    A gold mention has any outcome but SPURIOUS, a found mention any but MISS.
+    A gold mention has any outcome but SPURIOUS, a predicted mention any but MISS.
     """
 
     CORRECT = "correct"
@@ -35,7 +35,7 @@ ERRORS = tuple(outcome for outcome in Outcome if outcome != Outcome.CORRECT)
 
 
 class Edge(StrEnum):
-    """Where a found mention begins or ends, beside the gold mention it is paired with."""
+    """The position of a predicted mention's start or end, relative to its paired gold mention."""
 
     EXACT = "exact"
     SHORT = "too short"
@@ -44,11 +44,11 @@ class Edge(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A gold and a found mention that were paired, or one that stands alone.
+    """A pair of a gold and a predicted mention, or an unpaired mention.
 
-    `gold` is None where the outcome is SPURIOUS, `found` where it is MISS. `touches` is True where
-    a mention that stands alone overlaps one of the other side which was paired with another: one
-    found mention over two gold ones, or two over one.
+    `gold` is None for SPURIOUS, `found` for MISS. `touches` is True if an unpaired mention overlaps
+    one of the other side that was paired with another: one predicted mention over two gold ones, or
+    two over one.
     """
 
     outcome: Outcome
@@ -57,21 +57,21 @@ class Comparison:
     touches: bool = False
 
     @property
-    def place(self) -> tuple[int, int]:
-        """The half-open stretch of the text that either mention covers."""
+    def extent(self) -> tuple[int, int]:
+        """The half-open range of the text that the mentions cover."""
         spans = [span for span in (self.gold, self.found) if span is not None]
         return min(span.start for span in spans), max(span.end for span in spans)
 
     @property
     def left(self) -> Edge:
-        """How the found mention begins: SHORT where it begins late, LONG where early."""
+        """The left edge of the predicted mention: SHORT if it starts late, LONG if early."""
         if self.gold is None or self.found is None:
             return Edge.EXACT
         return _edge(self.found.start - self.gold.start)
 
     @property
     def right(self) -> Edge:
-        """How the found mention ends: SHORT where it ends early, LONG where late."""
+        """The right edge of the predicted mention: SHORT if it ends early, LONG if late."""
         if self.gold is None or self.found is None:
             return Edge.EXACT
         return _edge(self.gold.end - self.found.end)
@@ -84,7 +84,7 @@ def _edge(lacking: int) -> Edge:
 
 
 def overlap(first: Span, second: Span) -> int:
-    """Return how many code points two spans share."""
+    """Return the number of code points in both spans."""
     return max(0, min(first.end, second.end) - max(first.start, second.start))
 
 
@@ -92,9 +92,9 @@ def compare_spans(gold: Collection[Span], found: Collection[Span]) -> tuple[Comp
     """Pair the mentions of one text and classify each, in the order of the text.
 
     Equal spans are correct. Of the others, overlapping ones are paired greedily: first the pair
-    that shares most of what the two cover together (Jaccard index of their code points), at a tie
-    the one with the same label, then the one further left. A gold mention that is left over is a
-    miss, a found one is spurious. Doubled spans count once, as they do in the strict scores.
+    with the largest Jaccard index of code points, at a tie the one with the same label, then the
+    leftmost. An unpaired gold mention is a miss, an unpaired predicted one is spurious. Duplicate
+    spans count once, as in the strict scores.
     """
     correct = set(gold) & set(found)
     gold_left = sorted(set(gold) - correct)
@@ -125,7 +125,7 @@ def compare_spans(gold: Collection[Span], found: Collection[Span]) -> tuple[Comp
         for span in found_left
         if span not in taken_found
     ]
-    return tuple(sorted(comparisons, key=lambda one: (one.place, one.outcome, str(one))))
+    return tuple(sorted(comparisons, key=lambda one: (one.extent, one.outcome, str(one))))
 
 
 def _jaccard(first: Span, second: Span) -> float:

@@ -1,8 +1,8 @@
-"""The errors of a head on a corpus split, counted from several sides.
+"""Error analysis of a head on a corpus split: counts by label, length, frequency and score.
 
 Recall by how often a mention occurs in the training split follows Tu and Lignos (2021, "TMR:
-Evaluating NER Recall on Tough Mentions", arXiv:2103.12312): what a head has read often says little
-of how it reads what is new.
+Evaluating NER Recall on Tough Mentions", arXiv:2103.12312): recall on frequent training mentions
+says little about recall on new ones.
 """
 
 from collections import Counter
@@ -24,16 +24,16 @@ _FREQUENCY_BOUNDS = (0, 1, 5, 20)
 _SCORE_BOUNDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 
 _AT_LEAST = 6
-"""How many texts are listed even where each occurs once."""
+"""The number of texts that are listed even if each occurs once."""
 
 _Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingMentions:
-    """What a training split taught: how often each mention's text occurs, and the words of all.
+    """The mentions of a training split: the frequency of each text, and the words of all.
 
-    Texts and words are case-folded, the label is left aside.
+    Texts and words are case-folded; labels are ignored.
     """
 
     counts: Mapping[str, int]
@@ -42,7 +42,7 @@ class TrainingMentions:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The outcomes of some of the mentions: of gold ones in `gold`, of found ones in `found`."""
+    """The outcomes of a group of mentions, counted for gold and for predicted ones."""
 
     name: str
     gold: Mapping[Outcome, int]
@@ -50,22 +50,22 @@ class Tally:
 
     @property
     def gold_total(self) -> int:
-        """How many gold mentions there are."""
+        """The number of gold mentions."""
         return sum(self.gold.values())
 
     @property
     def found_total(self) -> int:
-        """How many found mentions there are."""
+        """The number of predicted mentions."""
         return sum(self.found.values())
 
     @property
     def recall(self) -> float | None:
-        """The share of the gold mentions that are found exactly; None where there are none."""
+        """The strict recall; None if there are no gold mentions."""
         return self.gold.get(Outcome.CORRECT, 0) / self.gold_total if self.gold_total else None
 
     @property
     def precision(self) -> float | None:
-        """The share of the found mentions that are gold ones; None where there are none."""
+        """The strict precision; None if there are no predicted mentions."""
         return self.found.get(Outcome.CORRECT, 0) / self.found_total if self.found_total else None
 
 
@@ -73,8 +73,8 @@ class Tally:
 class TextCount:
     """A mention's text (in its most frequent spelling) that was missed or spurious `count` times.
 
-    `gold` is how often the split's annotators marked this very text, `in_training` how often those
-    of the training split did (None where there is none).
+    `gold` is the text's number of gold mentions in the split, `in_training` that in the training
+    split (None if there is none).
     """
 
     text: str
@@ -85,7 +85,7 @@ class TextCount:
 
 @dataclass(frozen=True, slots=True)
 class EdgeCount:
-    """A stretch of text that was `count` times left off or added at one edge of a mention."""
+    """A text that was omitted or added `count` times at one edge of a mention."""
 
     side: str
     edge: Edge
@@ -95,7 +95,7 @@ class EdgeCount:
 
 @dataclass(frozen=True, slots=True)
 class MarkedSentence:
-    """A sentence, the first line of it in the corpus file, and what became of its mentions."""
+    """A sentence, its first line in the corpus file, and the comparisons of its mentions."""
 
     line: int
     text: str
@@ -103,17 +103,17 @@ class MarkedSentence:
 
     @property
     def gold(self) -> int:
-        """How many mentions the annotators marked."""
+        """The number of gold mentions."""
         return sum(one.gold is not None for one in self.comparisons)
 
     @property
     def errors(self) -> int:
-        """How many comparisons are errors."""
+        """The number of errors."""
         return sum(one.outcome != Outcome.CORRECT for one in self.comparisons)
 
     @property
     def badness(self) -> float:
-        """Errors times errors for each gold mention: many and most wrong comes first."""
+        """Squared errors per gold mention, the sort key of the worst sentences."""
         return self.errors**2 / max(1, self.gold)
 
 
@@ -121,10 +121,10 @@ class MarkedSentence:
 class HeadErrors:
     """The errors of one head on one split.
 
-    `by_frequency` and `unseen` are empty where no training split is known, `by_score` where no
-    scores are. `edges` counts the comparisons with a wrong boundary by (left, right); `confusions`
-    those with a wrong label by (gold, found) label. `touching` are misses and spurious mentions
-    that overlap a mention of the other side. `examples` are a few of the sentences with each error.
+    `by_frequency` and `unseen` are empty without a training split, `by_score` without scores.
+    `edges` counts the comparisons with a wrong boundary by (left, right); `confusions` those with a
+    wrong label by (gold, found) label. `touching` are misses and spurious mentions that overlap a
+    mention of the other side. `examples` are a few of the sentences with each error.
     """
 
     task: Task
@@ -146,7 +146,7 @@ class HeadErrors:
 
     @property
     def counts(self) -> Mapping[Outcome, int]:
-        """How many comparisons have each outcome."""
+        """The number of comparisons by outcome."""
         return {
             outcome: max(self.overall.gold.get(outcome, 0), self.overall.found.get(outcome, 0))
             for outcome in Outcome
@@ -172,9 +172,9 @@ def analyse_errors(
     most: int = 20,
     examples: int = 4,
 ) -> HeadErrors:
-    """Compare what the head of `task` found in each of `sentences` with the gold mentions.
+    """Compare the mentions that the head of `task` predicts in `sentences` with the gold mentions.
 
-    `scores` holds, for each sentence, the probability of its found spans. At most `most` texts and
+    `scores` holds the probabilities of each sentence's predicted spans. At most `most` texts and
     sentences are listed, and `examples` sentences for each class of error.
 
     :raises ValueError: if the numbers of sentences differ.
@@ -221,7 +221,7 @@ def analyse_errors(
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One mention of one side."""
+    """A gold or a predicted mention."""
 
     is_gold: bool
     span: Span
@@ -231,7 +231,7 @@ class _Side:
 
 
 class _Sides:
-    """All mentions of both sides."""
+    """All gold and all predicted mentions."""
 
     def __init__(
         self, marked: Sequence[MarkedSentence], scores: Sequence[Mapping[Span, float]] | None
@@ -253,7 +253,7 @@ class _Sides:
     def tally(
         self, names: Sequence[str], name_of: Callable[[_Side], str | None]
     ) -> tuple[Tally, ...]:
-        """Count the outcomes of the mentions under the name that `name_of` gives each."""
+        """Count the outcomes of the mentions, grouped by `name_of`."""
         counts = {name: (Counter[Outcome](), Counter[Outcome]()) for name in names}
         for side in self._sides:
             name = name_of(side)
@@ -343,7 +343,7 @@ def _frequent(
 
 
 def _ranked(counts: Mapping[_Name, int]) -> list[tuple[_Name, int]]:
-    """Return the counts from the largest, at a tie in the order of the alphabet."""
+    """Return the counts, largest first, at a tie in alphabetic order."""
     return sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
 
 

@@ -1,4 +1,4 @@
-"""A sentence cut into pieces by where gold and found mentions begin and end, to be marked up."""
+"""Segmentation of a sentence at the edges of gold and predicted mentions, for mark-up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ _BEYOND = " …"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a sentence in which nothing begins or ends.
+    """A segment of a sentence without an edge of a mention inside.
 
-    `gold` and `found` are the outcomes of the gold and the found mention that cover it, None where
-    none does. `begins` are the outcomes of the comparisons that begin with this piece; `notes` are
-    the labels of those that end with it.
+    `gold` and `found` are the outcomes of the gold and the predicted mention that cover it, None if
+    there is none. `begins` are the outcomes of the comparisons that begin with this piece; `notes`
+    are the labels of those that end with it.
     """
 
     text: str
@@ -31,11 +31,11 @@ def marked_pieces(
 ) -> tuple[Piece, ...]:
     """Cut `text` at every edge of a mention of `comparisons`.
 
-    The pieces joined are the text; a found mention that reaches past its end (see
-    `training.evaluation.predict`) reaches to an ellipsis behind it. With `labelled` each mention
-    has a note of its label, `gold → found` where they differ.
+    The joined pieces are the text; a predicted mention that extends beyond it (see
+    `training.evaluation.predict`) extends to an ellipsis after it. With `labelled` each mention has
+    a note of its label, `gold → found` if they differ.
     """
-    if any(one.place[1] > len(text) for one in comparisons):
+    if any(one.extent[1] > len(text) for one in comparisons):
         text += _BEYOND
     size = len(text)
     clipped = [(one, _clip(one.gold, size), _clip(one.found, size)) for one in comparisons]

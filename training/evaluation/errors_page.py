@@ -1,4 +1,4 @@
-"""The errors of a checkpoint's heads as one HTML page that needs nothing else, for any reader."""
+"""The error analysis of a checkpoint's heads as one self-contained HTML page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ SIGNS = {
     Outcome.MISS: "−",
     Outcome.SPURIOUS: "+",
 }
-"""The sign before each marked mention: its class for those who do not tell the colours apart."""
+"""The sign before each mention, which shows its class without colour."""
 
 _GOLD_OUTCOMES = tuple(outcome for outcome in Outcome if outcome != Outcome.SPURIOUS)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorsPage:
-    """What the page tells of: the checkpoint's id, the split, what was read at once, the heads."""
+    """The content of the page: the checkpoint's id, the split, the context and the heads."""
 
     checkpoint: str
     split: str
@@ -37,7 +37,7 @@ class ErrorsPage:
 
 
 def write_page(page: ErrorsPage, path: Path) -> None:
-    """Write the page to `path`, whole or not at all; parent folders are made.
+    """Write the page to `path` atomically, creating parent folders.
 
     :raises OutputError: if it cannot be written.
     """
@@ -45,7 +45,7 @@ def write_page(page: ErrorsPage, path: Path) -> None:
 
 
 def render_page(page: ErrorsPage) -> str:
-    """Return the page as HTML: style within, no script, nothing to load."""
+    """Return the page as HTML, with inline style and no script or external resource."""
     environment = page_environment("training.evaluation")
     environment.filters["percent"] = percent
     template = environment.get_template(TEMPLATE)
@@ -75,7 +75,7 @@ def _pieces(head: HeadErrors, sentence: MarkedSentence) -> tuple[Piece, ...]:
 
 
 def _parts(tally: Tally) -> list[tuple[Outcome, int, float]]:
-    """Return the outcomes that gold mentions have: each with its count and its per cent of all."""
+    """Return the outcomes of gold mentions, each with its count and percentage."""
     return [
         (outcome, count, 100 * count / tally.gold_total)
         for outcome in _GOLD_OUTCOMES
@@ -84,7 +84,7 @@ def _parts(tally: Tally) -> list[tuple[Outcome, int, float]]:
 
 
 def _edge_rows(head: HeadErrors) -> list[tuple[str, int]]:
-    """Return what was wrong at the edges, most frequent first, in words."""
+    """Return the kinds of boundary errors as text, most frequent first."""
     words = {
         (Edge.SHORT, Edge.EXACT): "begins too late",
         (Edge.LONG, Edge.EXACT): "begins too early",

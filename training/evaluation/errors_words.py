@@ -1,4 +1,4 @@
-"""What the figures of an error analysis say, in plain sentences."""
+"""Sentences that summarise the figures of an error analysis."""
 
 from schemas.tasks import EntityType
 from training.evaluation.errors import ERRORS, Edge, Outcome
@@ -12,7 +12,7 @@ NAMES = {
     Outcome.MISS: "missed",
     Outcome.SPURIOUS: "spurious",
 }
-"""Each class in the words of the page."""
+"""The name of each class on the page."""
 
 _NOUNS = {
     EntityType.GENE: "gene",
@@ -25,22 +25,22 @@ _NOUNS = {
     EntityType.DISEASE: "disease",
 }
 _FEW = 30
-"""Fewer mentions than this are too few to conclude from."""
+"""The minimum number of mentions for a finding."""
 
 
 def percent(value: float | None) -> str:
-    """Return a share from 0 to 1 in per cent; a dash where there is none."""
+    """Return a fraction as a percentage; a dash for None."""
     return "–" if value is None else f"{100 * value:.1f}%"
 
 
 def mentions_of(head: HeadErrors) -> str:
-    """Return what the head looks for: `disease mentions`, `chemical and disease mentions`."""
+    """Return the kind of mentions of a head, such as `chemical and disease mentions`."""
     nouns = list(dict.fromkeys(_NOUNS[label.entity_type] for label in head.task.labels))
     return f"{_listed(nouns)} mentions"
 
 
 def summary(head: HeadErrors) -> list[str]:
-    """Return what became of the mentions, in a few sentences."""
+    """Return a summary of the outcomes in a few sentences."""
     counts, overall = head.counts, head.overall
     if not overall.gold_total:
         found = f"The annotators marked no {mentions_of(head)} here"
@@ -85,7 +85,7 @@ def summary(head: HeadErrors) -> list[str]:
 
 
 def findings(head: HeadErrors) -> list[str]:
-    """Return what stands out, one sentence each; none where there are too few mentions."""
+    """Return notable findings, one sentence each; none if there are too few mentions."""
     found = [
         _commonest(head),
         _new_ones(head),

@@ -20,7 +20,7 @@ def score_sentences(
     sentences: Sequence[Sentence],
     found: Sequence[Collection[Span]],
 ) -> HeadReport:
-    """Score the spans `found` in each of `sentences`, offsets counted in the sentence's text."""
+    """Score the predicted spans `found` of each sentence, with offsets in the sentence's text."""
     gold = [spans_of(sentence) for sentence in sentences]
     return HeadReport(
         strict=strict_score(gold, found, task.label_names),
@@ -46,8 +46,8 @@ def evaluate_head(
 ) -> HeadReport:
     """Score the head of `task` on `sentences`.
 
-    `progress` is told the number of texts read so far, a text being a sentence or a window; `keep`
-    is given what was found in each sentence.
+    `progress` is called with the number of texts read so far, a text being a sentence or a window;
+    `keep` is called with the predicted spans of each sentence.
     """
     found = predict_scored(tagger, task.name, sentences, context, progress)
     keep(found)

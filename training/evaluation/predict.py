@@ -1,4 +1,4 @@
-"""What a tagger finds in the sentences of a corpus, as spans of each sentence's text."""
+"""Predictions of a tagger on the sentences of a corpus, as spans of each sentence's text."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,32 +14,32 @@ from training.corpora.windows import document_ranges, join_sentences
 from worker.system.batching import in_groups
 
 WINDOW_SENTENCES = 8
-"""How many sentences the tagger reads at once in window context."""
+"""The maximum number of sentences of a text in window context."""
 
 _TEXTS_AT_ONCE = 512
 
 
 class Context(StrEnum):
-    """What the tagger reads at once: one sentence, or up to `WINDOW_SENTENCES` joined."""
+    """The text that the tagger reads at once: one sentence, or up to `WINDOW_SENTENCES` joined."""
 
     SENTENCE = "sentence"
     WINDOW = "window"
 
 
 class Annotator(Protocol):
-    """What is asked of a tagger (`worker.tagger.Tagger`)."""
+    """The interface of a tagger (`worker.tagger.Tagger`)."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The heads."""
 
     def annotate(self, texts: Sequence[str]) -> list[Annotation]:
-        """Find the mentions of every head in each text, in order."""
+        """Predict the mentions of every head in each text, in order."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ScoredSpan:
-    """A span that was found, and the probability that its head gives it."""
+    """A predicted span and its probability."""
 
     span: Span
     score: float
@@ -47,7 +47,7 @@ class ScoredSpan:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the tagger reads at once: neighbouring sentences as one text.
+    """A text that the tagger reads at once: consecutive sentences.
 
     `sentences` are their indices in the corpus, and `starts` where each begins in the text.
     """
@@ -58,7 +58,7 @@ class Reading:
 
 
 def readings_of(sentences: Sequence[Sentence], context: Context) -> list[Reading]:
-    """Return what is read of `sentences` in `context`, in order."""
+    """Return the texts to read for `sentences` in `context`, in order."""
     if context == Context.SENTENCE:
         return [
             Reading(sentence_text(sentence.words)[0], range(index, index + 1), (0,))
@@ -76,7 +76,7 @@ def readings_of(sentences: Sequence[Sentence], context: Context) -> list[Reading
 
 
 def scored_spans(mentions: Iterable[Mention], head: str) -> tuple[ScoredSpan, ...]:
-    """Return what `head` found in a text, in order, whatever the overlap policy prefers."""
+    """Return the predictions of `head` in a text, in order, before overlap resolution."""
     return tuple(
         sorted(
             ScoredSpan(Span(mention.start, mention.end, mention.label), mention.score)
@@ -86,15 +86,10 @@ def scored_spans(mentions: Iterable[Mention], head: str) -> tuple[ScoredSpan, ..
     )
 
 
-def spans_of_head(annotation: Annotation, head: str) -> tuple[Span, ...]:
-    """Return what `head` found, in order, whatever the overlap policy prefers."""
-    return tuple(found.span for found in scored_spans(annotation.mentions, head))
-
-
 def annotate_texts(
     tagger: Annotator, texts: Sequence[str], head: str, progress: Callable[[int], None]
 ) -> Iterator[tuple[Span, ...]]:
-    """Yield what `head` finds in each of `texts`; `progress` is told how many texts were read."""
+    """Yield the predicted spans of `head` in each of `texts`; `progress` gets the number read."""
     for spans in annotate_scored(tagger, texts, head, progress):
         yield tuple(found.span for found in spans)
 
@@ -102,22 +97,22 @@ def annotate_texts(
 def annotate_scored(
     tagger: Annotator, texts: Sequence[str], head: str, progress: Callable[[int], None]
 ) -> Iterator[tuple[ScoredSpan, ...]]:
-    """Yield the same with the probabilities that the head gives."""
+    """Yield the predicted spans with their probabilities, like `annotate_texts`."""
     for group in in_groups(texts, _TEXTS_AT_ONCE):
         for annotation in tagger.annotate(group):
             yield scored_spans(annotation.mentions, head)
         progress(len(group))
 
 
-def deal_out(
+def assign_to_sentences(
     readings: Sequence[Reading], found: Iterable[Sequence[ScoredSpan]], sentences: int
 ) -> list[tuple[ScoredSpan, ...]]:
-    """Give what was found in each reading to its sentences, as spans of the sentence's own text.
+    """Distribute the predictions of each reading to its sentences, as spans of the sentence's text.
 
-    A span that crosses the end of a sentence is given to the sentence it begins in and reaches past
-    that sentence's text: it equals no gold span, and counts as found wrongly.
+    A span that crosses the end of a sentence is assigned to the sentence it starts in and extends
+    beyond that sentence's text: it equals no gold span, and counts as a false positive.
 
-    :param sentences: how many sentences the corpus has
+    :param sentences: the number of sentences of the corpus
     """
     out: list[list[ScoredSpan]] = [[] for _ in range(sentences)]
     for reading, spans in zip(readings, found, strict=True):
@@ -136,10 +131,12 @@ def predict_scored(
     context: Context,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[tuple[ScoredSpan, ...]]:
-    """Return what `head` finds in each sentence with its scores; see `deal_out`."""
+    """Return the predictions of `head` in each sentence with scores; see `assign_to_sentences`."""
     readings = readings_of(sentences, context)
     texts = [reading.text for reading in readings]
-    return deal_out(readings, annotate_scored(tagger, texts, head, progress), len(sentences))
+    return assign_to_sentences(
+        readings, annotate_scored(tagger, texts, head, progress), len(sentences)
+    )
 
 
 def predict(
@@ -149,9 +146,9 @@ def predict(
     context: Context,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[tuple[Span, ...]]:
-    """Return what `head` finds in each sentence, as spans of the sentence's own text.
+    """Return the predicted spans of `head` in each sentence, as spans of the sentence's text.
 
-    Spans that cross the end of a sentence are dealt with as `deal_out` says.
+    Spans that cross the end of a sentence are handled by `assign_to_sentences`.
     """
     return [
         tuple(found.span for found in spans)

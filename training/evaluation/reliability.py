@@ -1,7 +1,7 @@
 """Reliability diagrams as SVG: confidence against precision, a panel a head.
 
-The bins are those of the expected calibration error; below each panel lie the scores that they
-span. The same bins give the same bytes.
+The bins are those of the expected calibration error; below each panel is the density of scores. The
+output is deterministic to the byte.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,13 @@ _GRID, _INK = "#e2e8f0", "#1a202c"
 def write_reliability(
     panels: Mapping[str, Mapping[str, Sequence[Bin]]], path: Path, *, title: str = ""
 ) -> None:
-    """Draw a panel a head and in it a line for each of its sets of bins, such as before and after.
+    """Draw one panel per head, with one line per set of bins, such as before and after.
 
-    Each point is a bin; in the legend stands the error of each line, and below, as bars, how many
-    spans have which score. The file is written whole or not at all; parent folders are made.
+    Each point is a bin; the legend shows the error of each line, and bars below show the density of
+    scores. The file is written atomically, and parent folders are created.
 
-    :param panels: bins by head, then by the line's name; the empty name goes without one
+    :param panels: bins by head, then by the line's name; a line with an empty name has no name in
+        the legend
     :raises OutputError: if the file cannot be written.
     """
     from matplotlib.figure import Figure
@@ -75,9 +76,9 @@ def _draw_points(axes: "Axes", head: str, lines: Mapping[str, Sequence[Bin]]) ->
 
 
 def _draw_counts(axes: "Axes", lines: Mapping[str, Sequence[Bin]]) -> None:
-    """Draw each bin as a bar over the scores nearest to it, as high as spans are dense there.
+    """Draw each bin as a bar over the scores nearest to it, with the density of spans as height.
 
-    Bins hold equally many spans, so where scores crowd, bars are thin and high.
+    Bins have equal mass, so bars are thin and high where scores are dense.
     """
     for number, bins in enumerate(lines.values()):
         colour, _ = _style_of(number, len(lines))
@@ -93,20 +94,20 @@ def _draw_counts(axes: "Axes", lines: Mapping[str, Sequence[Bin]]) -> None:
         last = number == len(lines) - 1
         axes.stairs(heights, edges, color=colour, fill=last, alpha=0.8, zorder=2 - last)
     counts = {(sum(one.count for one in bins), len(bins)) for bins in lines.values()}
-    told = " and ".join(f"{spans:,} spans found, {bins} bins" for spans, bins in sorted(counts))
-    axes.set_xlabel(f"confidence ({told})")
+    summary = " and ".join(f"{spans:,} spans found, {bins} bins" for spans, bins in sorted(counts))
+    axes.set_xlabel(f"confidence ({summary})")
     axes.set_yscale("symlog", linthresh=1.0)
     axes.set_yticks([])
     axes.set_ylabel("density")
 
 
 def _style_of(number: int, lines: int) -> tuple[str, str]:
-    """Return a line's colour and marker; the last one, which is how it is now, stands out."""
+    """Return a line's colour and marker; the last line, the current state, is emphasised."""
     return _STYLES[(lines - 1 - number) % len(_STYLES)]
 
 
 def _style() -> AbstractContextManager[None]:
-    """Make the SVG depend on what is drawn alone, and text stay text."""
+    """Make the SVG deterministic, with text kept as text."""
     import matplotlib as mpl
 
     return mpl.rc_context({"svg.hashsalt": "pubner", "svg.fonttype": "none", "font.size": 9.0})

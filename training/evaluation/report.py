@@ -1,4 +1,4 @@
-"""What an evaluation found: the scores as records, as JSON values, and as tables."""
+"""The report of an evaluation: scores as records, JSON values and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Precision, recall and F1, each from 0 to 1; 0 where nothing can be divided by."""
+    """Precision, recall and F1, each from 0 to 1; 0 if undefined."""
 
     precision: float
     recall: float
@@ -43,8 +43,8 @@ class HeadReport:
     """The scores of one head on one corpus split.
 
     `token_weighted_f1` is the F1 of each IOBES tag, `O` included, averaged by the tags' gold
-    counts. `off_boundary` counts found mentions that begin or end within a word. `bins` are those
-    of the found mentions' scores; none where no scores were given.
+    counts. `off_boundary` counts predicted mentions that start or end within a word. `bins` are the
+    calibration bins of the predicted mentions, empty without scores.
     """
 
     strict: StrictScore
@@ -56,7 +56,7 @@ class HeadReport:
 
     @property
     def ece(self) -> float:
-        """The expected calibration error of the found mentions' scores."""
+        """The expected calibration error of the predicted mentions."""
         return bins_error(self.bins)
 
 
@@ -64,7 +64,8 @@ class HeadReport:
 class DocumentReport:
     """The end-to-end scores of one head on raw documents, by character offsets.
 
-    `overlapping` counts gold mentions that overlap another: of each such group a head can find one.
+    `overlapping` counts gold mentions that overlap another: of each such group a head can predict
+    one.
     """
 
     head: str

@@ -1,10 +1,10 @@
-"""Strict entity scores: a found mention counts only with the gold start, end and label.
+"""Strict entity scores: a predicted mention is correct only with the gold start, end and label.
 
-The scores are seqeval's (strict mode, IOBES), which reads one tag a unit. The units of a text are
-not its words but the stretches between all the places where a gold or a found span begins or ends.
-So a found span that begins or ends within a word has units of its own: it is a false positive,
-never moved to the word's edge. Where spans of one side overlap each other, the text is laid out
-more than once, each span in one layer, equal spans of both sides in the same layer.
+The scores are seqeval's (strict mode, IOBES), which reads one tag per unit. The units of a text are
+not its words but the segments between all start and end offsets of gold and predicted spans. So a
+predicted span that starts or ends within a word has its own units: it is a false positive, and is
+never aligned to the word. If spans of one side overlap each other, the text is encoded in several
+layers, each span in one layer, equal spans of both sides in the same layer.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -28,7 +28,7 @@ def _clear(span: Span, others: Iterable[Span]) -> bool:
 
 
 def _layers(gold: Collection[Span], found: Collection[Span]) -> list[_Layer]:
-    """Put each distinct span in the first layer in which it overlaps none of its own side."""
+    """Assign each distinct span to the first layer in which it overlaps none of its side."""
     gold_spans, found_spans = set(gold), set(found)
     layers = [_Layer()]
     for span in sorted(gold_spans | found_spans):
@@ -49,9 +49,9 @@ def _layers(gold: Collection[Span], found: Collection[Span]) -> list[_Layer]:
 
 
 def unit_tags(gold: Collection[Span], found: Collection[Span]) -> list[tuple[list[str], list[str]]]:
-    """Return the IOBES tags of a text's units, gold and found, one pair of lists a layer.
+    """Return the IOBES tags of a text's units, gold and predicted, one pair of lists per layer.
 
-    Doubled spans count once.
+    Duplicate spans count once.
 
     :raises ValueError: if a span is empty.
     """
@@ -60,11 +60,11 @@ def unit_tags(gold: Collection[Span], found: Collection[Span]) -> list[tuple[lis
             raise ValueError(f"{span} is empty: a mention holds at least one character")
     pairs = []
     for layer in _layers(gold, found):
-        places = sorted(
+        edges = sorted(
             {place for span in layer.gold + layer.found for place in (span.start, span.end)}
         )
-        unit = {place: index for index, place in enumerate(places)}
-        length = max(1, len(places) - 1)
+        unit = {place: index for index, place in enumerate(edges)}
+        length = max(1, len(edges) - 1)
         true, predicted = (
             list(
                 tags_from_spans(

@@ -1,8 +1,8 @@
 """Token-level weighted F1 over a corpus's own words, `O` included.
 
-Here, and only here, a found span that begins or ends within a word is widened to the whole words
-that it touches, since a word has one tag. Of found spans that touch the same word, the first in the
-order of start, end and label is taken. The strict scores know no such mercy.
+Here, and only here, a predicted span that starts or ends within a word is extended to whole words,
+since a word has one tag. Of predicted spans on the same word, the first in the order of start, end
+and label is used. The strict scores make no such adjustment.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,7 +18,7 @@ from training.corpora.tsv import Sentence
 
 
 def found_tags(words: Sequence[str], found: Collection[Span]) -> tuple[str, ...]:
-    """Return the IOBES tags of `words` for the spans found in their text."""
+    """Return the IOBES tags of `words` for the predicted spans of their text."""
     offsets = word_offsets(words)
     starts = [start for start, _ in offsets]
     ends = [end for _, end in offsets]

@@ -1,11 +1,12 @@
-"""Calibration on devel: for each head the temperature and the curve that its scores need.
+"""Calibration of heads on devel: fits a temperature and a beta curve for each.
 
-Both minimise the negative log likelihood of whether the spans that were found are right: first the
-temperature of the tag scores (Guo et al. 2017, carried over from one class to spans), then, at that
-temperature, the beta curve on the span's score (Kull, Silva Filho & Flach 2017).
+Both minimise the negative log likelihood of the predicted spans' correctness: first the temperature
+of the tag scores (Guo et al. 2017, applied to spans instead of classes), then, at that temperature,
+the beta curve on the span's score (Kull, Silva Filho & Flach 2017).
 
-A span's score depends on the temperature through the whole chain, so tag scores are collected once
-and decoded anew at each temperature. The best path, and so what is found, stays the same.
+A span's score depends on the temperature through the whole lattice, so tag scores are collected
+once and decoded again at each temperature. The best path, and so the predicted spans, stay the
+same.
 """
 
 import math
@@ -24,7 +25,13 @@ from schemas.tasks import Task
 from training.corpora.spans import spans_of
 from training.corpora.tsv import Sentence
 from training.evaluation.calibration import Outcomes, outcomes_of
-from training.evaluation.predict import Context, Reading, deal_out, readings_of, scored_spans
+from training.evaluation.predict import (
+    Context,
+    Reading,
+    assign_to_sentences,
+    readings_of,
+    scored_spans,
+)
 from training.finetune.scoring import DevelSet
 from training.reports.progress import Work
 from worker.decoding.calibration import EDGE
@@ -35,21 +42,21 @@ from worker.system.batching import in_groups
 from worker.tagger import BatchLimits, CheckpointTagger, ScoredText
 
 FIT_CONTEXT: Final = Context.WINDOW
-"""What devel is read by: windows are nearer to the abstracts that are annotated, and what is fitted
-on either context fits the other as well."""
+"""The context in which devel is read: windows resemble annotated abstracts most, and a calibration
+fitted in either context fits the other as well."""
 
 _TEXTS_AT_ONCE = 256
 _TEMPERATURES: Final = (0.25, 8.0)
 _TOLERANCE = 1e-3
 _PRIOR_SPANS = 1.0
-"""How many spans' worth the curve is drawn to the one that changes nothing: few can't bend it."""
+"""Weight, in spans, of the prior towards the identity curve, so that few spans cannot bend it."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadScores:
-    """The tag scores of one head on gold sentences; `scored` has one item a reading.
+    """The tag scores of one head on gold sentences; `scored` has one item per text read.
 
     The tags of `scored` are those of `task` alone.
     """
@@ -70,7 +77,7 @@ def collect_scores(
     """Score `sentences`, read in `context`, with the head of `task`, before decoding.
 
     :param encoder: one without calibration, so that what is fitted does not depend on an older one
-    :param progress: is told how many texts were read
+    :param progress: called with the number of texts read
     """
     tagger = CheckpointTagger(encoder, BatchLimits())
     part = head_layout(encoder.tasks).slices[encoder.tasks.index(task)]
@@ -86,7 +93,7 @@ def collect_scores(
 
 
 def outcomes_at(head: HeadScores, calibration: HeadCalibration) -> Outcomes:
-    """Return what the head finds, and whether it is right, once it is calibrated so."""
+    """Return the scores and correctness of the spans that the head predicts with `calibration`."""
     divisor = np.float32(calibration.temperature)
     runs = decode(
         head_layout([head.task]),
@@ -107,14 +114,14 @@ def outcomes_at(head: HeadScores, calibration: HeadCalibration) -> Outcomes:
         for text, decoded in zip(head.scored, runs, strict=True)
     ]
     gold = [spans_of(sentence) for sentence in head.sentences]
-    return outcomes_of(gold, deal_out(head.readings, found, len(head.sentences)))
+    return outcomes_of(gold, assign_to_sentences(head.readings, found, len(head.sentences)))
 
 
 def fit_head(head: HeadScores) -> HeadCalibration:
-    """Return the temperature and the curve of least negative log likelihood.
+    """Return the temperature and the beta curve that minimise the negative log likelihood.
 
-    Where nothing is found nothing can be fitted, and the default is returned. The same scores give
-    the same calibration to the last digit.
+    Without a predicted span nothing can be fitted, and the default is returned. The fit is
+    deterministic: the same scores give the same calibration to the last digit.
     """
     if not len(outcomes_at(head, HeadCalibration()).scores):
         return HeadCalibration()
@@ -136,10 +143,10 @@ def log_loss(outcomes: Outcomes) -> float:
 
 
 def fit_curve(outcomes: Outcomes) -> tuple[float, float, float]:
-    """Return a, b and c of the beta curve of greatest likelihood, a and b not below 0.
+    """Return a, b and c of the maximum-likelihood beta curve, with a and b not below 0.
 
     A logistic regression on ln s and -ln(1 - s). Where a or b would be negative, and the curve not
-    monotone, it is held at 0, as the authors do.
+    monotone, it is fixed at 0, as in the paper.
     """
     scores = np.clip(outcomes.scores, EDGE, 1.0 - EDGE)
     columns = np.stack([np.log(scores), -np.log1p(-scores), np.ones_like(scores)], axis=1)
@@ -183,9 +190,9 @@ def _logistic(columns: Floats, right: npt.NDArray[np.bool_], free: npt.NDArray[n
 def golden_section(
     function: Callable[[float], float], low: float, high: float, tolerance: float
 ) -> float:
-    """Return where `function`, of one minimum between `low` and `high`, is least (Kiefer 1953).
+    """Return the minimiser of the unimodal `function` between `low` and `high` (Kiefer 1953).
 
-    The place returned was itself evaluated, and the minimum is within `tolerance` of it.
+    The point returned was itself evaluated, and the minimum is within `tolerance` of it.
     """
     ratio = (math.sqrt(5.0) - 1.0) / 2.0
     left, right = high - ratio * (high - low), low + ratio * (high - low)
@@ -212,8 +219,8 @@ def calibrate_on_devel(
 ) -> dict[str, HeadCalibration]:
     """Fit each head of `devel` on its devel sentences, read in `context`.
 
-    :param checkpoint: a folder, loaded onto `device` without the calibration that it may have, or
-        an encoder loaded so, which stays where it is
+    :param checkpoint: a folder, loaded onto `device` without any calibration it may have, or an
+        encoder loaded in that way, which stays on its device
     :return: the calibration by head, for `worker.checkpoint.folder.write_manifest`
     :raises TrainingError: if the checkpoint has no such head.
     """

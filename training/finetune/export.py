@@ -24,24 +24,24 @@ from worker.text.tokenisation import WordPieceTokeniser
 
 
 def blend_weights(
-    model: MultiHeadModel, origin: Mapping[str, torch.Tensor], share: float
+    model: MultiHeadModel, origin: Mapping[str, torch.Tensor], fraction: float
 ) -> MultiHeadModel:
-    """Return a copy of `model` with `share` of the weights `origin` and the rest of its own.
+    """Return a copy of `model` whose weights are interpolated towards those of `origin`.
 
-    With a share of 0 it is `model` itself.
+    A `fraction` of 0 gives `model` itself, 1 the weights of `origin`.
     """
-    if not share:
+    if not fraction:
         return model
     blended = copy.deepcopy(model)
     with torch.no_grad():
         for name, tensor in blended.state_dict().items():
             if tensor.is_floating_point():
-                tensor.lerp_(origin[name].to(tensor.device), share)
+                tensor.lerp_(origin[name].to(tensor.device), fraction)
     return blended
 
 
-def half_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights as fp16 tensors on the processor, by name."""
+def fp16_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights as fp16 tensors on the CPU, by name."""
     return {
         name: tensor.detach().to("cpu", torch.float16).contiguous()
         for name, tensor in model.state_dict().items()
@@ -73,7 +73,7 @@ def export_checkpoint(
     metrics: Mapping[str, Mapping[str, float]],
     calibration: Mapping[str, HeadCalibration] | None = None,
 ) -> CheckpointManifest:
-    """Write a checkpoint into `folder`; it is one once this returns, and not before.
+    """Write a checkpoint into `folder`; the manifest, written last, makes it complete.
 
     :param calibration: how the scores of the heads become probabilities, by head
     """

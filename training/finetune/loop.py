@@ -1,4 +1,4 @@
-"""The training loop: one shared encoder, all heads, mixed batches; seeded and resumable."""
+"""The fine-tuning loop: a shared encoder and all heads on mixed batches; seeded and resumable."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from training.data.sampling import Material, draw_epoch
 from training.finetune.losses import Targets, head_loss
 from training.finetune.optimisation import make_optimiser, rate_factor, set_rates
 from training.finetune.packed import PackedBert, can_pack
-from training.finetune.regularisation import AveragedWeights, attacked
+from training.finetune.regularisation import AveragedWeights, perturbed_embeddings
 from training.finetune.run_state import RunState, with_prefix, without_prefix
 from training.recipes.recipe import Recipe
 from training.reports.progress import LoopProgress
@@ -27,16 +27,17 @@ from worker.network.model import MultiHeadModel
 from worker.text.tokenisation import WordPieceTokeniser
 
 _READ_EVERY = 25
-"""On a GPU the loss is read only so often: reading waits for all that was given to it."""
+"""Steps between two readings of the loss on a GPU, since each reading synchronises with it."""
 
 _AVERAGE = "average/"
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """What surrounds a run and does not shape its result.
+    """The settings of a run that do not change its result.
 
-    `bf16` switches mixed precision on; `save_seconds` is the time between two saved states.
+    `bf16` switches mixed precision on; `save_seconds` is the time between two saved training
+    states.
     """
 
     device: torch.device
@@ -47,7 +48,8 @@ class LoopSettings:
 class Trainer:
     """A run of one recipe over the corpora of all heads.
 
-    `identity` names everything that shapes the result; a saved state of another is refused.
+    `identity` holds everything that determines the result; the saved state of a run with another
+    identity is refused.
     """
 
     def __init__(
@@ -93,23 +95,23 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent in training steps, over all starts of the run."""
+        """Seconds spent in training steps, summed over all starts of the run."""
         return self._at.seconds
 
     @property
     def scores(self) -> list[dict[str, float]]:
-        """What `on_epoch` returned, one entry an epoch."""
+        """The values that `on_epoch` returned, one per epoch."""
         return list(self._scores)
 
     @property
     def resumed_step(self) -> int:
-        """The step at which the run stands; 0 before the first."""
+        """The number of steps done so far."""
         return self._at.step
 
     def resume(self) -> bool:
-        """Go to the latest saved state, if there is one; say whether there was.
+        """Load the latest saved state, if there is one; return whether there was.
 
-        :raises TrainingError: if it is of a run with other settings.
+        :raises TrainingError: if the state belongs to a run with other settings.
         """
         state = self._at.resume()
         if state is None:
@@ -122,7 +124,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Save the state as it is now."""
+        """Save the current state."""
         tensors = {}
         if self._log_variances is not None:
             tensors["log_variances"] = self._log_variances.detach().cpu()
@@ -137,13 +139,13 @@ class Trainer:
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> bool:
-        """Train to the end of the recipe, or until `should_stop`; return whether it was the end.
+        """Train to the end of the recipe, or until `should_stop`; return whether training ended.
 
-        `on_epoch` is called behind each epoch with its number and the model in evaluation mode,
-        with averaged weights where the recipe averages. The state is saved after it, every
-        `save_seconds`, and when stopped.
+        `on_epoch` is called after each epoch with its number and the model in evaluation mode,
+        with averaged weights if the recipe averages. The state is saved after each epoch, every
+        `save_seconds`, and when training is stopped.
 
-        :raises DivergenceError: if the loss is no longer a number.
+        :raises DivergenceError: if the loss is not finite.
         """
         at = self._at
         if at.step == 0:
@@ -180,11 +182,11 @@ class Trainer:
         return True
 
     def _end_epoch(self, on_epoch: Callable[[int, MultiHeadModel], dict[str, float]]) -> None:
-        """Have the epoch scored, and save the state."""
+        """Score the epoch on devel and save the state."""
         at = self._at
         self.model.eval()
         generator = torch.get_rng_state()
-        with self._average.in_place() if self._average is not None else nullcontext():
+        with self._average.applied() if self._average is not None else nullcontext():
             scores = on_epoch(at.epoch, self.model)
         torch.set_rng_state(generator)
         self._scores.append(scores)
@@ -198,7 +200,7 @@ class Trainer:
         loss = self._loss(inputs)
         loss.backward()
         if recipe.fgm:
-            with attacked(self._word_table(), recipe.fgm):
+            with perturbed_embeddings(self._word_table(), recipe.fgm):
                 self._loss(inputs).backward()
         nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm)
         self._optimiser.step()
@@ -217,14 +219,14 @@ class Trainer:
             self._layout, logits.float(), Targets.of(inputs), self._recipe, self._log_variances
         )
 
-    def _states(self, read: Inputs) -> Tensor:
-        """Return the last hidden states of the pieces that are read, (read pieces, hidden)."""
+    def _states(self, inputs: Inputs) -> Tensor:
+        """Return the last hidden states of the first pieces, shape (first pieces, hidden)."""
         cased = self._recipe.letter_case
         if self._packed is not None:
-            return self._packed.states(read.rows, letter_case=cased, chosen=read.places)
-        ids, mask, case, places = read.rows.padded(self._tokeniser.pad_id)
+            return self._packed.states(inputs.rows, letter_case=cased, chosen=inputs.read_rows)
+        ids, mask, case, places = inputs.rows.padded(self._tokeniser.pad_id)
         states = self.model.hidden(ids, mask, case if cased else None)
-        return states.reshape(-1, states.shape[-1]).index_select(0, places[read.places])
+        return states.reshape(-1, states.shape[-1]).index_select(0, places[inputs.read_rows])
 
     def _word_table(self) -> nn.Parameter:
         encoder: Any = self.model.encoder
@@ -233,7 +235,7 @@ class Trainer:
 
 
 class _Meter:
-    """Smoothed loss and rate; reads losses `every` so many steps and refuses what is no number."""
+    """Smoothed loss and speed; reads and checks the losses every `every` steps."""
 
     def __init__(self, every: int) -> None:
         self._every = every
@@ -242,9 +244,9 @@ class _Meter:
         self.loss = math.nan
 
     def take(self, loss: Tensor, step: int) -> None:
-        """Take a step's loss.
+        """Add the loss of a step.
 
-        :raises DivergenceError: if a loss is no number.
+        :raises DivergenceError: if a loss is not finite.
         """
         self._unread.append(loss)
         if len(self._unread) < self._every:
@@ -259,7 +261,7 @@ class _Meter:
         self._unread.clear()
 
     def rate(self, pieces: int, seconds: float) -> float:
-        """Take in that `pieces` took `seconds`; return the smoothed word pieces a second."""
+        """Add `pieces` processed in `seconds`; return the smoothed word pieces per second."""
         now = pieces / max(seconds, 1e-9)
         self._rate = now if math.isnan(self._rate) else 0.95 * self._rate + 0.05 * now
         return self._rate

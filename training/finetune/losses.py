@@ -1,4 +1,4 @@
-"""What a step minimises: the cross entropy with gold tags and with teachers' soft tags."""
+"""The loss of a training step: cross entropy with gold tags and with teachers' soft labels."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from worker.decoding.cpu import HeadLayout
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What the read pieces of a batch should be; shapes as in `Inputs`."""
+    """The targets of a batch's first pieces; shapes as in `Inputs`."""
 
     tags: Tensor
     heads: Tensor
@@ -32,13 +32,13 @@ def head_loss(
     recipe: Recipe,
     log_variances: Tensor | None = None,
 ) -> Tensor:
-    """Return the loss a piece: each head's over the pieces that teach it, summed.
+    """Return the mean loss per piece, summed over heads; each head learns from its own targets.
 
-    Gold tags teach the head of their own corpus alone. Nothing here waits for the device.
+    Gold tags train only the head of their own corpus. Nothing here synchronises with the device.
 
     :param logits: (pieces, tags of all heads), float32
-    :param log_variances: (heads,), learned: weights of the heads (Kendall et al. 2018, for
-        classification: a head's loss over its variance, and half the log variance)
+    :param log_variances: (heads,), learned task weights (Kendall et al. 2018, for classification:
+        a head's loss divided by its variance, plus half the log variance)
     """
     total = logits.new_zeros(())
     for head, part in enumerate(layout.slices):
@@ -51,26 +51,26 @@ def head_loss(
             )
         loss = losses.sum()
         if log_variances is not None:
-            spread = log_variances[head]
-            loss = loss * torch.exp(-spread) + 0.5 * spread * own.sum()
+            log_variance = log_variances[head]
+            loss = loss * torch.exp(-log_variance) + 0.5 * log_variance * own.sum()
         total = total + loss
     return total / max(1, len(targets.tags))
 
 
 def _own_loss(scores: Tensor, targets: Targets, part: slice, own: Tensor, recipe: Recipe) -> Tensor:
-    """Return the loss of each piece by its own corpus's gold, 0 elsewhere; shape (pieces,)."""
+    """Return each piece's loss for the head of its own corpus, 0 elsewhere; shape (pieces,)."""
     right = scores.gather(1, targets.tags.clamp(0, scores.shape[1] - 1).unsqueeze(1)).squeeze(1)
     losses = -right
     if targets.soft is not None and recipe.distil_weight:
         soft = targets.soft[:, part].float()
-        there = ~soft[:, 0].isnan()
-        taught = -(soft.nan_to_num() * scores).sum(dim=1)
-        losses = torch.where(there, torch.lerp(losses, taught, recipe.distil_weight), losses)
+        has_soft = ~soft[:, 0].isnan()
+        soft_loss = -(soft.nan_to_num() * scores).sum(dim=1)
+        losses = torch.where(has_soft, torch.lerp(losses, soft_loss, recipe.distil_weight), losses)
     return losses * own
 
 
 def _pseudo_loss(scores: Tensor, soft: Tensor, open_pieces: Tensor, threshold: float) -> Tensor:
-    """Return each piece's loss by teachers' tags alone, where they are sure; shape (pieces,)."""
+    """Return each piece's loss from confident soft labels alone; shape (pieces,)."""
     soft = soft.float()
-    sure = open_pieces & (soft.amax(dim=1) >= threshold)  # NaN is never sure
-    return -(soft.nan_to_num() * scores).sum(dim=1) * sure
+    confident = open_pieces & (soft.amax(dim=1) >= threshold)  # NaN is never confident
+    return -(soft.nan_to_num() * scores).sum(dim=1) * confident

@@ -1,11 +1,11 @@
-"""The training step's network: the BERT of a `MultiHeadModel` over packed rows.
+"""The forward pass of training steps: the BERT of a `MultiHeadModel` over packed rows.
 
-It reads the model's own parameters, so gradients, names and saved states are those of the model; it
-leaves out padding, and computes of the last layer only the rows whose tags are scored. On a CPU, in
-fp32, it attends in groups of windows of one length with plain products (the backward pass of
-PyTorch's fused attention is several times slower there), and draws what is dropped 16 random bits
-an element instead of a whole Bernoulli draw. On a GPU one kernel attends in all windows. Apart from
-which elements are dropped, results are the model's up to rounding.
+It uses the model's own parameters, so gradients, names and saved states are those of the model. It
+has no padding, and computes the last layer only for the rows whose tags are scored. On a CPU, in
+fp32, attention runs in groups of windows of equal length as plain matrix products (the backward
+pass of PyTorch's fused attention is several times slower there), and dropout draws 16 random bits
+an element instead of a Bernoulli sample. On a GPU one variable-length kernel handles all windows.
+Except for which elements are dropped, results equal the model's up to rounding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,17 +20,18 @@ from training.data.batches import Rows
 from worker.network.attention import has_varlen_attention
 
 _LONGEST_BY_PRODUCTS: Final = 256
-"""Longer windows go to PyTorch's fused attention: their scores no longer fit the cache."""
+"""The longest window computed by plain products; longer ones, whose attention scores do not fit the
+cache, use PyTorch's fused attention."""
 
 _SCORES: Final = 1 << 19
-"""Scores computed at one time, 2 MiB, unless one window has more."""
+"""The most attention scores computed at once (2 MiB), unless a single window has more."""
 
 _ACTIVATIONS: Final = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 _STEPS: Final = 1 << 16
 
 
 class PackedBert:
-    """Gives what the encoder of a model gives (its attribute `encoder`), if `can_pack` allows."""
+    """A packed forward pass of `model.encoder`, for models that `can_pack` accepts."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -38,7 +39,7 @@ class PackedBert:
     def states(self, rows: Rows, *, letter_case: bool, chosen: Tensor) -> Tensor:
         """Return the last hidden states of the rows `chosen`, (chosen, hidden).
 
-        Windows of one length are best neighbours.
+        It is fastest where windows of equal length are neighbours.
         """
         model: Any = self._model
         encoder, config = model.encoder, model.encoder.config
@@ -52,7 +53,7 @@ class PackedBert:
         last = len(encoder.encoder.layer) - 1
         for number, layer in enumerate(encoder.encoder.layer):
             own = layer.attention.self
-            low = _low(states)
+            low = _to_matmul_type(states)
             read = attend(
                 _linear(low, own.query),
                 _linear(low, own.key),
@@ -61,7 +62,7 @@ class PackedBert:
                 rows,
                 _probability(own.dropout),
             )
-            if number == last:  # of the last layer only these are scored
+            if number == last:  # only these rows of the last layer are scored
                 read, states = read[chosen], states[chosen]
             out = layer.attention.output
             states = _norm(_drop(_linear(read, out.dense), out.dropout) + states, out.LayerNorm)
@@ -75,9 +76,9 @@ class PackedBert:
 
 
 def can_pack(model: nn.Module, device: torch.device, *, bf16: bool) -> bool:
-    """Whether `PackedBert` computes what `model` does, and pays on `device`.
+    """Whether `PackedBert` supports `model`, and is faster on `device`.
 
-    On a GPU it needs bf16, and no dropout within attention: the kernel for rows knows none.
+    On a GPU it needs bf16 and no attention dropout, which the variable-length kernel lacks.
     """
     config: Any = getattr(model.encoder, "config", None)
     on_gpu = (
@@ -96,9 +97,9 @@ def can_pack(model: nn.Module, device: torch.device, *, bf16: bool) -> bool:
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, heads: int, rows: Rows, dropout: float = 0.0
 ) -> Tensor:
-    """Attend within each window; all tensors have shape (rows, hidden).
+    """Compute self-attention within each window; all tensors have shape (rows, hidden).
 
-    :param dropout: probability of a score to be dropped; 0 on a GPU
+    :param dropout: dropout probability of attention scores; 0 on a GPU
     """
     hidden = queries.shape[1]
     if queries.device.type == "cuda":
@@ -134,7 +135,7 @@ def attend(
 
 
 def _runs(lengths: Sequence[int], heads: int) -> Iterator[tuple[int, int]]:
-    """Yield runs of one length as (length, windows), none with more scores than `_SCORES`."""
+    """Yield runs of equally long windows as (length, windows), each within `_SCORES`."""
     for length, alike in groupby(lengths):
         count = sum(1 for _ in alike)
         most = max(1, _SCORES // (heads * length * length))
@@ -164,8 +165,8 @@ def _drop(rows: Tensor, module: nn.Dropout) -> Tensor:
     return drop(rows, _probability(module))
 
 
-def _low(states: Tensor) -> Tensor:
-    """Return states as autocast multiplies them, cast once for several products."""
+def _to_matmul_type(states: Tensor) -> Tensor:
+    """Return states in autocast's matmul type, cast once for several products."""
     kind = states.device.type
     return states.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else states
 

@@ -1,4 +1,4 @@
-"""What keeps a small corpus from being learned by heart: averaged weights, and attacks."""
+"""Regularisation against overfitting: averaged weights, and adversarial training (FGM)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class AveragedWeights:
     """An exponential moving average of a model's weights (Polyak and Juditsky 1992).
 
-    The decay rises with the steps to `decay`, min(decay, (1 + n) / (10 + n)), so that the first
-    steps do not weigh on it.
+    The decay at step n is min(decay, (1 + n) / (10 + n)), so that the first steps have little
+    weight in the average.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -21,20 +21,20 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take the weights in as they stand behind step number `step`, from 0."""
+        """Add the weights after step number `step`, counted from 0, to the average."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(  # one call for all tensors; the public ones take one
+        torch._foreach_lerp_(  # one call for all tensors; the public functions take one tensor each
             list(self.tensors.values()), list(self._own.values()), 1 - decay
         )
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put an average back that was saved."""
+        """Load a saved average."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Let the model have the averaged weights within the block."""
+    def applied(self) -> Iterator[None]:
+        """Give the model the averaged weights within the `with` block."""
         kept = {name: tensor.clone() for name, tensor in self._own.items()}
         with torch.no_grad():
             for name, tensor in self._own.items():
@@ -54,11 +54,12 @@ def _floats(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
 
 
 @contextmanager
-def attacked(table: nn.Parameter, length: float) -> Iterator[None]:
-    """Move an embedding table along its gradient, `length` far, within the block (FGM).
+def perturbed_embeddings(table: nn.Parameter, length: float) -> Iterator[None]:
+    """Apply an adversarial perturbation of norm `length` to an embedding table within the block.
 
-    Miyato et al. 2017, "Adversarial Training Methods for Semi-Supervised Text Classification", in
-    the form common for taggers: one step for the whole table, in the gradient's direction.
+    The fast gradient method (FGM; Miyato et al. 2017, "Adversarial Training Methods for
+    Semi-Supervised Text Classification") in the form common for taggers: one step of the whole
+    table in the direction of its gradient.
     """
     if table.grad is None:
         raise ValueError("the table has no gradient yet: call backward first")

@@ -1,4 +1,4 @@
-"""A training run from corpora to the weights of its best epoch; what all commands share."""
+"""A fine-tuning run: from corpora to the weights of the best epoch; shared by all commands."""
 
 import hashlib
 import json
@@ -26,10 +26,10 @@ from training.data.examples import IGNORED, HeadData, label_sentences
 from training.data.sampling import Material
 from training.encoders.loading import StartingPoint, load_encoder
 from training.encoders.tokeniser import check_known
-from training.finetune.export import blend_weights, corpus_entry, half_weights
+from training.finetune.export import blend_weights, corpus_entry, fp16_weights
 from training.finetune.loop import LoopSettings, Trainer
 from training.finetune.scoring import DevelSet, score_devel
-from training.finetune.teachers import Teachers, teach, unlabelled
+from training.finetune.teachers import Teachers, add_soft_labels, tokenise_texts
 from training.recipes.recipe import Recipe
 from training.reports.progress import LoopProgress, Work
 from worker.checkpoint.folder import read_manifest, resolve_checkpoint
@@ -41,12 +41,12 @@ from worker.text.tokenisation import WordPieceTokeniser
 
 _BEST = "best.safetensors"
 _EXAMPLES_FROM = 200
-"""Of how many sentences unknown words are named."""
+"""How many sentences are searched for examples of unknown words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedCorpus:
-    """One head's corpus, read: its task, devel sentences, and what the manifest says of it."""
+    """The corpus of one head: its task, train and devel sentences, and its manifest entry."""
 
     task: Task
     train: tuple[Sentence, ...]
@@ -56,13 +56,13 @@ class LoadedCorpus:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRun:
-    """What a run is made of; its test splits are not, and nothing here reads one.
+    """The inputs of a run. Test splits are not among them, and nothing here reads one.
 
-    `encoder` is what it starts from and `state` the folder of its saved states. `teachers` names
-    checkpoints whose soft tags are learned from, `texts` titles and abstracts without gold that
-    they read too. Epochs before `score_from` (from 0) are not scored on devel, and are never the
-    best. `labelled` are the corpora as word pieces, where that was done before. What teachers say
-    is kept in the folder `soft_tags`, which runs may share, or else beside the state.
+    `encoder` names the encoder to start from, `state` the folder of the saved states. `teachers`
+    names the checkpoints that give soft labels, also for `texts`, titles and abstracts without
+    gold. Epochs before `score_from` (from 0) are not scored on devel, and are never the best.
+    `labelled` holds the corpora as word pieces, if that was done before. Soft labels are cached in
+    the folder `soft_labels`, which runs may share, else in `state`.
     """
 
     recipe: Recipe
@@ -76,15 +76,15 @@ class TrainingRun:
     texts: tuple[str, ...] = ()
     score_from: int = 0
     labelled: tuple[HeadData, ...] = ()
-    soft_tags: Path | None = None
+    soft_labels: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedModel:
-    """What a run gave: the weights of its best epoch, rounded to fp16, in evaluation mode.
+    """The result of a run: the model of its best epoch, rounded to fp16, in evaluation mode.
 
-    `scores` holds the strict devel F1 by head of each epoch, and `epoch` is the best one's number.
-    `weights` are what a checkpoint holds.
+    `scores` holds the strict devel F1 by head of each epoch, `epoch` the number of the best epoch.
+    `weights` are the tensors that a checkpoint stores.
     """
 
     model: MultiHeadModel
@@ -102,22 +102,22 @@ def load_training_corpora(
     root: Path,
     names: Sequence[str],
     work: Work | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> list[LoadedCorpus]:
     """Read the training and devel splits of corpora.
 
-    :param say: is told what is odd about them, and no reason not to train
-    :raises CorpusError: if one is missing or broken, or its splits do not agree.
+    :param log: called with each warning: oddities that do not prevent training
+    :raises CorpusError: if a corpus is missing or broken, or its splits are inconsistent.
     """
     corpora = []
     with (work or Work()).stage("reading the corpora", len(names), "corpora") as stage:
         for name in names:
-            corpora.append(_load(root, name, say))
+            corpora.append(_load(root, name, log))
             stage.advance()
     return corpora
 
 
-def _load(root: Path, name: str, say: Callable[[str], None]) -> LoadedCorpus:
+def _load(root: Path, name: str, log: Callable[[str], None]) -> LoadedCorpus:
     corpus = open_corpus(root, name)
     splits = {split: corpus.sentences(split) for split in (Split.TRAIN, Split.DEVEL)}
     findings = compare_splits(corpus, splits)
@@ -126,12 +126,12 @@ def _load(root: Path, name: str, say: Callable[[str], None]) -> LoadedCorpus:
         more = f" (the first of {len(broken):,} problems)" if len(broken) > 1 else ""
         raise CorpusError(f"{broken[0]}{more}; see: pubner corpora check")
     for finding in findings:
-        say(f"Warning: {finding.problem}.")
+        log(f"Warning: {finding.problem}.")
     for split, sentences in splits.items():
         mentions = sum(map(mention_count, sentences))
         difference = count_difference(known_file(corpus, split), len(sentences), mentions)
         if difference:
-            say(f"Warning: {corpus.path(split)}: {difference}.")
+            log(f"Warning: {corpus.path(split)}: {difference}.")
     train_sentences, devel_sentences = splits[Split.TRAIN], splits[Split.DEVEL]
     task = TASKS.get(corpus.name) or corpus_task(corpus.name, train_sentences)
     return LoadedCorpus(
@@ -148,19 +148,19 @@ def run_training(
     on_progress: Callable[[LoopProgress], None] = lambda _: None,
     on_epoch: Callable[[int, dict[str, float]], bool] = lambda *_: True,
     should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     work: Work | None = None,
 ) -> TrainedModel | None:
     """Train; return the best epoch's model, or None where `should_stop` ended it.
 
-    A stopped or killed run goes on from its state when it is called again. The state is left for
-    the caller to remove.
+    Called again after a stop or kill, a run resumes from its saved state. The caller removes the
+    state.
 
-    :param on_epoch: is told an epoch's number and devel scores, and returns whether to go on
-    :param say: is told in words what the run does
-    :param work: is told what the run is at
-    :raises TrainingError: if the state is of another run.
-    :raises DivergenceError: if the loss is no number any more.
+    :param on_epoch: called with an epoch's number and devel scores; returns whether to continue
+    :param log: called with lines that describe what the run does
+    :param work: receives the run's progress
+    :raises TrainingError: if the state belongs to another run.
+    :raises DivergenceError: if the loss is not finite.
     """
     recipe = run.recipe
     work = work or Work()
@@ -169,7 +169,7 @@ def run_training(
     torch.manual_seed(recipe.seed)
     with work.stage("loading the encoder"):
         start = load_encoder(run.encoder, recipe, tasks)
-    material = _material(run, start, layout, say, work)
+    material = _material(run, start, layout, log, work)
     trainer = Trainer(
         start.model,
         start.tokeniser,
@@ -182,7 +182,7 @@ def run_training(
     )
     origin = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
     if trainer.resume():
-        say(f"Going on from step {trainer.resumed_step:,} of an earlier start.")
+        log(f"Resuming at step {trainer.resumed_step:,} of an earlier start.")
     ended = [False]
 
     def score(epoch: int, trained: MultiHeadModel) -> dict[str, float]:
@@ -204,7 +204,7 @@ def run_training(
             )
         if mean_score(scores) >= max((mean_score(known) for known in trainer.scores), default=0.0):
             run.state.mkdir(parents=True, exist_ok=True)
-            save_file(half_weights(model), run.state / f".{_BEST}")
+            save_file(fp16_weights(model), run.state / f".{_BEST}")
             (run.state / f".{_BEST}").replace(run.state / _BEST)
         ended[0] = not on_epoch(epoch, scores)
         return scores
@@ -244,10 +244,10 @@ def _material(
     run: TrainingRun,
     start: StartingPoint,
     layout: HeadLayout,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     work: Work,
 ) -> Material:
-    """Label the corpora, and have teachers read them and the texts where the recipe wants it."""
+    """Label the corpora, and add soft labels if the recipe uses teachers."""
     recipe = run.recipe
     with work.stage("splitting the corpora into word pieces"):
         data = run.labelled or tuple(
@@ -255,11 +255,11 @@ def _material(
         )
     corpora = {corpus.task.name: corpus for corpus in run.corpora}
     precision = "bf16 where safe" if run.bf16 else "fp32"
-    say(f"Recipe {recipe.name}, encoder {start.source}, {run.device.type}, {precision}.")
+    log(f"Recipe {recipe.name}, encoder {start.source}, {run.device.type}, {precision}.")
     for head in data:
         _require_known(head, corpora[head.task.name], start.tokeniser)
         lost = f", {head.unreachable} mentions unreachable" if head.unreachable else ""
-        say(f"  {head.task.name}: {len(head.sentences):,} sentences, {head.pieces:,} pieces{lost}")
+        log(f"  {head.task.name}: {len(head.sentences):,} sentences, {head.pieces:,} pieces{lost}")
     if recipe.learns_from_teachers != bool(run.teachers):
         raise TrainingError(
             f"the recipe {recipe.name!r} has distil_weight {recipe.distil_weight:g} and "
@@ -277,26 +277,27 @@ def _material(
             f"{len(run.texts)} texts without gold are given, from which the recipe "
             f"{recipe.name!r} learns nothing: its pseudo_weight is 0"
         )
-    with work.stage("collecting mentions to put in place of others"):
+    with work.stage("collecting replacement mentions"):
         lexicons = tuple(build_lexicon(head) for head in data) if recipe.augments else ()
     if not run.teachers:
         return Material(data, lexicons=lexicons)
     with work.stage("loading the teachers"):
-        members = tuple(
+        models = tuple(
             CheckpointTagger(
                 load_trained(resolve_checkpoint(name), device=str(run.device)), BatchLimits()
             )
             for name in run.teachers
         )
-    texts = unlabelled(run.texts, start.tokeniser)
-    say(f"  {len(members)} teachers read them, and {len(texts):,} texts without gold.")
-    with work.stage("having the teachers read", unit="texts") as stage:
-        return teach(
-            Teachers(members, layout),
+    texts = tokenise_texts(run.texts, start.tokeniser)
+    log(f"  {len(models)} teachers label them and {len(texts):,} texts without gold.")
+    with work.stage("computing soft labels", unit="texts") as stage:
+        return add_soft_labels(
+            Teachers(models, layout),
             Material(data, texts, lexicons),
             [corpus.train for corpus in run.corpora],
             run.texts,
-            (run.soft_tags or run.state) / f"soft-{_digest(_lesson(run))}.safetensors",
+            (run.soft_labels or run.state)
+            / f"soft-{_digest(_soft_label_identity(run))}.safetensors",
             stage.update,
         )
 
@@ -306,7 +307,7 @@ def _has_mention(head: HeadData) -> bool:
 
 
 def _require_known(head: HeadData, corpus: LoadedCorpus, tokeniser: WordPieceTokeniser) -> None:
-    """Make sure that the tokeniser knows a corpus's words.
+    """Check that the tokeniser covers the words of a corpus.
 
     :raises TrainingError: if it does not.
     """
@@ -321,17 +322,17 @@ def _require_known(head: HeadData, corpus: LoadedCorpus, tokeniser: WordPieceTok
 
 
 def _identity(run: TrainingRun, start: StartingPoint) -> dict[str, Any]:
-    """Name all that shapes the result."""
+    """Return everything that determines the result of a run."""
     return {
         "recipe": run.recipe.values(),
         "encoder": start.source,
         "bf16": run.bf16,
-        **_lesson(run),
+        **_soft_label_identity(run),
     }
 
 
-def _lesson(run: TrainingRun) -> dict[str, Any]:
-    """Name all that teachers say depends on."""
+def _soft_label_identity(run: TrainingRun) -> dict[str, Any]:
+    """Return everything that determines the teachers' soft labels."""
     return {
         "corpora": {corpus.entry.name: corpus.entry.sha256 for corpus in run.corpora},
         "teachers": [read_manifest(resolve_checkpoint(name)).id for name in run.teachers],

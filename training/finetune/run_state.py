@@ -1,4 +1,4 @@
-"""Where a training run stands, saved so that it goes on to the bit as if never stopped."""
+"""The state of a training run, saved so that a resumed run gives bit-identical results."""
 
 import json
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ _CPU_GENERATOR, _DEVICE_GENERATOR = "random/cpu", "random/device"
 
 
 class RunState:
-    """A run's place in its data, with all that its next step depends on.
+    """A run's position in its data, and everything else that its next step depends on.
 
-    `epoch` counts from 0, `batch` from the epoch's begin, `step` from the run's; `seconds` were
-    spent in steps, over all starts. `identity` names everything that shapes the result, in JSON
-    values; a saved state of another is refused.
+    `epoch` counts from 0, `batch` from the start of the epoch, `step` from the start of the run;
+    `seconds` is the time spent in steps, over all starts. `identity` holds everything that
+    determines the result, as JSON values; a saved state with another identity is refused.
     """
 
     def __init__(
@@ -33,7 +33,10 @@ class RunState:
         optimiser: torch.optim.Optimizer,
         device: torch.device,
     ) -> None:
-        """Begin at the run's begin. `parameters` are all that the optimiser moves, by name."""
+        """Create the state of a run before its first step.
+
+        :param parameters: all parameters that the optimiser updates, by name
+        """
         self.epoch = self.batch = self.step = 0
         self.seconds = 0.0
         self._folder = folder
@@ -44,7 +47,7 @@ class RunState:
         self._device = device
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Save the state as it is now, with what else the loop needs."""
+        """Save the current state, with the loop's own tensors and values."""
         saved = with_prefix(self._model.state_dict(), _MODEL) | dict(tensors)
         for name, parameter in self._parameters.items():
             moments = self._optimiser.state.get(parameter, {})
@@ -62,9 +65,9 @@ class RunState:
         save_state(self._folder, self.step, SavedState(saved, {**place, **values}))
 
     def resume(self) -> SavedState | None:
-        """Go to the latest saved state and return it; None where there is none.
+        """Load the latest saved state and return it; None if there is none.
 
-        :raises TrainingError: if it is of a run with another identity, or cannot be read.
+        :raises TrainingError: if it belongs to a run with another identity, or cannot be read.
         """
         state = load_state(self._folder)
         if state is None:
@@ -80,7 +83,7 @@ class RunState:
         for place, tensor in without_prefix(state.tensors, _OPTIMISER).items():
             name, key = place.split("/")
             parameter = self._parameters[name]
-            # AdamW keeps its step count on the processor.
+            # AdamW keeps its step count on the CPU.
             value = tensor if key == "step" else tensor.to(parameter.device)
             self._optimiser.state[parameter][key] = value.clone()
         torch.set_rng_state(state.tensors[_CPU_GENERATOR])
@@ -92,12 +95,12 @@ class RunState:
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return `tensors` on the processor, as a file takes them, under names that begin so."""
+    """Return `tensors` on the CPU, contiguous, with `prefix` before their names."""
     return {prefix + name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return those of `tensors` whose names begin so, by the rest of their names."""
+    """Return the `tensors` whose names begin with `prefix`, with the prefix removed."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

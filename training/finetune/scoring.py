@@ -1,4 +1,4 @@
-"""Devel scores during training: strict F1 of the model as it stands, read as inference reads it."""
+"""Devel scores during training: strict F1 of the current model, decoded as at inference."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ def encoder_of(
     max_pieces: int,
     device: torch.device,
 ) -> Encoder:
-    """Return a copy of a model in memory, as the checkpoint that it would be is loaded."""
+    """Return a copy of a model in memory as an encoder, as if loaded from its checkpoint."""
     network = network_of(
         copy.deepcopy(model),
         pad_id=tokeniser.pad_id,
@@ -65,7 +65,7 @@ def score_devel(
 ) -> dict[str, float]:
     """Return the strict entity F1 of each head on its devel sentences, read one by one.
 
-    :param progress: is told how many sentences were read
+    :param progress: called with the number of sentences read
     """
     encoder = encoder_of(
         model, tokeniser, tasks, letter_case=letter_case, max_pieces=max_pieces, device=device

@@ -1,8 +1,8 @@
-"""The saved state of a training run: all that a killed run needs to go on as if never stopped.
+"""Files of a saved training state, from which a killed run resumes.
 
 `state-<step>/` holds `tensors.safetensors` (weights, optimiser moments, random generator) and
-`state.json` (place in the data, scores, the run's settings). A state is complete once the pointer
-file `latest` names it; older ones are then removed.
+`state.json` (position in the data, scores, the run's settings). A state is complete once the
+pointer file `latest` names it; older ones are then removed.
 """
 
 import json
@@ -24,14 +24,14 @@ _VALUES = "state.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedState:
-    """What a state holds: named tensors, and JSON values."""
+    """The content of a state: named tensors, and JSON values."""
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
 
 
 def save_state(folder: Path, step: int, state: SavedState) -> None:
-    """Write `state` as the latest of `folder`; a kill at any moment leaves a complete one."""
+    """Write `state` as the latest of `folder`, atomically: a kill leaves a complete state."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"state-{step:08d}"
     temporary = folder / f".{name}.tmp"
@@ -50,7 +50,7 @@ def save_state(folder: Path, step: int, state: SavedState) -> None:
 
 
 def load_state(folder: Path) -> SavedState | None:
-    """Return the latest complete state of `folder`, or None where there is none.
+    """Return the latest complete state of `folder`, or None if there is none.
 
     :raises TrainingError: if the state that `latest` names cannot be read.
     """

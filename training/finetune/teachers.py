@@ -1,8 +1,8 @@
-"""Soft tags: what an ensemble of trained checkpoints thinks of every pre-token.
+"""Soft labels: the mean tag probabilities that a teacher ensemble gives every pre-token.
 
-The mean of the teachers' tag probabilities, head by head, is learned from instead of, or beside,
-gold tags (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). A teacher need not
-have every head: single-task and multi-task checkpoints may teach together, each the heads it has.
+For each head the student learns from them instead of, or in addition to, gold tags (Hinton et al.
+2015, "Distilling the Knowledge in a Neural Network"). A teacher need not have every head:
+single-task and multi-task checkpoints may be combined, each for its own heads.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ from worker.tagger import CheckpointTagger
 from worker.text.reading_table import NEWEST
 from worker.text.tokenisation import WordPieceTokeniser
 
-SoftTags = npt.NDArray[np.float16]
+SoftLabels = npt.NDArray[np.float16]
 
 _WINDOW_SENTENCES = 12
 _TEXTS_AT_ONCE = 256
@@ -35,56 +35,56 @@ _TEXTS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teachers:
-    """Loaded checkpoints that teach together; every head of `layout` has at least one."""
+    """An ensemble of loaded checkpoints; every head of `layout` has at least one teacher."""
 
-    members: tuple[CheckpointTagger, ...]
+    models: tuple[CheckpointTagger, ...]
     layout: HeadLayout
 
     def __post_init__(self) -> None:
-        """Check that each head is taught.
+        """Check that each head has a teacher.
 
-        :raises TrainingError: if a head has no teacher, or teachers split words differently.
+        :raises TrainingError: if a head has no teacher, or the tokenisers of teachers differ.
         """
-        first, *others = (member.encoder.tokeniser for member in self.members)
+        first, *others = (model.encoder.tokeniser for model in self.models)
         for number, other in enumerate(others, start=1):
             if other.digest != first.digest:
                 raise TrainingError(
-                    f"the teachers {self.members[0].id} and {self.members[number].id} have "
-                    "different tokenisers; let teachers of one encoder teach together"
+                    f"the teachers {self.models[0].id} and {self.models[number].id} have "
+                    "different tokenisers; use teachers with the same encoder"
                 )
-        taught = {task for member in self.members for task in member.tasks}
+        covered = {task for model in self.models for task in model.tasks}
         for task in self.layout.tasks:
-            if task not in taught:
+            if task not in covered:
                 raise TrainingError(
                     f"no teacher has the head {task.name!r} with the labels "
-                    f"{', '.join(task.label_names)}; name one that has with --teacher"
+                    f"{', '.join(task.label_names)}; name one that does with --teacher"
                 )
 
     def read(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
-    ) -> Iterator[SoftTags]:
+    ) -> Iterator[SoftLabels]:
         """Yield the mean tag probabilities of each text, shape (pre-tokens, tags of all heads).
 
-        :param progress: is told how many texts were read
+        :param progress: called with the number of texts read
         """
         for group in in_groups(texts, _TEXTS_AT_ONCE):
             yield from self._read(group)
             progress(len(group))
 
-    def _read(self, texts: Sequence[str]) -> list[SoftTags]:
-        # Whatever they were trained with, they read as what learns from them reads.
-        pieces = self.members[0].encoder.tokeniser.with_reading(NEWEST).encode(texts)
+    def _read(self, texts: Sequence[str]) -> list[SoftLabels]:
+        # Teachers read text as the student does, whatever they were trained with.
+        pieces = self.models[0].encoder.tokeniser.with_reading(NEWEST).encode(texts)
         ends = np.cumsum([np.count_nonzero(text.first) for text in pieces])
         total = np.zeros((int(ends[-1]), self.layout.width), dtype=np.float32)
         counts = np.zeros(self.layout.width, dtype=np.float32)
-        for member in self.members:
-            table = np.concatenate([one.scores for one in member.piece_scores(pieces)])
-            own = head_layout(member.tasks)
+        for model in self.models:
+            table = np.concatenate([one.scores for one in model.piece_scores(pieces)])
+            own = head_layout(model.tasks)
             for task, part in zip(own.tasks, own.slices, strict=True):
-                for taught, place in zip(self.layout.tasks, self.layout.slices, strict=True):
-                    if taught == task:
-                        total[:, place] += _softmax(table[:, part])
-                        counts[place] += 1
+                for covered, columns in zip(self.layout.tasks, self.layout.slices, strict=True):
+                    if covered == task:
+                        total[:, columns] += _softmax(table[:, part])
+                        counts[columns] += 1
         return np.split((total / counts).astype(np.float16), ends[:-1])
 
 
@@ -94,7 +94,7 @@ def _softmax(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return out
 
 
-def teach(
+def add_soft_labels(
     teachers: Teachers,
     material: Material,
     sentences: Sequence[Sequence[Sentence]],
@@ -102,52 +102,52 @@ def teach(
     cache: Path,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Material:
-    """Return `material` with soft tags for each sentence of its corpora and each of its texts.
+    """Return `material` with soft labels for each sentence of its corpora and each of its texts.
 
-    Sentences are read in their documents, up to twelve at once. What the teachers said is kept in
-    the file `cache`, and taken from there by a run that goes on.
+    Sentences are read in context, up to twelve of a document at once. The soft labels are stored in
+    the file `cache`, and read from it when a run resumes.
 
     :param sentences: of each corpus of `material`, in order
-    :param texts: the texts of `material.texts`, in order
+    :param texts: the texts of `material.texts`, in the same order
     :raises TrainingError: if the cache cannot be read.
     """
-    every = [text for corpus in sentences for text in _windows(corpus)] + list(texts)
+    passages = [text for corpus in sentences for text in _windows(corpus)] + list(texts)
     done = 0
 
-    def told(count: int) -> None:
+    def report(count: int) -> None:
         nonlocal done
         done += count
-        progress(done, len(every))
+        progress(done, len(passages))
 
     with _locked(cache):
-        rows = _cached(cache)
+        rows = _read_cache(cache)
         if rows is None:
-            rows = np.concatenate(list(teachers.read(every, told)))
-            _keep(cache, rows)
-    place = 0
+            rows = np.concatenate(list(teachers.read(passages, report)))
+            _write_cache(cache, rows)
+    offset = 0
 
-    def take(pieces: LabelledPieces) -> LabelledPieces:
-        nonlocal place
+    def next_labels(pieces: LabelledPieces) -> LabelledPieces:
+        nonlocal offset
         count = int(np.count_nonzero(pieces.tags != IGNORED))
-        taken = rows[place : place + count]
-        place += count
-        return replace(pieces, soft=taken)
+        labels = rows[offset : offset + count]
+        offset += count
+        return replace(pieces, soft=labels)
 
     corpora = tuple(
         replace(
             data,
-            sentences=tuple(replace(one, pieces=take(one.pieces)) for one in data.sentences),
+            sentences=tuple(replace(one, pieces=next_labels(one.pieces)) for one in data.sentences),
         )
         for data in material.corpora
     )
-    texts_taught = tuple(take(pieces) for pieces in material.texts)
-    taught = replace(material, corpora=corpora, texts=texts_taught)
-    if place != len(rows):
+    labelled_texts = tuple(next_labels(pieces) for pieces in material.texts)
+    labelled = replace(material, corpora=corpora, texts=labelled_texts)
+    if offset != len(rows):
         raise TrainingError(
-            f"{cache} holds soft tags of {len(rows)} pre-tokens, expected {place}; it is of other "
-            "data: start over with --restart"
+            f"{cache} holds soft labels of {len(rows)} pre-tokens, expected {offset}; it belongs "
+            "to other data: start over with --restart"
         )
-    return taught
+    return labelled
 
 
 def _windows(sentences: Sequence[Sentence]) -> list[str]:
@@ -158,7 +158,9 @@ def _windows(sentences: Sequence[Sentence]) -> list[str]:
     ]
 
 
-def unlabelled(texts: Sequence[str], tokeniser: WordPieceTokeniser) -> tuple[LabelledPieces, ...]:
+def tokenise_texts(
+    texts: Sequence[str], tokeniser: WordPieceTokeniser
+) -> tuple[LabelledPieces, ...]:
     """Split texts without gold into word pieces."""
     out = []
     for pieces in tokeniser.encode(texts):
@@ -169,26 +171,26 @@ def unlabelled(texts: Sequence[str], tokeniser: WordPieceTokeniser) -> tuple[Lab
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time make what others then read."""
+    """Hold the cache's lock: one process computes the soft labels, the others then read them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _cached(path: Path) -> SoftTags | None:
+def _read_cache(path: Path) -> SoftLabels | None:
     if not path.is_file():
         return None
     try:
-        rows: SoftTags = load_file(path)["soft"]
+        rows: SoftLabels = load_file(path)["soft"]
     except (OSError, KeyError, SafetensorError) as error:
         raise TrainingError(
-            f"the soft tags in {path} cannot be read ({error}); start over with --restart"
+            f"the soft labels in {path} cannot be read ({error}); start over with --restart"
         ) from error
     return rows
 
 
-def _keep(path: Path, rows: SoftTags) -> None:
+def _write_cache(path: Path, rows: SoftLabels) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     save_file({"soft": rows}, temporary)
     temporary.replace(path)

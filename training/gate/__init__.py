@@ -1,1 +1,1 @@
-"""The gate: whether a candidate checkpoint may take the place of the active one."""
+"""The promotion gate: decides whether a candidate may replace the active checkpoint."""

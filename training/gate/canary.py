@@ -1,4 +1,4 @@
-"""What changes for readers: the mentions of two checkpoints in the same recent citations."""
+"""The canary: compares the mentions of two checkpoints in the same recent citations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ _TEXTS_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class TypeChange:
-    """What became of the mentions of one entity type.
+    """The changes of the mentions of one entity type.
 
-    `citations` have such a mention by either checkpoint, and in `changed` of them any differs.
-    `before` and `after` count mentions, `mentions` all that either finds, equal and overlapping
-    ones once. `lost` and `gained` ones stand alone, `altered` ones overlap one of the other
-    checkpoint with another begin, end or label; the rest is as it was.
+    `citations` counts those with such a mention by either checkpoint, `changed` those in which any
+    differs. `before` and `after` count the mentions of the active checkpoint and the candidate,
+    `mentions` those of either, equal and overlapping ones once. `lost` and `gained` ones overlap no
+    mention of the other checkpoint, `altered` ones overlap one with another start, end or label.
     """
 
     entity_type: EntityType
@@ -37,7 +37,7 @@ class TypeChange:
 
     @property
     def changed_mentions_share(self) -> float:
-        """The share of the mentions that change."""
+        """The fraction of mentions that change."""
         return (self.lost + self.gained + self.altered) / self.mentions
 
 
@@ -45,9 +45,9 @@ class TypeChange:
 class Example:
     """A citation in which a head's mentions of an entity type change.
 
-    `changes` are the changed mentions of that type, `comparisons` all of the head's, also those of
-    equal mentions, in order; in each, `gold` is the active checkpoint's mention and `found` the
-    candidate's.
+    `changes` are the changed mentions of that type, `comparisons` all of the head's mentions,
+    including equal ones, in order; in each, `gold` is the active checkpoint's mention and `found`
+    the candidate's.
     """
 
     entity_type: EntityType
@@ -61,11 +61,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class CanaryReport:
-    """What two checkpoints find in the same citations; of one alone nothing is `compared`.
+    """The comparison of two checkpoints on the same citations; `compared` is False with only one.
 
-    `changed` citations have any mention that differs, of the heads and labels that both have.
-    `mentions` are all that either finds, equal and paired ones counted once, `changed_mentions`
-    those of them that differ.
+    `changed` counts the citations with any mention that differs, of the heads and labels that both
+    have. `mentions` counts those of either, equal and paired ones once, `changed_mentions` those of
+    them that differ.
     """
 
     sample: CanarySample
@@ -78,26 +78,26 @@ class CanaryReport:
 
     @property
     def citations(self) -> int:
-        """How many citations were read."""
+        """The number of citations."""
         return len(self.sample.citations)
 
     @property
     def changed_share(self) -> float:
-        """The share of the citations in which any mention changes."""
+        """The fraction of citations in which any mention changes."""
         return self.changed / self.citations if self.citations else 0.0
 
     def changed_share_of(self, kind: TypeChange) -> float:
-        """Return the share of all citations in which mentions of an entity type change."""
+        """Return the fraction of all citations in which mentions of an entity type change."""
         return kind.changed / self.citations
 
     @property
     def changed_mentions_share(self) -> float:
-        """The share of the mentions that change."""
+        """The fraction of mentions that change."""
         return self.changed_mentions / self.mentions if self.mentions else 0.0
 
 
 def common_labels(active: Sequence[Task], candidate: Sequence[Task]) -> dict[str, tuple[str, ...]]:
-    """Return the labels that heads of the same name have in both, by head, in active order."""
+    """Return the common labels of heads with the same name, by head, in the active order."""
     others = {task.name: set(task.label_names) for task in candidate}
     return {
         task.name: tuple(label for label in task.label_names if label in others[task.name])
@@ -112,9 +112,9 @@ def compare_canary(
     active: Annotator | None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> CanaryReport:
-    """Let both read the sample, and compare what they find head by head.
+    """Annotate the sample with both checkpoints, and compare their mentions head by head.
 
-    :param progress: is told how many citations were read
+    :param progress: called with the number of citations read
     """
     tasks = {task.name: task for task in candidate.tasks}
     if active is None:
@@ -144,7 +144,7 @@ def _spans(
 
 
 class _Counts:
-    """Adds up what changed, citation by citation."""
+    """Counts the changes over citations."""
 
     def __init__(self, tasks: Mapping[str, Task], *, compared: bool) -> None:
         self._tasks = tasks
@@ -230,6 +230,6 @@ class _Counts:
 
 
 def _spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """Return up to `count` of the examples, at even distances."""
+    """Return up to `count` of the examples, evenly spaced."""
     count = min(count, len(examples))
     return [examples[number * len(examples) // count] for number in range(count)]

@@ -1,4 +1,4 @@
-"""The verdict: which tolerances a candidate breaks. Pure: figures and limits in, breaches out."""
+"""The verdict: which tolerances a candidate breaks; pure functions of figures and limits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from training.gate.limits import Limits
 from training.gate.measuring import SetComparison, SpeedComparison
 
 LEAST_CALIBRATED = 150
-"""Fewer found mentions tell nothing of calibration: fifteen bins of ten."""
+"""The minimum number of predicted mentions to judge calibration: fifteen bins of ten."""
 LEAST_MENTIONS = 50
-"""Of fewer mentions of an entity type the share that changes tells little."""
+"""The minimum number of mentions of an entity type to judge the fraction that changes."""
 LEAST_CITATIONS = 100
-"""Of fewer citations of a canary the share that changes tells little."""
+"""The minimum number of citations of a canary to judge the fraction that changes."""
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A tolerance that is broken: the option that sets it, of what, the figure and the limit.
+    """A broken tolerance: the option that sets it, its subject, the figure and the limit.
 
-    `words` says it in one clause. Figure and limit are None where there is nothing to count.
-    `final` says that no force overrules it; no option sets such a one.
+    `words` describes it in one clause. Figure and limit are None for breaches without a number. A
+    `final` breach is not overruled by --force, and has no option.
     """
 
     option: str
@@ -35,7 +35,7 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class HeadChanges:
-    """Heads that come and go. `lost` are heads, or labels as `HEAD: LABEL`; so are `gained`."""
+    """Lost and gained heads, or labels as `HEAD: LABEL`."""
 
     lost: tuple[str, ...] = ()
     gained: tuple[str, ...] = ()
@@ -43,12 +43,12 @@ class HeadChanges:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All that was measured of a candidate.
+    """All measurements of a candidate.
 
-    `first` says that no checkpoint is active, so there is nothing to compare with.
-    `active_problem` says why the active checkpoint could not be used, and is empty if it was; the
-    candidate was then measured alone. `candidate_problem` says the same of the candidate, of which
-    nothing was measured then. `common` are the names of the heads that both have.
+    `first` is True if no checkpoint is active, so that there is nothing to compare with.
+    `active_problem` is the reason why the active checkpoint could not be used (else empty); the
+    candidate was then measured alone. `candidate_problem` is the same for the candidate, of which
+    nothing was measured then. `common` holds the names of the heads that both have.
     """
 
     first: bool = False
@@ -62,12 +62,12 @@ class Measured:
 
 
 def head_changes(active: Sequence[Task], candidate: Sequence[Task]) -> HeadChanges:
-    """Return which heads and labels go and come; a label of another entity type is another."""
+    """Return the lost and gained heads and labels; a changed entity type makes a new label."""
     return HeadChanges(tuple(_without(active, candidate)), tuple(_without(candidate, active)))
 
 
 def _without(these: Sequence[Task], those: Sequence[Task]) -> Iterator[str]:
-    """Yield what `these` have and `those` lack."""
+    """Yield the heads and labels of `these` that `those` lack."""
     others = {task.name: task for task in those}
     for task in these:
         if task.name not in others:
@@ -78,12 +78,12 @@ def _without(these: Sequence[Task], those: Sequence[Task]) -> Iterator[str]:
 
 
 def judge(measured: Measured, limits: Limits) -> tuple[Breach, ...]:
-    """Return the tolerances that the candidate breaks; none of them is broken at its limit.
+    """Return the tolerances that the candidate breaks; a figure equal to its limit passes.
 
-    A candidate that cannot be used is refused for that alone, and for good. A first promotion
-    breaks no tolerance otherwise: there is nothing that could get worse. Any other for which no
-    evaluation set scored a head of both is refused, since a canary tells no worse checkpoint from a
-    better one; with `canary_only` it may be judged by a canary in which something was found.
+    An unusable candidate is refused for that alone, and finally. Otherwise a first promotion breaks
+    no tolerance, since there is nothing to compare with. Any other promotion without an evaluation
+    set that scores a common head is refused, since a canary cannot show which checkpoint is better;
+    with `canary_only` a canary with at least one mention suffices.
     """
     if measured.candidate_problem:
         words = f"cannot be used: {measured.candidate_problem}"
@@ -99,14 +99,14 @@ def judge(measured: Measured, limits: Limits) -> tuple[Breach, ...]:
 
 
 def notes_of(measured: Measured) -> tuple[str, ...]:
-    """Return what whoever decides should know beside the breaches."""
+    """Return notes for the person who decides, in addition to the breaches."""
     notes = []
     if measured.candidate_problem:
         return ("nothing was measured",)
     if measured.first:
         notes.append(
             "no checkpoint was active, so there is nothing to compare with: the candidate was "
-            "verified, loaded and tried on a few texts"
+            "verified, loaded and run on a few texts"
             + (", and evaluated alone" if measured.sets or measured.canary else ", no more")
         )
     for one in measured.sets:
@@ -123,12 +123,12 @@ def notes_of(measured: Measured) -> tuple[str, ...]:
         notes.append("there was no evaluation set: no head was scored")
     scored = {one.head for one in measured.sets if _tells_scores(one)}
     notes += [
-        f"the head {name!r} was scored on no evaluation set: whether it is worse is not known"
+        f"the head {name!r} was not scored on any evaluation set: whether it is worse is unknown"
         for name in measured.common
         if name not in scored
     ]
     if measured.canary is None:
-        notes.append("there was no canary: what changes in recent citations is not known")
+        notes.append("there was no canary: the changes in recent citations are unknown")
     else:
         notes += _canary_notes(measured.canary)
     return tuple(notes)
@@ -139,7 +139,7 @@ def _compares(measured: Measured) -> bool:
 
 
 def _tells_scores(one: SetComparison) -> bool:
-    """Whether a set has gold mentions by which both checkpoints were scored."""
+    """Whether both checkpoints were scored on the gold mentions of a set."""
     return one.bootstrap is not None and one.mentions > 0
 
 
@@ -150,14 +150,14 @@ def _canary_notes(canary: CanaryReport) -> Iterator[str]:
         return
     if canary.citations < LEAST_CITATIONS:
         yield (
-            f"the canary has {canary.citations:,} citations: of fewer than {LEAST_CITATIONS} the "
-            "share that changes tells little"
+            f"the canary has {canary.citations:,} citations, fewer than {LEAST_CITATIONS}: "
+            "the fraction that changes is not reliable"
         )
     few = [str(kind.entity_type) for kind in canary.types if kind.mentions < LEAST_MENTIONS]
     if few:
         yield (
             f"the canary has fewer than {LEAST_MENTIONS} mentions of {', '.join(few)}, so the "
-            "share of them that changes was not judged"
+            "fraction that changes was not judged"
         )
 
 
@@ -172,15 +172,14 @@ def _comparability(measured: Measured, limits: Limits) -> Iterator[Breach]:
         yield Breach(
             "--force",
             "the gate",
-            "has nothing to judge by: give it an evaluation set (--corpus, --data, --documents)",
+            "has no basis for a verdict: name an evaluation set (--corpus, --data, --documents)",
         )
     elif not limits.canary_only:
         yield Breach(
             "--canary-only",
             "the gate",
-            "scored no head that both have, and a canary alone tells no worse checkpoint from a "
-            "better one: give it an evaluation set (--corpus, --data, --documents), or "
-            "--canary-only",
+            "scored no common head, and a canary alone cannot show which checkpoint is better: "
+            "name an evaluation set (--corpus, --data, --documents), or give --canary-only",
         )
 
 
@@ -259,7 +258,7 @@ def _canary(canary: CanaryReport | None, limits: Limits) -> Iterator[Breach]:
 def _types(
     option: str, what: str, shares: Mapping[EntityType, float], limit: float
 ) -> Iterator[Breach]:
-    """Yield one breach that names every entity type whose share is beyond the limit."""
+    """Yield one breach that names every entity type whose fraction exceeds the limit."""
     beyond = {kind: share for kind, share in shares.items() if share > limit + _ROUNDING}
     if beyond:
         listed = ", ".join(f"{100 * share:.1f} % ({kind})" for kind, share in beyond.items())

@@ -1,4 +1,4 @@
-"""Measures a candidate beside the active checkpoint: scores on evaluation sets, and speed."""
+"""Measurements of a candidate and the active checkpoint: scores on evaluation sets, and speed."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from schemas.records import Span
 from schemas.tasks import Task
 from training.evaluation.bootstrap import PairedBootstrap, paired_bootstrap, sentence_counts
 from training.evaluation.calibration import calibration_error, outcomes_of
-from training.evaluation.predict import Annotator, ScoredSpan, annotate_scored, deal_out
+from training.evaluation.predict import Annotator, ScoredSpan, annotate_scored, assign_to_sentences
 from training.evaluation.strict import strict_score
 from training.gate.sets import EvaluationSet
 
@@ -20,7 +20,7 @@ SPEED_ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class SideScore:
-    """What one checkpoint's head scores on a set: strict, from 0 to 1; `found` counts mentions."""
+    """The strict scores (0 to 1) of one head on a set; `found` counts predicted mentions."""
 
     precision: float
     recall: float
@@ -31,11 +31,11 @@ class SideScore:
 
 @dataclass(frozen=True, slots=True)
 class SetComparison:
-    """Both checkpoints on one set, by the `labels` that both have a head for.
+    """The scores of both checkpoints on one set, restricted to their common `labels`.
 
-    A side is None where that checkpoint lacks the head, both where no label is common;
-    `bootstrap` (candidate against active) is there where both sides are. `mentions` are the gold
-    ones of `labels`, `units` the set's sentences or documents.
+    A side is None if that checkpoint lacks the head, both if no label is common; `bootstrap`
+    (candidate against active) exists if both sides do. `mentions` counts the gold mentions of
+    `labels`, `units` the set's sentences or documents.
     """
 
     name: str
@@ -51,7 +51,7 @@ class SetComparison:
 
 @dataclass(frozen=True, slots=True)
 class SpeedComparison:
-    """How fast both read the same batch of texts, in turn, round by round.
+    """The speed of both checkpoints on the same batch of texts, in alternating rounds.
 
     Seconds are medians of the rounds, `ratio` the median of each round's ratio of the active
     checkpoint's seconds to the candidate's: above 1 the candidate is faster.
@@ -73,7 +73,7 @@ def compare_on(
     rng: np.random.Generator,
     progress: Callable[[int], None] = lambda _: None,
 ) -> SetComparison:
-    """Score both on a set; without an active checkpoint the candidate alone."""
+    """Score both checkpoints on a set, or the candidate alone if none is active."""
     ours = _head(candidate, one.head)
     theirs = None if active is None else _head(active, one.head)
     labels = tuple(
@@ -122,7 +122,7 @@ def _found(
     read = annotate_scored(tagger, texts, one.head, progress)
     return [
         [span for span in spans if span.span.label in labels]
-        for spans in deal_out(one.readings, read, len(one.gold))
+        for spans in assign_to_sentences(one.readings, read, len(one.gold))
     ]
 
 
@@ -148,9 +148,9 @@ def measure_speed(
     clock: Callable[[], float],
     rounds: int = SPEED_ROUNDS,
 ) -> SpeedComparison:
-    """Let both read `texts` in turn, after once to warm up; who is first changes each round.
+    """Time both on `texts` after a warm-up; the order alternates between rounds.
 
-    :param what: what the texts are, in words
+    :param what: a description of the texts
     :param clock: returns seconds; only differences matter
     """
     sides = (active, candidate)
@@ -176,6 +176,6 @@ def measure_speed(
 
 
 def speed_texts(texts: Sequence[str], count: int = SPEED_TEXTS) -> list[str]:
-    """Return up to `count` of `texts`, at even distances."""
+    """Return up to `count` of `texts`, evenly spaced."""
     count = min(count, len(texts))
     return [texts[number * len(texts) // count] for number in range(count)]

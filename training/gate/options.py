@@ -25,7 +25,7 @@ class GateSettings(Settings):
     )
     context: Context = Field(
         default=Context.WINDOW,
-        description="what is read at once: each sentence alone, or windows of eight joined, which "
+        description="context: each sentence alone, or windows of eight joined, which "
         "is nearer to whole citations",
     )
     documents: tuple[str, ...] = Field(
@@ -70,12 +70,13 @@ class GateSettings(Settings):
         description="the largest share of an entity type's mentions in the canary that may change",
     )
     allow_lost_heads: bool = Field(
-        default=False, description="let heads and labels go that the active checkpoint has"
+        default=False,
+        description="allow the candidate to lack heads and labels of the active checkpoint",
     )
     canary_only: bool = Field(
         default=False,
-        description="judge by the canary alone where no evaluation set scores a head; it tells a "
-        "broken checkpoint from a sound one, not a worse from a better",
+        description="judge by the canary alone if no evaluation set scores a head; it detects a "
+        "broken checkpoint, but not a slightly worse one",
     )
     checkpoint_cache: Path | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""The gate's report as one HTML page that needs nothing else."""
+"""The gate's report as one self-contained HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _SHOWN_CHANGES = 3
 _LEAST_REACH = 1.0
 
 VERDICTS = {
-    "passed": ("✓", "Let through", "The candidate keeps within every tolerance."),
+    "passed": ("✓", "Passed", "The candidate is within all tolerances."),
     "refused": ("✕", "Refused", "The candidate breaks a tolerance, and was not promoted."),
     "forced": (
         "!",
         "Refused, but forced",
-        "The candidate breaks a tolerance; whoever promoted it overruled the gate.",
+        "The candidate breaks a tolerance; the gate was overruled by --force.",
     ),
 }
 
@@ -30,12 +30,12 @@ _FIRST = "No checkpoint was active: the first one breaks no tolerance."
 _UNUSABLE = "The candidate cannot be used, and was not promoted; --force does not overrule that."
 
 SIGNS = {"same": "", "lost": "−", "gained": "+", "altered": "↔"}
-"""The sign before a marked mention, for those who do not tell the colours apart."""
+"""The sign before a changed mention, which shows the change without colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text; where it is a mention, what became of that and its label."""
+    """A segment of text; for a mention, with its change and label."""
 
     text: str
     change: str = ""
@@ -44,9 +44,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A stretch of a citation around a change, as the active checkpoint and the candidate read it.
+    """An excerpt of a citation around a change, as annotated by both checkpoints.
 
-    `cut_before` and `cut_after` say whether the citation goes on there.
+    `cut_before` and `cut_after` are True if the citation continues there.
     """
 
     active: tuple[Piece, ...]
@@ -57,7 +57,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """A row of the table of tolerances: what was measured at worst, in words."""
+    """A row of the table of tolerances, with the worst measurement as text."""
 
     name: str
     option: str
@@ -67,7 +67,7 @@ class Tolerance:
 
 
 def render_page(report: GateReport) -> str:
-    """Return the page as HTML: style within, no script, nothing to load."""
+    """Return the page as HTML, with inline style and no script or external resource."""
     environment = page_environment("training.gate", "training.evaluation")
     environment.filters["hundredth"] = lambda value: f"{100 * value:.2f}"
     environment.filters["signed"] = lambda value: f"{100 * value:+.2f}".replace("-", "−")
@@ -93,7 +93,7 @@ def render_page(report: GateReport) -> str:
 
 
 def tolerances(report: GateReport) -> tuple[Tolerance, ...]:
-    """Return each tolerance beside the worst that was measured."""
+    """Return each tolerance with its worst measurement."""
     measured, limits = report.measured, report.limits
     broken = {breach.option for breach in report.breaches}
     gains = [100 * one.bootstrap.difference for one in measured.sets if one.bootstrap is not None]
@@ -156,7 +156,7 @@ def tolerances(report: GateReport) -> tuple[Tolerance, ...]:
 
 
 def _minus(words: str) -> str:
-    """Give a figure at the begin of `words` a true minus sign."""
+    """Replace a hyphen at the start of `words` by a minus sign."""
     return f"−{words[1:]}" if words.startswith("-") else words
 
 
@@ -168,10 +168,10 @@ def _worst(shares: Sequence[tuple[TypeChange, float]]) -> str:
 
 
 def snippets(example: Example) -> tuple[Snippet, ...]:
-    """Return the stretches of the citation in which a mention changes, the first few of them."""
+    """Return excerpts of the citation around the first few changed mentions."""
     out: list[tuple[int, int]] = []
     for change in example.changes[:_SHOWN_CHANGES]:
-        begin, end = change.place
+        begin, end = change.extent
         begin, end = begin - _MARGIN, end + _MARGIN
         if out and begin <= out[-1][1]:
             out[-1] = (out[-1][0], max(end, out[-1][1]))
@@ -183,9 +183,9 @@ def snippets(example: Example) -> tuple[Snippet, ...]:
 def _snippet(example: Example, begin: int, end: int) -> Snippet:
     text = example.text
     begin, end = max(0, begin), min(len(text), end)
-    inside = [one for one in example.comparisons if one.place[0] < end and begin < one.place[1]]
-    begin = min([begin, *(one.place[0] for one in inside)])
-    end = max([end, *(one.place[1] for one in inside)])
+    inside = [one for one in example.comparisons if one.extent[0] < end and begin < one.extent[1]]
+    begin = min([begin, *(one.extent[0] for one in inside)])
+    end = max([end, *(one.extent[1] for one in inside)])
     while begin and not text[begin - 1].isspace():
         begin -= 1
     while end < len(text) and not text[end].isspace():
@@ -201,7 +201,7 @@ def _snippet(example: Example, begin: int, end: int) -> Snippet:
 def _pieces(
     text: str, begin: int, end: int, mentions: Sequence[tuple[Span | None, Comparison]]
 ) -> tuple[Piece, ...]:
-    """Cut a stretch of the text at one checkpoint's mentions, which do not overlap."""
+    """Cut an excerpt of the text at one checkpoint's mentions, which do not overlap."""
     out = []
     for span, one in sorted(
         ((span, one) for span, one in mentions if span is not None), key=lambda both: both[0]
@@ -215,7 +215,7 @@ def _pieces(
 
 
 def _groups(report: GateReport) -> dict[str, list[Example]]:
-    """Return the examples by entity type, in the order in which the types are listed."""
+    """Return the examples by entity type, in the order of the report's types."""
     out: dict[str, list[Example]] = {}
     canary = report.measured.canary
     for one in canary.examples if canary is not None else ():
@@ -224,7 +224,7 @@ def _groups(report: GateReport) -> dict[str, list[Example]]:
 
 
 def _reach(report: GateReport) -> float:
-    """Return how many points of F1 the drawn intervals reach to either side of 0."""
+    """Return the extent of the F1 axis on either side of 0, in points."""
     found = [one.bootstrap for one in report.measured.sets if one.bootstrap is not None]
     return max(
         _LEAST_REACH,
@@ -234,5 +234,5 @@ def _reach(report: GateReport) -> float:
 
 
 def _at(points: float, reach: float) -> str:
-    """Return where a difference lies on a line from `-reach` to `reach`, in per cent."""
+    """Return the position of a difference on an axis from `-reach` to `reach`, in per cent."""
     return f"{50 + 48 * max(-1.0, min(1.0, points / reach)):.2f}"

@@ -1,4 +1,4 @@
-"""The two checkpoints that the gate reads with: which one failed is known where either does."""
+"""The two loaded checkpoints of the gate; their errors record which one failed."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ CANDIDATE: Final = "candidate"
 
 
 class UnusableError(Exception):
-    """A checkpoint that cannot be loaded, or fails on a text: on which `side`, and why."""
+    """A checkpoint that cannot be loaded or fails on a text, with its `side` and the reason."""
 
     def __init__(self, side: Side, reason: str) -> None:
         super().__init__(f"the {side} checkpoint: {reason}")
@@ -26,9 +26,9 @@ class UnusableError(Exception):
 
 @contextmanager
 def blaming(side: Side, kind: type[Exception]) -> Iterator[None]:
-    """Say of errors of a kind that a checkpoint is to blame.
+    """Convert errors of type `kind` to errors of the checkpoint on `side`.
 
-    :raises UnusableError: in place of them.
+    :raises UnusableError: instead of them.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def blaming(side: Side, kind: type[Exception]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A loaded checkpoint, and on which side it stands."""
+    """A loaded checkpoint and its side."""
 
     side: Side
     tagger: Annotator
@@ -52,7 +52,7 @@ class Reader:
         return self.tagger.tasks
 
     def annotate(self, texts: Sequence[str]) -> list[Annotation]:
-        """Find the mentions in each text.
+        """Predict the mentions in each text.
 
         :raises UnusableError: if that fails, whatever the reason.
         """

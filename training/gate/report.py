@@ -1,4 +1,4 @@
-"""What the gate says of a candidate, as a record and as JSON."""
+"""The gate's report on a candidate, as a record and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,12 +16,12 @@ FORMAT_VERSION = 1
 Verdict = Literal["passed", "refused", "forced"]
 
 CHANGES = {Outcome.MISS: "lost", Outcome.SPURIOUS: "gained", Outcome.CORRECT: "same"}
-"""What became of a mention, seen from the active checkpoint; every other outcome is `altered`."""
+"""The change of a mention by outcome; every other outcome is `altered`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An entry of the manifests that differs; None where a manifest lacks it."""
+    """A manifest entry that differs; None if a manifest lacks it."""
 
     entry: str
     active: str | None
@@ -30,9 +30,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """The gate's answer to one request to promote; `force` is the reason to promote it anyway.
+    """The gate's report on one promotion request; `force` is the reason to promote it anyway.
 
-    No force overrules a breach that is `final`.
+    `force` does not overrule a `final` breach.
     """
 
     registry: str
@@ -50,28 +50,28 @@ class GateReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the candidate may go live, and whether it would have without force."""
+        """The verdict: passed, refused, or forced."""
         if not self.breaches:
             return "passed"
         return "refused" if self.force is None or self.is_final else "forced"
 
     @property
     def is_final(self) -> bool:
-        """Whether a breach is one that no force overrules."""
+        """Whether a breach cannot be overruled by force."""
         return any(breach.final for breach in self.breaches)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever decides should know beside the breaches."""
+        """Notes for the person who decides, in addition to the breaches."""
         return notes_of(self.measured)
 
 
 def manifest_differences(
     active: CheckpointManifest | None, candidate: CheckpointManifest
 ) -> tuple[Difference, ...]:
-    """Return what the manifests say differently, in order; without an active one, nothing.
+    """Return the differences of the manifests, in order; none without an active one.
 
-    Ids, digests of files and what the gate measures itself are left out.
+    Ids, file digests and metrics that the gate measures itself are omitted.
     """
     if active is None:
         return ()
@@ -184,5 +184,5 @@ def _change_json(change: Comparison, text: str) -> dict[str, Any]:
 
 
 def change_of(change: Comparison) -> str:
-    """Return what became of a mention: same, lost, gained or altered."""
+    """Return the change of a mention: same, lost, gained or altered."""
     return CHANGES.get(change.outcome, "altered")

@@ -1,4 +1,4 @@
-"""Runs the gate: fetch both checkpoints, measure, judge, keep the report, move the pointer."""
+"""The gate run: fetch both checkpoints, measure, judge, store the report, update the pointer."""
 
 import json
 from collections.abc import Callable
@@ -26,17 +26,17 @@ from worker.registry.pointer import Change, Pointer
 from worker.registry.registry import Registry
 
 Watch = Callable[[str, int], Callable[[int], None]]
-"""Is told what begins and of how many texts; returns what is told how many more were read."""
+"""Called with a task and its number of texts; returns a callback for the number read."""
 
 _SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidacy:
-    """A request to promote: the registry, its pointer as it was read, the candidate's id, and why.
+    """A promotion request: the registry, the pointer that was read, the candidate's id, the reason.
 
-    `corpora` are those to score on, `root` the folder that they lie in. `force` is the reason to
-    promote it whatever the gate says.
+    `corpora` are those to score on, `root` their folder. `force` is the reason to promote the
+    candidate even if the gate refuses it.
     """
 
     registry: Registry
@@ -57,14 +57,14 @@ def run_gate(
     clock: Callable[[], float],
     watch: Watch = lambda *_: lambda _: None,
 ) -> GateReport:
-    """Measure the candidate beside the active checkpoint, and judge it. Nothing is changed.
+    """Measure the candidate against the active checkpoint, and judge it; nothing is changed.
 
-    Both read the trial texts first, as every worker has a checkpoint do. What cannot, or fails on
-    a text later, is a breach: the candidate for good, the active one so that the candidate is
-    measured alone.
+    Both first annotate the trial texts, as in every worker. A checkpoint that fails on these or on
+    a later text causes a breach: a final one for the candidate; if it is the active one, the
+    candidate is measured alone.
 
-    :param clock: returns seconds; the speed is measured by it
-    :raises CheckpointError: if the candidate is not what its manifest says.
+    :param clock: returns seconds; used to measure the speed
+    :raises CheckpointError: if the candidate does not match its manifest.
     :raises RegistryError: if it is not published.
     """
     registry, change = request.registry, request.pointer.active
@@ -129,7 +129,7 @@ def run_gate(
 
 @dataclass(frozen=True, slots=True)
 class _Material:
-    """What is measured on."""
+    """The evaluation sets and the canary sample."""
 
     sets: tuple[EvaluationSet, ...]
     sample: CanarySample
@@ -154,7 +154,7 @@ def _read_material(
 
 
 def _common_heads(active: CheckpointManifest, candidate: CheckpointManifest) -> tuple[str, ...]:
-    """Return the names of the heads that have a label in common."""
+    """Return the names of the heads with a common label."""
     labels = common_labels(active.task_records(), candidate.task_records())
     return tuple(name for name, both in labels.items() if both)
 
@@ -167,7 +167,7 @@ def _measure(
     clock: Callable[[], float],
     watch: Watch,
 ) -> Measured:
-    """Measure the candidate beside the active checkpoint, or alone.
+    """Measure the candidate against the active checkpoint, or alone.
 
     :raises UnusableError: if one of them fails on a text.
     """
@@ -195,7 +195,7 @@ def _measure(
 
 
 def require_inputs(settings: GateSettings) -> None:
-    """Make sure, before work is done for it, that what the gate is given can be read.
+    """Check that the gate's inputs can be read, before any expensive work.
 
     :raises PubnerError: if it cannot.
     """
@@ -206,7 +206,7 @@ def require_inputs(settings: GateSettings) -> None:
 
 
 def _ready(side: Side, folder: Path, settings: GateSettings) -> Reader:
-    """Load a checkpoint and have it read the trial texts.
+    """Load a checkpoint and annotate the trial texts.
 
     :raises UnusableError: if it cannot.
     """
@@ -221,9 +221,9 @@ def _ready(side: Side, folder: Path, settings: GateSettings) -> Reader:
 
 
 def keep_report(registry: Registry, report: GateReport) -> str:
-    """Keep the report beside the candidate, as JSON and HTML; return where the JSON lies.
+    """Store the report with the candidate, as JSON and HTML; return the path of the JSON.
 
-    The page's name differs in its end alone.
+    The page has the same name with the suffix `.html`.
     """
     name = f"{report.when:%Y%m%dT%H%M%S%fZ}"
     content = json.dumps(report_json(report), indent=2, ensure_ascii=False) + "\n"
@@ -232,18 +232,18 @@ def keep_report(registry: Registry, report: GateReport) -> str:
 
 
 def require_passed(report: GateReport, where: str) -> None:
-    """Refuse what the gate refused.
+    """Raise if the gate refused the candidate.
 
-    :param where: where the report lies, in words
-    :raises GateRefusedError: with every tolerance that is broken, unless the request was forced
-        and force overrules it.
+    :param where: a sentence with the location of the report
+    :raises GateRefusedError: with all broken tolerances, unless the request was forced and force
+        overrules them.
     """
     if report.verdict == "refused":
         broken = "; ".join(f"{breach.subject} {breach.words}" for breach in report.breaches)
         way_out = (
-            "No force overrules that: train or export it again, and publish it"
+            "--force does not overrule that: train or export it again, and publish it"
             if report.is_final
-            else "To promote it all the same give a reason: --force REASON"
+            else "To promote it anyway, give a reason: --force REASON"
         )
         raise GateRefusedError(
             f"checkpoint {report.candidate} is refused: {broken}. {where} {way_out}"
@@ -251,11 +251,11 @@ def require_passed(report: GateReport, where: str) -> None:
 
 
 def go_live(request: Candidacy, place: str, *, forced: bool, now: Callable[[], datetime]) -> Change:
-    """Make the candidate active, unless the pointer was moved while the gate measured.
+    """Make the candidate active, unless the pointer changed while the gate measured.
 
-    :param place: where the report lies in the registry
+    :param place: the path of the report in the registry
     :param forced: whether the gate had refused it
-    :raises RegistryError: if it was moved; that promotion stands.
+    :raises RegistryError: if it changed; the other promotion stands.
     """
     return request.registry.move(
         request.pointer,

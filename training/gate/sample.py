@@ -1,4 +1,4 @@
-"""The canary's citations: a fixed number of them, spread over files of recent ones."""
+"""The canary's citations: a sample spread over files of recent citations."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from worker.readers.formats import ReadRecord, detect_format, read_records
 
 @dataclass(frozen=True, slots=True)
 class CanaryCitation:
-    """A citation to read: its PMID, the file it is from, and its text."""
+    """A sampled citation: its PMID, its file and its text."""
 
     pmid: int
     source: str
@@ -21,24 +21,23 @@ class CanaryCitation:
 
 @dataclass(frozen=True, slots=True)
 class CanarySample:
-    """What was drawn from the files; `left_out` counts records that could not be read."""
+    """The sampled citations; `left_out` counts records that could not be read."""
 
     citations: tuple[CanaryCitation, ...] = ()
     files: tuple[str, ...] = ()
     left_out: int = 0
 
 
-def read_sample(words: Sequence[str], limit: int) -> CanarySample:
-    """Draw at most `limit` citations with text from the files, folders and globs `words`.
+def read_sample(patterns: Sequence[str], limit: int) -> CanarySample:
+    """Draw at most `limit` citations with text from the files, folders and globs `patterns`.
 
-    Each file gives an equal part, at even distances from its begin to its end; what a small file
-    lacks, larger ones give. Of a PMID that was drawn twice the last version is taken. The same
-    files give the same citations.
+    Each file contributes equally, with evenly spaced citations; larger files make up for small
+    ones. Of a PMID that was drawn twice the last version is used. The sample is deterministic.
 
-    :raises InputError: if a word names no file of a known format, one cannot be read, or none has
-        a citation with text.
+    :raises InputError: if a pattern matches no file of a known format, a file cannot be read, or
+        none has a citation with text.
     """
-    paths = _files(words)
+    paths = _files(patterns)
     drawn: list[list[CanaryCitation]] = []
     left_out = 0
     for path in paths:
@@ -55,16 +54,16 @@ def read_sample(words: Sequence[str], limit: int) -> CanarySample:
         for kept, quota in zip(drawn, quotas, strict=True)
         for one in evenly(kept, quota)
     }
-    if words and not citations:
+    if patterns and not citations:
         raise InputError(
-            f"--canary {', '.join(words)} has no citation with text ({left_out} records could not "
-            "be read); name files of recent citations: PubMed XML, PubTator or JSONL"
+            f"--canary {', '.join(patterns)} has no citation with text ({left_out} records could "
+            "not be read); name files of recent citations: PubMed XML, PubTator or JSONL"
         )
     return CanarySample(tuple(citations.values()), tuple(str(path) for path in paths), left_out)
 
 
 def share_out(sizes: Sequence[int], limit: int) -> list[int]:
-    """Return how many each of `sizes` gives, `limit` in all at most: as equal as they can be."""
+    """Return the quota of each of `sizes`, at most `limit` in all, as equal as possible."""
     quotas = [0] * len(sizes)
     left = limit
     order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
@@ -75,12 +74,12 @@ def share_out(sizes: Sequence[int], limit: int) -> list[int]:
 
 
 def evenly(items: Sequence[CanaryCitation], count: int) -> list[CanaryCitation]:
-    """Return `count` of `items` at even distances, in order."""
+    """Return `count` evenly spaced `items`, in order."""
     return [items[number * len(items) // count] for number in range(count)]
 
 
 class _Thinned:
-    """Keeps up to twice `limit` items of a stream of unknown length, at even distances."""
+    """Keeps up to twice `limit` evenly spaced items of a stream of unknown length."""
 
     def __init__(self, limit: int) -> None:
         self.kept: list[CanaryCitation] = []
@@ -97,10 +96,10 @@ class _Thinned:
         self._seen += 1
 
 
-def _files(words: Sequence[str]) -> list[Path]:
+def _files(patterns: Sequence[str]) -> list[Path]:
     out: dict[Path, None] = {}
-    for word in words:
-        path = regular_file(word).expanduser()
+    for pattern in patterns:
+        path = regular_file(pattern).expanduser()
         if path.is_dir():
             found = sorted(child for child in files_below(path) if _is_known(child))
         elif path.exists():
@@ -109,8 +108,8 @@ def _files(words: Sequence[str]) -> list[Path]:
             found = sorted(Path(name) for name in glob.glob(str(path)))  # noqa: PTH207
         if not found:
             raise InputError(
-                f"--canary {word!r} names no file; expected PubMed XML, PubTator or JSONL files, "
-                "a folder of them, or a glob"
+                f"--canary {pattern!r} names no file; expected PubMed XML, PubTator or JSONL "
+                "files, a folder of them, or a glob"
             )
         out.update(dict.fromkeys(found))
     return list(out)
@@ -125,7 +124,7 @@ def _is_known(path: Path) -> bool:
 
 
 def _read(path: Path) -> Iterator[CanaryCitation | None]:
-    """Yield the citations with text that a file has; None for what cannot be read."""
+    """Yield the citations with text of a file; None for each unreadable record."""
     format_ = detect_format(path.name)
     try:
         with path.open("rb") as stream:
@@ -145,5 +144,5 @@ def _read(path: Path) -> Iterator[CanaryCitation | None]:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether no lone surrogate is in `text`, which no tagger reads."""
+    """Whether `text` has no lone surrogate, which taggers reject."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,4 +1,4 @@
-"""What two checkpoints are scored on: splits of corpora, and documents with gold mentions."""
+"""Evaluation sets of the gate: corpus splits, and documents with gold mentions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from training.evaluation.predict import Context, Reading, readings_of
 class EvaluationSet:
     """Texts with gold mentions of one head.
 
-    `gold` has the mentions of each unit, a sentence of a corpus or a document, as spans of its own
-    text; `readings` are what a tagger reads at once.
+    `gold` holds the mentions of each unit (a sentence of a corpus, or a document) as spans of its
+    text; `readings` are the texts that a tagger reads at once.
     """
 
     name: str
@@ -46,11 +46,11 @@ def read_sets(
     """Return the sets to score the heads on.
 
     :param tasks: the heads of both checkpoints
-    :param corpora: names of corpora under `root`; without any, and without documents, those of the
-        heads that are there
-    :param documents: PubTator files, `HEAD=FILE`, or `FILE` where one head alone has its labels
+    :param corpora: names of corpora under `root`; without any, and without documents, the existing
+        ones of the heads
+    :param documents: PubTator files, `HEAD=FILE`, or `FILE` if only one head has its labels
     :raises SettingsError: if no head reads a corpus or file, or `split` is test.
-    :raises CorpusError: if one is missing or broken, or has labels that no head has.
+    :raises CorpusError: if a corpus is missing or broken, or has labels that no head has.
     """
     refuse_test(split)
     heads: dict[str, set[str]] = {}
@@ -77,19 +77,19 @@ def read_sets(
 
 
 def refuse_test(split: Split) -> None:
-    """Refuse to judge by a test split.
+    """Reject a test split for the gate.
 
     :raises SettingsError: if `split` is one.
     """
     if split == Split.TEST:
         raise SettingsError(
-            "option --split 'test': whether a checkpoint goes live is a choice, and nothing is "
-            "chosen on test splits, or their scores tell nothing any more; use devel"
+            "option --split 'test': promotion is model selection, which must not use test "
+            "splits, or their scores become biased; use devel"
         )
 
 
 def split_word(word: str) -> tuple[str | None, Path]:
-    """Return the head and the file that `HEAD=FILE`, or `FILE` alone, names."""
+    """Parse `HEAD=FILE` or `FILE`; return the head (or None) and the file."""
     head, equals, path = word.partition("=")
     if equals and not Path(word).exists():
         return head, Path(path)

@@ -1,4 +1,4 @@
-"""What the gate found, as tables for people."""
+"""The gate's report as terminal tables."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def print_gate(report: GateReport, console: "Console") -> None:
-    """Print the scores, the canary, the speed, and what is to be known beside them."""
+    """Print the scores, the canary, the speed, and the notes."""
     measured = report.measured
     if measured.sets:
         print_table(
@@ -57,7 +57,7 @@ def print_gate(report: GateReport, console: "Console") -> None:
                 "mentions %",
                 "citations %",
             ),
-            title=f"Canary: mentions in {canary.citations:,} citations, and the share that changes",
+            title=f"Canary: mentions in {canary.citations:,} citations, and fraction changed",
             right=range(1, 8),
         )
         if canary.compared:

@@ -1,1 +1,1 @@
-"""The work behind the commands: from settings to what is written and shown."""
+"""The implementation of the commands: from options to output files and terminal output."""

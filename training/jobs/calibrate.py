@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CalibratedHead:
-    """A head's calibration, and the bins of its scores on devel by context, before and after."""
+    """A head's calibration, and its calibration bins on devel by context, before and after."""
 
     calibration: HeadCalibration
     before: Mapping[Context, tuple[Bin, ...]]
     after: Mapping[Context, tuple[Bin, ...]]
 
     def errors(self) -> dict[str, float]:
-        """Return the expected calibration errors by the names that metrics have for them."""
+        """Return the expected calibration errors by metric name."""
         named = {}
         for context in Context:
             where = "" if context == Context.SENTENCE else f"_{context}"
@@ -54,7 +54,7 @@ class CalibratedHead:
 def calibrate(settings: CalibrateSettings) -> int:
     """Run `pubner calibrate`; return the exit status.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     source = checkpoint_folder(settings.checkpoint, settings.registry, settings.checkpoint_cache)
     manifest = read_manifest(source)
@@ -90,7 +90,7 @@ def calibrate(settings: CalibrateSettings) -> int:
     )
     if manifest.reference is not None:
         console.print(
-            "The drift reference was left out, since scores are others now; make one with: "
+            "The drift reference was not copied, since the scores have changed; make one with: "
             f"pubner checkpoint reference {settings.output} --texts FILE",
             soft_wrap=True,
         )
@@ -127,7 +127,7 @@ def _cells(head: CalibratedHead) -> list[float]:
 
 
 def _refuse_taken(output: Path) -> None:
-    """Refuse an output that holds something: a checkpoint is never changed."""
+    """Reject a non-empty output folder: a checkpoint is never changed."""
     if (output / MANIFEST).exists():
         raise OutputError(f"{output} already holds a checkpoint; name another --output")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -137,10 +137,10 @@ def _refuse_taken(output: Path) -> None:
 def _read_devel(
     settings: CalibrateSettings, tasks: Sequence[Task]
 ) -> list[tuple[Task, tuple[Sentence, ...]]]:
-    """Return each head to calibrate with its devel sentences.
+    """Return the heads to calibrate, each with its devel sentences.
 
     :raises SettingsError: if a named corpus has no head in the checkpoint.
-    :raises CorpusError: if a corpus is not there or broken.
+    :raises CorpusError: if a corpus is missing or broken.
     """
     heads = {task.name: task for task in tasks}
     root = corpora_root(settings.data, os.environ)
@@ -176,7 +176,7 @@ def _calibrate(
     old: HeadCalibration | None,
     work: Work,
 ) -> CalibratedHead:
-    """Fit a head of `encoder`, which is loaded without the `old` calibration of its checkpoint."""
+    """Fit a head of `encoder`, which was loaded without its `old` calibration."""
     from training.finetune.calibration import FIT_CONTEXT, collect_scores, fit_head, outcomes_at
 
     total = sum(len(readings_of(sentences, context)) for context in Context)
@@ -198,7 +198,7 @@ def _calibrate(
 def _write_copy(
     source: Path, manifest: CheckpointManifest, heads: Mapping[str, CalibratedHead], output: Path
 ) -> CheckpointManifest:
-    """Copy the checkpoint to `output`, whole or not at all, with the manifest of the copy."""
+    """Copy the checkpoint to `output` atomically, with a new manifest."""
     calibration = {
         **manifest.calibration,
         **{name: head.calibration for name, head in heads.items()},
@@ -219,12 +219,12 @@ def _write_copy(
             "id": identity,
             "calibration": calibration,
             "metrics": metrics,
-            "reference": None,  # its scores are those of before
+            "reference": None,  # it describes the scores before calibration
         }
     )
     partial = output.with_name(f".{output.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed call
         partial.mkdir(parents=True)
         for name in manifest.files:
             shutil.copyfile(source / name, partial / name)

@@ -1,4 +1,4 @@
-"""The command `pubner drift`: whether what is found changes from day to day."""
+"""The command `pubner drift`: reports changes of annotations over time."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from training.drift.report import (
     make_report,
     report_json,
 )
-from training.drift.words import change_word, excess_word, no_warnings_words, share_word
+from training.drift.words import change_text, excess_text, no_warnings_text, percent_text
 from training.reports.pages import require_writable
 from training.settings.drift import DriftSettings
 from worker.cli.command import human_console, print_table, write_json
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def report_drift(settings: DriftSettings) -> int:
-    """Run `pubner drift`; return the exit status: 1 for a warning, where that is asked for.
+    """Run `pubner drift`; return the exit status: 1 for a warning with --fail-on-warning.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     if settings.html is not None:
         require_writable(settings.html)
@@ -87,12 +87,12 @@ def _print(console: "Console", report: DriftReport) -> None:
             f"Checkpoint {one.checkpoint_id}, compared with {one.compared_with}", soft_wrap=True
         )
         _print_days(console, one, report.limits)
-        for sentence in one.told_not_judged(report.limits):
+        for sentence in one.not_judged_sentences(report.limits):
             console.print(sentence, soft_wrap=True)
     for checkpoint_id, day, warning in report.warnings:
         console.print(f"warning: {day} {checkpoint_id}: {warning.message}", soft_wrap=True)
     if not report.warnings:
-        console.print(no_warnings_words(report), soft_wrap=True)
+        console.print(no_warnings_text(report), soft_wrap=True)
 
 
 def _print_days(console: "Console", one: CheckpointReport, limits: DriftLimits) -> None:
@@ -106,12 +106,12 @@ def _print_days(console: "Console", one: CheckpointReport, limits: DriftLimits) 
                 f"{day.tally.citations:,}",
                 *(
                     Text(
-                        f"{drift.mentions_per_citation:.2f} ({change_word(drift)})\n"
-                        f"PSI {excess_word(drift, limits)}"
+                        f"{drift.mentions_per_citation:.2f} ({change_text(drift)})\n"
+                        f"PSI {excess_text(drift, limits)}"
                     )
                     for drift in day.heads.values()
                 ),
-                share_word(day.tally.unknown_share),
+                percent_text(day.tally.unknown_share),
                 len(day.warnings),
             )
             for day in one.days

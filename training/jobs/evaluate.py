@@ -38,7 +38,7 @@ def evaluate(settings: EvaluateSettings) -> int:
     if settings.errors is not None:
         if settings.documents and not settings.corpus:
             raise SettingsError(
-                "option --errors tells of corpora, and --documents alone scores none; name one "
+                "option --errors describes corpora, and --documents alone scores none; name one "
                 "with --corpus"
             )
         require_writable(settings.errors)
@@ -74,8 +74,8 @@ def evaluate(settings: EvaluateSettings) -> int:
         console.print(f"The errors are described in {settings.errors}", soft_wrap=True)
         if settings.split == Split.TEST:
             console.print(
-                "It was made from the test split: report it, but choose and change nothing "
-                "because of it; look at the errors on devel for that",
+                "It is based on the test split: use it for reporting only; "
+                "for development use the errors on devel",
                 soft_wrap=True,
             )
     if settings.reliability is not None:
@@ -91,10 +91,10 @@ def evaluate(settings: EvaluateSettings) -> int:
 
 
 def _open_corpora(settings: EvaluateSettings, tasks: Sequence[Task]) -> list[tuple[Task, Corpus]]:
-    """Return each head to score with its corpus.
+    """Return the heads to score, each with its corpus.
 
     :raises SettingsError: if a corpus has no head in the checkpoint.
-    :raises CorpusError: if a corpus is not there.
+    :raises CorpusError: if a corpus is missing.
     """
     heads = {task.name: task for task in tasks}
     root = corpora_root(settings.data, os.environ)
@@ -121,7 +121,7 @@ def _open_corpora(settings: EvaluateSettings, tasks: Sequence[Task]) -> list[tup
 def _read_corpora(
     settings: EvaluateSettings, tasks: Sequence[Task]
 ) -> list[tuple[Task, tuple[Sentence, ...]]]:
-    """Return each head to score with its sentences.
+    """Return the heads to score, each with its sentences.
 
     :raises CorpusError: if a corpus is broken, or has labels that the head lacks.
     """
@@ -136,9 +136,9 @@ def _read_corpora(
 def _read_training(
     settings: EvaluateSettings, tasks: Sequence[Task]
 ) -> dict[str, TrainingMentions]:
-    """Return the mentions of each head's training split, where it is there and --errors is given.
+    """Return the training mentions of each head with a training split, if --errors is given.
 
-    Nothing where the training split itself is scored: nothing is new in it.
+    Empty if the training split itself is scored, since it has no unseen mentions.
     """
     if settings.errors is None or settings.split == Split.TRAIN:
         return {}
@@ -164,7 +164,7 @@ def _score(
     work: Work,
     found: dict[str, Sequence[tuple[ScoredSpan, ...]]],
 ) -> EvaluationReport:
-    """Score all; `found` is given what each head found in its corpus."""
+    """Score all heads; the predictions on each corpus are added to `found`."""
     heads = {}
     for task, sentences in corpora:
         total = len(readings_of(sentences, settings.context))

@@ -1,4 +1,4 @@
-"""The work of `pubner train mlm`: in-domain text and an encoder in, an adapted encoder out."""
+"""The command `pubner train mlm`: adapts an encoder to in-domain text."""
 
 import os
 from dataclasses import asdict
@@ -21,7 +21,7 @@ from worker.network.encoder import choose_device
 def train(settings: MlmSettings, recipe: MlmRecipe) -> int:
     """Train, export and report; return the exit code.
 
-    :raises PubnerError: if a text, the encoder or the output folder will not do.
+    :raises PubnerError: if a text, the encoder or the output folder is unusable.
     """
     prepare_output(settings.output, restart=settings.restart, own=(STATE, PRETRAINING))
     console = human_console(settings.json_file)
@@ -46,11 +46,11 @@ def train(settings: MlmSettings, recipe: MlmRecipe) -> int:
                 save_seconds=settings.save_seconds,
             ),
             should_stop=lambda: bool(stopped),
-            say=console.print,
+            log=console.print,
             work=work,
         )
     if result is None:
-        console.print("Stopped; the same command goes on from here.")
+        console.print("Stopped; the same command resumes from here.")
         return 128 + stopped[0]
     print_table(
         console,

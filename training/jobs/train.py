@@ -1,4 +1,4 @@
-"""The work of `pubner train stl` and `mtl`: a corpus or several in, a checkpoint out."""
+"""The commands `pubner train stl` and `mtl`: fine-tune an encoder and export a checkpoint."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def train(settings: TrainSettings) -> int:
     """Train, export and report; return the exit code.
 
-    :raises TrainingError: if the output folder holds something else, or the run cannot go on.
+    :raises TrainingError: if the output folder holds something else, or the run cannot resume.
     """
     recipe = recipe_of(settings)
     prepare_output(settings.output, restart=settings.restart, own=(MANIFEST, STATE))
@@ -75,7 +75,7 @@ def _train(
         texts=texts,
     )
 
-    def tell(epoch: int, scores: dict[str, float]) -> bool:
+    def log_epoch(epoch: int, scores: dict[str, float]) -> bool:
         listed = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         console.print(f"Epoch {epoch + 1}: devel strict F1 {listed}")
         return True
@@ -83,13 +83,13 @@ def _train(
     with stop_signals(work) as stopped:
         trained = run_training(
             run,
-            on_epoch=tell,
+            on_epoch=log_epoch,
             should_stop=lambda: bool(stopped),
-            say=console.print,
+            log=console.print,
             work=work,
         )
     if trained is None:
-        console.print("Stopped; the same command goes on from here.")
+        console.print("Stopped; the same command resumes from here.")
         return 128 + stopped[0], None
     scores = trained.scores[trained.epoch]
     calibration = {}
@@ -136,7 +136,7 @@ def _calibrate(
     device: torch.device,
     work: Work,
 ) -> dict[str, HeadCalibration]:
-    """Fit the scores of the weights that are exported, before they are."""
+    """Calibrate the weights that will be exported."""
     encoder = encoder_of(
         trained.model,
         trained.tokeniser,
@@ -149,11 +149,11 @@ def _calibrate(
     return calibrate_on_devel(encoder, devel, device, work=work)
 
 
-def _texts(paths: Sequence[str], say: Callable[[str], None]) -> tuple[str, ...]:
+def _texts(paths: Sequence[str], log: Callable[[str], None]) -> tuple[str, ...]:
     out: list[str] = []
     for path in paths:
         passages, source = read_texts(Path(path))
         if source.bad_lines:
-            say(f"{path}: {source.bad_lines:,} lines left out; {source.first_problem}")
+            log(f"{path}: {source.bad_lines:,} lines left out; {source.first_problem}")
         out += [passage.text for passage in passages]
     return tuple(out)

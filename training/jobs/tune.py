@@ -1,4 +1,4 @@
-"""The work of `pubner tune`: a search over a recipe's numbers on devel; the best recipe out."""
+"""The command `pubner tune`: a hyperparameter search on devel that writes the best recipe."""
 
 import os
 import shlex
@@ -32,7 +32,7 @@ from worker.cli.command import human_console, print_table, write_json
 from worker.network.encoder import choose_device
 
 IMPORTANCE_TRIALS = 5
-"""The fewest trials trained to their ends from which an importance is told."""
+"""The minimum number of completed trials for computing importances."""
 
 
 def tune(settings: TuneSettings) -> int:
@@ -40,7 +40,7 @@ def tune(settings: TuneSettings) -> int:
 
     :raises SettingsError: if an option is wrong.
     :raises OutputError: if the output folder holds a search with other settings.
-    :raises TrainingError: if no trial could be trained to its end.
+    :raises TrainingError: if no trial could be completed.
     """
     console = human_console(settings.json_file)
     with show_work(console) as work:
@@ -88,13 +88,13 @@ def _tune(
             study,
             work=work,
             should_stop=lambda: bool(stopped),
-            say=console.print,
+            log=console.print,
             on_trial=keep_best,
         )
     with work.stage("drawing the plots"):
         best = _report(settings, search, study, console)
     if not ended:
-        console.print("Stopped; the same command goes on from here.")
+        console.print("Stopped; the same command resumes from here.")
         return study, best, 128 + stopped[0]
     return study, best, 0
 
@@ -111,11 +111,11 @@ def _make_search(settings: TuneSettings, console: Console, work: Work) -> Search
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     root = corpora_root(settings.data, os.environ)
-    say = partial(console.print, soft_wrap=True)
+    log = partial(console.print, soft_wrap=True)
     return Search(
         recipe=recipe,
         space=space,
-        corpora=load_training_corpora(root, settings.corpus, work, say),
+        corpora=load_training_corpora(root, settings.corpus, work, log),
         encoder=settings.encoder,
         output=settings.output,
         trials=settings.trials,
@@ -167,12 +167,12 @@ def _plot_importance(
         )
         return
     try:
-        shares = study.importance(search.recipe.seed)
+        fractions = study.importance(search.recipe.seed)
     except ValueError:
         console.print(f"No {IMPORTANCE_FILE}: all {done} trials have the same score.")
         return
     with study.locked():
-        plot_importance(shares, done, path)
+        plot_importance(fractions, done, path)
 
 
 def _finished(trials: Sequence[FrozenTrial]) -> int:
@@ -181,10 +181,10 @@ def _finished(trials: Sequence[FrozenTrial]) -> int:
 
 def _train_command(settings: TuneSettings) -> str:
     """Return the command that trains with the best recipe."""
-    words = ["pubner", "train", "stl" if len(settings.corpus) == 1 else "mtl"]
-    words += ["--corpus", ",".join(settings.corpus)]
+    arguments = ["pubner", "train", "stl" if len(settings.corpus) == 1 else "mtl"]
+    arguments += ["--corpus", ",".join(settings.corpus)]
     if settings.data is not None:
-        words += ["--data", str(settings.data)]
-    words += ["--encoder", settings.encoder, "--recipe", str(settings.output / BEST_FILE)]
-    words += ["--output", f"{settings.output}-checkpoint"]
-    return shlex.join(words)
+        arguments += ["--data", str(settings.data)]
+    arguments += ["--encoder", settings.encoder, "--recipe", str(settings.output / BEST_FILE)]
+    arguments += ["--output", f"{settings.output}-checkpoint"]
+    return shlex.join(arguments)

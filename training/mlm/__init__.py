@@ -1,4 +1,4 @@
-"""Masked-language-model training of an encoder on text of its domain, before it learns to tag.
+"""Domain adaptation: masked-language-model (MLM) training of an encoder before fine-tuning.
 
 Devlin et al. 2019 ("BERT: Pre-training of Deep Bidirectional Transformers for Language
 Understanding"); Gururangan et al. 2020 ("Don't Stop Pretraining: Adapt Language Models to Domains

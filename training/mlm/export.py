@@ -1,4 +1,4 @@
-"""Export of a pretrained encoder: a folder in transformers' layout, and what it was made from."""
+"""Export of an adapted encoder: a folder in transformers' layout, with its provenance."""
 
 import json
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ def export_encoder(
 ) -> None:
     """Write an encoder, without its masked-language-model head, into `folder`.
 
-    Its weights are fp32, or fp16 with `half`. `record` says how it was made; with the files'
-    digests and the libraries' versions it becomes `pretraining.json`, which is moved into place
-    last: a folder with one is complete.
+    Its weights are fp32, or fp16 with `half`. `record` describes how it was trained; with the
+    files' digests and the libraries' versions it becomes `pretraining.json`, which is written last:
+    a folder that has one is complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kind = torch.float16 if half else torch.float32

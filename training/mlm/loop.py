@@ -1,4 +1,4 @@
-"""The loop of masked-language-model training: seeded, resumable, and waiting for no device."""
+"""The MLM training loop: seeded, resumable, and free of device synchronisation within steps."""
 
 import math
 import time
@@ -28,17 +28,17 @@ from worker.text.packing import to_device
 from worker.text.tokenisation import WordPieceTokeniser
 
 REPORT_STEPS = 50
-"""How many steps a GPU makes between two looks at the loss: each look waits for it."""
+"""Steps between two readings of the loss on a GPU, since each reading synchronises with it."""
 
-_EPOCH, _BATCH, _MEASURE = 1, 2, 3  # what a random generator is for, as part of its seed
+_EPOCH, _BATCH, _MEASURE = 1, 2, 3  # purpose of a random generator, as part of its seed
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """How held-out text is guessed behind `epoch` (0: before training).
+    """The MLM metrics on held-out text after `epoch` epochs (0: before training).
 
-    `loss` is the mean cross entropy in nats and `accuracy` the share guessed right of `pieces`
-    masked word pieces, the same at every measurement.
+    `loss` is the mean cross entropy in nats and `accuracy` the fraction predicted correctly of
+    `pieces` masked word pieces, which are the same at every measurement.
     """
 
     epoch: int
@@ -50,7 +50,8 @@ class HeldOut:
 class MlmTrainer:
     """A run of one recipe over the documents `train`, measured on `held`.
 
-    `identity` names everything that shapes the result; a saved state of another is refused.
+    `identity` holds everything that determines the result; the saved state of a run with another
+    identity is refused.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class MlmTrainer:
         self._optimiser = make_optimiser(
             model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        # On a GPU batches are large enough for transformers' own network.
+        # On a GPU batches are large enough for the unpacked network of transformers.
         on_cpu = settings.device.type == "cpu"
         packs = on_cpu and can_pack(model, settings.device, bf16=settings.bf16)
         self._packed = PackedBert(model) if packs else None
@@ -86,28 +87,28 @@ class MlmTrainer:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent in training steps, over all starts of the run."""
+        """Seconds spent in training steps, summed over all starts of the run."""
         return self._at.seconds
 
     @property
     def step(self) -> int:
-        """How many steps were made, over all starts of the run."""
+        """The number of steps done, over all starts of the run."""
         return self._at.step
 
     @property
     def windows(self) -> int:
-        """How many windows an epoch has."""
+        """The number of windows in an epoch."""
         return len(self._windows)
 
     @property
     def measured(self) -> tuple[HeldOut, ...]:
-        """What held-out text said before training and behind each epoch so far."""
+        """The held-out metrics before training and after each epoch so far."""
         return tuple(self._measured)
 
     def resume(self) -> bool:
-        """Go to the latest saved state, if there is one; say whether there was.
+        """Load the latest saved state, if there is one; return whether there was.
 
-        :raises TrainingError: if it is of a run with other settings.
+        :raises TrainingError: if the state belongs to a run with other settings.
         """
         state = self._at.resume()
         if state is None:
@@ -116,7 +117,7 @@ class MlmTrainer:
         return True
 
     def save(self) -> None:
-        """Save the state as it is now."""
+        """Save the current state."""
         self._at.save({}, {"measured": [asdict(found) for found in self._measured]})
 
     def run(
@@ -127,14 +128,14 @@ class MlmTrainer:
         clock: Callable[[], float] = time.monotonic,
         work: Work | None = None,
     ) -> bool:
-        """Train to the end of the recipe, or until `should_stop`; return whether it was the end.
+        """Train to the end of the recipe, or until `should_stop`; return whether training ended.
 
-        `on_measured` is told what held-out text says before training and behind each epoch;
+        `on_measured` is called with the held-out metrics before training and after each epoch;
         `on_progress` is called every `REPORT_STEPS` steps on a GPU, at every step elsewhere. The
-        state is saved behind each epoch, every `save_seconds`, and when stopped. `work` is told of
-        each measurement.
+        state is saved after each epoch, every `save_seconds`, and when training is stopped. `work`
+        receives the progress of measurements.
 
-        :raises DivergenceError: if the loss is no longer a number.
+        :raises DivergenceError: if the loss is not finite.
         """
         recipe, at = self._recipe, self._at
         work = work or Work()
@@ -144,9 +145,9 @@ class MlmTrainer:
             on_measured(self._measured[-1])
         total = sum(len(self._draw(epoch)) for epoch in range(recipe.epochs))
         total = min(total, recipe.max_steps or total)
-        watch = _Watch(self._settings.device, clock)
+        watch = _LossMeter(self._settings.device, clock)
         saved = clock()
-        # A run that was stopped at its last step is still to be measured.
+        # A run that was stopped at its last step has not been measured yet.
         while at.epoch < recipe.epochs and (at.step < total or at.batch):
             batches = self._draw(at.epoch)
             self.model.train()
@@ -177,7 +178,7 @@ class MlmTrainer:
         return True
 
     def measure(self, epoch: int, work: Work) -> HeldOut:
-        """Guess the held-out text, masked the same way each time."""
+        """Compute the held-out metrics, with the same masking each time."""
         total = len(self._held_windows)
         with work.stage("reading held-out text", total, "windows") as stage:
             return self._measure(epoch, stage.advance)
@@ -219,24 +220,24 @@ class MlmTrainer:
         )
 
     def _guess(self, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
-        """Return logits (chosen, vocabulary) in fp32, and what truly stands there (chosen,)."""
+        """Return fp32 logits (chosen, vocabulary), and the true ids (chosen,)."""
         device = self._settings.device
         if self._packed is not None:
             rows, chosen = packed_rows(batch)
             states = self._packed.states(rows, letter_case=self._recipe.letter_case, chosen=chosen)
             return self.model.guess(states), torch.from_numpy(batch.targets)
-        ids, case, places, targets = (
+        ids, case, chosen, targets = (
             to_device(array, device)
-            for array in (batch.ids, batch.case, batch.places, batch.targets)
+            for array in (batch.ids, batch.case, batch.chosen, batch.targets)
         )
         mask = None if batch.mask.all() else to_device(batch.mask, device)
         types = case.long() if self._recipe.letter_case else None
         with torch.autocast(device.type, torch.bfloat16, enabled=self._settings.bf16):
-            logits: Tensor = self.model(ids.long(), mask, types, places)
+            logits: Tensor = self.model(ids.long(), mask, types, chosen)
         return logits.float(), targets
 
     def _train_step(self, windows: npt.NDArray[np.int64], total: int) -> tuple[Tensor, int]:
-        """Make a step; return its loss, still on the device, and its number of word pieces."""
+        """Do a step; return its loss, still on the device, and its number of word pieces."""
         recipe = self._recipe
         set_rates(self._optimiser, rate_factor(self._at.step, total, recipe.warmup))
         generator = np.random.default_rng([recipe.seed, _BATCH, self._at.epoch, self._at.batch])
@@ -250,7 +251,7 @@ class MlmTrainer:
 
 
 def packed_rows(batch: MaskedBatch) -> tuple[Rows, Tensor]:
-    """Return masked windows end to end without padding, and the rows that are chosen."""
+    """Return masked windows packed without padding, and the rows to predict."""
     there = np.flatnonzero(batch.mask)
     lengths = batch.mask.sum(axis=1)
     bounds = np.concatenate(([0], np.cumsum(lengths)))
@@ -261,11 +262,11 @@ def packed_rows(batch: MaskedBatch) -> tuple[Rows, Tensor]:
         torch.from_numpy(bounds.astype(np.int32)),
         tuple(lengths.tolist()),
     )
-    return rows, torch.from_numpy(np.searchsorted(there, batch.places))
+    return rows, torch.from_numpy(np.searchsorted(there, batch.chosen))
 
 
-class _Watch:
-    """Losses and word pieces since the last look, and what the last looks said, smoothed."""
+class _LossMeter:
+    """Losses and word pieces since the last reading, and the smoothed loss and speed."""
 
     def __init__(self, device: torch.device, clock: Callable[[], float]) -> None:
         self.loss = math.nan
@@ -275,7 +276,7 @@ class _Watch:
         self.begin()
 
     def begin(self) -> None:
-        """Begin to take time; what went before is not counted."""
+        """Start timing; earlier losses and pieces are discarded."""
         self._begun = self._clock()
         self._losses: list[Tensor] = []
         self._pieces = 0
@@ -288,7 +289,7 @@ class _Watch:
         return step % self._every == 0
 
     def read(self, step: int) -> float:
-        """Look at the losses, which waits for the device; return the seconds that they took."""
+        """Read the losses, which synchronises with the device; return the seconds since `begin`."""
         loss = float(torch.stack(self._losses).mean())
         if not math.isfinite(loss):
             raise DivergenceError(

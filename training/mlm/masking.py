@@ -1,7 +1,8 @@
-"""Which word pieces a model has to guess, and what it sees in their place.
+"""MLM masking: which word pieces are to be predicted, and what replaces them in the input.
 
-Whole words are chosen (all pieces of a pre-token; Devlin et al. 2019, whole word masking of the
-authors' later models), anew each time a window is read (Liu et al. 2019, "RoBERTa").
+Whole words are masked (all pieces of a pre-token; whole-word masking, as in the later models of
+Devlin et al. 2019), with a new choice each time a window is read (dynamic masking, Liu et al. 2019,
+"RoBERTa").
 """
 
 from collections.abc import Mapping
@@ -15,13 +16,13 @@ from training.mlm.text import Pieces
 from worker.text.tokenisation import WordPieceTokeniser
 from worker.text.windows import SPECIAL_PIECES, round_up
 
-MASK_SHARE = 0.8
-"""The share of chosen pieces that become the mask piece."""
+MASK_FRACTION = 0.8
+"""The fraction of chosen pieces that are replaced by the mask piece."""
 
-RANDOM_SHARE = 0.1
-"""The share of chosen pieces that become a random piece; what is left stays as it is."""
+RANDOM_FRACTION = 0.1
+"""The fraction of chosen pieces that are replaced by a random piece; the rest is unchanged."""
 
-_WIDTH = 8  # padded lengths are multiples of this, as matrix units like them
+_WIDTH = 8  # padded lengths are multiples of this, which suits matrix units
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,14 +37,14 @@ class MaskPieces:
 class MaskedBatch:
     """Masked windows, padded; `ids`, `mask` and `case` have shape (windows, pieces).
 
-    `mask` is true where a piece is no padding. `places` are the chosen pieces as indices into the
-    flattened batch and `targets` what truly stands there, both of shape (chosen pieces,).
+    `mask` is false at padding. `chosen` holds the indices of the chosen pieces in the flattened
+    batch and `targets` their true ids, both of shape (chosen pieces,).
     """
 
     ids: npt.NDArray[np.int32]
     mask: npt.NDArray[np.bool_]
     case: npt.NDArray[np.uint8]
-    places: npt.NDArray[np.int64]
+    chosen: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int64]
 
 
@@ -78,9 +79,9 @@ def choose_words(
     share: float,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
-    """Choose a `share` of the words of each row at random, one word or more, and mark their pieces.
+    """Choose a `share` of the words of each row at random, at least one, and mark their pieces.
 
-    :param first: whether a piece begins a word; that of a row's first piece is of no account
+    :param first: whether a piece begins a word; ignored for the first piece of a row
     :param rows: the row of each piece, ascending, shape (pieces,)
     :returns: whether a piece was chosen, shape (pieces,)
     """
@@ -98,17 +99,17 @@ def choose_words(
     return marked
 
 
-def disguise(
+def corrupt(
     targets: npt.NDArray[np.int32], pieces: MaskPieces, rng: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """Return what stands in the place of `targets`: 80 % masks, 10 % random pieces, 10 % the same.
+    """Return the inputs for `targets`: 80 % mask pieces, 10 % random pieces, 10 % unchanged.
 
-    Each piece is drawn for itself.
+    Each piece is drawn independently.
     """
     draw = rng.random(len(targets))
     random = pieces.ordinary[rng.integers(0, len(pieces.ordinary), len(targets))]
-    changed = np.where(draw < MASK_SHARE + RANDOM_SHARE, random, targets)
-    return np.where(draw < MASK_SHARE, np.int32(pieces.mask_id), changed)
+    changed = np.where(draw < MASK_FRACTION + RANDOM_FRACTION, random, targets)
+    return np.where(draw < MASK_FRACTION, np.int32(pieces.mask_id), changed)
 
 
 def mask_batch(
@@ -120,9 +121,9 @@ def mask_batch(
     max_pieces: int,
     rng: np.random.Generator,
 ) -> MaskedBatch:
-    """Gather windows of at most `max_pieces` into a padded batch and mask a `share` of their words.
+    """Gather windows of at most `max_pieces` into a padded batch, with a `share` of words masked.
 
-    The letter-case class of a masked piece is kept: case is told apart from what has to be guessed.
+    The letter-case class of a masked piece is kept: case is an input, not a target.
 
     :param windows: begin and end of each window, shape (windows, 2)
     """
@@ -139,7 +140,7 @@ def mask_batch(
     ids[:, 0] = tokeniser.start_id
     ids[np.arange(len(windows)), lengths + 1] = tokeniser.end_id
     seen = targets.copy()
-    seen[chosen] = disguise(targets[chosen], known, rng)
+    seen[chosen] = corrupt(targets[chosen], known, rng)
     ids.reshape(-1)[flat] = seen
     case = np.zeros(shape, dtype=np.uint8)
     case.reshape(-1)[flat] = pieces.case[source]
@@ -150,12 +151,12 @@ def mask_batch(
 def draw_batches(
     windows: npt.NDArray[np.int64], batch_pieces: int, rng: np.random.Generator
 ) -> list[npt.NDArray[np.int64]]:
-    """Part windows into batches of at most `batch_pieces` word pieces, padding counted, at random.
+    """Divide windows at random into batches of at most `batch_pieces` word pieces with padding.
 
-    Pools of random windows are sorted by length and cut, so that padding is little and each batch
-    still is a mixture.
+    Pools of random windows are sorted by length and cut, so that there is little padding and each
+    batch is still mixed.
 
-    :returns: numbers of windows, an array a batch; each window is in one
+    :returns: one array of window indices per batch; each window is in one batch
     """
     lengths = windows[:, 1] - windows[:, 0] + SPECIAL_PIECES
     order = rng.permutation(len(windows))

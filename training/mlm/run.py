@@ -1,4 +1,4 @@
-"""One run of masked-language-model training: text and an encoder in, an encoder folder out."""
+"""A run of masked-language-model training, from text and an encoder to an encoder folder."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -32,18 +32,18 @@ from worker.checkpoint.folder import MANIFEST
 
 STATE = ".training-state"
 _EXAMPLES_FROM = 200
-"""Of how many texts of each source unknown words are named."""
+"""How many texts of each source are searched for examples of unknown words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MlmRun:
-    """What a run is made of.
+    """The inputs and settings of a run.
 
     Text comes from the JSONL files `texts`, and from the training splits of the `corpora` under
     `root`. `encoder` is `minilm`, a folder in transformers' layout, or a hub id; `output` the
-    folder of the encoder that comes of it, where a broken run's state is kept too. `half` writes
+    folder of the resulting encoder, which also holds the state of an interrupted run. `half` writes
     its weights as fp16. `bf16` switches mixed precision on; `save_seconds` is the time between two
-    saved states.
+    saved training states.
     """
 
     recipe: MlmRecipe
@@ -60,10 +60,10 @@ class MlmRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MlmResult:
-    """What came of a run: the encoder's folder and what its `source` will be said to be.
+    """The result of a run: the encoder's folder, and the `source` that checkpoints record for it.
 
-    `held_out` is what held-out text said before training and behind each epoch; `seconds` were
-    spent in `steps` training steps.
+    `held_out` holds the metrics on held-out text before training and after each epoch; `seconds` is
+    the time spent in `steps` training steps.
     """
 
     folder: Path
@@ -78,13 +78,13 @@ def run_mlm(
     *,
     on_progress: Callable[[LoopProgress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     work: Work | None = None,
 ) -> MlmResult | None:
-    """Train an encoder on as a masked language model and export it; None where it was stopped.
+    """Continue pretraining of an encoder with the MLM objective and export it; None if stopped.
 
-    A stopped or killed run goes on where the same run is made again. `say` is told of the text, and
-    of every measurement; `work` of what the run is at.
+    Called again after a stop or kill, the same run resumes from its saved state. `log` is called
+    with lines on the text and every measurement; `work` receives the progress.
 
     :raises TrainingError: if the output folder holds a finished encoder or another run's state, the
         encoder does not fit, or the run diverges.
@@ -116,7 +116,7 @@ def run_mlm(
         read += [read_corpus(run.root, name) for name in run.corpora]
     sources = [source for _, source in read]
     for source in sources:
-        say(_described(source))
+        log(_described(source))
     total = sum(len(passages) for passages, _ in read)
     with work.stage("splitting the text into word pieces", total, "texts") as stage:
         pieces = tokenise_passages(
@@ -152,16 +152,16 @@ def run_mlm(
             "texts": [[source.name, source.sha256] for source in sources],
         },
     )
-    say(
+    log(
         f"{train.documents:,} documents, {len(train):,} word pieces in {trainer.windows:,} "
         f"windows; {held.documents:,} documents held out"
     )
     if trainer.resume():
-        say(f"Going on from step {trainer.step:,} of an earlier start.")
+        log(f"Resuming at step {trainer.step:,} of an earlier start.")
 
     def measured(found: HeldOut) -> None:
         when = f"Epoch {found.epoch}" if found.epoch else "Before training"
-        say(f"{when}: held-out loss {found.loss:.4f}, accuracy {found.accuracy:.4f}")
+        log(f"{when}: held-out loss {found.loss:.4f}, accuracy {found.accuracy:.4f}")
 
     with work.training() as show:
 
@@ -209,12 +209,12 @@ def _counts(train: Pieces, held: Pieces, windows: int) -> dict[str, Any]:
 def _described(source: TextSource) -> str:
     line = f"  {source.name} ({source.kind}): {source.texts:,} texts"
     if source.bad_lines:
-        line += f"; {source.bad_lines:,} lines gave none, the first: {source.first_problem}"
+        line += f"; {source.bad_lines:,} lines gave no text, the first: {source.first_problem}"
     return line
 
 
 def _source(base: str, recipe: MlmRecipe, sources: Sequence[TextSource], steps: int) -> str:
-    """Say what the encoder is made from and how, in one line, for the manifests of checkpoints."""
+    """Return the provenance of the encoder in one line, for the manifests of checkpoints."""
     texts = ", ".join(
         f"{source.name} ({source.kind}, SHA-256 {source.sha256[:12]})" for source in sources
     )

@@ -1,7 +1,7 @@
-"""In-domain text: from files and corpora to flat arrays of word pieces, and to windows of them.
+"""In-domain text for MLM training: files and corpora as flat arrays of word pieces and windows.
 
-All word pieces of all documents lie one behind the other in a few arrays, so that a window is
-nothing but two numbers and a batch is gathered without a step of Python for each piece.
+The word pieces of all documents are concatenated in a few arrays, so that a window is a pair of
+offsets, and a batch is gathered without a Python loop over pieces.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _CHUNK = 1024  # passages that are tokenised at once
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text that is tokenised at once; it opens a document, or may join the one before it."""
+    """A text that is tokenised as a unit; it starts a document, or may join the one before it."""
 
     text: str
     opens_document: bool = True
@@ -40,10 +40,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """Where text came from: a file's name or a corpus's, its SHA-256, and what it held.
+    """A source of text: the name of a file or corpus, its SHA-256, and counts of its content.
 
-    `texts` counts the citations or sentences that were read, `bad_lines` the lines that could not
-    be; `first_problem` says what was wrong with the first of these.
+    `texts` counts the citations or sentences that were read, `bad_lines` the lines that gave no
+    text; `first_problem` is the reason for the first of these.
     """
 
     name: str
@@ -56,10 +56,11 @@ class TextSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """The word pieces of many documents, one behind the other; all arrays but the last (pieces,).
+    """The concatenated word pieces of many documents; arrays are (pieces,) except `bounds`.
 
     `ids` are vocabulary ids, `case` letter-case classes, `first` marks the first piece of each
-    pre-token; document `d` is the pieces `bounds[d]` to `bounds[d + 1]`, shape (documents + 1,).
+    pre-token; document `d` consists of the pieces `bounds[d]` to `bounds[d + 1]`, shape (documents
+    + 1,).
     """
 
     ids: npt.NDArray[np.int32]
@@ -76,7 +77,7 @@ class Pieces:
         return len(self.bounds) - 1
 
     def take(self, documents: npt.NDArray[np.int64]) -> "Pieces":
-        """Return the pieces of `documents` alone, in the order given."""
+        """Return the pieces of `documents`, in the given order."""
         spans = [slice(self.bounds[d], self.bounds[d + 1]) for d in documents]
         lengths = self.bounds[documents + 1] - self.bounds[documents]
         return Pieces(
@@ -88,12 +89,12 @@ class Pieces:
 
 
 def read_texts(path: Path) -> tuple[list[Passage], TextSource]:
-    """Read a JSONL file, plain or gzip: an object a line with `title`, `abstract`, or both.
+    """Read a JSONL file, plain or gzip: one object per line with `title`, `abstract`, or both.
 
-    An abstract is a string or, as in citation messages, a list of objects with `text`. A line that
-    gives no text is counted, and fails nothing.
+    An abstract is a string or, as in citation messages, a list of objects with `text`. Lines that
+    give no text are skipped and counted.
 
-    :raises InputError: if the file cannot be read or is no regular one, or no line gives text.
+    :raises InputError: if the file cannot be read or is not a regular file, or no line gives text.
     """
     passages = []
     bad, problem = 0, ""
@@ -161,7 +162,7 @@ def _string(record: dict[str, Any], name: str) -> str:
 def read_corpus(root: Path, name: str) -> tuple[list[Passage], TextSource]:
     """Read the sentences of a corpus's training split; no other split is opened.
 
-    Consecutive sentences may join one document, but not across a document's marked start.
+    Consecutive sentences may be joined to one document, but not across a marked document start.
 
     :raises CorpusError: if the corpus is unknown, missing, or has a problem.
     """
@@ -181,14 +182,14 @@ def tokenise_passages(
     max_pieces: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Pieces:
-    """Split passages into word pieces, and join neighbours to documents as far as they may.
+    """Tokenise passages, and join consecutive ones to documents where possible.
 
-    A passage joins the document before it unless it opens one, or the two together would be longer
-    than a window of `max_pieces`. Joining by a space adds no word piece. Of equal documents the
-    first is kept.
+    A passage joins the document before it unless it starts one, or the two together would be longer
+    than a window of `max_pieces`. Joining by a space adds no word piece. Duplicate documents are
+    dropped.
 
-    :param progress: is told how many passages were split
-    :raises TrainingError: if no word piece comes of it.
+    :param progress: called with the number of passages tokenised
+    :raises TrainingError: if the result has no word piece.
     """
     room = max_pieces - SPECIAL_PIECES
     kept = _Documents()
@@ -211,7 +212,7 @@ def tokenise_passages(
 
 
 class _Documents:
-    """Documents as they grow; `length` is that of the open one, `lengths` those of the closed."""
+    """Documents under construction; `length` is the open one's, `lengths` the closed ones'."""
 
     def __init__(self) -> None:
         self.ids: list[npt.NDArray[np.int32]] = []
@@ -234,7 +235,7 @@ class _Documents:
         self.length += len(ids)
 
     def close(self) -> None:
-        """End the open document; drop it where it is empty, or equals an earlier one."""
+        """Close the open document; drop it if it is empty or a duplicate."""
         digest = hashlib.blake2b(digest_size=16)
         for part in self.ids[self._begun :]:
             digest.update(part.tobytes())
@@ -252,7 +253,7 @@ def _joined(parts: Sequence[npt.NDArray[Any]], kind: type[np.generic]) -> npt.ND
 
 
 def hold_out(pieces: Pieces, share: float, seed: int) -> tuple[Pieces, Pieces]:
-    """Part the documents at random: those to train on, and a `share` (one or more) held out.
+    """Split the documents at random into training documents and a held-out `share` (at least one).
 
     :raises TrainingError: if there are fewer than two documents.
     """
@@ -267,13 +268,13 @@ def hold_out(pieces: Pieces, share: float, seed: int) -> tuple[Pieces, Pieces]:
 
 
 def pack_windows(pieces: Pieces, max_pieces: int) -> npt.NDArray[np.int64]:
-    """Cover all pieces with windows of at most `max_pieces`, special ones in; each piece is in one.
+    """Partition all pieces into windows of at most `max_pieces`, special pieces included.
 
-    Neighbouring documents share a window while they fit it whole (as the full sentences of Liu et
-    al. 2019, "RoBERTa", across documents). One that is longer than a window is cut into parts of
-    about equal length at pre-tokens.
+    Consecutive documents share a window while they fit it whole (FULL-SENTENCES of Liu et al. 2019,
+    "RoBERTa"). A document longer than a window is cut at pre-tokens into parts of about equal
+    length.
 
-    :returns: where each window begins and ends in the flat arrays, shape (windows, 2)
+    :returns: start and end of each window in the flat arrays, shape (windows, 2)
     """
     room = max_pieces - SPECIAL_PIECES
     words = np.flatnonzero(pieces.first)
@@ -285,7 +286,7 @@ def pack_windows(pieces: Pieces, max_pieces: int) -> npt.NDArray[np.int64]:
                 windows.append((begin, end))
             begin = start
         if stop - start > room:
-            windows.extend(_cut(start, stop, room, words))
+            windows.extend(_split_document(start, stop, room, words))
             begin = stop
         end = stop
     if end > begin:
@@ -293,13 +294,13 @@ def pack_windows(pieces: Pieces, max_pieces: int) -> npt.NDArray[np.int64]:
     return np.array(windows, dtype=np.int64).reshape(-1, 2)
 
 
-def _cut(
+def _split_document(
     start: int, stop: int, room: int, words: npt.NDArray[np.int64]
 ) -> Iterator[tuple[int, int]]:
     while stop - start > room:
         parts = -(-(stop - start) // room)
         wanted = start + -(-(stop - start) // parts)
-        # The last pre-token that begins at `wanted` or before; a longer one is cut through.
+        # The last pre-token that starts at or before `wanted`; a longer pre-token is split.
         found = int(words[np.searchsorted(words, wanted, side="right") - 1])
         cut = found if found > start else wanted
         yield start, cut

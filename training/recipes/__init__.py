@@ -1,1 +1,1 @@
-"""Recipes: every number that shapes a training run."""
+"""Recipes: the hyperparameters of training runs."""

@@ -1,4 +1,4 @@
-"""Every number that shapes masked-language-model training."""
+"""The hyperparameters of masked-language-model training."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,13 +8,13 @@ from schemas.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class MlmRecipe:
-    """How an encoder is trained on as a masked language model.
+    """The hyperparameters of MLM training.
 
-    Windows have at most `max_pieces` word pieces, of which whole words that make up `mask_share`
-    are to be guessed; a batch is as many windows as fit `batch_pieces` with padding. The learning
+    Windows have at most `max_pieces` word pieces, and a fraction `mask_share` of their words is
+    masked; a batch has as many windows as fit `batch_pieces` with padding. The learning
     rate rises over `warmup` of the steps, then falls linearly to 0. `max_steps` ends the run (and
-    the fall of the rate) earlier than `epochs`, unless it is 0. A share `held_out` of the documents
-    is measured with and not trained on.
+    the fall of the rate) earlier than `epochs`, unless it is 0. A fraction `held_out` of the
+    documents is used for evaluation only.
     """
 
     epochs: int = 10
@@ -33,9 +33,9 @@ class MlmRecipe:
     seed: int = 13
 
     def __post_init__(self) -> None:
-        """Check the numbers against each other.
+        """Check the range of each value.
 
-        :raises SettingsError: if one is out of its range.
+        :raises SettingsError: if a value is out of range.
         """
         rules = {
             "epochs": (self.epochs >= 1, "1 or more"),
@@ -63,5 +63,5 @@ class MlmRecipe:
                 )
 
     def values(self) -> dict[str, Any]:
-        """Return every number of the recipe by name."""
+        """Return all values of the recipe by name."""
         return asdict(self)

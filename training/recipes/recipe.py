@@ -1,4 +1,4 @@
-"""Recipes: every number that shapes a training run, under a name."""
+"""Named sets of fine-tuning hyperparameters."""
 
 import difflib
 import json
@@ -12,32 +12,33 @@ from schemas.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a checkpoint is trained.
+    """The hyperparameters of a fine-tuning run.
 
     A batch is either `batch_windows` windows, or as many as fit `batch_pieces` word pieces with
     padding (when that is not 0). Windows are `min_sentences` to `max_sentences` consecutive
-    sentences; a share `single_share` of them is single sentences. Corpora are drawn in proportion
-    to size ** `sampling_exponent` (1 proportional, 0 uniform). The learning rate rises over
-    `warmup` of the steps, then falls linearly to 0; the heads' is `head_rate_factor` times it.
-    What is scored and exported is `blend_start` of the weights that training started from and the
-    rest of the trained ones (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    sentences; a fraction `single_share` of them are single sentences. Corpora are drawn in
+    proportion to size ** `sampling_exponent` (1 proportional, 0 uniform). The learning rate rises
+    over `warmup` of the steps, then falls linearly to 0; the heads' rate is `head_rate_factor`
+    times it. The scored and exported weights are the interpolation `blend_start` * initial weights
+    + (1 - `blend_start`) * trained weights (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
+    models").
 
-    Sampling: the exponent moves linearly to `sampling_exponent_end` by the last epoch, where that
-    is given (annealed, Stickland and Murray 2019). `uncertainty_weighting` learns a weight a head
-    (Kendall et al. 2018).
+    Sampling: if `sampling_exponent_end` is given, the exponent moves linearly to it by the last
+    epoch (annealed sampling, Stickland and Murray 2019). `uncertainty_weighting` learns a loss
+    weight per head (Kendall et al. 2018).
 
-    Augmentation, each the share of sentences that it touches (Dai and Adel 2020):
+    Augmentation, each the fraction of sentences it is applied to (Dai and Adel 2020):
     `mention_replacement`, `token_replacement`, `segment_shuffle`.
 
-    Regularisation: `fgm` is the length of the step along the word embeddings' gradient, up the
-    loss (Miyato et al. 2017), `layer_decay` multiplies the learning rate once a layer from the top
-    down (Howard and Ruder 2018), `ema` is the decay a step of the averaged weights that are scored
-    and exported (Polyak and Juditsky 1992).
+    Regularisation: `fgm` is the norm of the adversarial perturbation of the word embeddings (Miyato
+    et al. 2017), `layer_decay` the factor between the learning rates of a layer and the one above
+    it (Howard and Ruder 2018), `ema` the decay per step of the averaged weights that are scored and
+    exported (Polyak and Juditsky 1992).
 
-    Soft tags from teachers (Hinton et al. 2015): `distil_weight` is their share in what a corpus's
-    own head learns, `pseudo_weight` the weight of what the other heads, and all heads on texts
-    without gold, learn from them, at pieces where the teachers' best tag has a probability of
-    `pseudo_threshold` or more. `text_share` is how much of the texts an epoch goes through.
+    Soft labels from teachers (Hinton et al. 2015): `distil_weight` is their weight in the loss of a
+    corpus's own head, against gold; `pseudo_weight` the weight of the loss of the other heads, and
+    of all heads on texts without gold, at pieces where the teachers' best tag has a probability of
+    at least `pseudo_threshold`. `text_share` is the fraction of the texts in an epoch.
     """
 
     name: str
@@ -73,9 +74,9 @@ class Recipe:
     seed: int = 13
 
     def __post_init__(self) -> None:
-        """Check the numbers against each other.
+        """Check the range of each value.
 
-        :raises SettingsError: if one is out of its range.
+        :raises SettingsError: if a value is out of range.
         """
         rules = {
             "epochs": (self.epochs >= 1, "1 or more"),
@@ -128,11 +129,11 @@ class Recipe:
 
     @property
     def learns_from_teachers(self) -> bool:
-        """Whether anything is learned from soft tags."""
+        """Whether training uses soft labels."""
         return self.distil_weight > 0 or self.pseudo_weight > 0
 
     def values(self) -> dict[str, Any]:
-        """Return every number of the recipe by name."""
+        """Return all values of the recipe by name."""
         return asdict(self)
 
 
@@ -147,18 +148,18 @@ _COMPACT = Recipe(
     single_share=0.3,
 )
 _SHORT_TEACHER = replace(_COMPACT, name="short-teacher", sampling_exponent=0.5, ema=0.998)
-TAUGHT: dict[str, Any] = {"distil_weight": 0.5, "pseudo_weight": 1.0}
-"""What a recipe changes that learns from teachers."""
+WITH_TEACHERS: dict[str, Any] = {"distil_weight": 0.5, "pseudo_weight": 1.0}
+"""The values that recipes with teachers change."""
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        # What BioBERT v1.1 was fine-tuned with: sentences, eight a batch.
+        # The fine-tuning settings of BioBERT v1.1: single sentences, eight per batch.
         Recipe("reference", max_sentences=1),
-        # The default: windows of sentences, a rate that suits a small encoder.
+        # The default: windows of sentences, a learning rate for a small encoder.
         _COMPACT,
-        # What teaches the shipped checkpoint, several seeds of it, on an encoder that was adapted
-        # by masked language modelling.
+        # The teachers of the shipped checkpoint, several seeds, on an encoder adapted by masked
+        # language modelling.
         replace(
             _SHORT_TEACHER,
             name="shipped-teacher",
@@ -166,8 +167,8 @@ RECIPES: dict[str, Recipe] = {
             learning_rate=4e-4,
             batch_pieces=4096,
         ),
-        # The shipped checkpoint: the teacher that is best on devel goes on under attack, taught by
-        # all of them on all text.
+        # The shipped checkpoint: the best teacher on devel is trained further with adversarial
+        # perturbation (FGM) and soft labels from all teachers on all text.
         replace(
             _SHORT_TEACHER,
             name="shipped",
@@ -179,11 +180,11 @@ RECIPES: dict[str, Recipe] = {
             ema=0.99,
             layer_decay=0.9,
             seed=14,
-            **TAUGHT,
+            **WITH_TEACHERS,
         ),
-        # The same idea within three hours of two cores: fewer passes, one stage less.
+        # A cheaper variant, three hours on two cores: fewer epochs, one stage less.
         _SHORT_TEACHER,
-        replace(_SHORT_TEACHER, name="short", epochs=4, text_share=0.2, **TAUGHT),
+        replace(_SHORT_TEACHER, name="short", epochs=4, text_share=0.2, **WITH_TEACHERS),
     )
 }
 
@@ -206,7 +207,7 @@ def find_recipe(name: str, **changes: float | bool | str | None) -> Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a JSON file.
+    """Return the recipe in a JSON file.
 
     :raises SettingsError: if it cannot be read, or a value is unknown or of the wrong kind.
     """
@@ -221,26 +222,28 @@ def read_recipe(path: Path) -> Recipe:
     return Recipe(**check_values({"name": path.stem, **values}, str(path)))
 
 
-def changes_of(words: Sequence[str]) -> dict[str, Any]:
-    """Return the changes that words like `dropout=0.2` name.
+def changes_of(assignments: Sequence[str]) -> dict[str, Any]:
+    """Parse assignments such as `dropout=0.2`.
 
-    :raises SettingsError: if a word is not of that form, or its name or value is none of a recipe.
+    :raises SettingsError: if one has another form, or its name or value does not fit a recipe.
     """
     values: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
         if not equals:
-            raise SettingsError(f"--set {word!r}: expected NAME=VALUE, such as dropout=0.2")
+            raise SettingsError(f"--set {assignment!r}: expected NAME=VALUE, such as dropout=0.2")
         name = name.strip().replace("-", "_")
         try:
             values[name] = json.loads(text)
         except ValueError:
-            raise SettingsError(f"--set {word!r}: expected a number, true, false or null") from None
+            raise SettingsError(
+                f"--set {assignment!r}: expected a number, true, false or null"
+            ) from None
     return check_values(values, "--set")
 
 
 def check_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return `values` if a recipe has each and it is of the right kind.
+    """Return `values` if all are fields of a recipe, with the right type.
 
     :raises SettingsError: if not.
     """

@@ -1,1 +1,1 @@
-"""Reports: plots, pages, output folders and progress."""
+"""Shared parts of reports: plots, pages, output folders and progress display."""

@@ -1,4 +1,4 @@
-"""Plots as SVG: they look alike everywhere, and the same figures give the same bytes."""
+"""SVG plots with a common style, deterministic to the byte."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def plot_style(salt: str = "pubner") -> AbstractContextManager[None]:
-    """Return a context in which an SVG depends on what is drawn alone, and text stays text.
+    """Return a context in which SVGs are deterministic, and text is kept as text.
 
-    :param salt: what the ids within it are made from; plots of one page need one each
+    :param salt: the seed of the SVG's ids, different for each plot of a page
     """
     import matplotlib as mpl
 
@@ -30,7 +30,7 @@ def plot_style(salt: str = "pubner") -> AbstractContextManager[None]:
 
 
 def save_svg(figure: "Figure", path: Path) -> None:
-    """Write a figure whole or not at all; parent folders are made.
+    """Write a figure atomically, creating parent folders.
 
     :raises OutputError: if it cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The output folder of a training command, made ready."""
+"""Preparation of the output folder of a training command."""
 
 import shutil
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from worker.checkpoint.folder import MANIFEST
 
 
 def prepare_output(output: Path, *, restart: bool, own: Sequence[str]) -> None:
-    """Make the folder `output`; with `restart` throw away what is `own` in it, and nothing else.
+    """Create the folder `output`; with `restart` remove its `own` files, and nothing else.
 
-    :param own: names of the command's files and folders; where the manifest is one, the command
-        makes a checkpoint, and `restart` may throw a finished one away
-    :raises TrainingError: if it is a file, cannot be made, or holds a finished checkpoint.
+    :param own: names of the command's files and folders; if the manifest is among them, the command
+        writes a checkpoint, and `restart` may remove a finished one
+    :raises TrainingError: if it is a file, cannot be created, or holds a finished checkpoint.
     """
     if output.exists() and not output.is_dir():
         raise TrainingError(f"--output {output} is a file; name a folder")

@@ -1,4 +1,4 @@
-"""Reports as files: put in place whole, and the HTML ones made from templates."""
+"""Report files: atomic writing, and the template environment of HTML pages."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def require_writable(path: Path) -> None:
-    """Make sure that a file can be put at `path`, before work is done for it. Nothing is left.
+    """Check that `path` can be written, before any expensive work; no file is left behind.
 
     :raises OutputError: if it cannot.
     """
@@ -35,9 +35,9 @@ def require_writable(path: Path) -> None:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write; it takes the place of `path` at the end, or goes.
+    """Yield a temporary file that replaces `path` on success, and is removed on failure.
 
-    Parent folders are made.
+    Parent folders are created.
 
     :raises OutputError: if it cannot be written.
     """
@@ -54,7 +54,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a file whole or not at all; parent folders are made.
+    """Write a file atomically, creating parent folders.
 
     :raises OutputError: if it cannot be written.
     """
@@ -63,9 +63,9 @@ def write_text(path: Path, content: str) -> None:
 
 
 def page_environment(*packages: str) -> "Environment":
-    """Return what renders the templates of `packages`, the first that has one, then of all pages.
+    """Return the Jinja environment of the templates of `packages`, then of the shared templates.
 
-    All that is put into them is escaped, and what is not there is an error.
+    Values are escaped, and undefined variables are errors.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 

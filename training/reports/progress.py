@@ -1,8 +1,8 @@
-"""What a long command shows while it works, and how it is asked to stop.
+"""Progress display of long commands, and their stop signals.
 
-The command notes in a `Work` what it is at, one thing within the other; a thread shows the
-innermost on the console that the command prints on: as a line that is redrawn on a terminal, as a
-line every ten seconds elsewhere. So a command is never silent, whatever it is busy with.
+The command records its nested stages in a `Work`; a thread shows the innermost one on the command's
+console: as a redrawn line on a terminal, as a line every ten seconds elsewhere. So a command is
+never silent for long.
 """
 
 import os
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.2
 _FIRST_SECONDS = 1.0
-"""How soon the first line is written, so that a command says early what it is at."""
+"""Seconds until the first line is written, early in the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopProgress:
-    """How far a run is: steps done of all, epoch from 0, smoothed loss, word pieces a second."""
+    """The progress of a training loop: steps, epoch (from 0), smoothed loss and speed."""
 
     step: int
     steps: int
@@ -39,7 +39,7 @@ class LoopProgress:
 
 
 class Stage:
-    """One thing that a command is at, and how far it is."""
+    """A stage of a command, with its progress."""
 
     def __init__(self, progress: Progress, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -47,17 +47,17 @@ class Stage:
         self._pace = self._paced(progress)
 
     def advance(self, count: int = 1) -> None:
-        """Note that `count` more are done."""
+        """Add `count` to the number done."""
         self._now = replace(self._now, done=self._now.done + count)
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Note how many are done, of how many."""
-        if not self._now.done:  # what an earlier start did is no pace
+        """Set the number done, the total and the note."""
+        if not self._now.done:  # work of an earlier start does not count for the speed
             self._pace = self._paced(replace(self._now, done=done))
         self._now = replace(self._now, done=done, total=total, note=note)
 
     def timed(self) -> Timed:
-        """Return how far it is, and how fast."""
+        """Return the progress and speed."""
         return self._pace.of(self._now)
 
     def _paced(self, begin: Progress) -> Pace:
@@ -67,10 +67,10 @@ class Stage:
 
 
 class Work:
-    """What a command is at: the stages that are open, the innermost last.
+    """The progress of a command: its open stages, the innermost last.
 
-    `notice` is a line to be shown besides, once it is there. `on_stage` is called when a stage
-    begins; `clock` gives seconds.
+    `notice` is an additional line to show, if set. `on_stage` is called when a stage begins;
+    `clock` returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -82,7 +82,7 @@ class Work:
 
     @contextmanager
     def stage(self, task: str, total: int | None = None, unit: str = "") -> Iterator[Stage]:
-        """Be at `task` while the block runs; `total` is None where it is not known."""
+        """Open the stage `task` while the block runs; `total` is None if unknown."""
         stage = Stage(Progress(task, total=total, unit=unit), self._clock)
         self._open = (*self._open, stage)
         self.on_stage()
@@ -93,10 +93,10 @@ class Work:
 
     @contextmanager
     def sequence(self, unit: str) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
-        """Be at one task after the other while the block runs.
+        """Open consecutive stages while the block runs.
 
-        What is yielded takes the task that begins and its total, and returns what takes how many
-        more are done.
+        Yields a function from a task and its total to a callback for the number of further items
+        done.
         """
         with ExitStack() as stack:
 
@@ -108,7 +108,7 @@ class Work:
 
     @contextmanager
     def training(self) -> Iterator[Callable[[LoopProgress], None]]:
-        """Be at training while the block runs; yields what takes the progress of a loop."""
+        """Open a training stage while the block runs; yields a callback for loop progress."""
         with self.stage("training", unit="steps") as stage:
 
             def show(now: LoopProgress) -> None:
@@ -119,9 +119,9 @@ class Work:
             yield show
 
     def look(self) -> Timed | None:
-        """Return how far the innermost stage is, and since when the command works; None for none.
+        """Return the progress of the innermost stage and the command's elapsed time, or None.
 
-        It is for the one thread that shows it.
+        Called only by the display thread.
         """
         stages = self._open
         if not stages:
@@ -131,7 +131,7 @@ class Work:
 
 @contextmanager
 def show_work(console: "Console") -> Iterator[Work]:
-    """Show on `console`, while the block runs, what is noted in the `Work` that is yielded."""
+    """Show the yielded `Work` on `console` while the block runs."""
     work = Work()
     if console.is_terminal and not console.is_dumb_terminal:
         from rich.live import Live
@@ -185,10 +185,9 @@ def _write(work: Work, console: "Console", ended: threading.Event) -> None:
 
 @contextmanager
 def stop_signals(work: Work) -> Iterator[list[int]]:
-    """Collect the signals that ask a command to end instead of dying of them; a second one does.
+    """Collect the first stop signal, so that the command can save its state; a second one kills it.
 
-    Where the terminal is gone, what would be written to it goes nowhere, so that the state is saved
-    all the same.
+    If the terminal is gone, output to it is discarded, so that the state is still saved.
     """
     received: list[int] = []
     terminals = [number for number in (1, 2) if os.isatty(number)]
@@ -211,7 +210,7 @@ def stop_signals(work: Work) -> Iterator[list[int]]:
 
 
 def _leave_terminals(terminals: list[int]) -> None:
-    """Let those of the descriptors whose terminal is gone lead nowhere."""
+    """Redirect descriptors whose terminal is gone to the null device."""
     for number in terminals:
         if not os.isatty(number):
             nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,8 +1,8 @@
-"""The record of a retraining round: its settings, held still, and what each step gave.
+"""The record of a retraining round: its frozen options, and the result of each step.
 
-`round.json` in the round's folder holds what the round was begun with, `steps/NAME.json` what a
-finished step gave and what it was given. Each is written in one step, so that a round that was
-killed knows which steps are done.
+`round.json` in the round's folder holds the options the round was started with, `steps/NAME.json`
+the inputs and result of a finished step. Each is written atomically, so that a killed round knows
+which steps are done.
 """
 
 import json
@@ -25,28 +25,28 @@ _OWN = (ROUND, STEPS, RECIPE, CHECKPOINT)
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round in its folder. `given` are the settings that may not change within it."""
+    """A round in its folder; `given` holds the options that may not change within it."""
 
     folder: Path
     given: Mapping[str, Any]
 
     @property
     def checkpoint(self) -> Path:
-        """Where the checkpoint is trained."""
+        """The folder in which the checkpoint is trained."""
         return self.folder / CHECKPOINT
 
     @property
     def recipe(self) -> Path:
-        """The recipe that the round trains by, as a JSON file."""
+        """The JSON file with the recipe of the round."""
         return self.folder / RECIPE
 
     def begun(self) -> dict[str, Any] | None:
-        """Return what the round was begun with; None where it was not begun.
+        """Return the values recorded at the start of the round; None if it has not started.
 
-        One of other settings in which nothing was trained yet, as a start that failed leaves it,
-        is thrown away.
+        The record of a round with other settings in which nothing was trained yet, as left by a
+        failed start, is discarded.
 
-        :raises TrainingError: if it was begun with other settings, or its record is damaged.
+        :raises TrainingError: if it was started with other settings, or its record is damaged.
         """
         found = self._read(self.folder / ROUND)
         if found is None:
@@ -67,17 +67,17 @@ class Round:
         return dict(found["begun"])
 
     def holds_work(self) -> bool:
-        """Whether a step is done behind the check of the corpora, or training has saved a state."""
+        """Whether a step after the corpora check is done, or training has saved a state."""
         steps = {path.stem for path in (self.folder / STEPS).glob("*.json")} - {_CHECK}
         trained = self.checkpoint.rglob("*")
         return bool(steps) or any(path.suffix == ".safetensors" for path in trained)
 
     def begin(self, begun: Mapping[str, Any]) -> None:
-        """Hold still what the round is begun with."""
+        """Record the values that are fixed for the round."""
         self._write(self.folder / ROUND, {"given": self.given, "begun": begun})
 
     def done(self, step: str, given: object) -> dict[str, Any] | None:
-        """Return what a finished step gave; None where it is not done, or was given other things.
+        """Return the result of a finished step; None if it is not done, or had other inputs.
 
         :raises TrainingError: if its record is damaged.
         """
@@ -87,7 +87,7 @@ class Round:
         return dict(found["result"])
 
     def given_to(self, step: str) -> object:
-        """Return what a finished step was given; None where it is not done."""
+        """Return the inputs of a finished step; None if it is not done."""
         found = self._read(self.folder / STEPS / f"{step}.json")
         return None if found is None else found.get("given")
 
@@ -105,19 +105,19 @@ class Round:
             return None
         except (OSError, ValueError) as error:
             raise TrainingError(
-                f"the record {path} cannot be read ({error}); begin the round anew with --restart"
+                f"the record {path} cannot be read ({error}); start the round again with --restart"
             ) from error
         if not isinstance(found, dict):
-            raise TrainingError(f"the record {path} is no JSON object; begin anew with --restart")
+            raise TrainingError(f"the record {path} is no JSON object; start again with --restart")
         return found
 
 
 @contextmanager
 def open_round(folder: Path, given: Mapping[str, Any], *, restart: bool) -> Iterator[Round]:
-    """Hold a round's folder, alone among all processes; with `restart` its content goes first.
+    """Open a round's folder under an exclusive lock; with `restart` its content is removed first.
 
-    :raises TrainingError: if the folder cannot be made, holds something that is no round, or
-        another process works in it.
+    :raises TrainingError: if the folder cannot be made, holds anything but a round, or another
+        process works in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def open_round(folder: Path, given: Mapping[str, Any], *, restart: bool) -> Iter
             stack.enter_context(lock)
         except LockedError as error:
             raise TrainingError(
-                f"process {error.holder} works on the round in {folder}; wait for its end"
+                f"process {error.holder} works on the round in {folder}; wait until it ends"
             ) from error
         others = [
             path.name
@@ -148,7 +148,7 @@ def open_round(folder: Path, given: Mapping[str, Any], *, restart: bool) -> Iter
 
 
 def _clear(folder: Path) -> None:
-    """Throw away what a round wrote, and nothing else; its record last."""
+    """Remove the files of a round, and nothing else; its record last."""
     for name in reversed(_OWN):
         path = folder / name
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""The steps of a retraining round, each recorded once it is done."""
+"""The steps of a retraining round, each recorded when done."""
 
 import json
 import os
@@ -51,7 +51,7 @@ _FIRST_RECIPE = "compact"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A round with all that its steps need: `now` gives the time, `clock` seconds."""
+    """The context of a round's steps: `now` returns the time, `clock` seconds."""
 
     round: Round
     registry: Registry
@@ -60,13 +60,13 @@ class Job:
     now: Callable[[], datetime]
     clock: Callable[[], float]
 
-    def say(self, line: str) -> None:
-        """Print a line for people."""
+    def log(self, line: str) -> None:
+        """Print a line for the user."""
         self.console.print(line, soft_wrap=True)
 
     @contextmanager
     def stage(self, what: str) -> Iterator[Work]:
-        """Show that the round is at `what` while the block runs."""
+        """Show the stage `what` while the block runs."""
         with show_work(self.console) as work, work.stage(what):
             yield work
 
@@ -78,9 +78,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended: its exit status, and what came of the round, once that is known.
+    """The outcome of a call: its exit status, and the result of the round, if known.
 
-    `refusal` is there if the gate refused the checkpoint.
+    `refusal` is set if the gate refused the checkpoint.
     """
 
     code: int
@@ -90,7 +90,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a round was begun with: names as training takes them, `active` being a checkpoint's."""
+    """The fixed inputs of a round, as names for training; `active` is a checkpoint's id."""
 
     active: str | None
     corpora: tuple[str, ...]
@@ -99,13 +99,13 @@ class Plan:
 
 
 def run_round(job: Job) -> Outcome:
-    """Do the steps that are not done yet, in order.
+    """Run the steps that are not done yet, in order.
 
-    A signal during training saves its state and ends the call; the next one goes on from there.
+    A signal during training saves its state and ends the call; the next call resumes there.
 
     :raises CorpusError: if a corpus is broken; names file, line and reason.
-    :raises TrainingError: if a corpus changed since the round was begun, or training fails.
-    :raises RegistryError: if another one was promoted while the gate measured.
+    :raises TrainingError: if a corpus changed since the round started, or training fails.
+    :raises RegistryError: if another checkpoint was promoted while the gate measured.
     """
     with job.stage("reading what the gate is given"):
         require_inputs(job.settings)
@@ -129,29 +129,31 @@ def run_round(job: Job) -> Outcome:
 
 
 def _plan(job: Job) -> Plan:
-    """Settle what the round is made of, once: what is active may change before it ends."""
+    """Fix the inputs of the round once, since the active checkpoint may change before it ends."""
     begun = job.round.begun()
     if begun is None:
         change = job.registry.pointer().active
         manifest = None if change is None else job.registry.manifest(change.id)
-        plan, recipe = settle(job.settings, manifest)
+        plan, recipe = resolve_plan(job.settings, manifest)
         write_json(recipe.values(), str(job.round.recipe))
         job.round.begin({**asdict(plan), "recipe": recipe.values()})
         begun = asdict(plan)
     plan = Plan(
         begun["active"], tuple(begun["corpora"]), begun["encoder"], tuple(begun["teachers"])
     )
-    job.say(
+    job.log(
         f"Round in {job.round.folder}: corpora {', '.join(plan.corpora)}, encoder {plan.encoder}, "
         f"active checkpoint {plan.active or 'none'}."
     )
     return plan
 
 
-def settle(settings: RetrainSettings, active: CheckpointManifest | None) -> tuple[Plan, Recipe]:
-    """Return what the options leave open as the active checkpoint has it.
+def resolve_plan(
+    settings: RetrainSettings, active: CheckpointManifest | None
+) -> tuple[Plan, Recipe]:
+    """Return the plan of a round, with defaults from the active checkpoint.
 
-    :raises SettingsError: if neither says it, or heads would be lost that the gate does not let go.
+    :raises SettingsError: if neither gives a value, or heads would be lost that the gate requires.
     """
     if (
         active is not None
@@ -159,8 +161,8 @@ def settle(settings: RetrainSettings, active: CheckpointManifest | None) -> tupl
         and not (settings.recipe and settings.encoder)
     ):
         raise SettingsError(
-            f"the active checkpoint {active.id} is a {active.kind}, from which no training goes "
-            "on; name --recipe and --encoder"
+            f"the active checkpoint {active.id} is a {active.kind}, from which training cannot "
+            "continue; name --recipe and --encoder"
         )
     named = ACTIVE in (settings.encoder, *settings.teacher)
     if active is None and (named or not settings.corpus):
@@ -183,7 +185,7 @@ def settle(settings: RetrainSettings, active: CheckpointManifest | None) -> tupl
         if lost:
             raise SettingsError(
                 f"the active checkpoint has the heads {', '.join(lost)}, and --corpus names no "
-                "corpus of theirs, so the gate would refuse what is trained; name them too, or "
+                "corpus of these, so the gate would refuse the new checkpoint; name them too, or "
                 "give --allow-lost-heads"
             )
     recipe = _recipe(settings, active)
@@ -207,7 +209,7 @@ def _recipe(settings: RetrainSettings, active: CheckpointManifest | None) -> Rec
 
 
 def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
-    """Check the corpora that are trained on; return the SHA-256 of their files."""
+    """Check the training corpora; return the SHA-256 of their files."""
     corpora = [open_corpus(job.root, name) for name in plan.corpora]
     digests = {
         corpus.name: {
@@ -224,20 +226,20 @@ def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
         was = known if isinstance(known, dict) else {}
         changed = [name for name in digests if was.get(name) != digests[name]]
         raise TrainingError(
-            f"the corpora {', '.join(changed)} changed since the round in {job.round.folder} was "
-            "begun; begin it anew with --restart, or another in another folder"
+            f"the corpora {', '.join(changed)} changed since the round in {job.round.folder} "
+            "started; start it again with --restart, or another in another folder"
         )
     with job.stage("checking the corpora") as work:
         for report in check_corpora(job.root, plan.corpora, work):
             if not report.trainable:
                 raise CorpusError(_broken(report))
-    job.say(f"The corpora are sound: {', '.join(digests)}.")
+    job.log(f"The corpora are sound: {', '.join(digests)}.")
     job.round.end("check", digests, {"sound": True})
     return digests
 
 
 def _broken(report: CorpusReport) -> str:
-    """Say the first thing that is wrong with a corpus, with file and line where it has them."""
+    """Return the first problem of a corpus, with file and line if known."""
     wanted = {Split.TRAIN, Split.DEVEL}
     files = [file for file in report.files if file.split in wanted and not file.sound]
     missing = [f"{split}.tsv" for split in wanted if split not in {f.split for f in report.files}]
@@ -250,13 +252,13 @@ def _broken(report: CorpusReport) -> str:
         what = (problems or [f"{files[0].path}: {files[0].difference}"])[0]
         count = sum(file.problem_count for file in files)
         what += f" (the first of {count:,} problems)" if count > 1 else ""
-    return f"corpus {report.corpus}: {what}; mend it, or see: pubner corpora check"
+    return f"corpus {report.corpus}: {what}; correct it, or see: pubner corpora check"
 
 
 def _train(
     job: Job, plan: Plan, digests: Mapping[str, Any]
 ) -> tuple[int, CheckpointManifest | None]:
-    """Train, or go on; return the exit status and, once there is one, the checkpoint's manifest."""
+    """Train or resume; return the exit status and, if finished, the checkpoint's manifest."""
     folder = job.round.checkpoint
     if not (folder / MANIFEST).is_file():
         settings, cache = job.settings, job.settings.checkpoint_cache or default_cache()
@@ -267,7 +269,7 @@ def _train(
             with job.stage(f"fetching checkpoint {plan.active}"):
                 return str(job.registry.fetch(plan.active, cache))
 
-        # Made without the environment, whose options for `pubner train` are not this command's.
+        # Built without the environment, whose options are meant for `pubner train`.
         code = train(
             TrainSettings.model_construct(
                 corpus=plan.corpora,
@@ -296,14 +298,14 @@ def _train(
 def _evaluate(
     job: Job, plan: Plan, manifest: CheckpointManifest, digests: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Score the new checkpoint on devel, as calibrated."""
+    """Score the new, calibrated checkpoint on devel."""
     context = job.settings.context
     given = {"id": manifest.id, "context": str(context), "corpora": digests}
     found = job.round.done("evaluate", given)
     if found is None:
         from worker.tagger import load_tagger
 
-        job.say("Evaluating on devel.")
+        job.log("Evaluating on devel.")
         heads = {}
         with job.stage("evaluating") as work:
             tagger = load_tagger(
@@ -330,13 +332,13 @@ def _evaluate(
 
 
 def _refer(job: Job, manifest: CheckpointManifest) -> CheckpointManifest:
-    """Have the manifest say what the checkpoint finds in the canary, to tell drift from later."""
+    """Add the checkpoint's drift reference, computed on the canary, to its manifest."""
     settings = job.settings
     if not settings.canary or manifest.reference is not None:
         return manifest
     from worker.tagger import load_tagger
 
-    job.say("Reading the canary, as the reference for drift.")
+    job.log("Reading the canary, as the reference for drift.")
     with job.stage("reading the canary"):
         sample = read_sample(settings.canary, settings.canary_limit)
         tagger = load_tagger(
@@ -356,21 +358,21 @@ def _publish(job: Job, manifest: CheckpointManifest) -> None:
                 job.round.checkpoint, who=job.settings.who or default_who(), when=job.now()
             )
         job.round.end("publish", given, {"new": new})
-        job.say(f"{manifest.id} is published in {job.registry.root}.")
+        job.log(f"{manifest.id} is published in {job.registry.root}.")
 
 
 def _judge(
     job: Job, plan: Plan, manifest: CheckpointManifest
 ) -> tuple[dict[str, Any], GateRefusedError | None]:
-    """Ask the gate, and go live if that is wanted; return what came of it, and the refusal."""
+    """Run the gate, and promote if requested; return the result, and the refusal if any."""
     settings, registry = job.settings, job.registry
     promoted = job.round.done("promote", {"id": manifest.id})
     if promoted is not None:
-        job.say(f"{manifest.id} went live in this round before; there is nothing left to do.")
+        job.log(f"{manifest.id} was promoted in this round before; there is nothing left to do.")
         return promoted, None
     pointer = registry.pointer()
     if pointer.active is not None and pointer.active.id == manifest.id:
-        job.say(f"{manifest.id} is active already; there is nothing left to do.")
+        job.log(f"{manifest.id} is active already; there is nothing left to do.")
         return {"verdict": None, "report": None, "promoted": False}, None
     request = Candidacy(
         registry,
@@ -393,7 +395,7 @@ def _judge(
     }
     judged = job.round.done("gate", given)
     if judged is None or judged["verdict"] != "passed":
-        job.say("The gate reads with both checkpoints.")
+        job.log("Running the gate on both checkpoints.")
         with job.stage("judging") as work, work.sequence("texts") as watch:
             report = run_gate(request, settings, clock=job.clock, watch=watch)
         print_gate(report, job.console)
@@ -406,12 +408,10 @@ def _judge(
         except GateRefusedError as refusal:
             return {**judged, "promoted": False}, refusal
     if not settings.promote:
-        job.say(
-            f"The gate lets {manifest.id} pass. The same command with --promote makes it active."
-        )
+        job.log(f"{manifest.id} passes the gate. The same command with --promote makes it active.")
         return {**judged, "promoted": False}, None
     change = go_live(request, judged["report"], forced=False, now=job.now)
-    job.say(f"{manifest.id} is active; it takes the place of {change.previous or 'none'}.")
+    job.log(f"{manifest.id} is active; it replaces {change.previous or 'none'}.")
     result = {**judged, "promoted": True}
     job.round.end("promote", {"id": manifest.id}, result)
     return result, None

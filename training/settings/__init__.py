@@ -1,1 +1,1 @@
-"""The settings of each command, checked before anything is loaded."""
+"""The options of each command, validated before heavy imports."""

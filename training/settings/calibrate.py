@@ -18,8 +18,8 @@ class CalibrateSettings(RegistryOptions):
     output: OutputPath = Field(description="folder for the calibrated copy")
     corpus: tuple[str, ...] = Field(
         default=(),
-        description="heads to calibrate, by corpus (default: those whose corpus is there); the "
-        "others stay as they are",
+        description="heads to calibrate, by corpus (default: those whose corpus exists); the "
+        "others are not changed",
     )
     data: Path | None = Field(
         default=None,

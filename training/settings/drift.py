@@ -21,16 +21,16 @@ class DriftSettings(Settings):
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         description="checkpoints whose references are compared with: folders, `default`, or ids of "
-        "--registry; those that annotated nothing here do no harm",
+        "--registry; those that annotated nothing here are ignored",
     )
     registry: ExistingFolder | None = Field(
         default=None,
-        description="a checkpoint registry, whose references are compared with, too; they go "
-        "before the shipped checkpoint's, but behind those of checkpoints that are named",
+        description="a checkpoint registry, whose references are compared with too; they "
+        "have precedence over the shipped checkpoint's, but not over those of named checkpoints",
     )
     checkpoint_cache: Path | None = Field(
         default=None,
-        description="where checkpoints of a remote registry are kept, to count word pieces with "
+        description="folder for fetched checkpoints of a remote registry, to count word pieces "
         "(default: ~/.cache/pubner/checkpoints)",
     )
     since: date | None = Field(default=None, description="the first day (UTC), as 2026-01-31")
@@ -38,7 +38,7 @@ class DriftSettings(Settings):
     sample: int = Field(
         default=1000,
         ge=0,
-        description="texts a day in which unknown word pieces are counted; 0 counts none, and "
+        description="texts per day in which unknown word pieces are counted; 0 counts none, and "
         "fetches no checkpoint from a registry; fewer than --min-citations are not judged",
     )
     max_psi: float = Field(
@@ -49,17 +49,17 @@ class DriftSettings(Settings):
     max_mentions_change: float = Field(
         default=_USUAL.mentions_change,
         gt=0,
-        description="warn where a head's mentions per citation change by more than this part",
+        description="warn where a head's mentions per citation change by more than this fraction",
     )
     max_unknown_factor: float = Field(
         default=_USUAL.unknown_factor,
         ge=1,
-        description="warn where the share of unknown word pieces is more times the reference's",
+        description="warn where unknown word pieces exceed the reference's fraction by this factor",
     )
     max_unknown_points: float = Field(
         default=_USUAL.unknown_points,
         ge=0,
-        description="… and by more than this part of all word pieces higher",
+        description="… and by more than this fraction of all word pieces",
     )
     min_citations: int = Field(
         default=_USUAL.citations, ge=1, description="judge no day with fewer citations"

@@ -16,12 +16,12 @@ class EvaluateSettings(RegistryOptions):
     checkpoint: tuple[str, ...] = Field(
         min_length=1,
         description="a checkpoint's folder, `default` for the shipped one, or one of --registry; "
-        "several make a set",
+        "several are combined",
     )
     corpus: tuple[str, ...] = Field(
         default=(),
-        description="corpora to score on, by name (default: those of the checkpoint's heads that "
-        "are there; none where --documents is given)",
+        description="corpora to score on, by name (default: the existing ones of the "
+        "checkpoint's heads; none if --documents is given)",
     )
     split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
     data: Path | None = Field(
@@ -30,7 +30,7 @@ class EvaluateSettings(RegistryOptions):
     )
     context: Context = Field(
         default=Context.SENTENCE,
-        description="what is read at once: each sentence alone, or windows of eight joined",
+        description="context: each sentence alone, or windows of eight joined",
     )
     documents: tuple[str, ...] = Field(
         default=(),

@@ -1,4 +1,4 @@
-"""`pubner train mlm`: its options, checked before anything is loaded."""
+"""`pubner train mlm`: its options, validated before heavy imports."""
 
 from pathlib import Path
 
@@ -17,25 +17,27 @@ class MlmSettings(Settings):
     """Options of `pubner train mlm`."""
 
     texts: FilesToRead = Field(
-        (), description="JSONL files, plain or gzip: an object a line with title and abstract"
+        (), description="JSONL files, plain or gzip: one object per line with title and abstract"
     )
     corpus: tuple[str, ...] = Field(
-        (), description="corpora whose training splits are text too, without their tags"
+        (), description="corpora whose training splits are added as text, without tags"
     )
-    output: OutputPath = Field(description="folder for the encoder; a broken run goes on in it")
+    output: OutputPath = Field(
+        description="folder for the encoder; an interrupted run resumes in it"
+    )
     data: Path | None = Field(None, description="folder of the corpora")
     encoder: str = Field(MINILM, description="minilm, a folder, or a hub id")
     letter_case: bool = Field(
         True, description="the encoder reads letter-case classes as token types"
     )
-    epochs: int = Field(_DEFAULT.epochs, description="times that all text is read")
-    max_steps: int = Field(0, description="end earlier, after so many steps; 0: do not")
-    learning_rate: float = Field(_DEFAULT.learning_rate, description="highest learning rate")
-    mask_share: float = Field(_DEFAULT.mask_share, description="share of words to guess")
+    epochs: int = Field(_DEFAULT.epochs, description="passes over the text")
+    max_steps: int = Field(0, description="maximum number of steps; 0: no limit")
+    learning_rate: float = Field(_DEFAULT.learning_rate, description="peak learning rate")
+    mask_share: float = Field(_DEFAULT.mask_share, description="fraction of words to mask")
     max_pieces: int = Field(_DEFAULT.max_pieces, description="longest window in word pieces")
     batch_pieces: int = Field(_DEFAULT.batch_pieces, description="word pieces of a batch")
     held_out: float = Field(
-        _DEFAULT.held_out, description="share of documents to measure with, not to train on"
+        _DEFAULT.held_out, description="fraction of documents held out for evaluation"
     )
     seed: int = Field(_DEFAULT.seed, description="seed of every random choice")
     half: bool = Field(False, description="write the encoder's weights as fp16, not fp32")
@@ -43,8 +45,8 @@ class MlmSettings(Settings):
     threads: int | None = Field(
         None, ge=1, description="CPU threads; default: the library's choice"
     )
-    save_seconds: float = Field(300.0, ge=0, description="seconds between two saved states")
-    restart: bool = Field(False, description="throw away what the output folder holds")
+    save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
+    restart: bool = Field(False, description="discard the content of the output folder")
     json_file: str | None = Field(
         None, description="write held-out figures and cost as JSON; - for stdout"
     )

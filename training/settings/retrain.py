@@ -9,7 +9,7 @@ from training.recipes.recipe import RECIPES
 from worker.cli.paths import FilesToRead, OutputFolder, OutputPath
 
 ACTIVE = "active"
-"""The name of the active checkpoint, among those that training starts from or learns from."""
+"""The value of --encoder and --teacher that means the active checkpoint."""
 
 
 class RetrainSettings(GateSettings):
@@ -17,7 +17,7 @@ class RetrainSettings(GateSettings):
 
     registry: OutputFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
     output: OutputPath = Field(
-        description="the round's folder: a round that was broken off goes on in it, a new one "
+        description="the round's folder: an interrupted round resumes in it, a new one "
         "needs another"
     )
     corpus: tuple[str, ...] = Field(
@@ -34,38 +34,40 @@ class RetrainSettings(GateSettings):
     encoder: str | None = Field(
         None,
         description="what training starts from: active, minilm, a folder, a hub id or a "
-        "checkpoint (default: active, or minilm where no checkpoint is)",
+        "checkpoint (default: active, or minilm without an active checkpoint)",
     )
     teacher: tuple[str, ...] = Field(
         (),
-        description="checkpoints whose soft tags are learned from; active is one too (default: "
-        "active, where the recipe learns from teachers)",
+        description="checkpoints that give soft labels; active is allowed (default: "
+        "active, if the recipe learns from teachers)",
     )
     texts: FilesToRead = Field(
-        (), description="JSONL files of titles and abstracts without gold that teachers read too"
+        (), description="JSONL files of titles and abstracts without gold, labelled by the teachers"
     )
-    promote: bool = Field(False, description="let the checkpoint go live if the gate lets it")
+    promote: bool = Field(False, description="make the checkpoint active if the gate passes it")
     why: str | None = Field(
-        None, min_length=1, description="why it goes live (default: the round's folder and recipe)"
+        None,
+        min_length=1,
+        description="reason recorded with the promotion (default: the round's folder and recipe)",
     )
     who: str | None = Field(
-        None, min_length=1, description="who does it; by default the user's name @ this machine's"
+        None, min_length=1, description="name recorded with the promotion; by default USER@HOST"
     )
-    save_seconds: float = Field(300.0, ge=0, description="seconds between two saved states")
-    restart: bool = Field(False, description="throw away the round in the folder, begin anew")
+    save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
+    restart: bool = Field(False, description="discard the round in the folder and start over")
     json_file: str | None = Field(
-        None, description="write what came of the round as JSON; - for stdout"
+        None, description="write the result of the round as JSON; - for stdout"
     )
 
     @field_validator("why")
     @classmethod
-    def _said(cls, value: str | None) -> str | None:
+    def _not_blank(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
             raise ValueError("expected a reason")
         return value
 
-    def held_still(self) -> dict[str, Any]:
-        """Return the options that may not change within a round, by name."""
+    def frozen_options(self) -> dict[str, Any]:
+        """Return the options that may not change within a round (frozen options), by name."""
         return {
             "registry": self.registry,
             "data": None if self.data is None else str(self.data),

@@ -1,4 +1,4 @@
-"""`pubner train stl` and `pubner train mtl`: their options, checked before anything is loaded."""
+"""`pubner train stl` and `pubner train mtl`: their options, validated before heavy imports."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,9 @@ class TrainSettings(Settings):
     """Options of `pubner train`."""
 
     corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
-    output: OutputPath = Field(description="folder for the checkpoint; a broken run goes on in it")
+    output: OutputPath = Field(
+        description="folder for the checkpoint; an interrupted run resumes in it"
+    )
     data: Path | None = Field(None, description="folder of the corpora")
     recipe: str = Field(
         "compact",
@@ -28,37 +30,37 @@ class TrainSettings(Settings):
     )
     set: tuple[str, ...] = Field((), description="changes of the recipe, such as dropout=0.2")
     encoder: str = Field(
-        MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
+        MINILM, description="minilm, a folder, a hub id, or a checkpoint to continue from"
     )
     teacher: tuple[str, ...] = Field(
-        (), description="checkpoints whose soft tags are learned from; several teach together"
+        (), description="checkpoints that give soft labels; several form an ensemble"
     )
     texts: FilesToRead = Field(
-        (), description="JSONL files of titles and abstracts without gold that teachers read too"
+        (), description="JSONL files of titles and abstracts without gold, labelled by the teachers"
     )
     epochs: int | None = Field(None, description="changes the recipe's number of epochs")
     learning_rate: float | None = Field(None, description="changes the recipe's learning rate")
-    batch_windows: int | None = Field(None, description="changes the recipe's windows a batch")
+    batch_windows: int | None = Field(None, description="changes the recipe's windows per batch")
     max_sentences: int | None = Field(None, description="changes the longest window's sentences")
     max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
     seed: int | None = Field(None, description="changes the recipe's seed")
-    calibrate: bool = Field(True, description="fit the scores to devel, so that they are honest")
+    calibrate: bool = Field(True, description="calibrate the scores on devel")
     device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int | None = Field(None, description="CPU threads; default: the library's choice")
-    save_seconds: float = Field(300.0, ge=0, description="seconds between two saved states")
-    restart: bool = Field(False, description="throw away what the output folder holds")
+    save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
+    restart: bool = Field(False, description="discard the content of the output folder")
     json_file: str | None = Field(
         None, description="write devel scores and cost as JSON; - for stdout"
     )
 
 
 def recipe_of(settings: TrainSettings) -> Recipe:
-    """Return the recipe with the changes that options name; --set goes last."""
+    """Return the recipe with the changes of the options; --set is applied last."""
     changes: dict[str, Any] = {
         "epochs": settings.epochs,
         "learning_rate": settings.learning_rate,
         "batch_windows": settings.batch_windows,
-        # A number of windows takes the place of the recipe's budget of word pieces.
+        # A number of windows replaces the recipe's budget of word pieces.
         "batch_pieces": None if settings.batch_windows is None else 0,
         "max_sentences": settings.max_sentences,
         "max_pieces": settings.max_pieces,

@@ -1,4 +1,4 @@
-"""`pubner tune`: its options, checked before anything is loaded."""
+"""`pubner tune`: its options, validated before heavy imports."""
 
 from pathlib import Path
 
@@ -20,20 +20,18 @@ class TuneSettings(Settings):
     output: OutputPath = Field(description=f"folder for {STUDY_FILE}, {BEST_FILE} and the plots")
     data: Path | None = Field(None, description="folder of the corpora")
     recipe: str = Field(
-        "compact", description="recipe that the search begins from", examples=list(RECIPES)
+        "compact", description="recipe that the search starts from", examples=list(RECIPES)
     )
     encoder: str = Field(
-        MINILM, description="minilm, a folder, a hub id, or a checkpoint to go on from"
+        MINILM, description="minilm, a folder, a hub id, or a checkpoint to continue from"
     )
     trials: int = Field(20, ge=1, description="trials of the whole study, earlier ones included")
     tune: tuple[str, ...] = Field(
-        (), description="what to change: NAME or NAME=LOW:HIGH,...; default: all that it can"
+        (), description="what to change: NAME or NAME=LOW:HIGH,...; default: all dimensions"
     )
     pruner: str = Field("median", description=f"ends weak trials early: {', '.join(PRUNERS)}")
-    startup_trials: int = Field(
-        6, ge=1, description="trials drawn at random before what they gave is gone by"
-    )
-    epochs: int | None = Field(None, description="one number of epochs for every trial")
+    startup_trials: int = Field(6, ge=1, description="random trials before TPE starts")
+    epochs: int | None = Field(None, description="fixed number of epochs for every trial")
     max_sentences: int | None = Field(None, description="changes the longest window's sentences")
     max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
     seed: int | None = Field(None, description="seed of the search and of every training")
@@ -43,7 +41,7 @@ class TuneSettings(Settings):
 
 
 def recipe_of(settings: TuneSettings) -> Recipe:
-    """Return the recipe that the search begins from.
+    """Return the recipe that the search starts from.
 
     :raises SettingsError: if there is no such recipe, or a search cannot use it.
     """
@@ -56,7 +54,7 @@ def recipe_of(settings: TuneSettings) -> Recipe:
     )
     if recipe.learns_from_teachers:
         raise SettingsError(
-            f"--recipe {settings.recipe!r} learns from teachers, which a search has none of; "
+            f"--recipe {settings.recipe!r} learns from teachers, which a search does not support; "
             "take one without distil_weight and pseudo_weight"
         )
     return recipe

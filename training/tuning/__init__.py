@@ -1,1 +1,1 @@
-"""Hyperparameter search: the space, the study, the trials, and what they show."""
+"""Hyperparameter search: the space, the study, the trials, and their plots."""

@@ -1,4 +1,4 @@
-"""The files of a search, and the ways to end weak trials early."""
+"""The file names of a search, and the names of its pruners."""
 
 STUDY_FILE = "study.db"
 BEST_FILE = "best.json"

@@ -1,4 +1,4 @@
-"""Plots of a search as SVG; the same study gives the same bytes."""
+"""Plots of a search as SVG, deterministic to the byte."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -18,9 +18,9 @@ _DONE, _CUT, _LOST, _BEST = "#2b6cb0", "#a0aec0", "#c05621", "#1a202c"
 
 
 def plot_history(trials: Sequence[FrozenTrial], path: Path) -> None:
-    """Write the devel score of each trial by number, and the best so far.
+    """Plot the devel score of each trial by number, and the best so far.
 
-    A pruned trial stands at its last score, one without any at the bottom.
+    A pruned trial is drawn at its last score, one without a score at the bottom.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -57,20 +57,20 @@ def plot_history(trials: Sequence[FrozenTrial], path: Path) -> None:
         save_svg(figure, path)
 
 
-def plot_importance(shares: Mapping[str, float], trials: int, path: Path) -> None:
-    """Write each hyperparameter's share of the variance of scores as a bar, the largest on top.
+def plot_importance(fractions: Mapping[str, float], trials: int, path: Path) -> None:
+    """Plot each hyperparameter's fraction of the score variance as a bar, the largest on top.
 
-    :param trials: how many trials the shares come from
+    :param trials: the number of trials the fractions are computed from
     """
-    names = [name.replace("_", " ") for name in shares][::-1]
-    values = list(shares.values())[::-1]
+    names = [name.replace("_", " ") for name in fractions][::-1]
+    values = list(fractions.values())[::-1]
     with plot_style():
         figure = _figure(1.3 + 0.36 * len(names))
         axes = figure.add_subplot()
         bars = axes.barh(names, values, color=_DONE, height=0.6)
         axes.bar_label(bars, labels=[f"{value:.2f}" for value in values], padding=3)
         axes.set_xlim(0, 1.08 * max(values))
-        axes.set_xlabel(f"share of the variance of devel F1 (fANOVA, {trials} trials)")
+        axes.set_xlabel(f"fraction of the variance of devel F1 (fANOVA, {trials} trials)")
         save_svg(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""What a search found: the best recipe as a file, the trials as a table."""
+"""The results of a search: the best recipe as a file, the trials as a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Best:
 
 
 def find_best(trials: Sequence[FrozenTrial], base: Recipe) -> Best | None:
-    """Return the best trial among those that went to their ends, the first of equals.
+    """Return the best of the completed trials, the first of equals.
 
     Its recipe is `base` with the trial's values, named `<base>-tuned`.
     """
@@ -45,7 +45,7 @@ def find_best(trials: Sequence[FrozenTrial], base: Recipe) -> Best | None:
 
 
 def best_values(best: Best, trials: int) -> dict[str, Any]:
-    """Return what `best.json` holds."""
+    """Return the content of `best.json`."""
     return {
         "recipe": best.recipe.values(),
         "devel": {"mean_strict_f1": best.score, "strict_f1": best.heads},
@@ -56,14 +56,14 @@ def best_values(best: Best, trials: int) -> dict[str, Any]:
 
 
 def write_best(best: Best, trials: int, output: Path) -> Path:
-    """Write `best.json` into `output`; it appears whole or not at all."""
+    """Write `best.json` into `output` atomically."""
     path = output / BEST_FILE
     write_json(best_values(best, trials), str(path))
     return path
 
 
 def outcome(trial: FrozenTrial) -> str:
-    """Return how a trial stands, in one word."""
+    """Return the state of a trial in one word."""
     if was_interrupted(trial):
         return "interrupted"
     return {
@@ -84,7 +84,7 @@ def trial_columns(names: Sequence[str]) -> list[str]:
 
 
 def trial_rows(trials: Sequence[FrozenTrial], names: Sequence[str]) -> list[list[str]]:
-    """Return one row a trial, the best score first, then those that have none."""
+    """Return one row per trial, the best score first, those without a score last."""
     ordered = sorted(
         trials,
         key=lambda trial: (
@@ -108,7 +108,7 @@ def trial_rows(trials: Sequence[FrozenTrial], names: Sequence[str]) -> list[list
 
 
 def trial_values(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
-    """Return the trials by number as JSON values."""
+    """Return the trials, by number, as JSON values."""
     return [
         {
             "trial": trial.number,

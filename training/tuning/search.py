@@ -1,4 +1,4 @@
-"""The search itself: draw a recipe, train it, score it on devel; again, until there are enough."""
+"""The search loop: draw a recipe, train it, score it on devel, until there are enough trials."""
 
 import hashlib
 import math
@@ -31,11 +31,11 @@ from worker.checkpoint.folder import MANIFEST, read_manifest
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """What a search is made of.
+    """The settings of a search.
 
-    `trials` is how many the study is to have, those of earlier starts and other processes
-    included; the first `startup_trials` are drawn at random and go to their ends. The search and
-    every training draw from the recipe's seed.
+    `trials` is the total number for the study, including those of earlier starts and other
+    processes; the first `startup_trials` are drawn at random and are never pruned. The search and
+    every training run use the recipe's seed.
     """
 
     recipe: Recipe
@@ -50,7 +50,7 @@ class Search:
     bf16: bool
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that shapes the search, as JSON values."""
+        """Return everything that determines the search, as JSON values."""
         return {
             "corpora": {
                 corpus.entry.name: [corpus.entry.sha256, _digest(corpus.devel.sentences)]
@@ -65,9 +65,9 @@ class Search:
 
 
 def open_study(search: Search) -> SharedStudy:
-    """Open the study of `search` in its output folder, or make it there.
+    """Open or create the study of `search` in its output folder.
 
-    :raises OutputError: if the folder cannot be used, or holds a study of other settings.
+    :raises OutputError: if the folder cannot be used, or holds a study with other settings.
     :raises SettingsError: if there is no such pruner.
     """
     epochs = [int(d.high) for d in search.space if d.name == "epochs"] or [search.recipe.epochs]
@@ -88,29 +88,29 @@ def run_search(
     *,
     work: Work | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     on_trial: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Run trials until the study has enough of them; return False where `should_stop` ended it.
+    """Run trials until the study has enough of them; return False if `should_stop` ended it.
 
-    :param work: is told what the search is at
-    :param say: takes one line as a trial begins and one as it ends
-    :param on_trial: called behind each trial that ended
-    :raises TrainingError: if training cannot begin at all (a recipe that does not fit the encoder).
+    :param work: receives the progress of the search
+    :param log: called with a line when a trial begins and when it ends
+    :param on_trial: called after each trial
+    :raises TrainingError: if no training can begin (a recipe that does not fit the encoder).
     """
     work = work or Work()
     while not should_stop():
-        opened = study.take(search.trials)
+        opened = study.begin_trial(search.trials)
         if opened is None:
             return True
-        say(f"Trial {opened.trial.number}: {show_values(opened.trial.params)}")
+        log(f"Trial {opened.trial.number}: {show_values(opened.trial.params)}")
         try:
             with work.stage(f"trial {opened.trial.number + 1} of {search.trials}"):
                 outcome = _run_trial(search, study, opened, work, should_stop)
         except BaseException:
             study.interrupt(opened)
             raise
-        say(f"Trial {opened.trial.number}: {outcome}")
+        log(f"Trial {opened.trial.number}: {outcome}")
         on_trial()
     return False
 
@@ -122,7 +122,7 @@ def _run_trial(
     work: Work,
     should_stop: Callable[[], bool],
 ) -> str:
-    """Train one recipe and end the trial; return what came of it, in words."""
+    """Train one recipe and end the trial; return a text on its outcome."""
     recipe = apply_values(search.recipe, opened.trial.params)
     means: list[float] = []
     pruned: list[int] = []
@@ -146,7 +146,7 @@ def _run_trial(
         bf16=search.bf16,
         save_seconds=math.inf,
     )
-    # What a process that was killed may have left under this number.
+    # Remove what a killed process may have left under this number.
     shutil.rmtree(opened.folder, ignore_errors=True)
     try:
         trained = run_training(
@@ -154,7 +154,7 @@ def _run_trial(
             work=work,
             on_epoch=on_epoch,
             should_stop=should_stop,
-            say=lambda _: None,
+            log=lambda _: None,
         )
     except (DivergenceError, RecordError, torch.OutOfMemoryError) as error:
         if not pruned:
@@ -164,7 +164,7 @@ def _run_trial(
         trained = None
     if pruned:
         study.prune(opened)
-        return f"pruned behind epoch {pruned[0]}, devel strict F1 {means[-1]:.4f}"
+        return f"pruned after epoch {pruned[0]}, devel strict F1 {means[-1]:.4f}"
     if trained is None:
         study.interrupt(opened)
         return "stopped; its values are queued again"
@@ -173,11 +173,11 @@ def _run_trial(
 
 
 def _failure(error: Exception) -> str:
-    """Return why values cannot be trained with."""
+    """Return why training failed with the trial's values."""
     if isinstance(error, torch.OutOfMemoryError):
         return "the device has too little memory for these values"
-    # Weights that overflow show in the loss, or (RecordError) only in devel's tag scores.
-    return "diverged: the loss or the scores are no numbers"
+    # Overflow appears in the loss, or (RecordError) only in the tag scores on devel.
+    return "diverged: the loss or the scores are not finite"
 
 
 def _digest(sentences: Sequence[Sentence]) -> str:

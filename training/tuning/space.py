@@ -1,4 +1,4 @@
-"""The search space: which numbers of a recipe a search may change, and between which bounds."""
+"""The search space: the hyperparameters of a recipe to search, and their bounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ from training.recipes.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One number of the recipe, drawn from `low` to `high`, both of them included.
+    """One hyperparameter of the recipe, drawn from `low` to `high`, both included.
 
-    `name` is the recipe's field. `log` draws evenly over magnitudes, `whole` whole numbers alone.
+    `name` is the recipe's field. `log` draws log-uniformly, `whole` draws integers.
     """
 
     name: str
@@ -25,20 +25,21 @@ class Dimension:
 
     @property
     def option(self) -> str:
-        """The name as the command line has it."""
+        """The name on the command line."""
         return self.name.replace("_", "-")
 
     def distribution(self) -> BaseDistribution:
-        """Return what Optuna draws from."""
+        """Return the Optuna distribution."""
         if self.whole:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
 
 SPACE: tuple[Dimension, ...] = (
-    # BERT-base is fine-tuned at 2e-5 to 5e-5 (Devlin et al. 2019), a small encoder at ten times it.
+    # BERT-base is fine-tuned at 2e-5 to 5e-5 (Devlin et al. 2019), a small encoder at ten times
+    # that.
     Dimension("learning_rate", 1e-5, 1e-3, log=True),
-    # Heads start from random weights, so theirs is higher; 1 is one rate for all.
+    # Heads start from random weights, so their rate is higher; at 1 all have the same rate.
     Dimension("head_rate_factor", 1.0, 30.0, log=True),
     # Word pieces a batch, padding included.
     Dimension("batch_pieces", 1024, 8192, log=True, whole=True),
@@ -47,35 +48,35 @@ SPACE: tuple[Dimension, ...] = (
     Dimension("dropout", 0.0, 0.3),
     Dimension("epochs", 2, 8, whole=True),
 )
-"""What `pubner tune` may change, and the bounds that it keeps to unless told otherwise."""
+"""The dimensions of `pubner tune`, with their default bounds."""
 
 
 def choose_space(
-    words: Sequence[str], recipe: Recipe, *, corpora: int, fixed: Sequence[str] = ()
+    selections: Sequence[str], recipe: Recipe, *, corpora: int, fixed: Sequence[str] = ()
 ) -> tuple[Dimension, ...]:
-    """Return the dimensions that `words` ask for, in the table's order; all where there are none.
+    """Return the dimensions in `selections`, in the order of `SPACE`; all if there are none.
 
-    A word is `name` or `name=LOW:HIGH`. Left out unless asked for are those in `fixed`, and the
-    sampling exponent where there is one corpus.
+    Each choice is `name` or `name=LOW:HIGH`. Unless selected, dimensions in `fixed` are omitted,
+    and the sampling exponent if there is one corpus.
 
-    :param corpora: how many corpora are trained on
-    :param fixed: fields of the recipe that the user has set
-    :raises SettingsError: if a word names no dimension, one twice, or bounds that the recipe
-        cannot have.
+    :param corpora: the number of training corpora
+    :param fixed: fields of the recipe that the user has set on the command line
+    :raises SettingsError: if one names no dimension, one is repeated, or bounds are invalid for
+        the recipe.
     """
     chosen: dict[str, Dimension] = {}
-    for word in words:
-        dimension = _parse(word)
+    for choice in selections:
+        dimension = _parse(choice)
         if dimension.name in chosen:
-            raise SettingsError(f"--tune {word!r}: {dimension.option} is named twice")
+            raise SettingsError(f"--tune {choice!r}: {dimension.option} is named twice")
         if dimension.name in fixed:
             raise SettingsError(
-                f"--tune {word!r}: --{dimension.option} gives it one value already; leave one out"
+                f"--tune {choice!r}: --{dimension.option} gives it one value already; leave one out"
             )
         if dimension.name == "sampling_exponent" and corpora == 1:
-            raise SettingsError(f"--tune {word!r}: it shapes nothing where there is one corpus")
+            raise SettingsError(f"--tune {choice!r}: it has no effect with one corpus")
         chosen[dimension.name] = dimension
-    if not words:
+    if not selections:
         chosen = {
             dimension.name: dimension
             for dimension in SPACE
@@ -87,13 +88,13 @@ def choose_space(
     return tuple(chosen[known.name] for known in SPACE if known.name in chosen)
 
 
-def _parse(word: str) -> Dimension:
-    name, equals, bounds = word.partition("=")
+def _parse(choice: str) -> Dimension:
+    name, equals, bounds = choice.partition("=")
     known = {dimension.option: dimension for dimension in SPACE}
     dimension = known.get(name.strip().replace("_", "-"))
     if dimension is None:
         raise SettingsError(
-            f"--tune {word!r}: expected one of {', '.join(known)}, bare or with =LOW:HIGH behind it"
+            f"--tune {choice!r}: expected one of {', '.join(known)}, alone or followed by =LOW:HIGH"
         )
     if not equals:
         return dimension
@@ -102,13 +103,15 @@ def _parse(word: str) -> Dimension:
         low, high = (kind(bound) for bound in bounds.split(":"))
     except ValueError:
         raise SettingsError(
-            f"--tune {word!r}: expected two {'whole numbers' if dimension.whole else 'numbers'}, "
+            f"--tune {choice!r}: expected two {'whole numbers' if dimension.whole else 'numbers'}, "
             f"such as {dimension.option}={dimension.low:g}:{dimension.high:g}"
         ) from None
     if not low < high:
-        raise SettingsError(f"--tune {word!r}: expected a lower bound below the upper one")
+        raise SettingsError(f"--tune {choice!r}: expected a lower bound below the upper one")
     if dimension.log and low <= 0:
-        raise SettingsError(f"--tune {word!r}: expected bounds above 0, since magnitudes are drawn")
+        raise SettingsError(
+            f"--tune {choice!r}: expected bounds above 0, since it is drawn log-uniformly"
+        )
     return replace(dimension, low=low, high=high)
 
 
@@ -132,7 +135,7 @@ def distributions(space: Sequence[Dimension]) -> dict[str, BaseDistribution]:
 
 
 def starting_values(space: Sequence[Dimension], recipe: Recipe) -> dict[str, float]:
-    """Return the recipe's own values, those that lie within the space."""
+    """Return the recipe's own values that lie within the space."""
     own = {dimension: getattr(recipe, dimension.name) for dimension in space}
     return {
         dimension.name: value
@@ -147,12 +150,12 @@ def apply_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def show_values(values: Mapping[str, Any]) -> str:
-    """Return values as a person reads them: `learning-rate 0.00031, epochs 3`."""
+    """Return values as text, such as `learning-rate 0.00031, epochs 3`."""
     return ", ".join(
         f"{name.replace('_', '-')} {show_value(value)}" for name, value in values.items()
     )
 
 
 def show_value(value: Any) -> str:  # noqa: ANN401 (a recipe's number of any kind)
-    """Return one value to three digits, whole numbers whole."""
+    """Return one value as text, with three significant digits unless it is an integer."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

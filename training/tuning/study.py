@@ -1,9 +1,8 @@
-"""The study of a search: an SQLite file that several processes share, and that outlives them.
+"""The study of a search: an SQLite file that several processes share.
 
-Every access holds one lock file, so SQLite never meets two writers. A trial's process holds a lock
-of the trial's own as long as it lives; a trial that is running while nobody holds its lock was
-killed, and its values are queued again. (Optuna's heartbeats would need a thread and a guess at how
-long a silence means death.)
+Every access holds one lock file, so SQLite never has two concurrent writers. The process of a trial
+holds the trial's own lock file; a running trial whose lock is free was killed, and its values are
+queued again. (Optuna's heartbeats would need a thread and a timeout.)
 """
 
 import json
@@ -28,19 +27,19 @@ from training.tuning.names import PRUNERS, STUDY_FILE
 from worker.system.locks import HeldLock, exclusive, try_hold
 
 FAILURE = "failure"
-"""The user attribute of a trial that says why it has no score."""
+"""The user attribute that holds the reason why a trial failed."""
 
 _IDENTITY = "identity"
 _RETRY_OF = "retry_of"
 _NAME = "pubner tune"
 _TRIALS = ".trials"
 _SQLITE_WAIT = 60.0
-"""Seconds to wait for a program that looks into the file without our lock."""
+"""Seconds to wait for another program that reads the file without pubner's lock."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenTrial:
-    """A trial that this process runs: Optuna's, its folder for states, its lock."""
+    """A trial that this process runs: Optuna's trial, the folder of its states, its lock."""
 
     trial: Trial
     folder: Path
@@ -48,14 +47,14 @@ class OpenTrial:
 
 
 def make_pruner(name: str, *, startup_trials: int, epochs: int) -> BasePruner:
-    """Return a pruner of trials that report once an epoch, the first time behind epoch 1.
+    """Return a pruner for trials that report after each epoch.
 
     `median` ends a trial that is below the median of the others at the same epoch, from the second
-    epoch on (in the first the learning rate is still high, and says little); `hyperband` is Li et
-    al. 2018.
+    epoch on (in the first the learning rate is still high, and scores are not indicative);
+    `hyperband` is Li et al. 2018.
 
-    :param startup_trials: trials that `median` lets go to their ends first
-    :param epochs: the most epochs that a trial can have
+    :param startup_trials: the number of first trials that `median` never prunes
+    :param epochs: the maximum number of epochs of a trial
     :raises SettingsError: if there is no such pruner.
     """
     if name == "median":
@@ -68,7 +67,7 @@ def make_pruner(name: str, *, startup_trials: int, epochs: int) -> BasePruner:
 
 
 class SharedStudy:
-    """One study in `folder`, as one of perhaps several processes has it open."""
+    """A study in `folder`, opened by one of possibly several processes."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class SharedStudy:
         startup_trials: int,
         pruner: BasePruner,
     ) -> None:
-        """Open the study, or make it, with `start` (values within the space) as the first trial.
+        """Open or create the study, with `start` (values within the space) as the first trial.
 
         :raises OutputError: if the file cannot be used, or holds trials of another identity.
         """
@@ -96,7 +95,7 @@ class SharedStudy:
                 self._study, storage = _open(folder / STUDY_FILE, pruner)
                 whose = json.loads(json.dumps(identity))
                 if self._study.user_attrs.get(_IDENTITY) != whose and self._holds_nothing():
-                    # What a start that failed has left: no other search loses anything with it.
+                    # Left by a failed start: no results of another search are lost.
                     optuna.delete_study(study_name=_NAME, storage=storage)
                     self._study, _ = _open(folder / STUDY_FILE, pruner)
                 self._check(whose)
@@ -110,34 +109,34 @@ class SharedStudy:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the one process that reads or writes the study."""
+        """Hold the lock of the study."""
         with exclusive(self.folder / f".{STUDY_FILE}.lock"):
             yield
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials by number, but those that wait to be run."""
+        """Return all trials by number, except waiting ones."""
         with self.locked():
             found = self._study.get_trials()
         return [trial for trial in found if trial.state != TrialState.WAITING]
 
-    def take(self, limit: int) -> OpenTrial | None:
-        """Begin the next trial, or return None where `limit` have been run or are running.
+    def begin_trial(self, limit: int) -> OpenTrial | None:
+        """Begin the next trial, or return None if `limit` trials are done or running.
 
-        A trial that was killed is queued first, and does not count. Each draw has a generator of
-        its own, seeded by the trial's place, so a search that was stopped draws on as it would
-        have, and processes side by side do not draw the same.
+        Values of a killed trial are queued again, and that trial does not count. Each draw has its
+        own generator, seeded by the trial's position, so that a resumed search draws the same
+        values, and concurrent processes draw different ones.
         """
         with self.locked():
             self._requeue_killed()
             trials = self._study.get_trials(deepcopy=False)
             if sum(_counts(trial) for trial in trials) >= limit:
                 return None
-            place = sum(
+            position = sum(
                 trial.state != TrialState.WAITING and _RETRY_OF not in trial.user_attrs
                 for trial in trials
             )
             self._study.sampler = TPESampler(
-                seed=int(np.random.SeedSequence([self._seed, place]).generate_state(1)[0]),
+                seed=int(np.random.SeedSequence([self._seed, position]).generate_state(1)[0]),
                 n_startup_trials=self._startup_trials,
                 multivariate=True,
                 constant_liar=True,
@@ -151,10 +150,10 @@ class SharedStudy:
     def report(
         self, opened: OpenTrial, epoch: int, score: float, notes: Mapping[str, Any], *, last: bool
     ) -> bool:
-        """Note the score behind `epoch` (from 1); return whether the trial is to go on.
+        """Record the score after `epoch` (from 1); return whether the trial should continue.
 
         :param notes: user attributes of the trial, JSON values
-        :param last: whether the trial ends here anyway; it is never pruned then
+        :param last: whether this is the trial's last epoch, after which it is never pruned
         """
         with self.locked():
             opened.trial.report(score, epoch)
@@ -171,41 +170,43 @@ class SharedStudy:
         self._clear(opened)
 
     def prune(self, opened: OpenTrial) -> None:
-        """End a trial that `report` said is not to go on."""
+        """End a trial for which `report` returned False."""
         with self.locked():
             self._study.tell(opened.trial, state=TrialState.PRUNED)
         self._clear(opened)
 
     def fail(self, opened: OpenTrial, reason: str) -> None:
-        """End a trial whose values cannot be trained with; it counts, and is not run again."""
+        """End a trial whose training failed; it counts, and is not run again."""
         with self.locked():
             opened.trial.set_user_attr(FAILURE, reason)
             self._study.tell(opened.trial, state=TrialState.FAIL)
         self._clear(opened)
 
     def interrupt(self, opened: OpenTrial) -> None:
-        """End a trial before its time, and queue its values again; it does not count."""
+        """End an interrupted trial and queue its values again; it does not count."""
         with self.locked():
             self._requeue(opened.trial.number)
         self._clear(opened)
 
     def importance(self, seed: int) -> dict[str, float]:
-        """Return each hyperparameter's share of the scores' variance, the largest first.
+        """Return each hyperparameter's fraction of the score variance, the largest first.
 
-        By fANOVA (Hutter et al. 2014) over the trials that went to their ends.
+        By fANOVA (Hutter et al. 2014) over the completed trials.
 
-        :raises ValueError: if these are too few, or all have the same score.
+        :raises ValueError: if there are too few, or all have the same score.
         """
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
         with self.locked():
             try:
-                shares = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+                fractions = optuna.importance.get_param_importances(
+                    self._study, evaluator=evaluator
+                )
             except RuntimeError as error:
                 raise ValueError(str(error)) from error
-        return {name: float(share) for name, share in shares.items()}
+        return {name: float(share) for name, share in fractions.items()}
 
     def _holds_nothing(self) -> bool:
-        """Whether no trial was brought to an end, and none runs."""
+        """Whether no trial is complete or running."""
         self._requeue_killed()
         return not any(_counts(trial) for trial in self._study.get_trials(deepcopy=False))
 
@@ -221,7 +222,7 @@ class SharedStudy:
             )
             raise OutputError(
                 f"{self.folder / STUDY_FILE} holds a search with other settings (differing: "
-                f"{', '.join(differing)}); give the settings it was begun with, or another --output"
+                f"{', '.join(differing)}); give its settings, or another --output"
             )
 
     def _requeue_killed(self) -> None:
@@ -233,10 +234,10 @@ class SharedStudy:
                 lock.release()
 
     def _requeue(self, number: int) -> None:
-        """Queue a trial's values, then mark it failed: a kill between the two loses nothing."""
+        """Queue a trial's values, then mark it failed; in this order a kill loses nothing."""
         trials = self._study.get_trials(deepcopy=False)
         trial = trials[number]
-        # Values that were queued, but not yet drawn, stand in an attribute of Optuna's own.
+        # Values that were queued but not yet drawn are in an attribute of Optuna.
         values = trial.system_attrs.get("fixed_params", {}) | trial.params
         queued = any(other.user_attrs.get(_RETRY_OF) == number for other in trials)
         if values and not queued and FAILURE not in trial.user_attrs:

@@ -87,15 +87,3 @@ def tag_runs(tags: Sequence[str]) -> list[tuple[int, int, str]]:
             runs.append((begun[0], number, label))
             begun = None
     return runs
-
-
-def recover_spans(
-    pieces: WordPieces, tags: npt.NDArray[np.int64], labels: Sequence[str]
-) -> tuple[Span, ...]:
-    """Turn IOBES tag indices of pre-tokens, shape (pre-tokens,), back into character spans."""
-    names = iobes_tags(labels)
-    starts, ends = pieces.pretoken_starts, pieces.pretoken_ends
-    return tuple(
-        Span(int(starts[first]), int(ends[last]), label)
-        for first, last, label in tag_runs([names[int(tag)] for tag in tags])
-    )

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks import profile
-from benchmarks.profile import Looker, stage_of
+from benchmarks.profile import Sampler, stage_of
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_threads_that_work_spend_and_threads_that_wait_do_not(
     waiting = threading.Thread(target=ended.wait)
     working = [threading.Thread(target=work) for _ in range(2)]
     waiting.start()
-    with Looker() as looker:
+    with Sampler() as looker:
         for thread in working:
             thread.start()
         for thread in working:

@@ -67,7 +67,7 @@ def test_cells_run_in_processes_a_failing_one_fails_alone_and_nothing_is_done_tw
         Job("mtl-pair-plain", 1),
     ]
     lines: list[str] = []
-    failed = run_jobs(ground, jobs, workers=2, threads=1, say=lines.append)
+    failed = run_jobs(ground, jobs, workers=2, threads=1, log=lines.append)
     assert failed == [jobs[1], jobs[2]] or failed == [jobs[2], jobs[1]]
     told = "\n".join(lines)
     assert "stl-bc2gm seed 1 FAILED" in told
@@ -91,7 +91,7 @@ def test_cells_run_in_processes_a_failing_one_fails_alone_and_nothing_is_done_tw
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     again: list[str] = []
-    assert run_jobs(ground, [jobs[0], jobs[3]], workers=1, threads=1, say=again.append) == []
+    assert run_jobs(ground, [jobs[0], jobs[3]], workers=1, threads=1, log=again.append) == []
     assert again == []
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -127,7 +127,7 @@ def test_nothing_begins_after_the_last_start(
 ) -> None:
     jobs = [Job("stl-ncbi-disease", 1), Job("stl-ncbi-disease", 2)]
     failed = run_jobs(
-        make_ground(tmp_path), jobs, workers=1, threads=1, say=print, last_start=5.0,
+        make_ground(tmp_path), jobs, workers=1, threads=1, log=print, last_start=5.0,
         clock=lambda: 5.0,
     )  # fmt: skip
     assert failed == jobs

@@ -18,6 +18,11 @@ BODY = (
 )
 
 
+def plain(example: Example) -> str:
+    """Return the sentence with each mention as `[BRCA1 Gene]`."""
+    return "".join(f"[{text} {kind}]" if kind else text for text, kind in example.parts())
+
+
 def found(text: str, word: str, kind: EntityType, *, preferred: bool = True) -> Mention:
     start = text.index(word)
     return Mention("t", "l", kind, start, start + len(word), 0.9, preferred, "c")
@@ -54,7 +59,7 @@ def test_the_sentence_with_most_types_is_shown_and_marked(tmp_path: Path) -> Non
     example = find_example(store, [BlockKey("s", 0, 0)])
     assert example is not None
     assert example.pmid == 42
-    assert example.plain() == (
+    assert plain(example) == (
         "[Cisplatin Chemical] killed [BRCA1 deficient Gene] [HeLa cells CellLine], but few others."
     )
     assert "".join(part for part, _ in example.parts()) == example.sentence
@@ -77,4 +82,4 @@ def test_sentences_too_short_to_show_much_are_passed_over(tmp_path: Path) -> Non
 def test_marks_at_the_edges() -> None:
     example = Example(1, "ab cd", (Mark(0, 2, "Gene"), Mark(3, 5, "DNA")))
     assert example.parts() == [("ab", "Gene"), (" ", None), ("cd", "DNA")]
-    assert example.plain() == "[ab Gene] [cd DNA]"
+    assert plain(example) == "[ab Gene] [cd DNA]"

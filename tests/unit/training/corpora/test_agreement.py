@@ -60,7 +60,7 @@ SPLIT_OTHERWISE = DEVEL.replace("-Disease", "-disease")
         (
             {"devel": DEVEL.replace("-Disease\n", "-Disease \n")},
             ["devel:3", "devel:6", "devel:7", "devel:20", "devel:23"],
-            "a blank before or behind the tag 'B-Disease '",
+            "a blank before or after the tag 'B-Disease '",
         ),
         ({"devel": changed(DEVEL, 2, "helps\tB-Gene")}, ["devel:2"], "the label 'Gene' is not in"),
         ({"test": changed(TRAIN, 2, "helps\tB-Gene")}, ["test:2"], "the label 'Gene' is not in"),
@@ -72,7 +72,7 @@ SPLIT_OTHERWISE = DEVEL.replace("-Disease", "-disease")
         (
             {"train": changed(TRAIN, 2, "helps\tB-Verb"), "devel": DEVEL},
             ["train:2"],
-            "the label 'Verb' is like none of the entity types",
+            "the label 'Verb' matches none of the entity types",
         ),
         (
             {
@@ -89,7 +89,7 @@ SPLIT_OTHERWISE = DEVEL.replace("-Disease", "-disease")
         (
             {"train": changed(TRAIN, 13, "took\tI-Disease")},
             ["train:13"],
-            "illegal transition: IOB2 does not allow I-Disease directly behind O",
+            "illegal transition: IOB2 does not allow I-Disease directly after O",
         ),
         ({"train": changed(TRAIN, 13, "took\tS-Disease")}, ["train:13"], "is no IOB2 tag"),
         ({"devel": changed(DEVEL, 13, "took\tE-Disease")}, ["devel:13"], "is no IOB2 tag"),
@@ -183,7 +183,7 @@ def test_what_is_odd_is_warned_of_by_both(
     assert warning["line"] == int(place[6:])
     assert says in warning["reason"]
     said: list[str] = []
-    load_training_corpora(tmp_path, ["mine"], say=said.append)
+    load_training_corpora(tmp_path, ["mine"], log=said.append)
     assert len(said) == 1
     assert says in said[0]
 

@@ -7,7 +7,6 @@ from schemas.tasks import TASKS
 from training.corpora.catalogue import CATALOGUE, Split, find_entry, known_entry
 from training.corpora.corpus import (
     corpora_root,
-    load_corpus,
     mention_count,
     open_corpus,
     present_corpora,
@@ -53,7 +52,7 @@ def test_the_root_is_the_option_then_the_environment_then_the_cache(tmp_path: Pa
 
 def test_loads_a_catalogue_corpus_as_iobes(tmp_path: Path) -> None:
     put(tmp_path, "JNLPBA", "devel", "-DOCSTART-\tO\n\nIL-2\tB-DNA\ngene\tI-DNA\n.\tO\n")
-    assert load_corpus(tmp_path, "jnlpba", Split.DEVEL) == (
+    assert open_corpus(tmp_path, "jnlpba").sentences(Split.DEVEL) == (
         Sentence(("IL-2", "gene", "."), ("B-DNA", "E-DNA", "O"), 3, starts_document=True),
     )
     assert present_corpora(tmp_path, Split.DEVEL) == ("jnlpba",)
@@ -62,13 +61,13 @@ def test_loads_a_catalogue_corpus_as_iobes(tmp_path: Path) -> None:
 
 def test_a_missing_corpus_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="pubner corpora fetch --corpus bc2gm"):
-        load_corpus(tmp_path, "bc2gm", Split.TEST)
+        open_corpus(tmp_path, "bc2gm").sentences(Split.TEST)
 
 
 def test_the_broken_folder_is_never_read(tmp_path: Path) -> None:
     put(tmp_path, "JNLPBA-IOBES", "train", "sound\tO\n")
     with pytest.raises(CorpusError, match=r"its sentence breaks drift .* use jnlpba instead"):
-        load_corpus(tmp_path, "jnlpba-iobes", Split.TRAIN)
+        open_corpus(tmp_path, "jnlpba-iobes").sentences(Split.TRAIN)
     assert present_corpora(tmp_path, Split.TRAIN) == ()
 
 

@@ -9,7 +9,7 @@ from schemas.errors import CorpusError, InputError, OutputError
 from tests.support.corpus_server import CorpusServer, serving
 from training.corpora.catalogue import CATALOGUE, CatalogueEntry, CatalogueFile, Split
 from training.corpora.digests import blob_id, file_blob_id
-from training.corpora.download import Patience
+from training.corpora.download import RetryPolicy
 from training.corpora.fetch import Fetcher, FetchStatus
 from training.corpora.schemes import Scheme
 
@@ -45,7 +45,7 @@ def fetcher(server: CorpusServer, waits: Waits | None = None, *, replace: bool =
         sleep=waits if waits is not None else Waits(),
         progress=lambda name, have, total: None,
         base_url=server.url,
-        patience=Patience(attempts=3, timeout=5),
+        patience=RetryPolicy(attempts=3, timeout=5),
         replace=replace,
     )
 
@@ -227,6 +227,6 @@ def test_a_mend_that_loses_mentions_is_refused(server: CorpusServer, tmp_path: P
     drifted = CatalogueFile(Split.TRAIN, blob_id(DRIFTED), "0" * 40, mentions=2)
     entry = CatalogueEntry("tiny", "TINY-IOBES", Scheme.IOB2, ("X",), (drifted,), "ours")
     server.files[PATH] = DRIFTED
-    with pytest.raises(CorpusError, match="could not be mended: 1 mentions, expected 2"):
+    with pytest.raises(CorpusError, match="could not be repaired: 1 mentions, expected 2"):
         fetcher(server).fetch([entry], tmp_path)
     assert not (tmp_path / "TINY-IOBES" / "train.tsv").exists()

@@ -77,7 +77,7 @@ def test_problems_name_the_word_and_the_reason() -> None:
     tags = ("B-Disease", "O", "I-Gene", "X-Disease", "E-Disease", "B-Disease")
     problems = list(tag_problems(tags, Scheme.IOBES, LABELS))
     assert problems == [
-        TagProblem(1, "illegal transition: IOBES does not allow O directly behind B-Disease"),
+        TagProblem(1, "illegal transition: IOBES does not allow O directly after B-Disease"),
         TagProblem(2, "unknown label 'Gene': expected one of Disease, Chemical"),
         TagProblem(
             3,

@@ -3,7 +3,7 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.corpora.sentence_breaks import mend_breaks, mend_file
+from training.corpora.sentence_breaks import repair_breaks, repair_file
 
 
 def drifted(documents: list[list[list[str]]]) -> list[list[str]]:
@@ -27,7 +27,7 @@ def sentence(number: int, length: int) -> list[str]:
 def test_breaks_come_back_to_their_places(lengths: list[list[int]]) -> None:
     documents = [[sentence(size, size) for size in sizes] for sizes in lengths]
     true = [row for document in documents for row in document]
-    mended = list(mend_breaks(drifted(documents)))
+    mended = list(repair_breaks(drifted(documents)))
     true_ends = set(accumulate(map(len, true)))
     mended_ends = set(accumulate(map(len, mended)))
     assert true_ends <= mended_ends
@@ -38,5 +38,5 @@ def test_breaks_come_back_to_their_places(lengths: list[list[int]]) -> None:
 def test_a_drifted_file_becomes_right() -> None:
     wrong = b"A\tO\n\nB\tB-X\n.\tO\nC\tO\n\nD\tO\n\n.\tO\nE\tO\n.\tO\n"
     right = b"A\tO\nB\tB-X\n.\tO\n\nC\tO\nD\tO\n.\tO\n\nE\tO\n.\tO\n\n"
-    assert mend_file(wrong) == right
-    assert mend_file(wrong.replace(b"\n", b"\r\n")) == right
+    assert repair_file(wrong) == right
+    assert repair_file(wrong.replace(b"\n", b"\r\n")) == right

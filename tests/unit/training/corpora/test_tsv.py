@@ -57,7 +57,7 @@ def test_a_line_separator_of_unicode_ends_no_line(tmp_path: Path) -> None:
         (b"a\tO\nb\tO\tO\n", 2, "3 columns: expected a word and a tag"),
         (b"a\tO\n\tO\n", 2, "empty word"),
         (b"a\tO\n \tO\n", 2, "empty word"),
-        (b"a\t\n", 1, "no tag behind the word 'a'"),
+        (b"a\t\n", 1, "no tag after the word 'a'"),
         (b"a\tO\nb\xff\tO\n", 2, "not UTF-8: byte 0xff"),
         (b"a\tB-Gene\n", 1, "unknown label 'Gene': expected one of Disease"),
         (b"a\tO\n\nb\tI-Disease\nc\tE-Disease\n", 3, "illegal transition: IOBES does not allow"),

@@ -18,9 +18,9 @@ from tests.support.augmenting import (
     read,
 )
 from training.data.augmentation import (
-    MENTION_SHARE,
-    SEGMENT_SHARE,
-    TOKEN_SHARE,
+    MENTION_FRACTION,
+    SEGMENT_FRACTION,
+    TOKEN_FRACTION,
     augment,
     augment_sentences,
     build_lexicon,
@@ -147,12 +147,12 @@ def test_replacements_are_drawn_by_frequency_and_as_often_as_documented() -> Non
         return sum(read(s.pieces)[place][1] == value for s in made) / len(made)
 
     # 3 of 5 mentions are gout, 1 of 5 is what is there already; 3 of 4 outside pre-tokens are "the"
-    assert share(MENTIONS, 1, "gout") == pytest.approx(MENTION_SHARE * 0.6, abs=0.03)
-    assert share(MENTIONS, 1, "sarcoma cell") == pytest.approx(MENTION_SHARE * 0.2, abs=0.03)
-    assert share(TOKENS, 2, "the") == pytest.approx(TOKEN_SHARE * 0.75, abs=0.03)
-    assert share(TOKENS, 1, "gout") == pytest.approx(TOKEN_SHARE * 0.75, abs=0.03)
+    assert share(MENTIONS, 1, "gout") == pytest.approx(MENTION_FRACTION * 0.6, abs=0.03)
+    assert share(MENTIONS, 1, "sarcoma cell") == pytest.approx(MENTION_FRACTION * 0.2, abs=0.03)
+    assert share(TOKENS, 2, "the") == pytest.approx(TOKEN_FRACTION * 0.75, abs=0.03)
+    assert share(TOKENS, 1, "gout") == pytest.approx(TOKEN_FRACTION * 0.75, abs=0.03)
     half = replace(MENTIONS, mention_replacement=0.5)
-    assert share(half, 1, "gout") == pytest.approx(MENTION_SHARE * 0.3, abs=0.03)
+    assert share(half, 1, "gout") == pytest.approx(MENTION_FRACTION * 0.3, abs=0.03)
     assert share(MENTIONS, 0, "zinc") == 1.0, "there is no other chemical"
 
 
@@ -162,4 +162,4 @@ def test_segments_are_shuffled_as_often_as_documented() -> None:
         data.sentences * 2000, build_lexicon(data), SHUFFLE, np.random.default_rng(2)
     )
     touched = sum(sentence is not data.sentences[0] for sentence in made)
-    assert touched / 2000 == pytest.approx(SEGMENT_SHARE, abs=0.04)
+    assert touched / 2000 == pytest.approx(SEGMENT_FRACTION, abs=0.04)

@@ -27,7 +27,7 @@ from tests.support.augmenting import (
     texts,
 )
 from training.corpora.catalogue import Split
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.data.augmentation import Lexicon, augment, augment_sentences, build_lexicon
 from training.data.examples import IGNORED, HeadData, LabelledSentence, label_sentences
 from training.encoders.names import MINILM, encoder_folder
@@ -128,7 +128,7 @@ def test_every_augmented_sentence_of_a_real_corpus_is_legal(name: str, data: Pat
     assert folder is not None
     tokeniser = load_tokeniser(folder / "tokenizer.json")
     task = TASKS[name]
-    sentences = load_corpus(data / "corpora", name, Split.TRAIN)
+    sentences = open_corpus(data / "corpora", name).sentences(Split.TRAIN)
     head = label_sentences(task, sentences, tokeniser)
     lexicon = build_lexicon(head)
     names = iobes_tags(task.label_names)

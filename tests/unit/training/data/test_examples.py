@@ -20,7 +20,7 @@ from training.data.examples import (
     draw_windows,
     label_sentences,
 )
-from training.data.sampling import Material, corpus_shares, draw_epoch, make_batches
+from training.data.sampling import Material, corpus_passes, draw_epoch, make_batches
 from training.recipes.recipe import Recipe
 from worker.text.tokenisation import WordPieceTokeniser
 
@@ -89,13 +89,13 @@ def test_windows_hold_one_sentence_to_the_recipes_most() -> None:
 
 
 def test_shares_go_from_proportional_to_uniform() -> None:
-    assert corpus_shares([100, 300], 1.0) == pytest.approx([1.0, 1.0])
-    uniform = corpus_shares([100, 300], 0.0)
+    assert corpus_passes([100, 300], 1.0) == pytest.approx([1.0, 1.0])
+    uniform = corpus_passes([100, 300], 0.0)
     assert [uniform[0] * 100, uniform[1] * 300] == pytest.approx([200, 200])
-    half = corpus_shares([100, 300], 0.5)
+    half = corpus_passes([100, 300], 0.5)
     assert half[0] > 1 > half[1]
     with pytest.raises(ValueError, match="every corpus needs word pieces"):
-        corpus_shares([0, 5], 1.0)
+        corpus_passes([0, 5], 1.0)
 
 
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:

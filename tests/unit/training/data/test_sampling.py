@@ -14,8 +14,8 @@ from tests.support.checkpoints import tiny_tokenizer
 from training.corpora.tsv import Sentence
 from training.data.augmentation import build_lexicon
 from training.data.examples import NO_HEAD, HeadData, Window, label_sentences
-from training.data.sampling import Material, corpus_shares, draw_epoch, exponent_at
-from training.finetune.teachers import unlabelled
+from training.data.sampling import Material, corpus_passes, draw_epoch, exponent_at
+from training.finetune.teachers import tokenise_texts
 from training.recipes.recipe import Recipe
 from worker.text.tokenisation import WordPieceTokeniser
 
@@ -54,7 +54,7 @@ def contents(epoch: list[list[Window]]) -> list[list[tuple[int, bytes, bytes, by
 def test_an_epoch_is_as_long_as_all_corpora_however_they_are_drawn(
     sizes: list[int], exponent: float
 ) -> None:
-    shares = corpus_shares(sizes, exponent)
+    shares = corpus_passes(sizes, exponent)
     drawn = [share * size for share, size in zip(shares, sizes, strict=True)]
     assert sum(drawn) == pytest.approx(sum(sizes))
     for (a, of_a), (b, of_b) in itertools.pairwise(zip(sizes, drawn, strict=True)):
@@ -89,7 +89,7 @@ def test_an_epoch_goes_through_its_share_of_the_texts_each_once(
     share: float, expected: int
 ) -> None:
     texts = [f"the cancer {'of the cell ' * number}" for number in range(1, 21)]
-    pieces = unlabelled(texts, TOKENISER)
+    pieces = tokenise_texts(texts, TOKENISER)
     recipe = replace(RECIPE, text_share=share, max_pieces=128)
     drawn = [
         {
@@ -112,7 +112,7 @@ def test_an_epoch_is_drawn_the_same_again_and_each_epoch_differs() -> None:
     recipe = replace(
         RECIPE, mention_replacement=0.5, token_replacement=0.3, segment_shuffle=0.3, text_share=0.5
     )
-    texts = unlabelled([f"the gene {word}" for word in WORDS], TOKENISER)
+    texts = tokenise_texts([f"the gene {word}" for word in WORDS], TOKENISER)
     lexicons = tuple(build_lexicon(data) for data in CORPORA)
     material = Material(CORPORA, texts, lexicons)
     before = [one.pieces.ids.copy() for data in CORPORA for one in data.sentences]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.manifest import CorpusEntry
 from schemas.tasks import TASKS, Task
 from training.corpora.catalogue import Split
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.corpora.tsv import Sentence
 from training.dictionary.export import learn_head
 from training.dictionary.learning import Entry, Learned, learn, read_sentences
@@ -163,8 +163,8 @@ def corpus(task: Task, train: Sequence[Sentence], devel: Sequence[Sentence]) -> 
 def test_a_real_corpus_gives_a_real_baseline(data: Path, name: str) -> None:
     """On a part of it; one corpus of spaced words, and one of several labels and joined words."""
     task = TASKS[name]
-    train = load_corpus(data / "corpora", name, Split.TRAIN)[:2000]
-    devel = load_corpus(data / "corpora", name, Split.DEVEL)[:500]
+    train = open_corpus(data / "corpora", name).sentences(Split.TRAIN)[:2000]
+    devel = open_corpus(data / "corpora", name).sentences(Split.DEVEL)[:500]
     head = learn_head(corpus(task, train, devel), Rules())
     assert head.devel_f1 == pytest.approx(head.choice.devel_f1, abs=1e-9)
     assert head.devel_f1 > 0.4

@@ -116,8 +116,8 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
         (config(model_type="bart-like"), r"cannot be loaded: ValueError"),
         (with_tensor(QUERY, lambda t: t[:-1]), r"query\.weight has the shape \[31, 32\]"),
         (with_tensor(QUERY, lambda t: (t * 9).to(torch.int8)), r"query\.weight is of type I8"),
-        (with_tensor(QUERY, nan), r"query\.weight holds values that are no numbers"),
-        (with_tensor(QUERY, lambda t: (t * 1e9).half()), r"holds values that are no numbers"),
+        (with_tensor(QUERY, nan), r"query\.weight holds non-finite values"),
+        (with_tensor(QUERY, lambda t: (t * 1e9).half()), r"holds non-finite values"),
         (replaced(WEIGHTS, None), r"has no weights: expected model\.safetensors"),
         (replaced(WEIGHTS, b"\0" * 99), r"is no readable safetensors file"),
         (replaced(CONFIG, None), r"config\.json is missing"),
@@ -359,7 +359,7 @@ def test_a_missing_folder_that_could_be_a_hub_id_is_said_to_be_neither(
 
 
 def test_a_file_is_no_encoder(encoder: Path) -> None:
-    with pytest.raises(TrainingError, match="it is no folder; name the one that it lies in"):
+    with pytest.raises(TrainingError, match="it is a file; name the folder that holds it"):
         load_encoder(str(encoder / WEIGHTS), RECIPE, TASK)
 
 
@@ -387,7 +387,7 @@ def test_a_tokeniser_that_knows_few_words_of_the_corpus_is_refused(
     [
         (without("layer.1.output.dense.bias"), "lacks the tensor encoder.encoder.layer.1.output"),
         (without("heads.bias"), "lacks the tensor heads.bias"),
-        (with_tensor(f"encoder.{QUERY}", nan), "holds values that are no numbers"),
+        (with_tensor(f"encoder.{QUERY}", nan), "holds non-finite values"),
         (with_tensor("heads.weight", lambda t: t[1:]), "heads.weight has the shape"),
         (weights(lambda f: f | {"encoder.x": torch.zeros(1)}), "has a tensor encoder.x"),
     ],

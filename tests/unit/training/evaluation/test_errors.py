@@ -120,7 +120,7 @@ def test_no_pair_is_left_and_nothing_depends_on_the_order(
     extra = [one.found for one in comparisons if one.found and one.outcome == Outcome.SPURIOUS]
     assert not any(overlap(first, second) for first in missed for second in extra)
     assert compare_spans(gold[::-1] + gold, found[::-1]) == comparisons
-    starts = [one.place for one in comparisons]
+    starts = [one.extent for one in comparisons]
     assert starts == sorted(starts)
 
 

@@ -5,7 +5,7 @@ import pytest
 from schemas.records import Span
 from schemas.tasks import TASKS
 from training.corpora.catalogue import Split
-from training.corpora.corpus import load_corpus
+from training.corpora.corpus import open_corpus
 from training.corpora.spans import spans_of
 from training.corpora.tsv import Sentence
 from training.evaluation.errors import Edge, Outcome
@@ -170,7 +170,7 @@ def test_sentences_and_findings_must_be_as_many() -> None:
 
 
 def test_the_counts_of_a_real_corpus_are_those_of_its_strict_scores(data: Path) -> None:
-    sentences = load_corpus(data / "corpora", "jnlpba", Split.DEVEL)
+    sentences = open_corpus(data / "corpora", "jnlpba").sentences(Split.DEVEL)
     task = TASKS["jnlpba"]
     labels = task.label_names
     found = [

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.support.checkpoints import tiny_config
-from training.finetune.regularisation import AveragedWeights, attacked
+from training.finetune.regularisation import AveragedWeights, perturbed_embeddings
 from worker.network.model import MultiHeadModel, build_model
 
 
@@ -48,12 +48,12 @@ def test_the_model_has_the_average_within_the_block_and_its_own_weights_behind_i
     walk(model, torch.Generator().manual_seed(3))
     average.update(0)
     own = copy.deepcopy(model.state_dict())
-    with average.in_place():
+    with average.applied():
         for name, tensor in model.state_dict().items():
             if name in average.tensors:
                 assert torch.equal(tensor, average.tensors[name])
         assert not torch.equal(model.heads.weight, own["heads.weight"])
-    with pytest.raises(RuntimeError, match="scoring failed"), average.in_place():
+    with pytest.raises(RuntimeError, match="scoring failed"), average.applied():
         raise RuntimeError("scoring failed")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, own[name]), name
@@ -84,13 +84,13 @@ def test_an_attack_goes_its_length_up_the_loss_and_leaves_no_trace() -> None:
     def loss() -> torch.Tensor:
         return (table[ids] * aim).sum()
 
-    with pytest.raises(ValueError, match="call backward first"), attacked(table, 0.5):
+    with pytest.raises(ValueError, match="call backward first"), perturbed_embeddings(table, 0.5):
         pass
     before = loss()
     before.backward()
     assert table.grad is not None
     kept, direction = table.detach().clone(), table.grad.clone()
-    with attacked(table, 0.5):
+    with perturbed_embeddings(table, 0.5):
         moved = table.detach() - kept
         assert float(moved.norm()) == pytest.approx(0.5, rel=1e-4)
         cosine = torch.nn.functional.cosine_similarity(moved.ravel(), direction.ravel(), dim=0)
@@ -103,7 +103,7 @@ def test_an_attack_goes_its_length_up_the_loss_and_leaves_no_trace() -> None:
         after.backward()
     assert torch.equal(table.detach(), kept)
     torch.testing.assert_close(table.grad, 2 * direction, msg="both gradients are taken together")
-    with pytest.raises(RuntimeError, match="out of memory"), attacked(table, 9.0):
+    with pytest.raises(RuntimeError, match="out of memory"), perturbed_embeddings(table, 9.0):
         raise RuntimeError("out of memory")
     assert torch.equal(table.detach(), kept)
 
@@ -111,5 +111,5 @@ def test_an_attack_goes_its_length_up_the_loss_and_leaves_no_trace() -> None:
 def test_a_gradient_of_nothing_attacks_nothing() -> None:
     table = nn.Parameter(torch.ones(3, 2))
     table.grad = torch.zeros(3, 2)
-    with attacked(table, 1.0):
+    with perturbed_embeddings(table, 1.0):
         assert torch.equal(table.detach(), torch.ones(3, 2))

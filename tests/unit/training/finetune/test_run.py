@@ -12,7 +12,7 @@ from schemas.errors import DivergenceError, TrainingError
 from schemas.tasks import TASKS
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.corpora import write_corpus, write_encoder
-from training.finetune.export import half_weights
+from training.finetune.export import fp16_weights
 from training.finetune.run import (
     TrainedModel,
     TrainingRun,
@@ -136,7 +136,7 @@ def test_what_comes_of_a_run_is_the_model_of_its_best_epoch(ground: Path, tmp_pa
     assert means[trained.epoch] == max(means)
     assert trained.tasks == (TASKS["ncbi-disease"], TASKS["bc2gm"])
     assert not trained.model.training
-    for name, tensor in half_weights(trained.model).items():
+    for name, tensor in fp16_weights(trained.model).items():
         assert torch.equal(tensor, trained.weights[name]), name
 
 

@@ -18,7 +18,7 @@ from training.corpora.tsv import Sentence
 from training.data.examples import label_sentences
 from training.data.sampling import Material
 from training.encoders.loading import load_encoder
-from training.finetune.teachers import Teachers, teach, unlabelled
+from training.finetune.teachers import Teachers, add_soft_labels, tokenise_texts
 from training.recipes.recipe import Recipe
 from worker.decoding.cpu import head_layout
 from worker.network.encoder import load_encoder as load_trained
@@ -49,8 +49,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def load(folders: dict[str, Path]) -> Callable[..., Teachers]:
-    members = {name: member(folder) for name, folder in folders.items()}
-    return lambda *names: Teachers(tuple(members[name] for name in names), LAYOUT)
+    models = {name: member(folder) for name, folder in folders.items()}
+    return lambda *names: Teachers(tuple(models[name] for name in names), LAYOUT)
 
 
 def plain_tags(folder: Path, text: str, task: str) -> npt.NDArray[np.float64]:
@@ -124,7 +124,7 @@ def material(corpora: Sequence[Sequence[Sentence]] = CORPORA) -> Material:
     data = zip(LAYOUT.tasks, corpora, strict=True)
     return Material(
         tuple(label_sentences(task, corpus, TOKENISER) for task, corpus in data),
-        unlabelled(TEXTS, TOKENISER),
+        tokenise_texts(TEXTS, TOKENISER),
     )
 
 
@@ -140,7 +140,7 @@ def test_each_sentence_and_text_gets_what_its_teachers_say_of_its_own_words(
 ) -> None:
     teachers = load("both")
     steps: list[tuple[int, int]] = []
-    taught = teach(
+    taught = add_soft_labels(
         teachers, material(), CORPORA, TEXTS, tmp_path / "a" / "soft.safetensors",
         lambda done, of: steps.append((done, of)),
     )  # fmt: skip
@@ -161,13 +161,15 @@ def test_what_was_said_once_is_taken_from_the_file(
     load: Callable[..., Teachers], tmp_path: Path
 ) -> None:
     cache = tmp_path / "soft.safetensors"
-    first = soft_of(teach(load("both"), material(), CORPORA, TEXTS, cache))
+    first = soft_of(add_soft_labels(load("both"), material(), CORPORA, TEXTS, cache))
     kept = load_file(cache)["soft"]
     assert np.array_equal(np.concatenate(first), kept)
     save_file({"soft": np.flip(kept, axis=0).copy()}, cache)
     steps: list[tuple[int, int]] = []
     again = soft_of(
-        teach(load("again"), material(), CORPORA, TEXTS, cache, lambda *step: steps.append(step))
+        add_soft_labels(
+            load("again"), material(), CORPORA, TEXTS, cache, lambda *step: steps.append(step)
+        )
     )
     assert np.array_equal(np.concatenate(again), kept[::-1])
     assert not steps, "nobody read anything"
@@ -177,14 +179,14 @@ def test_a_file_of_other_data_or_one_that_is_broken_is_refused(
     load: Callable[..., Teachers], tmp_path: Path
 ) -> None:
     cache = tmp_path / "soft.safetensors"
-    teach(load("both"), material(), CORPORA, TEXTS, cache)
+    add_soft_labels(load("both"), material(), CORPORA, TEXTS, cache)
     fewer = (GENES, DISEASES[:2])
-    with pytest.raises(TrainingError, match=r"soft tags of \d+ pre-tokens, expected \d+"):
-        teach(load("both"), material(fewer), fewer, TEXTS, cache)
+    with pytest.raises(TrainingError, match=r"soft labels of \d+ pre-tokens, expected \d+"):
+        add_soft_labels(load("both"), material(fewer), fewer, TEXTS, cache)
     for content in (b"", b"\0" * 40):
         cache.write_bytes(content)
         with pytest.raises(TrainingError, match=r"cannot be read .* --restart"):
-            teach(load("both"), material(), CORPORA, TEXTS, cache)
+            add_soft_labels(load("both"), material(), CORPORA, TEXTS, cache)
     save_file({"hard": np.zeros((2, 2), np.float16)}, cache)
     with pytest.raises(TrainingError, match="cannot be read"):
-        teach(load("both"), material(), CORPORA, TEXTS, cache)
+        add_soft_labels(load("both"), material(), CORPORA, TEXTS, cache)

@@ -148,7 +148,7 @@ def test_a_canary_alone_is_enough_where_that_is_said() -> None:
 def test_common_heads_that_no_set_scores_are_named() -> None:
     notes = notes_of(Measured(sets=(a_set(),), common=("bc2gm", "jnlpba")))
     assert [note for note in notes if "scored on no evaluation set" in note] == [
-        "the head 'jnlpba' was scored on no evaluation set: whether it is worse is not known"
+        "the head 'jnlpba' was not scored on any evaluation set: whether it is worse is unknown"
     ]
 
 
@@ -167,7 +167,7 @@ def test_a_first_promotion_passes_and_says_what_was_not_looked_at() -> None:
     notes = " ".join(notes_of(first))
     assert "nothing to compare with" in notes
     assert "no head was scored" in notes
-    assert "what changes in recent citations is not known" in notes
+    assert "the changes in recent citations are unknown" in notes
 
 
 def test_heads_and_labels_that_come_and_go() -> None:

@@ -155,5 +155,5 @@ def test_calibration_is_reported_and_drawn(
         assert head["ece"] == pytest.approx(error / spans if spans else 0.0)
     assert "ncbi-disease" in plot.read_text("utf-8")
     gold = str(corpora / "gold.PubTator")
-    with pytest.raises(SettingsError, match="--reliability tells of corpora"):
+    with pytest.raises(SettingsError, match="--reliability describes corpora"):
         run(words(checkpoint, corpora, "--documents", gold, "--reliability", str(plot)))

@@ -98,10 +98,10 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
     else:
         with signalled(how, (state / "latest").exists):
             assert main(broken) == 128 + how
-        assert "the same command goes on from here" in capsys.readouterr().out
+        assert "the same command resumes from here" in capsys.readouterr().out
     assert (state / "latest").exists(), "it was stopped before its end"
     assert main(again) == 0
-    assert "Going on from step" in capsys.readouterr().out
+    assert "Resuming at step" in capsys.readouterr().out
     assert (tmp_path / WEIGHTS).read_bytes() == undisturbed
 
 
@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
     [
         ([], "nothing to train on; name text with --texts or --corpus"),
         (["--texts", "none.jsonl"], "--texts 'none.jsonl': there is no such file"),
-        (["--texts", f"{__file__},{__file__}"], "--texts names one twice"),
+        (["--texts", f"{__file__},{__file__}"], "--texts has a duplicate"),
         (["--corpus", "jnlpba"], "corpus 'jnlpba' is not there"),
         (["--corpus", "bc2gm", "--epochs", "0"], "epochs is 0"),
         (["--corpus", "bc2gm", "--device", "abacus"], "--device 'abacus': expected auto, cpu"),

@@ -307,11 +307,11 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(
     else:
         with signalled(how, (state / "latest").exists):
             assert main(broken) == 128 + how
-        assert "the same command goes on from here" in capsys.readouterr().out
+        assert "the same command resumes from here" in capsys.readouterr().out
     assert (state / "latest").exists(), "it was stopped before its end"
     assert not (tmp_path / "broken" / "manifest.json").exists()
     assert main(again) == 0
-    assert "Going on from step" in capsys.readouterr().out
+    assert "Resuming at step" in capsys.readouterr().out
     assert not state.exists()
     assert read_manifest(tmp_path / "broken").id == undisturbed
 

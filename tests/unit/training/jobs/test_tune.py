@@ -207,7 +207,7 @@ def test_two_processes_share_a_study_and_killed_trials_are_run_again(
     printed = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [128 + signal.SIGTERM, -signal.SIGKILL]
     assert "its values are queued again" in printed[0]
-    assert "the same command goes on from here" in printed[0]
+    assert "the same command resumes from here" in printed[0]
     begun = {re.findall(r"^Trial \d+:(.*)$", text, re.MULTILINE)[0] for text in printed}
     assert len(begun) == 2, "each had a trial of its own"
 
@@ -220,7 +220,7 @@ def test_two_processes_share_a_study_and_killed_trials_are_run_again(
     said: list[str] = []
     for _ in range(2):
         assert not run_search(
-            plan, study, say=said.append,
+            plan, study, log=said.append,
             should_stop=chain((False,), repeat(True)).__next__,
         )  # fmt: skip
     again = {line.split(":", 1)[1] for line in said if "learning-rate" in line}
@@ -257,7 +257,7 @@ def test_a_trial_that_diverges_counts_as_failed_and_the_search_goes_on(
     )
     plan = search(ground, tmp_path, base, "learning-rate=1e-6:0.999", trials=4)
     study, said = open_study(plan), list[str]()
-    assert run_search(plan, study, say=said.append)
+    assert run_search(plan, study, log=said.append)
     found = [trial.state.name for trial in study.trials()]
     assert len(found) == 4
     assert found[0] == "COMPLETE"

@@ -10,7 +10,7 @@ from tests.support.checkpoints import tiny_tokenizer, tiny_vocabulary
 from training.mlm.masking import (
     MaskedBatch,
     choose_words,
-    disguise,
+    corrupt,
     draw_batches,
     mask_batch,
     mask_pieces,
@@ -68,7 +68,7 @@ def test_every_word_is_as_likely_to_be_chosen_as_another() -> None:
 
 def test_disguises_are_masks_random_pieces_and_the_same_in_shares_of_80_10_10() -> None:
     target = TOKENISER.vocabulary()["protein"]
-    seen = disguise(np.full(50_000, target, np.int32), KNOWN, np.random.default_rng(3))
+    seen = corrupt(np.full(50_000, target, np.int32), KNOWN, np.random.default_rng(3))
     masks, same = (seen == KNOWN.mask_id).mean(), (seen == target).mean()
     others = seen[(seen != KNOWN.mask_id) & (seen != target)]
     assert abs(masks - 0.8) < 0.01
@@ -92,11 +92,11 @@ def test_random_pieces_are_ordinary_ones_that_the_encoder_has() -> None:
 def test_a_batch_is_its_windows_framed_and_changed_at_the_chosen_places_alone(seed: int) -> None:
     pieces, windows, batch = make_batch(seed)
     restored = batch.ids.copy()
-    restored.reshape(-1)[batch.places] = batch.targets
+    restored.reshape(-1)[batch.chosen] = batch.targets
     assert batch.ids.shape[1] % 8 == 0
     chosen = np.zeros(batch.ids.shape, dtype=np.bool_)
-    chosen.reshape(-1)[batch.places] = True
-    assert chosen.sum() == len(batch.places)
+    chosen.reshape(-1)[batch.chosen] = True
+    assert chosen.sum() == len(batch.chosen)
     for row, (begin, end) in enumerate(windows.tolist()):
         length = end - begin
         assert restored[row, 0] == TOKENISER.start_id
@@ -116,8 +116,8 @@ def test_a_batch_is_its_windows_framed_and_changed_at_the_chosen_places_alone(se
 def test_masks_are_those_of_the_generator_alone() -> None:
     first, again, other = make_batch(5)[2], make_batch(5)[2], make_batch(5, share=0.3)[2]
     assert np.array_equal(first.ids, again.ids)
-    assert np.array_equal(first.places, again.places)
-    assert len(other.places) > len(first.places)
+    assert np.array_equal(first.chosen, again.chosen)
+    assert len(other.chosen) > len(first.chosen)
 
 
 def test_a_batch_is_never_wider_than_the_encoder_reads() -> None:

@@ -179,7 +179,7 @@ def test_an_altered_encoder_is_refused(tmp_path: Path, undisturbed: MlmResult) -
     record = json.loads((folder / "pretraining.json").read_text())
     record["files"][WEIGHTS] = "0" * 64
     (folder / "pretraining.json").write_text(json.dumps(record))
-    with pytest.raises(TrainingError, match=r"is not what pretraining\.json says"):
+    with pytest.raises(TrainingError, match=r"does not match pretraining\.json"):
         load_encoder(str(folder), recipe, ())
     (folder / "pretraining.json").write_text("{}")
     with pytest.raises(TrainingError, match="says what the encoder was made from"):
@@ -204,8 +204,8 @@ def test_a_stopped_run_goes_on_and_ends_as_if_never_stopped(
     assert not (run.output / "pretraining.json").exists()
     torch.rand(7)  # the generator's state is the run's own
     said: list[str] = []
-    result = finish(run, say=said.append)
-    assert f"Going on from step {at} of an earlier start." in said
+    result = finish(run, log=said.append)
+    assert f"Resuming at step {at} of an earlier start." in said
     assert result.held_out == undisturbed.held_out
     assert result.steps == undisturbed.steps
     assert (result.folder / WEIGHTS).read_bytes() == (undisturbed.folder / WEIGHTS).read_bytes()
@@ -249,7 +249,7 @@ def test_what_cannot_be_trained_is_refused(
     broken = write_encoder(tmp_path / "broken")
     weights = load_file(broken / WEIGHTS)
     for value, says in (
-        (float("nan"), "holds values that are no numbers"),
+        (float("nan"), "holds non-finite values"),
         (3e38, "the loss is nan at step 1: the run diverged"),
     ):
         weights["embeddings.LayerNorm.weight"].fill_(value)

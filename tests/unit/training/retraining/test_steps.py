@@ -11,7 +11,7 @@ from tests.support.checkpoints import sign_again, tiny_checkpoint
 from tests.support.registries import small_checkpoint
 from training.encoders.names import MINILM
 from training.recipes.recipe import RECIPES, Recipe
-from training.retraining.steps import settle
+from training.retraining.steps import resolve_plan
 from training.settings.retrain import RetrainSettings
 from worker.checkpoint.folder import read_manifest
 
@@ -33,14 +33,14 @@ def active(tmp_path: Path) -> CheckpointManifest:
 
 
 def test_everything_is_as_the_active_checkpoint_has_it(active: CheckpointManifest) -> None:
-    plan, recipe = settle(settings(), active)
+    plan, recipe = resolve_plan(settings(), active)
     assert (plan.active, plan.corpora) == (active.id, ("ncbi-disease", "bc2gm"))
     assert (plan.encoder, plan.teachers) == ("active", ("active",))
     assert recipe == Recipe("taught", epochs=2, distil_weight=0.5, max_pieces=128, letter_case=True)
 
 
 def test_options_win(active: CheckpointManifest) -> None:
-    plan, recipe = settle(
+    plan, recipe = resolve_plan(
         settings(
             corpus=("bc2gm", "ncbi-disease", "jnlpba"),
             recipe="short",
@@ -57,12 +57,12 @@ def test_options_win(active: CheckpointManifest) -> None:
 
 
 def test_a_recipe_that_learns_from_nobody_has_no_teacher(active: CheckpointManifest) -> None:
-    plan, _ = settle(settings(recipe="compact"), active)
+    plan, _ = resolve_plan(settings(recipe="compact"), active)
     assert plan.teachers == ()
 
 
 def test_without_an_active_checkpoint_training_has_its_own_defaults() -> None:
-    plan, recipe = settle(settings(corpus=("bc2gm",)), None)
+    plan, recipe = resolve_plan(settings(corpus=("bc2gm",)), None)
     assert (plan.active, plan.encoder, plan.teachers) == (None, MINILM, ())
     assert recipe == RECIPES["compact"]
 
@@ -70,8 +70,8 @@ def test_without_an_active_checkpoint_training_has_its_own_defaults() -> None:
 def test_a_dictionary_is_no_encoder_to_go_on_from(tmp_path: Path) -> None:
     manifest = read_manifest(small_checkpoint(tmp_path / "words"))
     with pytest.raises(SettingsError, match="name --recipe and --encoder"):
-        settle(settings(corpus=("ncbi-disease",)), manifest)
-    plan, _ = settle(
+        resolve_plan(settings(corpus=("ncbi-disease",)), manifest)
+    plan, _ = resolve_plan(
         settings(corpus=("ncbi-disease",), recipe="compact", encoder="minilm"), manifest
     )
     assert plan.encoder == "minilm"
@@ -80,4 +80,4 @@ def test_a_dictionary_is_no_encoder_to_go_on_from(tmp_path: Path) -> None:
 def test_a_manifest_without_corpora_wants_them_named(tmp_path: Path) -> None:
     manifest = read_manifest(tiny_checkpoint(tmp_path / "active"))
     with pytest.raises(SettingsError, match="names no corpus"):
-        settle(settings(), manifest)
+        resolve_plan(settings(), manifest)

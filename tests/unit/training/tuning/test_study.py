@@ -42,7 +42,7 @@ def quality(values: dict[str, float]) -> float:
 
 def finish(study: SharedStudy, limit: int) -> list[dict[str, float]]:
     drawn = []
-    while (opened := study.take(limit)) is not None:
+    while (opened := study.begin_trial(limit)) is not None:
         drawn.append(opened.trial.params)
         study.complete(opened, quality(opened.trial.params), {})
     return drawn
@@ -108,15 +108,15 @@ def test_what_a_living_process_runs_is_its_own_and_what_a_killed_one_ran_is_run_
     tmp_path: Path,
 ) -> None:
     worker = elsewhere(
-        tmp_path, "opened = study.take(9)", "print(opened.trial.params, flush=True)",
+        tmp_path, "opened = study.begin_trial(9)", "print(opened.trial.params, flush=True)",
         "opened.folder.mkdir()", "print(flush=True)", "sys.stdin.read()",
     )  # fmt: skip
     assert worker.stdout is not None
     assert worker.stdout.readline().strip() == str(START)
     worker.stdout.readline()
     study = open_study(tmp_path)
-    assert study.take(1) is None, "a running trial counts"
-    opened = study.take(2)
+    assert study.begin_trial(1) is None, "a running trial counts"
+    opened = study.begin_trial(2)
     assert opened is not None
     assert opened.trial.params != START
     study.complete(opened, 0.5, {})
@@ -132,7 +132,7 @@ def test_what_a_living_process_runs_is_its_own_and_what_a_killed_one_ran_is_run_
 def test_interrupted_again_and_again_the_values_are_queued_once(tmp_path: Path) -> None:
     study = open_study(tmp_path)
     for _ in range(3):
-        opened = study.take(1)
+        opened = study.begin_trial(1)
         assert opened is not None
         assert opened.trial.params == START
         opened.folder.mkdir()
@@ -145,7 +145,7 @@ def test_interrupted_again_and_again_the_values_are_queued_once(tmp_path: Path) 
 
 def test_a_kill_between_queueing_and_marking_queues_nothing_twice(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    opened = study.take(5)
+    opened = study.begin_trial(5)
     assert opened is not None
     # The first half of `interrupt`, and then the process is gone.
     study._study.enqueue_trial(START, user_attrs={"retry_of": opened.trial.number})
@@ -155,7 +155,7 @@ def test_a_kill_between_queueing_and_marking_queues_nothing_twice(tmp_path: Path
 
 def test_a_diverged_trial_counts_and_is_not_run_again(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    opened = study.take(2)
+    opened = study.begin_trial(2)
     assert opened is not None
     study.fail(opened, "diverged")
     assert len(finish(study, 2)) == 1
@@ -165,7 +165,7 @@ def test_a_diverged_trial_counts_and_is_not_run_again(tmp_path: Path) -> None:
 
 def test_a_study_without_an_ended_trial_gives_way_to_other_settings(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    opened = study.take(2)
+    opened = study.begin_trial(2)
     assert opened is not None
     other = {"encoder": "other", "recipe": {"seed": 13}}
     with pytest.raises(OutputError, match="differing: encoder"):
@@ -211,7 +211,7 @@ def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def run_curve(study: SharedStudy, curve: Sequence[float], limit: int = 99) -> int:
     """Report a curve of scores; return how many epochs were run."""
-    opened = study.take(limit)
+    opened = study.begin_trial(limit)
     assert opened is not None
     for epoch, score in enumerate(curve, 1):
         if not study.report(opened, epoch, score, {}, last=epoch == len(curve)):
@@ -259,7 +259,7 @@ def test_importance_tells_what_matters_and_needs_scores_that_differ(tmp_path: Pa
     study = open_study(tmp_path / "dropout")
     flat = open_study(tmp_path / "flat")
     for _ in range(8):
-        opened, level = study.take(99), flat.take(99)
+        opened, level = study.begin_trial(99), flat.begin_trial(99)
         assert opened is not None
         assert level is not None
         study.complete(opened, 0.9 - opened.trial.params["dropout"], {})

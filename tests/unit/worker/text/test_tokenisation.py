@@ -16,7 +16,8 @@ from schemas.errors import CheckpointError, RecordError
 from schemas.records import Span
 from schemas.tags import iobes_tags
 from tests.support.checkpoints import tiny_tokenizer
-from worker.text.alignment import project_spans, recover_spans, tag_runs
+from tests.support.spans import recover_spans
+from worker.text.alignment import project_spans, tag_runs
 from worker.text.reading_table import NEWEST, reading_of
 from worker.text.tokenisation import WordPieceTokeniser, load_tokeniser
 

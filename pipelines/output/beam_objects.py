@@ -9,7 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.output.store import reporting
 from schemas.errors import OutputError
 from worker.storage.objects import Stored
-from worker.system.extras import install_words
+from worker.system.extras import install_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class BeamObjects:
         except ValueError as error:
             raise OutputError(
                 f"cannot open {self.root!r}: {error}; give a folder, or install what opens such "
-                f"URLs ({install_words('aws')} for s3://, {install_words('gcp')} for gs://)"
+                f"URLs ({install_command('aws')} for s3://, {install_command('gcp')} for gs://)"
             ) from error
 
     def _place(self, path: str) -> str:

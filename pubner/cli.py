@@ -288,7 +288,7 @@ def _run(command: Command, words: Sequence[str]) -> int:
 
     :raises MissingPackageError: if a package that an extra brings is not installed.
     """
-    from worker.system.extras import missing_behind, require
+    from worker.system.extras import missing_package, require
 
     name = f"pubner {' '.join(command.words)}"
     if command.needs and not {"-h", "--help"} & set(words):
@@ -296,7 +296,7 @@ def _run(command: Command, words: Sequence[str]) -> int:
     try:
         return _load(command.target)(words)
     except ImportError as error:
-        known = missing_behind(error, name)
+        known = missing_package(error, name)
         if known is None:
             raise
         raise known from error

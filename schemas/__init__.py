@@ -1,1 +1,1 @@
-"""Records and contracts: what every part of pubner agrees on. Imports no other part of pubner."""
+"""Records and contracts shared by all of pubner. Imports no other part of pubner."""

@@ -1,4 +1,4 @@
-"""The Arrow schemas of the three kinds of output, and of nothing else."""
+"""The Arrow schemas of the three output kinds: mentions, citations and dead letters."""
 
 import pyarrow as pa
 
@@ -49,7 +49,7 @@ _HEADER = pa.struct(
         pa.field("value", pa.binary()),
     ]
 )
-"""A message's header. A key that is not UTF-8 has replacement characters, and `key_bytes`."""
+"""A message header; `key` has replacement characters if the key is not UTF-8, see `key_bytes`."""
 
 DEAD_LETTERS = pa.schema(
     [
@@ -66,11 +66,11 @@ DEAD_LETTERS = pa.schema(
         pa.field("header_list", pa.list_(pa.field("element", _HEADER, nullable=False))),
     ]
 )
-"""`headers` has the last value of each key, and no null; `header_list` has all as they came."""
+"""`headers` has the last non-null value of each key; `header_list` has all headers in order."""
 
 KINDS: dict[str, pa.Schema] = {
     "mentions": MENTIONS,
     "dead_letters": DEAD_LETTERS,
     "citations": CITATIONS,
 }
-"""The output kinds in the order in which a block's files are put in place: citations last."""
+"""The output kinds in the order in which a block's files are committed: citations last."""

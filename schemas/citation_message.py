@@ -1,4 +1,4 @@
-"""The contract of a citation's message: its version, its JSON Schema, and how it is written."""
+"""The citation message: its schema version, its JSON Schema, and its encoder."""
 
 import json
 from importlib.resources import files
@@ -7,13 +7,13 @@ from typing import Any
 from schemas.records import ALL_VERSIONS, Citation
 
 SCHEMA_VERSION = 1
-"""The version that is written, and the newest whose every field is known here."""
+"""The version that is written, and the newest version that is fully supported."""
 
 SCHEMA_FILE = "citation-message.schema.json"
 
 
 def message_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a message's value, which is published in `schemas/`."""
+    """Return the JSON Schema (2020-12) of a message's value, the file `schemas/SCHEMA_FILE`."""
     schema: dict[str, Any] = json.loads(
         files("schemas").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
     )
@@ -21,14 +21,14 @@ def message_schema() -> dict[str, Any]:
 
 
 def to_value(citation: Citation) -> bytes | None:
-    """Return the value of a citation's message: null where all of its versions are deleted."""
+    """Return the value of a citation's message: None (null) if all its versions are deleted."""
     if citation.deleted and citation.version == ALL_VERSIONS:
         return None
     return to_message(citation)
 
 
 def to_message(citation: Citation) -> bytes:
-    """Return `citation` as one line of JSON, which the JSONL reader and the stream read alike."""
+    """Return `citation` as one line of JSON, as read from JSONL files and from topics."""
     fields: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "pmid": citation.pmid,

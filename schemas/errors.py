@@ -1,4 +1,4 @@
-"""The one error family. Each message states the value, what was expected, and what to do."""
+"""All errors that pubner raises. Messages state the value, what was expected, and the remedy."""
 
 import json
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _STEP = " [while running "
-"""What Beam puts behind the message of an error that ends a step."""
+"""The text that Beam appends to the message of an error raised in a step."""
 
 
 class PubnerError(Exception):
@@ -16,12 +16,12 @@ class PubnerError(Exception):
     exit_code = 2
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle the error whole, whatever its class's constructor takes."""
-        return _remade, (type(self), self.args), self.__dict__
+        """Copy and pickle the whole error, whatever arguments its class's constructor has."""
+        return _rebuild, (type(self), self.args), self.__dict__
 
 
 class UnexpectedError(PubnerError):
-    """An error that pubner does not raise on purpose, as one line; its cause is the error."""
+    """An exception outside the `PubnerError` family, as one line; `__cause__` is the exception."""
 
     exit_code = 1
 
@@ -36,7 +36,7 @@ class SettingsError(PubnerError):
 
 
 class MissingPackageError(SettingsError):
-    """A package that a command or an option needs, and that is not installed."""
+    """A package that a command or option needs is not installed."""
 
 
 class InputError(PubnerError):
@@ -44,15 +44,15 @@ class InputError(PubnerError):
 
 
 class RecordError(PubnerError):
-    """One record that cannot be used. It becomes a dead letter; the stream goes on."""
+    """A record that cannot be processed. It becomes a dead letter; processing continues."""
 
 
 class DamagedStreamError(RecordError):
-    """A compressed stream that is cut or corrupt. What could be decompressed came before it."""
+    """A compressed stream that is truncated or corrupt; raised after its readable part."""
 
 
 class RefusedRecordError(RecordError):
-    """A file's record that its reader still refuses; `error_type` is what the reader calls it."""
+    """A file's record that its reader refuses again; `error_type` is the reader's error class."""
 
     def __init__(self, error_type: str, error: str) -> None:
         super().__init__(error)
@@ -60,13 +60,13 @@ class RefusedRecordError(RecordError):
 
 
 class RecordBatchError(RecordError):
-    """A record batch of Kafka's that cannot be decoded: a dead letter for each of its offsets."""
+    """A Kafka record batch that cannot be decoded: each of its offsets becomes a dead letter."""
 
 
 class BrokerError(PubnerError):
-    """A Kafka broker that cannot be reached, refuses what is asked, or does not answer.
+    """A Kafka broker that is unreachable, refuses a request, or does not respond.
 
-    `permanent` says that trying again cannot help.
+    `permanent` is true if retrying cannot help.
     """
 
     def __init__(self, message: str, *, permanent: bool = False) -> None:
@@ -87,16 +87,16 @@ class OutputError(PubnerError):
 
 
 class ConflictError(OutputError):
-    """Another writer replaced the object in between: look again, merge, and try again."""
+    """A conditional write failed: another writer replaced the object. Read, merge, and retry."""
 
 
 class LockedError(OutputError):
-    """A lock that someone else holds; `holder` is the process that took it last, as text."""
+    """A lock held by another process; `holder` is the id of the process that last acquired it."""
 
-    def __init__(self, place: Path, holder: str) -> None:
+    def __init__(self, path: Path, holder: str) -> None:
         super().__init__(
-            f"process {holder} holds the lock {str(place)!r}; end that process (it may be "
-            "stopped), and give the command again"
+            f"process {holder} holds the lock {str(path)!r}; end that process (it may be "
+            "suspended), and run the command again"
         )
         self.holder = holder
 
@@ -106,22 +106,22 @@ class RunStoppedError(PubnerError):
 
 
 class InterruptedRunError(PubnerError):
-    """A run that a signal stopped; `exit_code` is 128 plus the signal, as shells have it."""
+    """A run stopped by a signal; `exit_code` is 128 plus the signal number, as in shells."""
 
     def __init__(self, signal_number: int, output: str) -> None:
         super().__init__(
-            f"stopped by {signal.Signals(signal_number).name}; what is in place in {output!r} "
-            "stays, and the same command goes on from there"
+            f"stopped by {signal.Signals(signal_number).name}; data committed in {output!r} "
+            "is kept, and the same command resumes from there"
         )
         self.exit_code = 128 + signal_number
 
 
 class TrainingError(PubnerError):
-    """A training run that cannot start or go on: a recipe, a saved state, an encoder."""
+    """A training run that cannot start or resume: a recipe, a saved state, an encoder."""
 
 
 class DivergenceError(TrainingError):
-    """A training run whose loss is no number any more."""
+    """A training run whose loss is no longer finite."""
 
 
 class RegistryError(PubnerError):
@@ -129,15 +129,15 @@ class RegistryError(PubnerError):
 
 
 class GateRefusedError(PubnerError):
-    """A candidate that breaks a tolerance; it is not promoted."""
+    """A candidate checkpoint that exceeds a tolerance of the gate; it is not promoted."""
 
     exit_code = 3
 
 
 class RunnerError(PubnerError):
-    """A runner's server or cluster that cannot be reached, refuses a job, or does not go on.
+    """A runner's server or cluster that is unreachable, refuses a job, or stalls.
 
-    `missing` says that it answers and does not have what was asked for.
+    `missing` is true if it responds that the requested thing does not exist.
     """
 
     def __init__(self, message: str, *, missing: bool = False) -> None:
@@ -146,37 +146,37 @@ class RunnerError(PubnerError):
 
 
 def family() -> Iterator[type[PubnerError]]:
-    """Yield every class of the family that is known to this process, the root first."""
+    """Yield every loaded subclass of `PubnerError`, and first `PubnerError` itself."""
     found: list[type[PubnerError]] = [PubnerError]
-    for kind in found:  # it grows meanwhile
+    for kind in found:  # the list grows during the iteration
         yield kind
-        found += [below for below in kind.__subclasses__() if below not in found]
+        found += [child for child in kind.__subclasses__() if child not in found]
 
 
 def error_to_json(error: BaseException) -> str:
-    """Return an error as one line of JSON; one that is not of the family as `UnexpectedError`."""
-    ours = error if isinstance(error, PubnerError) else UnexpectedError(error)
-    name = _name(type(ours))
-    return json.dumps({"error": name, "args": ours.args, "state": ours.__dict__}, default=str)
+    """Serialise an error as one line of JSON; foreign exceptions become `UnexpectedError`."""
+    known = error if isinstance(error, PubnerError) else UnexpectedError(error)
+    name = _name(type(known))
+    return json.dumps({"error": name, "args": known.args, "state": known.__dict__}, default=str)
 
 
 def error_from_json(line: str | bytes) -> PubnerError:
-    """Return the error that `error_to_json` wrote in this process."""
+    """Deserialise an error that `error_to_json` serialised in this process."""
     found = json.loads(line)
     kind = next(kind for kind in family() if _name(kind) == found["error"])
-    error = _remade(kind, tuple(found["args"]))
+    error = _rebuild(kind, tuple(found["args"]))
     error.__dict__.update(found["state"])
     return error
 
 
-def error_behind(error: Exception) -> PubnerError | None:
-    """Return the error of the family that a runner passes on as `error`; None where it is none.
+def error_from_runner(error: Exception) -> PubnerError | None:
+    """Return the `PubnerError` inside an exception raised by a runner; None if there is none.
 
-    It may be one itself, with the step's name behind its message, or its text may hold a
-    traceback, of which the last error counts. Its class and its message are kept.
+    The exception may itself be one, with the step's name appended to its message, or its text may
+    contain a traceback, of which the last error is returned. Class and message are kept.
     """
     if isinstance(error, PubnerError):
-        return _remade(type(error), (str(error).partition(_STEP)[0],))
+        return _rebuild(type(error), (str(error).partition(_STEP)[0],))
     text = str(error)
     begin, kind = max(
         ((text.rfind(f"{_name(kind)}: "), kind) for kind in family()), key=lambda found: found[0]
@@ -184,15 +184,15 @@ def error_behind(error: Exception) -> PubnerError | None:
     if begin < 0:
         return None
     message = text[begin + len(_name(kind)) + 2 :].partition("\n")[0].partition(_STEP)[0]
-    return _remade(kind, (message,))
+    return _rebuild(kind, (message,))
 
 
 def _name(kind: type[PubnerError]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _remade(kind: type[PubnerError], values: tuple[object, ...]) -> PubnerError:
-    """Return an error with these `args`, without its constructor, which may take others."""
+def _rebuild(kind: type[PubnerError], values: tuple[object, ...]) -> PubnerError:
+    """Return an error with these `args`, bypassing its constructor, whose arguments may differ."""
     error = kind.__new__(kind)
     error.args = values
     return error

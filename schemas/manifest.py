@@ -1,7 +1,7 @@
-"""The checkpoint manifest: what a checkpoint is, does, and was made of.
+"""The checkpoint manifest: a checkpoint's kind, tasks, files, calibration and provenance.
 
-`manifest.json` is written last into a checkpoint's folder. Its id is the digest of the content of
-all other files and of what the manifest says the content means, so equal ids mean equal output.
+`manifest.json` is written last into a checkpoint's folder. Its id is a digest of all other files
+and of the manifest's fields that affect the output, so equal ids mean equal output.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class TaskEntry(_Frozen):
 
 
 class CorpusEntry(_Frozen):
-    """What a head was trained on: the corpus, the split, its digest and its size."""
+    """The training data of a head: the corpus, the split, its digest and its size."""
 
     name: str
     split: str
@@ -58,7 +58,7 @@ class CorpusEntry(_Frozen):
 
 
 class HeadCalibration(_Frozen):
-    """How a head's scores become probabilities; see `worker.decoding.calibration`.
+    """A head's calibration parameters; see `worker.decoding.calibration`.
 
     Tag scores are divided by `temperature`; a span's score s is then the logistic function of
     a ln s - b ln(1 - s) + c. The default changes nothing.
@@ -71,11 +71,12 @@ class HeadCalibration(_Frozen):
 
 
 class HeadReference(_Frozen):
-    """How a head behaved on the reference texts: how much it found, and with which scores.
+    """A head's output on the reference texts: its number of mentions and their score histogram.
 
     `edges` are the inner bounds of the score bins, ascending, near the deciles of the scores;
-    `shares` is the part of the mentions in each bin, so one longer. A score that equals an edge
-    lies in the bin above it. Ties and few mentions make fewer bins; one bin judges no scores.
+    `shares` are the fractions of the mentions in each bin, one more than edges. A score equal to
+    an edge is in the bin above it. Ties and few mentions give fewer bins; with a single bin, score
+    drift is not judged.
     """
 
     mentions: int = Field(ge=0)
@@ -88,18 +89,19 @@ class HeadReference(_Frozen):
         if any(left >= right for left, right in pairwise((0.0, *self.edges, 1.0))):
             raise ValueError(f"edges must ascend between 0 and 1; got {self.edges}")
         if len(self.shares) != len(self.edges) + 1:
-            raise ValueError(f"{len(self.edges)} edges make one bin more, got {len(self.shares)}")
+            bins = len(self.edges) + 1
+            raise ValueError(f"{len(self.edges)} edges need {bins} shares, got {len(self.shares)}")
         if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-3:
-            raise ValueError(f"shares must be parts of 1; got {self.shares}")
+            raise ValueError(f"shares must be fractions that add up to 1; got {self.shares}")
         return self
 
 
 class DriftReference(_Frozen):
-    """What the checkpoint found in texts of its trade, which later output is compared with.
+    """A drift reference: the checkpoint's output on in-domain texts, to compare later output with.
 
-    `sha256` is that of the texts themselves, `name` where they came from. `unknown_share` is the
-    part of the word pieces that the vocabulary does not know: 0 for a dictionary, and None for a
-    set of checkpoints of which some have no reference.
+    `sha256` is the digest of the texts, `name` their origin. `unknown_share` is the fraction of
+    the word pieces that are unknown to the vocabulary: 0 for a dictionary, and None for a set of
+    checkpoints of which some have no reference.
     """
 
     name: str
@@ -111,15 +113,15 @@ class DriftReference(_Frozen):
 
 
 class CheckpointManifest(_Frozen):
-    """All that is known of a checkpoint; see the module's docstring.
+    """The content of `manifest.json`; see the module's docstring.
 
-    `letter_case` says whether the encoder reads letter-case classes as its token types.
+    `letter_case` is true if the encoder reads letter-case classes as its token types.
     `max_pieces` is the longest input in word pieces, special ones included; 0 for a dictionary,
-    which reads any.
-    `calibration` holds those heads whose scores are calibrated.
-    `reading` names the table that characters are read with, see `worker.text.reading_table`; the
-    manifest of a checkpoint that reads them as they stand does not name it.
-    `reference` is a note for drift, see `worker.drift.tally`; a manifest without it leaves it out.
+    which has no limit.
+    `calibration` has an entry for each head whose scores are calibrated.
+    `reading` names the character normalisation table, see `worker.text.reading_table`; None, and
+    absent from the JSON, if characters are not normalised.
+    `reference` is the drift reference, see `worker.drift.tally`; absent from the JSON if None.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -139,7 +141,7 @@ class CheckpointManifest(_Frozen):
     reference: DriftReference | None = None
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_unset_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = handler(self)
         for name in ("reading", "reference"):
             if content.get(name) is None:
@@ -160,10 +162,10 @@ def content_id(
     calibration: Mapping[str, HeadCalibration],
     reading: str | None = None,
 ) -> str:
-    """Return a checkpoint's id: `ID_LENGTH` hex digits of the SHA-256 over what shapes its output.
+    """Return a checkpoint's id: `ID_LENGTH` hex digits of a SHA-256 of what affects its output.
 
-    `files` maps each file's name to its SHA-256; notes such as metrics are left out, so that
-    adding a score or a reference does not make another checkpoint.
+    `files` maps each file's name to its SHA-256; descriptive fields such as metrics are left out,
+    so adding a score or a reference does not change the id.
     """
     content: dict[str, Any] = {
         "files": dict(sorted(files.items())),

@@ -1,4 +1,4 @@
-"""The query that finds, among all versions of citations in an output, those that count now."""
+"""The SQL query that selects the current version of each citation in an output."""
 
 from importlib.resources import files
 
@@ -8,7 +8,7 @@ NEWEST_FILE = "newest.sql"
 def newest_sql() -> str:
     """Return the SQL that makes the view `newest_citations` over the table or view `citations`.
 
-    What the view decides, and how to use it, is said at the top of the text, which is also the file
-    `schemas/newest.sql`.
+    The comment at the top of the SQL, which is the file `schemas/newest.sql`, explains the rules
+    and the use of the view.
     """
     return files("schemas").joinpath(NEWEST_FILE).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The records that flow through pubner: where they come from, what they hold, what is found."""
+"""The records of pubner: source positions, citations, mentions, annotations, dead letters."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from enum import StrEnum
 from schemas.tasks import EntityType
 
 ALL_VERSIONS = 0
-"""Stands for the version of a deletion that is of every version of its citation."""
+"""The version number of a tombstone that deletes every version of its citation."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourcePosition:
-    """Where a record stands: a Kafka topic, partition and offset; or a file's base name, 0, index.
+    """The position of a record: Kafka topic, partition, offset; or a file's base name, 0, index.
 
     Each position yields exactly one row of `citations` or one dead letter.
     """
@@ -25,7 +25,7 @@ class SourcePosition:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of an abstract; `label` is None where the abstract is unstructured."""
+    """One section of an abstract; `label` is None if the abstract is unstructured."""
 
     text: str
     label: str | None = None
@@ -33,11 +33,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One version of a citation as its source gave it, or its deletion (a tombstone).
+    """One version of a citation as read from its source, or its deletion (a tombstone).
 
     `version` counts from 1. `title` and the sections are Unicode as read, never normalised.
-    A tombstone has `deleted` set and no text; its version is the one that is deleted, or
-    `ALL_VERSIONS`. `date_revised` and `year` are None where unknown.
+    A tombstone has `deleted` set and no text; its version is the deleted one, or `ALL_VERSIONS`.
+    `date_revised` and `year` are None if unknown.
     """
 
     pmid: int
@@ -51,7 +51,7 @@ class Citation:
 
     @property
     def abstract_text(self) -> str:
-        """The sections, each as `LABEL: text` where labelled, joined by one newline."""
+        """The sections, each as `LABEL: text` if labelled, joined by one newline."""
         return "\n".join(
             f"{section.label}: {section.text}" if section.label else section.text
             for section in self.abstract
@@ -59,7 +59,7 @@ class Citation:
 
     @property
     def text(self) -> str | None:
-        """Title, one newline, abstract; None where both are empty or the citation is deleted.
+        """Title, one newline, abstract; None if both are empty or the citation is deleted.
 
         Every offset of a mention counts Unicode code points of this text.
         """
@@ -70,7 +70,7 @@ class Citation:
 
 
 class CitationStatus(StrEnum):
-    """What became of a citation."""
+    """The outcome of processing a citation."""
 
     ANNOTATED = "annotated"
     DELETED = "deleted"
@@ -79,7 +79,7 @@ class CitationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A labelled stretch of a text: half-open `start` and `end` in code points, and its label."""
+    """A labelled span of a text: half-open `start` and `end` in code points, and its label."""
 
     start: int
     end: int
@@ -87,7 +87,7 @@ class Span:
 
 
 class TextSection(StrEnum):
-    """The part of a citation's text that a mention begins in."""
+    """The part of a citation's text in which a mention begins."""
 
     TITLE = "title"
     ABSTRACT = "abstract"
@@ -97,8 +97,8 @@ class TextSection(StrEnum):
 class Mention:
     """A mention found in a text: half-open `start` and `end` in code points of that text.
 
-    `score` is the span's probability; `preferred` is what the overlap policy keeps;
-    `checkpoint_id` names the checkpoint whose head found it.
+    `score` is the span's probability; `preferred` is true if the overlap policy keeps the mention;
+    `checkpoint_id` is the id of the checkpoint that found it.
     """
 
     task: str
@@ -113,10 +113,10 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one tagger found in one text; `truncated` where a set limit cut the text it read.
+    """The result of tagging one text; `truncated` is true if a configured limit cut the text.
 
-    `word_pieces` is how many of them were read, over all encoder passes; `unknown_pieces` how many
-    of these the vocabulary does not know.
+    `word_pieces` is the number of word pieces read, over all encoder passes; `unknown_pieces` the
+    number of those that are unknown to the vocabulary.
     """
 
     mentions: tuple[Mention, ...]
@@ -136,7 +136,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that could not be used, with its reason and its original bytes.
+    """A record that could not be processed, with the reason and its original bytes.
 
     `error_type` is the exception's class name; `headers` are key and value pairs of the message
     (empty for files), where bytes of a key that are not UTF-8 are surrogates (see
@@ -159,7 +159,7 @@ def header_key(data: bytes) -> str:
 
 
 def header_key_bytes(key: str) -> bytes:
-    """Return the bytes of a header's key, as `header_key` was given them."""
+    """Return the bytes of a header's key: the inverse of `header_key`."""
     return key.encode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""The IOBES tag scheme as data: tag names of a label set, and which tag may follow which.
+"""The IOBES tag scheme: the tags of a label set, and the allowed transitions.
 
 IOBES marks a single-token mention `S`, and the beginning, inside and end of a longer one `B`, `I`,
 `E`; `O` is outside (Ratinov and Roth 2009, "Design challenges and misconceptions in NER").
@@ -32,7 +32,7 @@ def may_end(tag: str) -> bool:
 
 
 def may_follow(before: str, after: str) -> bool:
-    """Whether IOBES allows `after` directly behind `before`."""
+    """Whether IOBES allows the tag `after` directly after `before`."""
     before_position, before_label = split_tag(before)
     after_position, after_label = split_tag(after)
     if before_position in ("B", "I"):

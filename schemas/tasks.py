@@ -1,4 +1,4 @@
-"""Tasks (one head a corpus), their labels, and the normalised entity types."""
+"""Tasks (one head per corpus), their labels, and the normalised entity types."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,7 +29,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one head does: `name` (also the head's name) and its labels in a fixed order."""
+    """The task of one head: its `name` (also the head's name) and its labels in a fixed order."""
 
     name: str
     labels: tuple[Label, ...]
@@ -71,4 +71,4 @@ TASKS: dict[str, Task] = {
         _task("bc4chemd", Chemical=EntityType.CHEMICAL),
     )
 }
-"""The five corpora that pubner is made for, by head name."""
+"""The tasks of the five supported corpora, by head name."""

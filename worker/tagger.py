@@ -1,4 +1,4 @@
-"""The tagger: loaded checkpoints that turn texts into mentions, all heads in one encoder pass."""
+"""The tagger: loaded checkpoints that find mentions in texts, all heads in one encoder pass."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -18,7 +18,7 @@ from schemas.records import Annotation, Mention
 from schemas.tasks import Task
 from worker.checkpoint.folder import read_manifest, set_id
 from worker.decoding.cpu import decode, head_layout
-from worker.decoding.gpu import DecodingUnderWay, decode_on_device, device_layout
+from worker.decoding.gpu import PendingDecoding, decode_on_device, device_layout
 from worker.decoding.mentions import mentions_of
 from worker.decoding.overlap import mark_preferred
 from worker.dictionary.tagger import KIND as DICTIONARY_KIND
@@ -34,12 +34,12 @@ from worker.text.windows import cut_windows, fill_batches
 _CPU_BATCH: Final = 1536
 _GPU_BATCH: Final = 32768
 _GPU_PART: Final = 128
-"""Texts that go to a GPU at once: about a batch. The next are tokenised meanwhile."""
+"""The number of texts sent to a GPU at once, about a batch. The next are tokenised meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How work is cut: rows of word pieces a batch, padding in, and the windows' overlap.
+    """Batching limits: rows of word pieces per batch, padding included, and the windows' overlap.
 
     Without a limit a batch has 1,536 rows on a CPU, which fit its caches, and 32,768 on a GPU.
     """
@@ -71,21 +71,21 @@ class CheckpointTagger:
         self._tables = device_layout(self._layout, encoder.device) if on_gpu else None
 
     def read(self, texts: Sequence[str]) -> list[Annotation]:
-        """Return each text's mentions, and how many word pieces it has, unknown ones and all.
+        """Return each text's mentions, and its numbers of word pieces and unknown word pieces.
 
-        Mentions come by head and position, before the overlap policy.
+        Mentions are ordered by head and position, before the overlap policy.
 
         :raises RecordError: if a text holds a lone surrogate, or its scores are not finite.
         """
-        # On a CPU there is nothing to overlap: what prepares and decodes takes the encoder's cores.
+        # On a CPU there is nothing to overlap: tokenising and decoding use the encoder's cores.
         size = _GPU_PART if self._tables is not None else max(1, len(texts))
         parts = list(in_groups(texts, size))
         launched: list[Future[Tensor]] = []
 
-        def launch(pieces: Sequence[WordPieces]) -> _UnderWay:
-            under_way = self._launch(pieces)
-            launched.extend(under_way.scores)
-            return under_way
+        def launch(pieces: Sequence[WordPieces]) -> _PendingTexts:
+            pending = self._launch(pieces)
+            launched.extend(pending.scores)
+            return pending
 
         encode = self.encoder.tokeniser.encode
         done = overlapped(parts, encode, launch, self._finish)
@@ -93,55 +93,55 @@ class CheckpointTagger:
             return [found for part in done for found in part]
         finally:
             for scores in launched:
-                scores.cancel()  # where another failed
+                scores.cancel()  # if another one failed
 
     def tag_scores(self, texts: Sequence[str]) -> list[ScoredText]:
-        """Return each text's tag scores, before decoding: what `worker.decoding.cpu.decode` reads.
+        """Return each text's tag scores, the input of `worker.decoding.cpu.decode`.
 
-        All texts are held at once.
+        All texts are in memory at once.
 
         :raises RecordError: if a text holds a lone surrogate, or its scores are not finite.
         """
         return self.piece_scores(self.encoder.tokeniser.encode(texts))
 
     def piece_scores(self, texts: Sequence[WordPieces]) -> list[ScoredText]:
-        """Return the tag scores of texts that this checkpoint's tokeniser has split already.
+        """Return the tag scores of texts that this checkpoint's tokeniser has already tokenised.
 
         :raises RecordError: if its scores are not finite.
         """
-        under_way = self._begin(texts)
-        table = under_way.table(self._layout.width, self.encoder.device).cpu().numpy()
+        pending = self._begin(texts)
+        table = pending.table(self._layout.width, self.encoder.device).cpu().numpy()
         if not np.isfinite(table).all():
-            raise self._no_numbers()
+            raise self._not_finite_error()
         return [
             ScoredText(pieces, table[begin:end])
             for pieces, (begin, end) in zip(
-                under_way.texts, pairwise(under_way.bounds.tolist()), strict=True
+                pending.texts, pairwise(pending.bounds.tolist()), strict=True
             )
         ]
 
-    def _launch(self, texts: Sequence[WordPieces]) -> "_UnderWay":
-        """Have texts scored, and on a GPU decoded, too; neither is waited for."""
-        under_way = self._begin(texts)
+    def _launch(self, texts: Sequence[WordPieces]) -> "_PendingTexts":
+        """Start to score texts, and on a GPU to decode them, without waiting."""
+        pending = self._begin(texts)
         if self._tables is None:
-            return under_way
-        scores = under_way.table(self._layout.width, self.encoder.device)
+            return pending
+        scores = pending.table(self._layout.width, self.encoder.device)
         lines = np.concatenate([text.line_lengths for text in texts])
-        decoding = decode_on_device(self._tables, scores, np.diff(under_way.bounds), lines)
-        return replace(under_way, decoding=decoding)
+        decoding = decode_on_device(self._tables, scores, np.diff(pending.bounds), lines)
+        return replace(pending, decoding=decoding)
 
-    def _begin(self, texts: Sequence[WordPieces]) -> "_UnderWay":
-        """Have texts scored, without waiting for it."""
+    def _begin(self, texts: Sequence[WordPieces]) -> "_PendingTexts":
+        """Start to score texts, without waiting."""
         encoder, tokeniser = self.encoder, self.encoder.tokeniser
         windows = [
             window
             for number, pieces in enumerate(texts)
             for window in cut_windows(number, len(pieces), encoder.max_pieces, self._overlap)
         ]
-        # How many pre-tokens begin before each piece, all texts in turn.
+        # The number of pre-tokens that begin before each piece, over all texts.
         before = np.cumsum(np.concatenate([[False], *(pieces.first for pieces in texts)]))
         begins = np.cumsum([0, *(len(pieces) for pieces in texts)])
-        places: list[npt.NDArray[np.int64]] = []
+        pretokens: list[npt.NDArray[np.int64]] = []
 
         def packed() -> Iterator[PackedBatch]:
             for batch in fill_batches(
@@ -160,22 +160,22 @@ class CheckpointTagger:
                 )
                 firsts = np.array([before[begins[w.text] + w.keep_start] for w in batch])
                 shifts = firsts - (np.cumsum(one.counts) - one.counts)
-                places.append(np.arange(len(one.select)) + np.repeat(shifts, one.counts))
+                pretokens.append(np.arange(len(one.select)) + np.repeat(shifts, one.counts))
                 yield one
 
-        return _UnderWay(texts, before[begins], encoder.begin(packed()), places)
+        return _PendingTexts(texts, before[begins], encoder.begin(packed()), pretokens)
 
-    def _finish(self, under_way: "_UnderWay") -> list[Annotation]:
-        if under_way.decoding is not None:
-            found = under_way.decoding.result()
+    def _finish(self, pending: "_PendingTexts") -> list[Annotation]:
+        if pending.decoding is not None:
+            found = pending.decoding.result()
         else:
-            table = under_way.table(self._layout.width, self.encoder.device).numpy()
-            parts = pairwise(under_way.bounds.tolist())
+            table = pending.table(self._layout.width, self.encoder.device).numpy()
+            parts = pairwise(pending.bounds.tolist())
             finite = np.isfinite(table).all()
-            lines = [text.line_lengths for text in under_way.texts]
+            lines = [text.line_lengths for text in pending.texts]
             found = decode(self._layout, [table[a:b] for a, b in parts], lines) if finite else None
         if found is None:
-            raise self._no_numbers()
+            raise self._not_finite_error()
         unknown = self.encoder.tokeniser.unknown_id
         return [
             Annotation(
@@ -191,41 +191,41 @@ class CheckpointTagger:
                 word_pieces=len(text),
                 unknown_pieces=int(np.count_nonzero(text.ids == unknown)),
             )
-            for text, runs in zip(under_way.texts, found, strict=True)
+            for text, runs in zip(pending.texts, found, strict=True)
         ]
 
-    def _no_numbers(self) -> RecordError:
+    def _not_finite_error(self) -> RecordError:
         return RecordError(
-            f"checkpoint {self.id} gives scores that are no numbers for this text; if other "
+            f"checkpoint {self.id} gives scores that are not finite for this text; if other "
             "texts fail too, its weights overflow: train or export it again"
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _UnderWay:
-    """Texts that are being read.
+class _PendingTexts:
+    """Texts whose scores are being computed.
 
-    `bounds` says where the pre-tokens of each text begin among all of them, and where the last's
-    end; `scores` holds the batches' tag scores, and `places` the pre-tokens that they are of.
+    Text k has the pre-tokens `bounds[k]` to `bounds[k + 1]`, shape (texts + 1,); `scores` holds the
+    batches' tag scores, and `pretokens` the indices of the pre-tokens that they belong to.
     """
 
     texts: Sequence[WordPieces]
     bounds: npt.NDArray[np.int64]
     scores: Sequence[Future[Tensor]]
-    places: Sequence[npt.NDArray[np.int64]]
-    decoding: DecodingUnderWay | None = None
+    pretokens: Sequence[npt.NDArray[np.int64]]
+    decoding: PendingDecoding | None = None
 
     def table(self, width: int, device: torch.device) -> Tensor:
         """Return the tag scores of every pre-token, shape (pre-tokens, tags), on the device."""
         parts = [scores.result() for scores in self.scores]
         out = torch.empty((int(self.bounds[-1]), width), device=device)
         if parts:
-            out[to_device(np.concatenate(self.places), device)] = torch.cat(parts)
+            out[to_device(np.concatenate(self.pretokens), device)] = torch.cat(parts)
         return out
 
 
-class Member(Protocol):
-    """One loaded checkpoint of whatever kind."""
+class Model(Protocol):
+    """One loaded checkpoint of any kind."""
 
     @property
     def id(self) -> str:
@@ -237,51 +237,51 @@ class Member(Protocol):
 
     @property
     def reference(self) -> DriftReference | None:
-        """What its output is compared with for drift; None where its manifest has none."""
+        """The drift reference; None if the manifest has none."""
 
     def read(self, texts: Sequence[str]) -> list[Annotation]:
-        """Return each text's mentions, before the overlap policy, and what was read.
+        """Return each text's mentions, before the overlap policy, and its number of word pieces.
 
-        Word pieces are pre-tokens where the checkpoint reads those.
+        For a checkpoint without word pieces, pre-tokens are counted.
         """
 
 
 class Tagger:
-    """One or several loaded checkpoints, immutable; each is one pass over the text.
+    """One or several loaded checkpoints; immutable. Each makes one pass over the text.
 
-    `reference` is what the members' manifests say of drift, as one; None where they say nothing.
+    `reference` is the merged drift reference of the models; None if none has one.
     """
 
     reference: DriftReference | None = None
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        if not members:
+    def __init__(self, models: Sequence[Model]) -> None:
+        if not models:
             raise CheckpointError("a tagger needs at least one checkpoint")
         heads: dict[str, str] = {}
-        for member in members:
-            for task in member.tasks:
+        for model in models:
+            for task in model.tasks:
                 if task.name in heads:
                     raise CheckpointError(
                         f"two checkpoints have the head {task.name!r} ({heads[task.name]} and "
-                        f"{member.id}); give only one of them"
+                        f"{model.id}); give only one of them"
                     )
-                heads[task.name] = member.id
-        self._members = tuple(members)
-        self.id = set_id([member.id for member in members])
-        self.tasks: tuple[Task, ...] = tuple(task for member in members for task in member.tasks)
-        self.reference = joined_reference([member.reference for member in members])
+                heads[task.name] = model.id
+        self._models = tuple(models)
+        self.id = set_id([model.id for model in models])
+        self.tasks: tuple[Task, ...] = tuple(task for model in models for task in model.tasks)
+        self.reference = joined_reference([model.reference for model in models])
 
     def annotate(self, texts: Sequence[str]) -> list[Annotation]:
         """Find the mentions of every head in each text.
 
-        Offsets are code points into the text. The output depends on the list alone.
+        Offsets are code points into the text. The output depends only on `texts`.
 
         :raises RecordError: if a text holds a lone surrogate.
         """
         found: list[list[Mention]] = [[] for _ in texts]
         pieces, unknown = [0] * len(texts), [0] * len(texts)
-        for member in self._members:
-            for number, one in enumerate(member.read(texts)):
+        for model in self._models:
+            for number, one in enumerate(model.read(texts)):
                 found[number].extend(one.mentions)
                 pieces[number] += one.word_pieces
                 unknown[number] += one.unknown_pieces
@@ -301,17 +301,17 @@ def load_tagger(
 ) -> Tagger:
     """Load and verify checkpoints, each an encoder or a dictionary.
 
-    Device, threads, precision and limits are the encoders'.
+    Device, threads, precision and limits apply to encoders.
 
-    :param device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes a GPU where there is one
+    :param device: `cpu`, `cuda`, `cuda:1`, …; `auto` uses a GPU if there is one
     :param threads: how many CPU threads the encoder uses; None leaves the library's own choice
-    :param precision: `fp32`, `bf16`, or `auto` for bf16 where the device computes it natively
+    :param precision: `fp32`, `bf16`, or `auto` for bf16 if the device computes it natively
     :raises CheckpointError: if a checkpoint is missing, altered, contradicts its manifest, or two
         have the same head.
     """
     limits = limits or BatchLimits()
 
-    def load(path: Path) -> Member:
+    def load(path: Path) -> Model:
         if read_manifest(path, verify=False).kind == DICTIONARY_KIND:
             return load_dictionary(path)
         encoder = load_encoder(path, device=device, threads=threads, precision=precision)

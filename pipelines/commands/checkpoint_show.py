@@ -32,11 +32,11 @@ def run(argv: Sequence[str]) -> int:
     else:
         manifest = found.registry.manifest(found.id)
         notes = _describe_publication(found)
-        content = {"path": found.place, **notes, **manifest.model_dump(mode="json")}
+        content = {"path": found.location, **notes, **manifest.model_dump(mode="json")}
     if settings.json_file is not None:
         write_json(content, settings.json_file)
     if settings.json_file != "-":
-        _print(found.place, manifest, notes)
+        _print(found.location, manifest, notes)
     return 0
 
 

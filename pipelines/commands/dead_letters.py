@@ -178,7 +178,7 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
 
         with (
             open_desk(time.monotonic) as desk,
-            stopping(desk, settings.output, in_process=True, say=meter.say),
+            stopping(desk, settings.output, in_process=True, say=meter.show),
         ):
             return _annotate_letters(settings, checkpoints, desk, meter)
 

@@ -136,7 +136,7 @@ def verify(argv: Sequence[str]) -> int:
     )
     found = find_checkpoint(settings.checkpoint, settings.registry)
     manifest = found.verify()
-    _say(human_console(), f"{manifest.id} is whole: {len(manifest.files)} files, {found.place}")
+    _say(human_console(), f"{manifest.id} is whole: {len(manifest.files)} files, {found.location}")
     return 0
 
 

@@ -70,7 +70,7 @@ def _stream(
 
     name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
     job = StreamJob(name, settings.until_caught_up)
-    checkpoints = choose_checkpoints(settings, look_seconds=settings.registry_seconds)
+    checkpoints = choose_checkpoints(settings, poll_seconds=settings.registry_seconds)
     choice = choose_runner(settings.runner, beam_arguments, prog=PROG, stream=job)
     choice.check_places({"--output": settings.output, "--registry": settings.registry})
     if choice.exposure is not None:

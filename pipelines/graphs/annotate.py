@@ -103,7 +103,7 @@ class WriteBlock(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Yield the last block once it is in place."""
         with self.monitor.watching():
-            written = self._writing.settle()
+            written = self._writing.wait()
         if written is not None:
             window = GlobalWindow()
             yield WindowedValue(self._counted(written), window.max_timestamp(), (window,))
@@ -112,7 +112,7 @@ class WriteBlock(beam.DoFn):
         """Wait for the helper; what a run that ended early did not ask for is asked for here."""
         self._helper.shutdown()
         with contextlib.suppress(Exception), self.monitor.watching():
-            self._writing.settle()
+            self._writing.wait()
 
     def _counted(self, written: WrittenBlock) -> WrittenBlock:
         count("blocks")

@@ -44,12 +44,12 @@ class CheckpointOptions(Protocol):
 
 
 def choose_checkpoints(
-    options: CheckpointOptions, *, look_seconds: float | None = None
+    options: CheckpointOptions, *, poll_seconds: float | None = None
 ) -> Checkpoints:
     """Return what `options` name, verified before anything runs.
 
     Of a registry it is the checkpoint that is named, or the one that is active now. With
-    `look_seconds` a worker follows the active one, which it polls for that often; should that one
+    `poll_seconds` a worker follows the active one, which it polls for that often; should that one
     be broken, the run begins with the one before, as its workers do.
 
     :raises PubnerError: if one is missing or broken, two have the same head, or none is active.
@@ -69,12 +69,12 @@ def choose_checkpoints(
         found.fetch(cache)
         return Checkpoints(found.id, registered=_registered(found.registry.root, cache, found.id))
     registry = open_registry(options.registry)
-    if look_seconds is None:
+    if poll_seconds is None:
         active = registry.active().id
         registry.fetch(active, cache or default_cache())
         return Checkpoints(active, registered=_registered(registry.root, cache, active))
     active = _first_sound(registry, cache or default_cache())
-    followed = replace(_registered(registry.root, cache, None), look_seconds=look_seconds)
+    followed = replace(_registered(registry.root, cache, None), poll_seconds=poll_seconds)
     return Checkpoints(active, registered=followed)
 
 

@@ -64,7 +64,9 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             if registered is None:
                 source = FixedTagger(self._load(self.checkpoints.folders))
             else:
-                source = open_source(registered, load=lambda path: self._load([path]), tell=tell)
+                source = open_source(
+                    registered, load=lambda path: self._load([path]), on_event=tell
+                )
         keep_from_collector()
         self.monitor.report(models=1)
         return SharedTagger(source)

@@ -28,7 +28,7 @@ class SharedTagger:
         for event in self._source.events():
             _count(event)
         with self._lock:
-            tagger = self._source.take()
+            tagger = self._source.current()
             self._used[tagger.id] = None
             # All of them each time: Beam keeps the metrics of each thread's step apart.
             for known in self._used:

@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.output.store import reporting
 from schemas.errors import OutputError
 from worker.storage.objects import ObjectState, Stored
-from worker.system.extras import install_words
+from worker.system.extras import install_command
 
 _SETTLED_SECONDS = 900.0
 """How old a modification must be for its time to be trusted: the server's clock is not ours."""
@@ -29,7 +29,7 @@ class BeamObjects:
         except ValueError as error:
             raise OutputError(
                 f"cannot open {self.root!r}: {error}; give a folder, or install what opens such "
-                f"URLs ({install_words('aws')} for s3://, {install_words('gcp')} for gs://)"
+                f"URLs ({install_command('aws')} for s3://, {install_command('gcp')} for gs://)"
             ) from error
 
     def _place(self, path: str) -> str:

@@ -38,7 +38,7 @@ from schemas.errors import (
     RunnerError,
     RunStoppedError,
     SettingsError,
-    error_behind,
+    error_from_runner,
 )
 from worker.cli.progress import Meter
 from worker.cli.signals import stop_requests
@@ -104,7 +104,7 @@ def run_pipeline(
         )
         total_bytes = sum(file.size for file in files)
         meter.follow(partial(annotating, desk, total_bytes=total_bytes))
-        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.say):
+        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.show):
             counters = run_to_end(pipeline, desk, choice)
         return RunReport(
             seconds=time.monotonic() - begin,
@@ -187,7 +187,7 @@ def ended(choice: RunnerChoice, state: object) -> PubnerError:
 
 def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
     """Return the error that ended the pipeline: the one a step reported, or that Beam names."""
-    known = desk.error() or error_behind(error)
+    known = desk.error() or error_from_runner(error)
     if known is not None:
         return known
     if isinstance(error, grpc.RpcError | grpc.FutureTimeoutError):

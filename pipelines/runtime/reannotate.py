@@ -149,7 +149,7 @@ def run_reannotation(
                 reviser=BlockReviser(store, condition),
             )
         meter.follow(partial(annotating_again, desk, citations=citations))
-        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.say):
+        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.show):
             counters = run_to_end(pipeline, desk, choice)
         return RunReport(
             seconds=time.monotonic() - begin,

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from pipelines.settings.annotate import RunSettings
 from pipelines.settings.kafka import KafkaSettings
-from worker.registry.choice import LOOK_SECONDS
+from worker.registry.choice import POLL_SECONDS
 
 
 class StreamSettings(KafkaSettings, RunSettings):
@@ -28,7 +28,7 @@ class StreamSettings(KafkaSettings, RunSettings):
         default=30.0, gt=0, le=3600, description="how long a message waits at most to be annotated"
     )
     registry_seconds: float = Field(
-        default=LOOK_SECONDS,
+        default=POLL_SECONDS,
         gt=0,
         le=3600,
         description="each worker looks at most once in that time which checkpoint of --registry is "

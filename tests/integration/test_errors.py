@@ -105,7 +105,7 @@ def test_checkpoints(
     weights = bytearray((changed / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (changed / "model.safetensors").write_bytes(weights)
-    assert "model.safetensors is not what the manifest says" in refused(changed)
+    assert "model.safetensors differs from the manifest" in refused(changed)
 
     edited = altered(checkpoint, tmp_path / "edited")
     manifest = json.loads((edited / "manifest.json").read_text())

@@ -46,12 +46,12 @@ def test_two_workers_of_a_machine_swap_and_fetch_once(
         registry.publish(folder, who="ann", when=moment())
     move(registry, ids[0])
     cache, told = tmp_path / "cache", list[SwapEvent]()
-    workers = [LiveTagger(registry, cache, load=load, tell=told.append) for _ in range(2)]
+    workers = [LiveTagger(registry, cache, load=load, on_event=told.append) for _ in range(2)]
     move(registry, ids[1])
     fetched = []
     for worker in workers:
-        worker.look()
-        assert worker.take().id == ids[1]
+        worker.check_pointer()
+        assert worker.current().id == ids[1]
         fetched.append((cache / ids[1] / WEIGHTS).stat().st_ino)
     assert [event.kind for event in told] == ["swapped"] * 2
     assert fetched[0] == fetched[1]
@@ -63,7 +63,7 @@ def test_two_workers_of_a_machine_swap_and_fetch_once(
     assert stored is not None
     registry.objects.put(place, stored.data[:-1] + b"?", over=stored.version)
     move(registry, ids[0])
-    workers[0].look()
-    assert workers[0].take().id == ids[1]
+    workers[0].check_pointer()
+    assert workers[0].current().id == ids[1]
     assert told[-1].kind == "refused"
-    assert "not what its manifest says" in told[-1].reason
+    assert "its manifest has SHA-256" in told[-1].reason

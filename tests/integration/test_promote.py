@@ -294,7 +294,7 @@ def test_a_promotion_that_came_while_the_gate_measured_stands(
 
     from schemas.errors import RegistryError
 
-    with pytest.raises(RegistryError, match=r"moved to .* by tester .* in between"):
+    with pytest.raises(RegistryError, match=r"moved to .* by tester .* meanwhile"):
         run(settings, clock=clock)
     assert active(registry) == ids[0]
     assert len(registry.pointer().changes) == 2

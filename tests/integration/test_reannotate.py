@@ -312,7 +312,7 @@ def test_what_is_wrong_is_one_line_before_anything_runs(
     assert "Could not convert" in complain(*words(out, "CAST(text AS INT) = 1", newer))
     assert "missing required option --where" in complain("reannotate", str(out))
     assert "missing argument OUTPUT" in complain("reannotate", "--where=true")
-    assert "no output of pubner" in complain(*words(tmp_path / "none", "true", newer))
+    assert "not a pubner output" in complain(*words(tmp_path / "none", "true", newer))
     assert not (tmp_path / "none").exists()
     assert "no-such" in complain(*words(out, "true", tmp_path / "no-such"))
     assert "unknown runner" in complain(*words(out, "true", newer, "--runner=Nobody"))

@@ -100,5 +100,5 @@ def test_what_cannot_be_is_said_in_one_line(
     empty = open_registry(str(tmp_path / "empty"))
     assert "has no active checkpoint" in complaint(empty)
     damage(registry, registry.active().id)
-    assert "altered: it is not what its manifest says" in complaint(registry)
+    assert "altered: its manifest has SHA-256" in complaint(registry)
     assert not (tmp_path / "out").exists()

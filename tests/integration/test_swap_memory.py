@@ -42,16 +42,16 @@ text = ["BRCA1 mutations in breast cancer treated with tamoxifen. " * 20] * 8
 before = resident()
 promote(0)
 live = LiveTagger(registry, Path("unused"), load=load)
-live.take().annotate(text)
+live.current().annotate(text)
 keep_from_collector()
 print(resident() - before)
 first = resident()
 for swap in range(1, int(sys.argv[2]) + 1):
     promote(swap)
-    live.look()
-    assert live.take().id == order[swap % 2]
-    live.take().annotate(text)
-    live.tidy()  # as the thread that follows the registry does
+    live.check_pointer()
+    assert live.current().id == order[swap % 2]
+    live.current().annotate(text)
+    live.release_replaced()  # as the thread that follows the registry does
     print(resident() - first)
 """
 

@@ -1,1 +1,1 @@
-"""Checkpoints on disk: found, verified, loaded, written."""
+"""Checkpoint folders on disk: find, verify, load, write."""

@@ -1,7 +1,7 @@
-"""A checkpoint's files, opened as what they are: files from elsewhere, which may be anything.
+"""Safe reading of a checkpoint's files, which may come from an untrusted source.
 
-Only regular files are opened, so that a named pipe or a device cannot hold a reader up for ever,
-and each has a largest size, so that none fills the memory.
+Only regular files are opened, so that a named pipe or a device cannot block the reader, and each
+has a maximum size, so that none fills the memory.
 """
 
 import os
@@ -28,21 +28,21 @@ LARGEST: Final[Mapping[str, int]] = {
     DICTIONARY: 128 * _MIB,
     WEIGHTS: 8192 * _MIB,
 }
-"""The largest size of each file of a checkpoint, in bytes, far above what any real one has."""
+"""The maximum size of each file of a checkpoint, in bytes, far above that of any real one."""
 _LARGEST_OTHER: Final = 64 * _MIB
 _FLOATS: Final = frozenset({"F16", "BF16", "F32"})
 
 
 def largest(name: str) -> int:
-    """Return the largest size that the file `name` of a checkpoint may have, in bytes."""
+    """Return the maximum size of the checkpoint file `name`, in bytes."""
     return LARGEST.get(name, _LARGEST_OTHER)
 
 
 def check_size(path: Path) -> None:
-    """Make sure that a file of a checkpoint is a regular one of a sound size.
+    """Check that a file of a checkpoint is a regular file of at most its maximum size.
 
-    :raises CheckpointError: if it is larger than any real one.
-    :raises OSError: if it cannot be opened, or is no regular file.
+    :raises CheckpointError: if it is larger.
+    :raises OSError: if it cannot be opened, or is not a regular file.
     """
     with open_regular(path) as stream:
         _refuse_large(path, os.fstat(stream.fileno()).st_size)
@@ -51,7 +51,7 @@ def check_size(path: Path) -> None:
 def read_bounded(path: Path) -> bytes:
     """Return the content of a checkpoint's file.
 
-    :raises CheckpointError: if it cannot be read, is no regular file or larger than any real one.
+    :raises CheckpointError: if it cannot be read, is not a regular file, or is too large.
     """
     limit = largest(path.name)
     try:
@@ -64,9 +64,9 @@ def read_bounded(path: Path) -> bytes:
 
 
 def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of a safetensors file, from its header alone.
+    """Return the shape of each tensor of a safetensors file, read from its header.
 
-    :raises CheckpointError: if it is none, or holds a tensor that is not fp16, bf16 or fp32.
+    :raises CheckpointError: if it is not one, or holds a tensor that is not fp16, bf16 or fp32.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -90,5 +90,5 @@ def _refuse_large(path: Path, size: int) -> None:
     if size > largest(path.name):
         raise CheckpointError(
             f"{path} has {size:,} bytes; a checkpoint's {path.name} has at most "
-            f"{largest(path.name):,}: it is damaged or no checkpoint's, copy it again"
+            f"{largest(path.name):,}: it is damaged or not a checkpoint's file; copy it again"
         )

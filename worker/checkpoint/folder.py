@@ -1,4 +1,4 @@
-"""Checkpoints on disk: find, verify, load, write.
+"""Checkpoint folders: find, verify, read and write the manifest.
 
 A checkpoint is a folder: `model.safetensors` (fp16), `config.json` (the encoder's),
 `tokenizer.json` and, written last, `manifest.json`; or, of kind `dictionary`, `dictionary.json`
@@ -49,31 +49,31 @@ def default_checkpoint() -> Path:
 
 
 def resolve_checkpoint(name: str) -> Path:
-    """Return the folder that `name` stands for: `default` (or its id), or a path.
+    """Return the folder of the checkpoint `name`: `default` (or its id), or a path.
 
-    :raises CheckpointError: if there is no such folder, or it holds no manifest.
+    :raises CheckpointError: if there is no such folder, or it has no manifest.
     """
     try:
         shipped = name == DEFAULT or _is_shipped(name)
         path = default_checkpoint() if shipped else Path(absolute(name))
-        there = path.is_dir()
+        exists = path.is_dir()
     except OSError as error:
         raise CheckpointError(f"no checkpoint at {name!r}: {error.strerror or error}") from error
-    if not there:
+    if not exists:
         raise CheckpointError(
             f"no checkpoint at {name!r}: expected a folder with {MANIFEST}, or {DEFAULT!r} "
             "for the one that pubner ships"
         )
     if not (path / MANIFEST).is_file():
         raise CheckpointError(
-            f"{name!r} is no checkpoint: it has no {MANIFEST} (which is written last, so a copy or "
-            "an export that broke off has none); copy or export it again"
+            f"{name!r} is not a checkpoint: it has no {MANIFEST} (which is written last, so an "
+            "interrupted copy or export has none); copy or export it again"
         )
     return path
 
 
 def _is_shipped(name: str) -> bool:
-    """Whether `name` is the id of the shipped checkpoint, and no folder of that name is here."""
+    """Whether `name` is the id of the shipped checkpoint, and no local folder has that name."""
     if len(name) != ID_LENGTH or Path(name).exists():
         return False
     return read_manifest(default_checkpoint(), verify=False).id == name
@@ -82,7 +82,7 @@ def _is_shipped(name: str) -> bool:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a regular file as hex.
 
-    :raises OSError: if it cannot be read, or is no regular file.
+    :raises OSError: if it cannot be read, or is not a regular file.
     """
     with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -101,10 +101,10 @@ def read_manifest(path: Path, *, verify: bool = True) -> CheckpointManifest:
     return manifest
 
 
-def parse_manifest(data: bytes, place: str) -> CheckpointManifest:
-    """Return the manifest that `data`, read from `place`, holds.
+def parse_manifest(data: bytes, location: str) -> CheckpointManifest:
+    """Return the manifest in `data`; `location` names its path or URL in messages.
 
-    :raises CheckpointError: if it is malformed, or says what cannot be.
+    :raises CheckpointError: if it is malformed or contradicts itself.
     """
     try:
         manifest = CheckpointManifest.model_validate_json(data)
@@ -112,25 +112,26 @@ def parse_manifest(data: bytes, place: str) -> CheckpointManifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CheckpointError(
-            f"{place} is no valid manifest: {where}: {first['msg']}; export the checkpoint again"
+            f"{location} is not a valid manifest: {where}: {first['msg']}; export the checkpoint "
+            "again"
         ) from error
     names = [task.name for task in manifest.tasks]
     if len(set(names)) != len(names):
-        raise CheckpointError(f"{place} names a head twice: {names}")
-    _check_calibration(place, names, manifest.calibration)
+        raise CheckpointError(f"{location} lists a head twice: {names}")
+    _check_calibration(location, names, manifest.calibration)
     for name in manifest.files:
         if Path(name).name != name or name in ("", "..", MANIFEST) or "\0" in name:
-            raise CheckpointError(f"{place} names a file outside the checkpoint: {name!r}")
+            raise CheckpointError(f"{location} names a file outside the checkpoint: {name!r}")
     return manifest
 
 
 def _check_calibration(
-    place: str, names: Sequence[str], calibration: Mapping[str, HeadCalibration]
+    location: str, names: Sequence[str], calibration: Mapping[str, HeadCalibration]
 ) -> None:
     for name in calibration:
         if name not in names:
             raise CheckpointError(
-                f"{place} has a calibration of the head {name!r}, which it lacks; it has "
+                f"{location} has a calibration for the head {name!r}, which it lacks; it has "
                 f"{', '.join(names)}: calibrate the checkpoint again"
             )
 
@@ -146,14 +147,14 @@ def _verify(path: Path, manifest: CheckpointManifest) -> None:
             ) from error
         if found != expected:
             raise CheckpointError(
-                f"checkpoint {path}: {name} is not what the manifest says (SHA-256 {found[:12]}…, "
-                f"expected {expected[:12]}…); it was altered or copied badly, copy it again"
+                f"checkpoint {path}: {name} differs from the manifest (SHA-256 {found[:12]}…, "
+                f"expected {expected[:12]}…); it was altered or copied incorrectly; copy it again"
             )
     check_identity(manifest, f"checkpoint {path}")
 
 
-def check_identity(manifest: CheckpointManifest, place: str) -> None:
-    """Make sure that a manifest's id is that of its content.
+def check_identity(manifest: CheckpointManifest, location: str) -> None:
+    """Check that a manifest's id is the digest of its content; `location` is for messages.
 
     :raises CheckpointError: if it is not.
     """
@@ -167,20 +168,20 @@ def check_identity(manifest: CheckpointManifest, place: str) -> None:
     )
     if identity != manifest.id:
         raise CheckpointError(
-            f"{place}: the manifest's id {manifest.id} is not that of its content "
-            f"({identity}); the manifest was edited, export the checkpoint again"
+            f"{location}: the manifest's id {manifest.id} is not the id of its content "
+            f"({identity}); the manifest was edited: export the checkpoint again"
         )
 
 
 def set_id(checkpoint_ids: Sequence[str]) -> str:
-    """Return one checkpoint's id, or of a set the digest of its sorted ids."""
+    """Return the id of a set of checkpoints: the only id, or the digest of the sorted ids."""
     if len(checkpoint_ids) == 1:
         return checkpoint_ids[0]
     return hashlib.sha256("\n".join(sorted(checkpoint_ids)).encode()).hexdigest()[:ID_LENGTH]
 
 
 def task_entries(tasks: Sequence[Task]) -> tuple[TaskEntry, ...]:
-    """Return the manifest's form of `tasks`."""
+    """Return `tasks` as entries of a manifest."""
     return tuple(
         TaskEntry(
             name=task.name,
@@ -208,11 +209,11 @@ def write_manifest(
     kind: Literal["encoder", "dictionary"] = "encoder",
     reading: str | None = None,
 ) -> CheckpointManifest:
-    """Write `manifest.json` over the files in the folder `path`: the last step of an export.
+    """Write `manifest.json` for the files in the folder `path`: the last step of an export.
 
-    The manifest is moved into place in one step, so that a folder with one is complete.
+    The manifest is written atomically, so a folder that has one is complete.
 
-    :raises CheckpointError: if `calibration` names a head that is none of `tasks`.
+    :raises CheckpointError: if `calibration` names a head that is not among `tasks`.
     """
     calibration = dict(calibration or {})
     _check_calibration(str(path / MANIFEST), [task.name for task in tasks], calibration)
@@ -245,7 +246,7 @@ def write_manifest(
 
 
 def replace_manifest(path: Path, manifest: CheckpointManifest) -> None:
-    """Put `manifest` in place in the folder `path` in one step."""
+    """Write `manifest` to the folder `path` atomically."""
     temporary = path / f".{MANIFEST}.tmp"
     temporary.write_text(
         json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8"

@@ -1,4 +1,4 @@
-"""Puts a drift reference into a checkpoint's manifest."""
+"""Writing of a drift reference into a checkpoint's manifest."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from worker.checkpoint.folder import MANIFEST, read_manifest, replace_manifest
 def write_reference(
     folder: Path, manifest: CheckpointManifest, reference: DriftReference
 ) -> CheckpointManifest:
-    """Put the reference into the manifest in one step and return it; the id stays what it is.
+    """Add `reference` to the manifest atomically, and return the manifest; its id is unchanged.
 
     :raises OutputError: if the folder cannot be written.
     :raises CheckpointError: if another command changed the checkpoint meanwhile.
@@ -20,11 +20,11 @@ def write_reference(
     except OSError as error:
         raise OutputError(
             f"cannot write {folder / MANIFEST}: {error.strerror or error}; copy the checkpoint to "
-            "a folder that can be written, and name that"
+            "a writable folder, and give that one"
         ) from error
     written = read_manifest(folder)
     if (written.id, written.reference) != (manifest.id, reference):
         raise CheckpointError(
-            f"{folder / MANIFEST} was changed by another command meanwhile; run this one again"
+            f"{folder / MANIFEST} was changed by another command meanwhile; run this command again"
         )
     return written

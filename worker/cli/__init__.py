@@ -1,1 +1,1 @@
-"""What every command shares: options, console, progress, signals."""
+"""Code shared by all commands: options, console output, progress, signals."""

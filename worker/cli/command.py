@@ -1,8 +1,8 @@
-"""What every command shares: its settings from four places, and what it prints.
+"""Command settings: read from flags, environment variables, a TOML file and defaults.
 
-Settings come from command-line flags, then `PUBNER_…` environment variables, then a TOML file,
-then defaults. pydantic-settings reads the environment, merges and checks; the words of the command
-line are split here, since file names must arrive exactly as they were typed.
+Command-line flags win over `PUBNER_…` environment variables, those over a TOML file, that over
+defaults. pydantic-settings reads the environment, merges and validates; the command-line arguments
+are parsed here, because file names must arrive exactly as they were typed.
 """
 
 import difflib
@@ -45,11 +45,11 @@ DESCRIBE = "\0describe"
 
 
 class Settings(BaseSettings):
-    """Base of every command's settings: frozen, checked when made, without unknown keys.
+    """Base class of every command's settings: frozen, validated on creation, no unknown keys.
 
     Give each field a `Field(description=...)`: `--help` prints it. A tuple field is a list option,
-    given by comma or by repeating the option; a bool field is a pair `--name` and `--no-name`; the
-    field `json_file` is the option `--json`.
+    separated by commas or given by repeating the option; a bool field is a pair `--name` and
+    `--no-name`; the field `json_file` is the option `--json`.
     """
 
     model_config = SettingsConfigDict(
@@ -70,12 +70,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from `parse_settings` alone, which reads the environment too."""
+        """Use only the values passed by `parse_settings`, which reads the environment itself."""
         return (init_settings,)
 
-    verbose: bool = Field(
-        default=False, description="show the traceback of an error that is not expected"
-    )
+    verbose: bool = Field(default=False, description="show the traceback of an unexpected error")
 
     @field_validator("json_file", check_fields=False)
     @classmethod
@@ -83,24 +81,24 @@ class Settings(BaseSettings):
         return value if value is None else file_to_write(value)
 
     alternatives: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Pairs of fields of which one is given: a flag drops the other one's variable or file key."""
+    """Pairs of exclusive fields: a flag overrides the variable or file key of the other field."""
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_credentials(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a URL with a password in it, before it is made a path, which reads otherwise."""
+        """Refuse a URL that contains a password, before a `Path` changes how the URL is written."""
         for name, value in values.items():
             if name in cls.model_fields and is_secret(cls.model_fields[name]):
                 continue
-            for place in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(place, str) and has_credentials(place):
-                    raise ValueError(credentials_refusal(place))
+            for item in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(item, str) and has_credentials(item):
+                    raise ValueError(credentials_refusal(item))
         return values
 
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Split a list that came as one string, as from an environment variable."""
+        """Split a list that was given as one string, as in an environment variable."""
         return {
             name: tuple(part.strip() for part in value.split(","))
             if isinstance(value, str)
@@ -131,11 +129,11 @@ def parse_settings(
     description: str,
     positional: str | None = None,
 ) -> T:
-    """Return the settings that `argv`, the environment and a TOML file give.
+    """Return the settings given by `argv`, the environment and a TOML file.
 
     Flags win over `PUBNER_<OPTION>` variables, those over the file named by `--config` (or
-    `PUBNER_CONFIG`), that over defaults. `positional` names the field that takes the words that are
-    no options, undecoded; words behind a bare `--` are such words too. `-h` or `--help` prints the
+    `PUBNER_CONFIG`), that over defaults. `positional` names the field that receives the positional
+    arguments, unparsed; everything after a bare `--` is positional. `-h` or `--help` prints the
     help and raises `SystemExit(0)`.
 
     :raises SettingsError: with one line that names the option and the value.
@@ -147,7 +145,7 @@ def parse_settings(
     if "-h" in options or "--help" in options:
         print_help(cls, prog=prog, description=description, positional=positional)
         raise SystemExit(0)
-    flags = _Words(cls, prog, positional).read(argv)
+    flags = _ArgumentParser(cls, prog, positional).parse(argv)
     config = flags.pop(CONFIG, None) or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG") or None
     if config and has_credentials(config):
         raise SettingsError(f"{credentials_refusal(config)} (see `{prog} --help`)")
@@ -166,16 +164,16 @@ def parse_settings(
 def _drop_alternatives(
     pair: tuple[str, str], flags: Mapping[str, Any], *weaker: dict[str, Any]
 ) -> None:
-    """Where a stronger source gives one of two alternatives, drop the other from weaker ones."""
-    for place, stronger in enumerate([flags, *weaker]):
+    """If a source gives one of two alternatives, drop the other from all weaker sources."""
+    for rank, stronger in enumerate([flags, *weaker]):
         for name, other in (pair, pair[::-1]):
             if name in stronger and other not in stronger:
-                for values in weaker[place:]:
+                for values in weaker[rank:]:
                     values.pop(other, None)
 
 
-class _Words:
-    """Splits the words of a command line into values by field."""
+class _ArgumentParser:
+    """Parses command-line arguments into values by field name."""
 
     def __init__(self, cls: type[Settings], prog: str, positional: str | None) -> None:
         self.fields = {name: info for name, info in cls.model_fields.items() if name != positional}
@@ -186,49 +184,49 @@ class _Words:
         self.positional = positional
         self.takes_many = positional is not None and is_list(cls.model_fields[positional])
 
-    def read(self, argv: Sequence[str]) -> dict[str, Any]:
-        """Return the values; list fields as tuples, flags as bools, all else as strings."""
+    def parse(self, argv: Sequence[str]) -> dict[str, Any]:
+        """Return the values: list fields as tuples, flags as bools, everything else as strings."""
         values: dict[str, Any] = {}
-        plain: list[str] = []
-        words = list(argv)
-        while words:
-            word = words.pop(0)
-            if word == "--":
-                plain += words
+        positionals: list[str] = []
+        arguments = list(argv)
+        while arguments:
+            argument = arguments.pop(0)
+            if argument == "--":
+                positionals += arguments
                 break
-            if not word.startswith("-") or word == "-":
-                plain.append(word)
+            if not argument.startswith("-") or argument == "-":
+                positionals.append(argument)
                 continue
-            name, value = self._option_value(word, words)
+            name, value = self._option_value(argument, arguments)
             if name in self.lists and isinstance(value, str):
-                values[name] = (*values.get(name, ()), *self._parts(name, value))
+                values[name] = (*values.get(name, ()), *self._list_items(name, value))
             else:
                 values[name] = value
-        if plain:
-            values.update(self._positionals(plain))
+        if positionals:
+            values.update(self._positional_values(positionals))
         return values
 
-    def _positionals(self, plain: Sequence[str]) -> dict[str, Any]:
+    def _positional_values(self, given: Sequence[str]) -> dict[str, Any]:
         if self.positional is None:
-            raise self._error(f"unexpected argument {plain[0]!r}: this command takes options only")
+            raise self._error(f"unexpected argument {given[0]!r}: this command takes options only")
         if self.takes_many:
-            return {self.positional: tuple(plain)}
-        if len(plain) > 1:
+            return {self.positional: tuple(given)}
+        if len(given) > 1:
             raise self._error(
-                f"unexpected argument {plain[1]!r}: one {self.positional.upper()} is expected, "
-                f"and {plain[0]!r} was given"
+                f"unexpected argument {given[1]!r}: one {self.positional.upper()} is expected, "
+                f"and {given[0]!r} was given"
             )
-        return {self.positional: plain[0]}
+        return {self.positional: given[0]}
 
-    def _parts(self, name: str, value: str) -> tuple[str, ...]:
-        parts = tuple(part.strip() for part in value.split(","))
-        if not all(parts):
+    def _list_items(self, name: str, value: str) -> tuple[str, ...]:
+        items = tuple(item.strip() for item in value.split(","))
+        if not all(items):
             raise self._error(f"option --{option_name(name)} {value!r}: an item is empty")
-        return parts
+        return items
 
-    def _option_value(self, word: str, words: list[str]) -> tuple[str, str | bool]:
-        """Return an option's field and value; take the value off `words` where it stands there."""
-        option, equals, value = word.partition("=")
+    def _option_value(self, argument: str, rest: list[str]) -> tuple[str, str | bool]:
+        """Return an option's field and value; a separate value is removed from `rest`."""
+        option, equals, value = argument.partition("=")
         name = field_name(option.removeprefix("--")) if option.startswith("--") else ""
         negated = name.removeprefix("no_")
         if negated != name and negated in self.flags:
@@ -240,15 +238,15 @@ class _Words:
         if name in self.secrets:
             raise self._error(
                 f"option {option} would show its value to everyone on this machine; set "
-                f"{_variable(name)}, or write it into a settings file"
+                f"{_variable(name)}, or put it in a settings file"
             )
         if equals:
             return name, value
         if name in self.flags:
             return name, True
-        if not words or words[0].startswith("--"):
+        if not rest or rest[0].startswith("--"):
             raise self._error(f"option {option} needs a value")
-        return name, words.pop(0)
+        return name, rest.pop(0)
 
     def _unknown(self, option: str) -> SettingsError:
         known = [f"--{option_name(name)}" for name in (*self.fields, CONFIG)]
@@ -263,7 +261,7 @@ class _Words:
 
 
 class _Origin:
-    """Says where a refused value came from."""
+    """Describes rejected values by the source that they came from."""
 
     def __init__(
         self,
@@ -282,7 +280,7 @@ class _Origin:
         self.positional = positional
 
     def describe(self, detail: ErrorDetails) -> str:
-        """Return one clause on one error of pydantic's."""
+        """Return one clause that describes one of pydantic's errors."""
         message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         if not detail["loc"]:
             return message
@@ -295,9 +293,9 @@ class _Origin:
         shown = _quoted(",".join(map(str, value)) if isinstance(value, tuple | list) else value)
         if name in self.secrets:
             shown = "'***'"
-        return f"{self._place(name)} {shown}: {message[:1].lower()}{message[1:]}"
+        return f"{self._source(name)} {shown}: {message[:1].lower()}{message[1:]}"
 
-    def _place(self, name: str) -> str:
+    def _source(self, name: str) -> str:
         if name in self.flags:
             return name.upper() if name == self.positional else f"option --{option_name(name)}"
         if name in self.environment:
@@ -325,9 +323,9 @@ def _read_environment(cls: type[Settings]) -> dict[str, Any]:
 
 
 def _read_toml(cls: type[Settings], path: Path, prog: str) -> dict[str, Any]:
-    """Return a TOML file's values: its plain keys, then those of the command's own table.
+    """Return a TOML file's values: its top-level keys, then those of the command's own table.
 
-    Tables of other commands are left alone, so that one file can serve them all: `[annotate]`,
+    Tables of other commands are ignored, so that one file can serve all commands: `[annotate]`,
     `[train.mtl]`.
     """
     try:
@@ -337,8 +335,8 @@ def _read_toml(cls: type[Settings], path: Path, prog: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {str(path)!r} is not TOML: {error}") from None
     table: Any = document
-    for word in prog.removeprefix("pubner ").removeprefix("python -m ").split():
-        table = table.get(word, {}) if isinstance(table, dict) else {}
+    for name in prog.removeprefix("pubner ").removeprefix("python -m ").split():
+        table = table.get(name, {}) if isinstance(table, dict) else {}
     values: dict[str, Any] = {}
     for level in (document, table if isinstance(table, dict) else {}):
         for key, value in level.items():

@@ -1,4 +1,4 @@
-"""What a command prints and writes: JSON for programs, tables for people."""
+"""Console output of commands: JSON for programs, tables for people."""
 
 import os
 import sys
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDEST = 100_000
-"""More columns than any table has."""
+"""A width in columns that no table reaches."""
 _LEGIBLE = 12
-"""A column that is narrower than this and than its longest word cannot be read well."""
+"""A column narrower than both this and its longest word is hard to read."""
 
 _LEAST_CUT = 20
-"""What is left of a cell that is cut, even if lines get longer than the console is wide."""
+"""The least width of a cell that is cut, even if lines then exceed the console's width."""
 
 
 def write_json(value: object, file: str) -> None:
     """Write `value` as JSON to `file`, or to standard output where `file` is `-`.
 
-    Parent folders are made; a regular file appears whole or not at all.
+    Missing parent folders are created; a regular file is written atomically.
 
     :raises OutputError: if the file cannot be written.
     """
@@ -65,10 +65,10 @@ def _umask() -> int:
 
 
 def human_console(json_file: str | None = None) -> "Console":
-    """Return where text for people goes: standard error when `json_file` is `-`.
+    """Return the console for human-readable text: standard error if `json_file` is `-`.
 
-    Standard output then holds the JSON alone. Without a terminal there are no colour codes, and
-    lines are 120 columns wide, whatever the environment says. Control characters in what is printed
+    Standard output then holds only the JSON. Without a terminal there are no colour codes, and
+    lines are 120 columns wide, whatever the environment says. Control characters in printed text
     are shown as escapes.
     """
     from worker.cli.safe_console import SafeConsole
@@ -95,13 +95,13 @@ def print_table(
     whole: Iterable[int] = (),
     cut: Iterable[int] = (),
 ) -> None:
-    """Print `rows` as a table; `right` are the indices of the columns set flush right.
+    """Print `rows` as a table; `right` holds the indices of right-aligned columns.
 
-    Those that are `whole` are never folded, even if lines get longer than the console is wide.
-    Those that are `cut` are never folded either: what does not fit is left out, with an ellipsis.
+    Columns in `whole` are never wrapped, even if lines then exceed the console's width. Columns in
+    `cut` are never wrapped either: text that does not fit is replaced by an ellipsis.
     A cell may be any object: a `rich.text.Text` keeps its style, everything else is shown as text.
-    On a terminal that is too narrow for `columns` each row is a table of its own, with a line for
-    each column that holds something; not where some are `cut`, since such rows are one line each.
+    On a terminal that is too narrow for `columns`, each row becomes a table of its own, with a line
+    for each non-empty column; but not if there are `cut` columns, whose rows are one line each.
     """
     from rich import box
     from rich.cells import cell_len
@@ -109,7 +109,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    flush_right, unfolded, shortened = set(right), set(whole), set(cut)
+    right_aligned, unwrapped, shortened = set(right), set(whole), set(cut)
     materialised = [
         [cell if isinstance(cell, Text) else safe_text(str(cell)) for cell in row] for row in rows
     ]
@@ -126,32 +126,32 @@ def print_table(
         return min(_LEGIBLE, max(map(cell_len, words), default=0))
 
     if console.is_terminal and columns and materialised and not shortened:
-        needed = sum(longest(n) if n in unfolded else least(n) for n in range(width))
-        if needed + 3 * width + 1 > console.width:  # three columns of space between two, and edges
+        needed = sum(longest(n) if n in unwrapped else least(n) for n in range(width))
+        if needed + 3 * width + 1 > console.width:  # three spaces between columns, and the edges
             for number, row in enumerate(materialised):
                 pairs = [pair for pair in zip(columns, row, strict=False) if str(pair[1])]
                 print_table(console, pairs, title=None if number else title)
             return
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(columns))
-    room = console.width - 3 * width - 1  # three columns of space between two, and edges
+    room = console.width - 3 * width - 1  # three spaces between columns, and the edges
     room -= sum(longest(index) for index in range(width) if index not in shortened)
     for index in range(width):
         table.add_column(
             columns[index] if index < len(columns) else "",
-            justify="right" if index in flush_right else "left",
+            justify="right" if index in right_aligned else "left",
             overflow="ellipsis" if index in shortened else "fold",
-            no_wrap=index in unfolded | shortened,
-            min_width=longest(index) if index in unfolded else None,
-            # Given, since rich would leave out whole columns beside one that cannot be folded.
+            no_wrap=index in unwrapped | shortened,
+            min_width=longest(index) if index in unwrapped else None,
+            # Set, because rich would drop whole columns beside one that cannot be wrapped.
             width=min(longest(index), max(_LEAST_CUT, room // len(shortened)))
             if index in shortened
             else None,
         )
     for row in materialised:
         table.add_row(*row)
-    if unfolded:
+    if unwrapped:
         wide = console.options.update(max_width=_WIDEST)
         needed = Measurement.get(console, wide, table).minimum
         if needed > console.width:
-            table.width = needed  # or rich would crop what does not fit
-    console.print(table, crop=not unfolded)
+            table.width = needed  # otherwise rich would crop what does not fit
+    console.print(table, crop=not unwrapped)

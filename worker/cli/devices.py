@@ -1,4 +1,4 @@
-"""Whether a device can be meant, told without loading what computes on it."""
+"""Validation of device names, without loading the libraries that use the device."""
 
 import ctypes
 import re
@@ -9,14 +9,14 @@ from pydantic import AfterValidator, Field
 
 _NAME: Final = re.compile(r"auto|cpu|cuda(:\d+)?")
 _FILES: Final = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-"""What a GPU's driver, or that of a machine that lends one, makes."""
+"""Files that the drivers of real and virtual GPUs create."""
 _DRIVERS: Final = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 
 
 def check_name(name: str) -> str:
-    """Return the name of a device.
+    """Return `name` if it is a valid device name.
 
-    :raises ValueError: if it is none.
+    :raises ValueError: if it is not.
     """
     if not _NAME.fullmatch(name):
         raise ValueError("expected auto, cpu, cuda or cuda:N")
@@ -24,17 +24,17 @@ def check_name(name: str) -> str:
 
 
 def check_here(name: str) -> str:
-    """Return the name of a device that may be on this machine; the rest is found out at load.
+    """Return `name` if this machine may have that device; loading checks the rest.
 
-    :raises ValueError: if it is none, or a GPU where there is no sign of one.
+    :raises ValueError: if it is no device name, or a GPU and this machine shows no sign of one.
     """
     if check_name(name).startswith("cuda") and not has_sign_of_gpu():
-        raise ValueError("no usable GPU is here; take cpu")
+        raise ValueError("this machine has no usable GPU; use cpu")
     return name
 
 
 def has_sign_of_gpu() -> bool:
-    """Whether this machine has a GPU's driver."""
+    """Whether this machine has a GPU driver."""
     if any(Path(file).exists() for file in _FILES):
         return True
     for driver in _DRIVERS:
@@ -49,6 +49,6 @@ def has_sign_of_gpu() -> bool:
 _EXAMPLES = Field(examples=["auto", "cpu", "cuda"])
 
 DeviceName = Annotated[str, AfterValidator(check_name), _EXAMPLES]
-"""A device of whatever machine runs the model."""
+"""The name of a device of the machine that runs the model, which may be another one."""
 DeviceHere = Annotated[str, AfterValidator(check_here), _EXAMPLES]
-"""A device of this machine."""
+"""The name of a device of this machine."""

@@ -1,4 +1,4 @@
-"""Which files a word of the command line names: what may be read at all, folders and globs."""
+"""Input files named on the command line: regular files, folders and globs."""
 
 import os
 import re
@@ -22,38 +22,40 @@ _KINDS: Final = {
 }
 
 
-def regular_file(word: str) -> Path:
-    """Return the path that `word` names: of a regular file, a folder, or of nothing that exists.
+def regular_file(argument: str) -> Path:
+    """Return the path named by `argument`: a regular file, a folder, or a path without a file.
 
-    A regular file that is given as standard input or under `/dev` or `/proc` gets its own name.
+    A regular file that is given as standard input or under `/dev` or `/proc` is returned under its
+    real path.
 
-    :raises InputError: if it is a pipe, a socket, a device, or an address of the web.
+    :raises InputError: if it is a pipe, a socket, a device, or a web address.
     """
-    if _WEB.match(word):
-        shown = masked(_WEB.sub(r"\1://", word, count=1))
+    if _WEB.match(argument):
+        shown = masked(_WEB.sub(r"\1://", argument, count=1))
         raise InputError(
-            f"{shown!r} is an address of the web, from which nothing is read; download the file "
+            f"{shown!r} is a web address, and input is not read from the web; download the file "
             "first, with curl -O for example, and give its name"
         )
-    path = Path("/dev/stdin" if word == STANDARD_INPUT else word)
+    path = Path("/dev/stdin" if argument == STANDARD_INPUT else argument)
     kind = irregular_kind(path)
     if kind is not None:
         raise InputError(
-            f"{word!r} is {kind}; inputs are read more than once (for a digest, and again when a "
-            "run goes on), so write it to a file first, and give the file's name"
+            f"{argument!r} is {kind}; inputs are read more than once (for a digest, and again when "
+            "a run is resumed), so write it to a file first, and give the file's name"
         )
     if path.is_relative_to("/dev") or path.is_relative_to("/proc"):
         real = Path(os.path.realpath(path))
         if not real.exists():
             raise InputError(
-                f"{word!r} is a file without a name; write it to a file first, and give its name"
+                f"{argument!r} is a file without a name; write it to a named file first, and give "
+                "its name"
             )
         return real
     return path
 
 
 def irregular_kind(path: Path) -> str | None:
-    """Return in words what `path` is, if it is neither a file nor a folder; None where it is."""
+    """Return what kind of special file `path` is, as text; None for a regular file or folder."""
     try:
         return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
     except (OSError, ValueError):
@@ -61,40 +63,40 @@ def irregular_kind(path: Path) -> str | None:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield all that is no folder in `folder` and in the folders below it, sorted within each.
+    """Yield every non-folder entry of `folder` and its subfolders, sorted within each.
 
-    Hidden files and folders are left out. Links to folders are followed, each folder once.
+    Hidden files and folders are skipped. Links to folders are followed; each folder is read once.
 
     :raises InputError: if a folder cannot be listed.
     """
-    for place in folders_from(folder):
-        yield from (x for x in _entries(place) if not x.is_dir())
+    for current in folders_from(folder):
+        yield from (x for x in _entries(current) if not x.is_dir())
 
 
 def folders_from(folder: Path) -> Iterator[Path]:
-    """Yield `folder` and those below it, each once whatever links lead to it, hidden ones not.
+    """Yield `folder` and its subfolders, each once even if linked twice, without hidden ones.
 
     :raises InputError: if a folder cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
-        place = waiting.pop()
+        current = waiting.pop()
         try:
-            found = place.stat()
+            found = current.stat()
         except OSError as error:
-            raise _unlisted(place, error) from error
+            raise _unlisted(current, error) from error
         if (found.st_dev, found.st_ino) in seen:
             continue
         seen.add((found.st_dev, found.st_ino))
-        yield place
-        waiting += reversed([x for x in _entries(place) if x.is_dir()])
+        yield current
+        waiting += reversed([x for x in _entries(current) if x.is_dir()])
 
 
 def matches_of(pattern: str) -> Iterator[Path]:
-    """Yield what a glob matches, sorted within each folder; `**` is any number of folders.
+    """Yield the paths that match a glob, sorted within each folder; `**` is any depth of folders.
 
-    What is hidden is matched only by a part that begins with a dot.
+    Hidden entries match only a component that begins with a dot.
 
     :raises InputError: if a folder cannot be listed.
     """
@@ -103,19 +105,19 @@ def matches_of(pattern: str) -> Iterator[Path]:
     yield from _matching(start, path.parts[1:] if path.anchor else path.parts)
 
 
-def _matching(place: Path, parts: Sequence[str]) -> Iterator[Path]:
+def _matching(current: Path, parts: Sequence[str]) -> Iterator[Path]:
     if not parts:
-        yield place
+        yield current
         return
     part, *rest = parts
     if part == "**":
-        for folder in folders_from(place) if place.is_dir() else ():
+        for folder in folders_from(current) if current.is_dir() else ():
             yield from _matching(folder, rest or ["*"])
     elif not _MAGIC.search(part):
-        if os.path.lexists(place / part):
-            yield from _matching(place / part, rest)
-    elif place.is_dir():
-        for found in _entries(place, hidden=part.startswith(".")):
+        if os.path.lexists(current / part):
+            yield from _matching(current / part, rest)
+    elif current.is_dir():
+        for found in _entries(current, hidden=part.startswith(".")):
             if fnmatchcase(found.name, part) and (not rest or found.is_dir()):
                 yield from _matching(found, rest)
 

@@ -1,4 +1,4 @@
-"""The options of a settings class, read from its fields: names, kinds, and the help text."""
+"""Options of a settings class, derived from its fields: names, kinds, and the help text."""
 
 import sys
 import textwrap
@@ -11,16 +11,16 @@ from pydantic.fields import FieldInfo
 CONFIG = "config"
 VERBOSE = "verbose"
 OPTION_NAMES = {"json_file": "json"}
-"""Fields that cannot bear their option's name, since pydantic has a method of that name."""
+"""Fields that cannot have their option's name, because pydantic has a method of that name."""
 
 
 VARIABLES = {"data": "corpora"}
-"""Fields whose environment variable bears another name: PUBNER_DATA is that of real data to develop
-and test with, in which more than corpora lies."""
+"""Fields whose environment variable has another name: PUBNER_DATA already names the folder of real
+data for development and tests, which holds more than corpora."""
 
 
 def option_name(field: str) -> str:
-    """Return a field's option without dashes in front: `block_size` gives `block-size`."""
+    """Return a field's option without leading dashes: `block_size` gives `block-size`."""
     return OPTION_NAMES.get(field, field).replace("_", "-")
 
 
@@ -31,11 +31,11 @@ def field_name(option: str) -> str:
 
 
 def plain_type(info: FieldInfo) -> object:
-    """Return what a field's annotation says of a value that is not None."""
+    """Return the type of a field's value, ignoring None in its annotation."""
     annotation: object = info.annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        members = [part for part in typing.get_args(annotation) if part is not type(None)]
-        return members[0] if len(members) == 1 else annotation
+        types_given = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return types_given[0] if len(types_given) == 1 else annotation
     return annotation
 
 
@@ -50,7 +50,7 @@ def is_flag(info: FieldInfo) -> bool:
 
 
 def is_secret(info: FieldInfo) -> bool:
-    """Whether the value must not be shown, nor stand on a command line, which others can read."""
+    """Whether the value must not be shown, nor given on a command line, which others can read."""
     return plain_type(info) is SecretStr
 
 
@@ -65,7 +65,7 @@ def fixed_values(info: FieldInfo) -> list[str]:
 def print_help(
     cls: type[BaseModel], *, prog: str, description: str, positional: str | None = None
 ) -> None:
-    """Print what the command does and every option with its description and default."""
+    """Print the help of a command: its description, and every option with text and default."""
     lines = [f"usage: {prog} [OPTION...]{_usage(cls, positional)}", "", _wrap(description, 0), ""]
     if positional is not None:
         info = cls.model_fields[positional]
@@ -76,8 +76,8 @@ def print_help(
             lines += _entry(_signature(name, info), _explain(info))
     lines += _entry("--config FILE", "a TOML file with settings; also PUBNER_CONFIG")
     lines += _entry("-h, --help", "print this and exit")
-    but = "; --data is PUBNER_CORPORA" if "data" in cls.model_fields else ""
-    lines += ["", f"Every option is also an environment variable, PUBNER_<OPTION>{but}."]
+    exception = "; --data is PUBNER_CORPORA" if "data" in cls.model_fields else ""
+    lines += ["", f"Every option is also an environment variable, PUBNER_<OPTION>{exception}."]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -85,8 +85,8 @@ def _usage(cls: type[BaseModel], positional: str | None) -> str:
     if positional is None:
         return ""
     info = cls.model_fields[positional]
-    word = positional.upper() + ("..." if is_list(info) else "")
-    return f" {word}" if info.is_required() else f" [{word}]"
+    placeholder = positional.upper() + ("..." if is_list(info) else "")
+    return f" {placeholder}" if info.is_required() else f" [{placeholder}]"
 
 
 def _signature(name: str, info: FieldInfo) -> str:

@@ -1,7 +1,7 @@
-"""Whether a path that a user gave can be what it is to be, told before anything is loaded.
+"""Validation of paths that a user gave, before anything is loaded.
 
-Each check raises a `ValueError` that says why not, and returns the path as it was given. URLs pass:
-what lies there is known to the store alone.
+Each check returns the path as it was given, or raises a `ValueError` that states the reason. URLs
+are not checked: only the object store knows whether they exist.
 """
 
 from pathlib import Path
@@ -15,18 +15,18 @@ _OUTPUT_MANIFEST = "pubner.json"
 
 
 def folder_to_write(value: str) -> str:
-    """Check a folder that may have to be made."""
+    """Check a folder to be written, which need not exist yet."""
     if not value.strip():
         raise ValueError("expected a folder")
     if (path := _local(value)) is not None:
-        _check_above(path)
+        _check_parents(path)
         if path.exists() and not path.is_dir():
             raise ValueError("it is a file; name a folder")
     return value
 
 
 def folder_to_read(value: str) -> str:
-    """Check a folder that must be there."""
+    """Check a folder to be read, which must exist."""
     folder_to_write(value)
     if (path := _local(value)) is not None and not path.is_dir():
         raise ValueError("there is no such folder")
@@ -34,30 +34,30 @@ def folder_to_read(value: str) -> str:
 
 
 def output_to_read(value: str) -> str:
-    """Check the folder of an output of pubner."""
+    """Check the folder of an existing pubner output."""
     folder_to_write(value)
     path = _local(value)
     if path is not None and not (path / _OUTPUT_MANIFEST).exists():
         what = f"it has no {_OUTPUT_MANIFEST}" if path.is_dir() else "there is no such folder"
-        raise ValueError(f"it holds no output of pubner: {what}")
+        raise ValueError(f"it is not a pubner output: {what}")
     return value
 
 
 def file_to_write(value: str) -> str:
-    """Check a file that may have to be made, with its folders; `-` is standard output."""
+    """Check a file to be written, which need not exist yet; `-` is standard output."""
     if not value.strip():
         raise ValueError("expected a file")
     if value != "-":
         path = Path(value)
-        _check_above(path)
+        _check_parents(path)
         if path.is_dir():
             raise ValueError("it is a folder; name a file")
     return value
 
 
 def file_to_read(path: Path) -> Path:
-    """Check a file that must be there."""
-    _check_above(path)
+    """Check a file to be read, which must exist."""
+    _check_parents(path)
     if path.is_dir():
         raise ValueError("it is a folder; name a file")
     if not path.exists():
@@ -68,7 +68,7 @@ def file_to_read(path: Path) -> Path:
 
 
 def files_to_read(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Check files that must be there."""
+    """Check files to be read, which must exist."""
     for value in values:
         try:
             file_to_read(Path(value))
@@ -84,18 +84,18 @@ def _local(value: str) -> Path | None:
     try:
         return path.expanduser() if value.startswith("~") else path
     except RuntimeError as error:
-        raise ValueError(f"{error}; give the folder's whole name") from None
+        raise ValueError(f"{error}; give the folder's full path") from None
 
 
-def _check_above(path: Path) -> None:
-    """Check that the system can look at a path, and that what lies above it are folders."""
+def _check_parents(path: Path) -> None:
+    """Check that a path can be accessed, and that all its parents are folders."""
     try:
         path.stat()
     except (FileNotFoundError, PermissionError):
         pass
     except NotADirectoryError:
-        above = next(folder for folder in path.parents if folder.exists())
-        raise ValueError(f"{str(above)!r} is a file; name a folder") from None
+        parent = next(folder for folder in path.parents if folder.exists())
+        raise ValueError(f"{str(parent)!r} is a file; name a folder") from None
     except OSError as error:
         raise ValueError(f"{error.strerror or error}") from None
 

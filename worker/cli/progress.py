@@ -1,8 +1,8 @@
-"""How far a command is, on standard error: one line that is redrawn on a terminal, elsewhere lines.
+"""Progress display on standard error: one redrawn line on a terminal, otherwise separate lines.
 
-The command writes down how far it is in a `Meter`; a thread shows it, so that the clock runs while
-the command is busy. On a terminal the line is redrawn five times a second and leaves nothing
-behind; elsewhere a line is written every ten seconds:
+The command records its progress in a `Meter`; a thread displays it, so that the clock runs while
+the command is busy. On a terminal the line is redrawn five times a second and erased at the end;
+otherwise a line is written every ten seconds:
 
     [1:20] annotating: 6,750 of about 30,000 citations, 85/s, 4:34 left
 """
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LINE_SECONDS: Final = 10.0
-"""Without a terminal, how often a line is written."""
+"""Seconds between lines without a terminal."""
 _REFRESH_SECONDS: Final = 0.2
 _SHORTEST_BAR: Final = 8
 _LONGEST_BAR: Final = 40
 _MOST_SECONDS: Final = 100 * 86_400
-"""A longer time left is no estimate."""
+"""Longer estimates of the remaining time are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a command is in one of its tasks.
+    """Progress of a command in one of its tasks.
 
-    `task` says what is being done ("annotating"); `done` of `total` `unit` ("citations") are done.
-    `total` is None where it is not known, and may change where it is `estimated`. `note` is shown
-    behind the rest.
+    `task` names the activity ("annotating"); `done` of `total` `unit` ("citations") are done.
+    `total` is None if unknown, and may change if it is `estimated`. `note` is shown after the
+    other fields.
     """
 
     task: str
@@ -48,9 +48,9 @@ class Progress:
 
 @dataclass(slots=True)
 class Meter:
-    """Where a command writes down how far it is; any thread may, and any thread may look."""
+    """A command's recorded progress; any thread may update it or read it."""
 
-    _look: Callable[[], Progress] = field(init=False)
+    _poll: Callable[[], Progress] = field(init=False)
     _now: Progress = field(init=False)
     _messages: deque[str] = field(default_factory=deque, init=False)
 
@@ -58,55 +58,55 @@ class Meter:
         self.begin("starting")
 
     def begin(self, task: str, *, total: int | None = None, unit: str = "") -> None:
-        """Begin another task, of which nothing is done yet."""
+        """Begin another task, with nothing done yet."""
         self._now = Progress(task, total=total, unit=unit)
-        self._look = self._present
+        self._poll = self._recorded
 
     def update(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Write down how much of the task is done; its total stays where none is given."""
+        """Record how much of the task is done; without `total` its total stays as it is."""
         now = self._now
         self._now = replace(now, done=done, total=now.total if total is None else total, note=note)
 
     def advance(self, count: int = 1) -> None:
-        """Write down that so much more of the task is done."""
+        """Record that `count` more units of the task are done."""
         self._now = replace(self._now, done=self._now.done + count)
 
     def each(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield `items`; each is done when the next is asked for."""
+        """Yield `items`; each counts as done when the next is requested."""
         for item in items:
             yield item
             self.advance()
 
-    def follow(self, look: Callable[[], Progress]) -> None:
-        """From now on ask `look`, in another thread, how far the command is."""
-        self._look = look
+    def follow(self, poll: Callable[[], Progress]) -> None:
+        """From now on obtain the progress by calling `poll`, from another thread."""
+        self._poll = poll
 
-    def look(self) -> Progress:
-        """Return how far the command is."""
-        return self._look()
+    def current(self) -> Progress:
+        """Return the command's current progress."""
+        return self._poll()
 
-    def say(self, message: str) -> None:
-        """Have a line shown soon, apart from how far the command is; a signal handler may call it.
+    def show(self, message: str) -> None:
+        """Queue a line to be shown apart from the progress; safe to call in a signal handler.
 
-        Without `show_progress` it is not shown.
+        Outside of `show_progress` it is never shown.
         """
         self._messages.append(message)
 
-    def take_messages(self) -> list[str]:
-        """Return the lines to show that were not taken yet."""
-        taken = []
+    def drain_messages(self) -> list[str]:
+        """Return the queued lines and empty the queue."""
+        drained = []
         with suppress(IndexError):
             while True:
-                taken.append(self._messages.popleft())
-        return taken
+                drained.append(self._messages.popleft())
+        return drained
 
-    def _present(self) -> Progress:
+    def _recorded(self) -> Progress:
         return self._now
 
 
 @contextmanager
 def show_progress(meter: Meter) -> Iterator[Meter]:
-    """Show, while the block runs, how far the meter's command is."""
+    """Display the meter's progress while the block runs."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -128,9 +128,9 @@ def show_progress(meter: Meter) -> Iterator[Meter]:
 
 @contextmanager
 def show_loading(*, lines: bool = True) -> Iterator[None]:
-    """Show, while the block runs, that the command loads the libraries that it needs.
+    """Display, while the block runs, that the command is loading its libraries.
 
-    Without a terminal nothing is written unless `lines`.
+    Without a terminal nothing is written unless `lines` is true.
     """
     if not lines and not sys.stderr.isatty():
         yield
@@ -145,18 +145,18 @@ def _draw(meter: Meter, console: "Console", ended: threading.Event) -> None:
     from rich.live import Live
 
     pace = Pace(time.monotonic)
-    # A terminal that was closed can be written to no more: that ends the drawing alone.
+    # A closed terminal cannot be written to: that ends only the display.
     with (
         suppress(OSError, ValueError),
         Live(console=console, auto_refresh=False, transient=True) as live,
     ):
         while True:
             last = ended.wait(_REFRESH_SECONDS)
-            for message in meter.take_messages():
+            for message in meter.drain_messages():
                 console.print(message, soft_wrap=True)
             if last:
                 return
-            live.update(drawn_line(pace.of(meter.look()), console.width), refresh=True)
+            live.update(drawn_line(pace.of(meter.current()), console.width), refresh=True)
 
 
 def _write(meter: Meter, console: "Console", ended: threading.Event) -> None:  # noqa: ARG001
@@ -165,11 +165,11 @@ def _write(meter: Meter, console: "Console", ended: threading.Event) -> None:  #
     with suppress(OSError, ValueError):
         while True:
             last = ended.wait(_REFRESH_SECONDS)
-            for message in meter.take_messages():
+            for message in meter.drain_messages():
                 sys.stderr.write(f"{message}\n")
             if last:
                 return
-            timed = pace.of(meter.look())
+            timed = pace.of(meter.current())
             now = time.monotonic()
             if now - written >= LINE_SECONDS - _REFRESH_SECONDS:
                 written = now
@@ -179,9 +179,9 @@ def _write(meter: Meter, console: "Console", ended: threading.Event) -> None:  #
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """How far a command is, and how fast: `rate` a second, `left` seconds; None where not known.
+    """Progress with timing: `rate` in units per second, `left` in seconds; None if unknown.
 
-    `elapsed` are the seconds since the command began.
+    `elapsed` is the number of seconds since the command began.
     """
 
     progress: Progress
@@ -192,9 +192,9 @@ class Timed:
 
 @dataclass(slots=True)
 class Pace:
-    """Tells how fast each task goes: on average since it was first looked at.
+    """Measures the rate of each task, as the average since it was first observed.
 
-    `clock` gives seconds from any origin.
+    `clock` returns seconds from any origin.
     """
 
     clock: Callable[[], float]
@@ -207,7 +207,7 @@ class Pace:
         self._began = self.clock()
 
     def of(self, now: Progress) -> Timed:
-        """Return `now` with its rate and the time that is left."""
+        """Return `now` with its rate and the remaining time."""
         time_now = self.clock()
         if now.task != self._task or now.done < self._done_before:
             self._task, self._task_began, self._done_before = now.task, time_now, now.done
@@ -221,18 +221,18 @@ class Pace:
 
 
 def written_line(timed: Timed) -> str:
-    """Return how far a command is as a line of its own, without the line feed."""
+    """Return the progress as one line of a log, without the line feed."""
     now = timed.progress
     parts = [_count(now), _rate(timed), _left(timed), now.note]
-    told = ", ".join(part for part in parts if part)
-    return f"[{_clock(timed.elapsed)}] {now.task}{': ' if told else ''}{told}"
+    details = ", ".join(part for part in parts if part)
+    return f"[{_clock(timed.elapsed)}] {now.task}{': ' if details else ''}{details}"
 
 
 def drawn_line(timed: Timed, width: int) -> "RenderableType":
-    """Return how far a command is as one line of at most `width` columns.
+    """Return the progress as one line of at most `width` columns.
 
-    Where not all of it fits, the bar goes first, then the note, the rate, the unit and the time
-    left.
+    If it does not fit, the bar is dropped first, then the note, the rate, the unit and the
+    remaining time.
     """
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -249,14 +249,14 @@ def drawn_line(timed: Timed, width: int) -> "RenderableType":
         [clock],
     ]
     lines = ["  ".join(part for part in form if part) for form in forms]
-    told = next((x for x in lines if len(now.task) + len(x) + 2 <= width), lines[-1])
-    room = width - len(now.task) - len(told) - 4
+    details = next((x for x in lines if len(now.task) + len(x) + 2 <= width), lines[-1])
+    room = width - len(now.task) - len(details) - 4
     if now.total and room >= _SHORTEST_BAR:
         grid = Table.grid(padding=(0, 2, 0, 0))
         bar = ProgressBar(now.total, min(now.done, now.total), width=min(room, _LONGEST_BAR))
-        grid.add_row(Text(now.task), bar, Text(told))
+        grid.add_row(Text(now.task), bar, Text(details))
         return grid
-    line = Text(f"{now.task}  {told}", no_wrap=True)
+    line = Text(f"{now.task}  {details}", no_wrap=True)
     line.truncate(width, overflow="ellipsis")
     return line
 

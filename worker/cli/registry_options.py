@@ -1,4 +1,4 @@
-"""The options that say where a checkpoint's name is looked up, besides the folders here."""
+"""Options that name the checkpoint registry in which a checkpoint's name is looked up."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from worker.cli.paths import ExistingFolder
 
 
 class RegistryOptions(Settings):
-    """A registry in which a checkpoint may be named: by its id, the beginning of one, or active."""
+    """Registry options: a checkpoint may be given by its id, a prefix of it, or `active`."""
 
     registry: ExistingFolder | None = Field(
         default=None,
         min_length=1,
-        description="a checkpoint registry: a checkpoint may then be an id there, the beginning of "
-        "one, or `active`",
+        description="a checkpoint registry: a checkpoint may then be given as an id in it, a "
+        "prefix of one, or `active`",
     )
     checkpoint_cache: Path | None = Field(
         default=None,
-        description="where checkpoints of a remote registry are kept; by default in the user's "
-        "cache folder",
+        description="the folder where checkpoints of a remote registry are cached; by default in "
+        "the user's cache folder",
     )

@@ -1,4 +1,4 @@
-"""A console of rich's that shows control characters as escapes."""
+"""A rich console that shows control characters as escapes."""
 
 from collections.abc import Iterable
 
@@ -9,19 +9,19 @@ from worker.cli.terminal import safe_text
 
 
 class SafeConsole(Console):
-    """Prints as rich does; no text that is printed can drive the terminal, only rich's styles."""
+    """A rich console; printed text cannot control the terminal, only rich's own styles can."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the command what becomes of an output that nobody reads any more.
+        """Let the command handle a closed output.
 
-        :raises BrokenPipeError: always, where rich would end the process.
+        :raises BrokenPipeError: always; rich would end the process.
         """
         raise BrokenPipeError
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Render, with the text of each segment made safe."""
+        """Render, with control characters in the text of each segment escaped."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             yield segment if control else Segment(safe_text(text, lines=True), style)

@@ -1,4 +1,4 @@
-"""The signals that ask a command to end."""
+"""Signals that request a command to stop."""
 
 import signal
 from typing import Final
@@ -7,9 +7,9 @@ _REQUESTS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def stop_requests() -> tuple[signal.Signals, ...]:
-    """Return the signals to take as a request to end: interrupt, termination and hang-up.
+    """Return the signals that request a stop: SIGINT, SIGTERM and SIGHUP.
 
-    The hang-up is left out where the process was started to ignore it, as `nohup` has it.
+    SIGHUP is left out if the process was started with it ignored, as under `nohup`.
     """
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return _REQUESTS if ignored else (*_REQUESTS, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""What reaches a terminal: text that cannot drive it, through streams that can show all of it."""
+"""Safe terminal output: control characters escaped, every character encodable."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO, cast
 
 _CONTROL: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
 _HIDING: Final = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
-"""Characters that turn the direction of text, end lines, or show nothing."""
+"""Characters that change the direction of text, end lines, or are invisible."""
 _SURROGATES: Final = r"\ud800-\udfff"
 _UNSAFE: Final = re.compile(f"[{_CONTROL}\t\n{_HIDING}{_SURROGATES}]")
 _UNSAFE_IN_LINES: Final = re.compile(f"[{_CONTROL}{_HIDING}{_SURROGATES}]")
@@ -22,19 +22,19 @@ _HEAD, _TAIL = 160, 80
 
 
 def safe_text(text: str, *, lines: bool = False) -> str:
-    r"""Return `text` with every character that could drive a terminal written as an escape.
+    r"""Return `text` with every character that could control a terminal escaped.
 
-    Those are control characters, what turns the direction of text, and lone surrogates, which
-    stand for bytes of a file name that cannot be decoded. Line feeds and tabs are among them
-    unless `lines`.
+    Those are control characters, characters that change the direction of text, and lone
+    surrogates, which stand for undecodable bytes of a file name. Line feeds and tabs are escaped
+    too unless `lines` is true.
     """
     return (_UNSAFE_IN_LINES if lines else _UNSAFE).sub(_escape, text)
 
 
 def one_line(text: str) -> str:
-    """Return `text` safe and on one line; of a word that is very long the middle is left out.
+    """Return `text` escaped and on one line; the middle of a very long word is left out.
 
-    How long such a word is stands in its place.
+    The word's length is shown instead.
     """
     return _LONG_WORD.sub(_shorten, safe_text(" ".join(text.split())))
 
@@ -46,10 +46,10 @@ def safe_json(
     default: Callable[[Any], object] | None = None,
     encoding: str = "utf-8",
 ) -> str:
-    """Return `value` as JSON that drives no terminal and that `encoding` can write.
+    """Return `value` as JSON that cannot control a terminal and that `encoding` can encode.
 
-    Read again it is the same value: what is not safe is written as JSON's own escapes. `default`
-    gives what stands for an object that JSON has not.
+    Parsing it gives the same value: unsafe characters are written as JSON escapes. `default`
+    converts an object that JSON cannot represent.
     """
     ascii_only = not encoding.lower().replace("_", "-").startswith("utf")
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=default)
@@ -57,9 +57,9 @@ def safe_json(
 
 
 def prepare_streams() -> None:
-    """Let standard output and error write any text: what their encoding lacks becomes an escape.
+    """Let standard output and error accept any text: unencodable characters become escapes.
 
-    One that is closed becomes a stream that drops what is written.
+    A closed one is replaced by a stream that discards its input.
     """
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)
@@ -70,23 +70,23 @@ def prepare_streams() -> None:
 
 
 class WatchedOutput:
-    """A stream that remembers the error of a failed write; all else is the stream's own."""
+    """A wrapper of a stream that keeps the error of a failed write in `lost`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write as the stream does."""
+        """Write to the stream."""
         with self._watching():
             return self._stream.write(text)
 
     def flush(self) -> None:
-        """Flush as the stream does."""
+        """Flush the stream."""
         with self._watching():
             self._stream.flush()
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a stream
         return getattr(self._stream, name)
 
     @contextmanager
@@ -100,7 +100,7 @@ class WatchedOutput:
 
 @contextmanager
 def watched_output() -> Iterator[WatchedOutput]:
-    """Let standard output remember, while the block runs, why it could not be written."""
+    """Replace standard output, while the block runs, by a `WatchedOutput` of it."""
     before = sys.stdout
     watched = WatchedOutput(before)
     sys.stdout = cast("TextIO", watched)
@@ -109,7 +109,7 @@ def watched_output() -> Iterator[WatchedOutput]:
     finally:
         sys.stdout = before
         if watched.lost is not None:
-            # Python would fail once more when it flushes at its end.
+            # Otherwise Python would fail again when it flushes at exit.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), before.fileno())
 

@@ -1,11 +1,11 @@
 """Constrained decoding: from the tag scores of pre-tokens to mentions with probabilities.
 
-Every head is read as a linear chain whose transitions are 1 where IOBES allows them and 0 where it
-does not. Where a line of the text ends, no mention goes on: a line begins and ends outside. The
-mentions are those of the most probable legal sequence (Viterbi 1967); a mention's
-score is its marginal: the share of the probability of all legal sequences that contain exactly it
-(forward-backward, Rabiner 1989). All heads of many texts are decoded in one pass, and only the
-stretches that may hold a mention.
+Every head is a lattice (a linear-chain model) whose transition weights are 1 if IOBES allows the
+transition and 0 otherwise. No mention crosses the end of a line: each line begins and ends outside.
+The mentions are those of the most probable legal sequence (Viterbi 1967); a mention's score is its
+marginal: the fraction of the probability of all legal sequences that contains exactly this mention
+(forward-backward, Rabiner 1989). All heads of many texts are decoded in one pass, and only in spans
+that may contain a mention.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 
 from schemas.tags import POSITIONS, iobes_tags
 from schemas.tasks import Task
-from worker.decoding.cut_points import Flags, Singles, sure_places
+from worker.decoding.cut_points import Flags, Singles, safe_cuts
 from worker.decoding.lattice import (
     Floats,
     Heads,
@@ -25,7 +25,7 @@ from worker.decoding.lattice import (
     Weights,
     best_states,
     lay_out_steps,
-    outside_share,
+    outside_probability,
 )
 from worker.text.windows import split_runs
 
@@ -37,10 +37,10 @@ _GROUP_PRETOKENS = 1 << 14  # so that the arrays of a group stay in the cache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadLayout:
-    """Where each head's tags stand in the concatenated tag axis.
+    """The position of each head's tags on the concatenated tag axis.
 
-    `tags` names all tags, shape (tags,); `slices` are one a head, each beginning with its `O`.
-    `labels` names the labels of all heads in order, and `heads` says which is whose.
+    `tags` names all tags, shape (tags,); `slices` has one slice per head, which begins with its
+    `O`. `labels` names the labels of all heads in order, and `heads` maps labels to heads.
     """
 
     tasks: tuple[Task, ...]
@@ -56,19 +56,19 @@ class HeadLayout:
 
     @property
     def outside_tags(self) -> Ints:
-        """The place of each head's `O`, shape (heads,)."""
+        """The index of each head's `O` on the tag axis, shape (heads,)."""
         return np.array([part.start for part in self.slices])
 
     def label_tags(self, position: str) -> Ints:
-        """Return the place of each label's tag for `position`, one of B, I, E, S; (labels,)."""
+        """Return the index of each label's tag for `position`, one of B, I, E, S; (labels,)."""
         heads = self.heads.of_label
         label = np.arange(len(heads)) - self.heads.first_label[heads]
-        places: Ints = self.outside_tags[heads] + 1 + len(POSITIONS) * label
-        return places + POSITIONS.index(position)
+        first_tags: Ints = self.outside_tags[heads] + 1 + len(POSITIONS) * label
+        return first_tags + POSITIONS.index(position)
 
 
 def head_layout(tasks: Sequence[Task]) -> HeadLayout:
-    """Lay the tags of `tasks` side by side, in order."""
+    """Concatenate the tags of `tasks`, in order."""
     tags: list[str] = []
     slices = []
     for task in tasks:
@@ -122,14 +122,14 @@ def _decode_group(
     starts = np.zeros(bounds[-1] + 1, dtype=np.bool_)
     starts[bounds] = True
     starts[np.cumsum(np.concatenate(lines))] = True
-    first, length = _stretches(layout, logs, starts[:-1])
+    first, length = _candidate_spans(layout, logs, starts[:-1])
     if not len(first):
         return [[] for _ in logits]
     steps = lay_out_steps(first, length)
-    laid_out = logs.take(steps.place, axis=1).astype(np.float64)
+    laid_out = logs.take(steps.pretokens, axis=1).astype(np.float64)
     states = np.zeros((len(layout.tasks), bounds[-1]), dtype=np.uint8)
-    states[:, steps.place] = best_states(
-        _chain_weights(layout, laid_out, np.maximum), steps, layout.heads
+    states[:, steps.pretokens] = best_states(
+        _lattice_weights(layout, laid_out, np.maximum), steps, layout.heads
     )
     found = _mentions(layout, logs, states)
     scores = _scores(layout, np.exp(laid_out, out=laid_out), steps, found)
@@ -146,21 +146,21 @@ def _log_weights(layout: HeadLayout, logits: Sequence[Singles], bounds: Ints) ->
     return np.maximum(logs, np.float32(LOWEST), out=logs)
 
 
-def _stretches(layout: HeadLayout, logs: Singles, starts: Flags) -> tuple[Ints, Ints]:
-    """Return the first pre-token and the length of each stretch that may hold a mention."""
+def _candidate_spans(layout: HeadLayout, logs: Singles, starts: Flags) -> tuple[Ints, Ints]:
+    """Return the first pre-token and the length of each span that may contain a mention."""
     begin, inside, end, single = (logs[layout.label_tags(position)] for position in POSITIONS)
     outside = logs[layout.outside_tags]
     stay = np.maximum(outside, np.maximum.reduceat(single, layout.heads.first_label, axis=0))
-    sure = sure_places(begin, inside, end, stay[layout.heads.of_label], starts)
-    first = np.flatnonzero(sure)
-    # Where O is the best tag of all pre-tokens, the best sequence has no mention.
-    unsure = np.logical_or.reduceat((outside < 0.0).any(axis=0), first)
+    cuts = safe_cuts(begin, inside, end, stay[layout.heads.of_label], starts)
+    first = np.flatnonzero(cuts)
+    # If O is the best tag of all pre-tokens, the best sequence has no mention.
+    candidate = np.logical_or.reduceat((outside < 0.0).any(axis=0), first)
     length = np.diff(first, append=len(starts))
-    return first[unsure], length[unsure]
+    return first[candidate], length[candidate]
 
 
-def _chain_weights(layout: HeadLayout, laid_out: Floats, join: np.ufunc) -> Weights:
-    """Return the weights of the laid-out tags; `join` puts `O` and every `S` together."""
+def _lattice_weights(layout: HeadLayout, laid_out: Floats, join: np.ufunc) -> Weights:
+    """Return the lattice weights of the laid-out tags; `join` combines `O` and every `S`."""
     begin, inside, end, single = (laid_out[layout.label_tags(position)] for position in POSITIONS)
     staying = join.reduceat(single, layout.heads.first_label, axis=0)
     return Weights(begin, inside, end, join(laid_out[layout.outside_tags], staying))
@@ -171,7 +171,7 @@ class FoundMentions:
     """Mentions by head, then position; labels are counted within their heads.
 
     All arrays have shape (mentions,); `first` and `last`, inclusive, count the pre-tokens of all
-    texts one behind the other.
+    texts concatenated.
     """
 
     head: Ints
@@ -182,7 +182,7 @@ class FoundMentions:
 
 
 def _mentions(layout: HeadLayout, logs: Singles, states: States) -> FoundMentions:
-    """Read the mentions off the states behind every pre-token, (heads, pre-tokens)."""
+    """Extract the mentions from the states after every pre-token, (heads, pre-tokens)."""
     before = np.zeros_like(states)
     before[:, 1:] = states[:, :-1]
     single = np.zeros_like(states)
@@ -204,27 +204,29 @@ def _scores(layout: HeadLayout, weights: Floats, steps: Steps, found: FoundMenti
 
     :param weights: of the laid-out tags, (tags, columns)
     """
-    share, scale = outside_share(_chain_weights(layout, weights, np.add), steps, layout.heads)
-    column = np.full(int(steps.place.max()) + 1, -1)
-    column[steps.place] = np.arange(len(steps.place))
-    # In front of a stretch, and only there, no column stands or another stretch ends: surely O.
+    outside, scale = outside_probability(
+        _lattice_weights(layout, weights, np.add), steps, layout.heads
+    )
+    column = np.full(int(steps.pretokens.max()) + 1, -1)
+    column[steps.pretokens] = np.arange(len(steps.pretokens))
+    # Before the first pre-token of a span there is no column or another span ends: it is outside.
     before = np.where(
-        np.isin(found.first, steps.place[: steps.bounds[1]]),
+        np.isin(found.first, steps.pretokens[: steps.bounds[1]]),
         1.0,
-        share[found.head, column[found.first - 1]],
+        outside[found.head, column[found.first - 1]],
     )
     length = found.last - found.first + 1
     ends = np.cumsum(length)
     mention = np.repeat(np.arange(len(length)), length)
-    place = (
+    pretoken = (
         np.arange(ends[-1] if len(ends) else 0) - (ends - length)[mention] + found.first[mention]
     )
     head = found.head[mention]
-    tag = np.ones(len(place), dtype=np.int64)  # I, but where a mention begins or ends
+    tag = np.ones(len(pretoken), dtype=np.int64)  # I, except where a mention begins or ends
     tag[ends - length] = 0
     tag[ends - 1] = np.where(length == 1, 3, 2)
     tag += layout.outside_tags[head] + 1 + len(POSITIONS) * found.label[mention]
-    along = weights[tag, column[place]] / scale[head, column[place]]
+    along = weights[tag, column[pretoken]] / scale[head, column[pretoken]]
     if not len(along):
         return before
     product: Floats = before * np.multiply.reduceat(along, ends - length)
@@ -232,7 +234,7 @@ def _scores(layout: HeadLayout, weights: Floats, steps: Steps, found: FoundMenti
 
 
 def runs_by_text(layout: HeadLayout, found: FoundMentions, bounds: Ints) -> list[list[DecodedRun]]:
-    """Deal mentions out to texts; text k has the pre-tokens `bounds[k]` to `bounds[k + 1]`."""
+    """Group mentions by text; text k has the pre-tokens `bounds[k]` to `bounds[k + 1]`."""
     text = np.searchsorted(bounds, found.first, side="right") - 1
     names = np.array(layout.labels, dtype=object)
     out: list[list[DecodedRun]] = [[] for _ in range(len(bounds) - 1)]

@@ -1,9 +1,9 @@
-"""Constrained decoding where the logits are: the same chain as `worker.decoding.cpu`, as scans.
+"""Constrained decoding on the device: the lattice of `worker.decoding.cpu` as prefix scans.
 
-A pre-token is a small matrix of weights from the state in front of it to the state behind it, so
-messages are prefix products, the best path a composition of maps, and no loop runs over
-pre-tokens. A line's last pre-token cannot enter or stay in a mention; so nothing flows from one
-line into the next, let alone from text to text, and all texts of a batch are one sequence.
+A pre-token is a small matrix of weights from the state before it to the state after it, so messages
+are prefix products, the best path is a composition of maps, and no loop runs over pre-tokens. A
+line's last pre-token cannot enter or stay in a mention; so lines, and therefore texts, are
+independent, and all texts of a batch are decoded as one sequence.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from worker.text.windows import split_runs
 
 _LABEL_CODES = 256
 _GROUP_PRETOKENS = 1 << 16
-"""How many are decoded at once; with five heads one takes some 10 kB for the time."""
+"""The number of pre-tokens decoded at once; with five heads each needs about 10 kB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceLayout:
-    """A head layout's tables on a device; heads with fewer labels than others are filled up.
+    """A head layout's index tables on a device; heads with fewer labels than others are padded.
 
-    `outside` has shape (heads,): the place of `O`. `tags` has shape (4, heads, labels): the places
-    of B, I, E, S; those of a label that is not there are one past the last tag.
+    `outside` has shape (heads,): the index of `O`. `tags` has shape (4, heads, labels): the indices
+    of B, I, E, S; those of a padding label are one past the last tag.
     """
 
     layout: HeadLayout
@@ -40,7 +40,7 @@ class DeviceLayout:
 
 
 def device_layout(layout: HeadLayout, device: torch.device) -> DeviceLayout:
-    """Put the tables of `layout` on `device`, once for all batches."""
+    """Copy the tables of `layout` to `device`, once for all batches."""
     labels = max((len(task.labels) for task in layout.tasks), default=0)
     tags = np.full((len(POSITIONS), len(layout.tasks), labels), layout.width)
     for head, part in enumerate(layout.slices):
@@ -51,8 +51,8 @@ def device_layout(layout: HeadLayout, device: torch.device) -> DeviceLayout:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DecodingUnderWay:
-    """What a device is decoding: the host's tensors that will hold it, and when they do."""
+class PendingDecoding:
+    """A pending decoding on a device: host tensors to be filled, and the event that signals it."""
 
     tables: DeviceLayout
     counts: npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ class DecodingUnderWay:
     def result(self) -> list[list[DecodedRun]] | None:
         """Wait, and return the mentions of each text, in order of head and position.
 
-        None where a score was no number: then no text's mentions can be relied on.
+        None if a score was not finite: then no text's mentions are reliable.
         """
         if self.done is not None:
             self.done.synchronize()
@@ -77,10 +77,10 @@ def decode_on_device(
     logits: Tensor,
     counts: npt.NDArray[np.int64] | Sequence[int],
     lines: npt.NDArray[np.int64] | Sequence[int] | None = None,
-) -> DecodingUnderWay:
-    """Begin to decode the texts of a batch; a GPU is not waited for.
+) -> PendingDecoding:
+    """Start to decode the texts of a batch, without waiting for a GPU.
 
-    :param logits: the pre-tokens of all texts one behind the other, shape (pre-tokens, tags)
+    :param logits: the pre-tokens of all texts concatenated, shape (pre-tokens, tags)
     :param counts: how many pre-tokens each text has, shape (texts,)
     :param lines: how many each line of all texts in turn has, shape (lines,): no mention crosses
         from one line into the next. Without it each text is one line.
@@ -90,7 +90,7 @@ def decode_on_device(
     on_device = to_device(lines, logits.device)
     if not logits.numel():
         nothing = torch.zeros((2, len(tables.layout.tasks), 0), dtype=torch.int32)
-        return DecodingUnderWay(tables, counts, nothing, torch.tensor(True), None)
+        return PendingDecoding(tables, counts, nothing, torch.tensor(True), None)
     parts, row = [], 0
     for group in split_runs(lines.tolist(), _GROUP_PRETOKENS):
         rows = int(lines[group].sum())
@@ -98,15 +98,15 @@ def decode_on_device(
         row += rows
     packed, finite = torch.cat(parts, dim=-1), torch.isfinite(logits).all()
     if logits.device.type != "cuda":
-        return DecodingUnderWay(tables, counts, packed.cpu(), finite.cpu(), None)
+        return PendingDecoding(tables, counts, packed.cpu(), finite.cpu(), None)
     on_host = _begin_copy(packed), _begin_copy(finite)
     done = torch.cuda.Event()
     done.record()
-    return DecodingUnderWay(tables, counts, *on_host, done)
+    return PendingDecoding(tables, counts, *on_host, done)
 
 
 def _begin_copy(tensor: Tensor) -> Tensor:
-    """Begin to copy from the device; return the host's tensor, which is filled later."""
+    """Start a copy from the device; return the host tensor, which is filled later."""
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
 
@@ -114,7 +114,7 @@ def _begin_copy(tensor: Tensor) -> Tensor:
 def read_mentions(
     layout: HeadLayout, packed: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]
 ) -> list[list[DecodedRun]]:
-    """Read the mentions off what `decode_tensors` gave, on the host."""
+    """Extract the mentions from the output of `decode_tensors`, on the host."""
     head, first = np.nonzero(packed[0])
     code = packed[0, head, first].astype(np.int64)
     scores = packed[1, head, first].view(np.float32).astype(np.float64)
@@ -125,50 +125,50 @@ def read_mentions(
 
 
 def decode_tensors(tables: DeviceLayout, logits: Tensor, lines: Tensor) -> Tensor:
-    """Decode a batch on its device; nothing waits for the host.
+    """Decode a batch on its device, without synchronising with the host.
 
     :param logits: shape (pre-tokens, tags), at least one pre-token
     :param lines: how many pre-tokens each line has, shape (lines,), on the same device
     :return: shape (2, heads, pre-tokens), int32. Where a mention begins, the first row holds its
-        label's number from 1 plus 256 times its length less one, and the second the bits of its
+        label's number from 1 plus 256 times (its length - 1), and the second the bits of its
         float32 score; the first row is 0 elsewhere.
     """
-    chain = _chain(tables, logits, lines)
-    front, behind = _best_states(chain)
-    share, scale = _outside_share(chain)
-    choice = torch.cat([chain.outside[:, None], chain.single], dim=1).argmax(dim=1)
-    single = torch.where((front == 0) & (behind == 0), choice, 0)
-    begins = ((front == 0) & (behind > 0)) | (single > 0)
-    ends = ((front > 0) & (behind == 0)) | (single > 0)
-    state = torch.maximum(torch.maximum(front, behind), single)
+    lattice = _lattice(tables, logits, lines)
+    before, after = _best_states(lattice)
+    outside, scale = _outside_probability(lattice)
+    choice = torch.cat([lattice.outside[:, None], lattice.single], dim=1).argmax(dim=1)
+    single = torch.where((before == 0) & (after == 0), choice, 0)
+    begins = ((before == 0) & (after > 0)) | (single > 0)
+    ends = ((before > 0) & (after == 0)) | (single > 0)
+    state = torch.maximum(torch.maximum(before, after), single)
     label = (state - 1).clamp(min=0)[:, None]
     weight = torch.where(
         single > 0,
-        chain.single.gather(1, label)[:, 0],
+        lattice.single.gather(1, label)[:, 0],
         torch.where(
             begins,
-            chain.begin.gather(1, label)[:, 0],
+            lattice.begin.gather(1, label)[:, 0],
             torch.where(
-                ends, chain.end.gather(1, label)[:, 0], chain.inside.gather(1, label)[:, 0]
+                ends, lattice.end.gather(1, label)[:, 0], lattice.inside.gather(1, label)[:, 0]
             ),
         ),
     )
     along = torch.where(state > 0, weight - scale.log(), 0.0).cumsum(dim=-1)
     along = pad(along, (1, 0))
-    place = torch.arange(logits.shape[0], device=logits.device).expand_as(ends)
-    last = torch.where(ends, place, logits.shape[0] - 1).flip(-1).cummin(dim=-1).values.flip(-1)
-    in_front = pad(share, (1, 0), value=1.0)[:, :-1]
-    score = in_front * (along.gather(1, last + 1) - along[:, :-1]).exp()
-    code = torch.where(begins, state + _LABEL_CODES * (last - place), 0)
+    index = torch.arange(logits.shape[0], device=logits.device).expand_as(ends)
+    last = torch.where(ends, index, logits.shape[0] - 1).flip(-1).cummin(dim=-1).values.flip(-1)
+    outside_before = pad(outside, (1, 0), value=1.0)[:, :-1]
+    score = outside_before * (along.gather(1, last + 1) - along[:, :-1]).exp()
+    code = torch.where(begins, state + _LABEL_CODES * (last - index), 0)
     return torch.stack([code.int(), score.float().view(torch.int32)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Chain:
-    """Log weights less those of the head's best tag, float64; labels that are not there have -inf.
+class _Lattice:
+    """Log weights minus those of the head's best tag, float64; -inf for padding labels.
 
     `outside` has shape (heads, pre-tokens); the others (heads, labels, pre-tokens); `last`, which
-    marks the last pre-token of each line, (pre-tokens,).
+    is true at the last pre-token of each line, (pre-tokens,).
     """
 
     outside: Tensor
@@ -189,17 +189,17 @@ class _Chain:
         return out
 
 
-def _chain(tables: DeviceLayout, logits: Tensor, lines: Tensor) -> _Chain:
+def _lattice(tables: DeviceLayout, logits: Tensor, lines: Tensor) -> _Lattice:
     scores = logits.float()
     heads = [
         scores[:, part] - scores[:, part].amax(dim=1, keepdim=True) for part in tables.layout.slices
     ]
     logs = torch.cat(heads, dim=1).double().clamp(min=LOWEST).T
     logs = pad(logs, (0, 0, 0, 1), value=-torch.inf)
-    marks = torch.zeros(logits.shape[0] + 1, dtype=torch.bool, device=logits.device)
-    last = marks.index_fill(0, lines.cumsum(0), True)[1:]
+    line_ends = torch.zeros(logits.shape[0] + 1, dtype=torch.bool, device=logits.device)
+    last = line_ends.index_fill(0, lines.cumsum(0), True)[1:]
     begin, inside, end, single = logs[tables.tags]
-    return _Chain(
+    return _Lattice(
         outside=logs[tables.outside],
         begin=begin.masked_fill(last, -torch.inf),
         inside=inside.masked_fill(last, -torch.inf),
@@ -209,35 +209,37 @@ def _chain(tables: DeviceLayout, logits: Tensor, lines: Tensor) -> _Chain:
     )
 
 
-def _best_states(chain: _Chain) -> tuple[Tensor, Tensor]:
-    """Return where each head stands in front of and behind every pre-token on the best path.
+def _best_states(lattice: _Lattice) -> tuple[Tensor, Tensor]:
+    """Return the state of each head before and after every pre-token on the best path.
 
     Both have shape (heads, pre-tokens): 0 outside, k inside the head's label number k.
     """
-    stay = torch.maximum(chain.outside, chain.single.amax(dim=1))
-    reach = scan(chain.matrices(stay), join_best)[0].transpose(0, 1)  # heads, states, pre-tokens
-    front = torch.full_like(reach, -torch.inf)
-    front[..., 1:] = reach[..., :-1]
-    front[:, 0, 0] = 0.0
-    inside = (front[:, 1:] + chain.inside) > (front[:, :1] + chain.begin)
+    stay = torch.maximum(lattice.outside, lattice.single.amax(dim=1))
+    reach = scan(lattice.matrices(stay), join_best)[0].transpose(0, 1)  # heads, states, pre-tokens
+    weight_before = torch.full_like(reach, -torch.inf)
+    weight_before[..., 1:] = reach[..., :-1]
+    weight_before[:, 0, 0] = 0.0
+    inside = (weight_before[:, 1:] + lattice.inside) > (weight_before[:, :1] + lattice.begin)
     labels = torch.arange(1, reach.shape[1], device=reach.device)[:, None]
-    leaving = torch.cat([(front[:, 0] + stay)[:, None], front[:, 1:] + chain.end], dim=1)
+    leaving = torch.cat(
+        [(weight_before[:, 0] + stay)[:, None], weight_before[:, 1:] + lattice.end], dim=1
+    )
     came_outside = leaving.argmax(dim=1, keepdim=True)
     came = torch.cat([came_outside, torch.where(inside, labels, 0)], dim=1)
-    came = torch.where(chain.last, came_outside, came)  # behind a line every head stands outside
+    came = torch.where(lattice.last, came_outside, came)  # after a line every head is outside
     steps = came.transpose(0, 1).flip(-1)
-    in_front = scan(steps, join_maps)[0].flip(-1)
-    return in_front, pad(in_front, (0, 1))[:, 1:]
+    before = scan(steps, join_maps)[0].flip(-1)
+    return before, pad(before, (0, 1))[:, 1:]
 
 
-def _outside_share(chain: _Chain) -> tuple[Tensor, Tensor]:
-    """Return what `lattice.outside_share` does; both of shape (heads, pre-tokens)."""
-    staying = torch.cat([chain.outside[:, None], chain.single], dim=1).exp().sum(dim=1)
-    forth = chain.matrices(staying.log()).exp()
-    both = torch.stack([forth, forth.transpose(0, 1).flip(-1)], dim=2)
+def _outside_probability(lattice: _Lattice) -> tuple[Tensor, Tensor]:
+    """Return the result of `lattice.outside_probability`; both of shape (heads, pre-tokens)."""
+    staying = torch.cat([lattice.outside[:, None], lattice.single], dim=1).exp().sum(dim=1)
+    matrices = lattice.matrices(staying.log()).exp()
+    both = torch.stack([matrices, matrices.transpose(0, 1).flip(-1)], dim=2)
     messages = scan(both, join_sums)[0]
     ratios = (messages[1:] / messages[0]).transpose(0, 2)  # heads, both ways, labels, pre-tokens
-    ahead = ratios[:, 0]
-    behind = pad(ratios[:, 1].flip(-1), (0, 1))[..., 1:]
-    share = 1.0 / (1.0 + (ahead * behind).sum(dim=1))
-    return share, staying + (chain.begin.exp() * behind).sum(dim=1)
+    forward = ratios[:, 0]
+    backward = pad(ratios[:, 1].flip(-1), (0, 1))[..., 1:]
+    outside = 1.0 / (1.0 + (forward * backward).sum(dim=1))
+    return outside, staying + (lattice.begin.exp() * backward).sum(dim=1)

@@ -1,9 +1,9 @@
-"""A head's tags as an automaton: the sums and the best path of many stretches at once.
+"""Lattice of a head's tags: forward-backward sums and Viterbi paths of many spans at once.
 
-Between two pre-tokens a head stands *outside* every mention or *inside* one of its labels: `B`
-leads from outside to inside, `E` back, `I` stays inside, `O` and `S` stay outside. So a message has
-one number a label, the weight of standing inside it over that of standing outside. Stretches are
-laid out step by step: the columns of a step are the stretches that are that long, longest first.
+Between two pre-tokens a head is in the state *outside* every mention or *inside* one of its labels:
+`B` leads from outside to inside, `E` back, `I` stays inside, `O` and `S` stay outside. So a message
+has one number per label, the ratio of the weights of inside and outside. Spans are laid out step by
+step: step k has a column for each span longer than k, longest spans first.
 """
 
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ States = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Steps:
-    """Where each step's columns stand: `bounds` has shape (steps + 1,); step k is a slice of them.
+    """The columns of each step: step k has the columns `bounds[k]` to `bounds[k + 1]`.
 
-    `place` names, for each column, the pre-token that it is.
+    `bounds` has shape (steps + 1,); `pretokens` is the pre-token of each column, (columns,).
     """
 
     bounds: Ints
-    place: Ints
+    pretokens: Ints
 
 
 def lay_out_steps(first: Ints, length: Ints) -> Steps:
-    """Lay out stretches of pre-tokens `first` to `first + length` step by step."""
+    """Lay out spans of the pre-tokens `first` to `first + length` step by step."""
     order = np.argsort(-length, kind="stable")
     first, length = first[order], length[order]
     longest = int(length[0])
@@ -44,8 +44,8 @@ def lay_out_steps(first: Ints, length: Ints) -> Steps:
 class Weights:
     """Tag weights by step: `begin`, `inside`, `end` of shape (labels, columns) for B, I and E.
 
-    `stay` is what keeps a head outside, (heads, columns): the sum of `O` and every `S` for sums,
-    the largest of them for the best path.
+    `stay` is the weight of staying outside, (heads, columns): of `O` and every
+    `S`, the sum for forward-backward, the maximum for the best path.
     """
 
     begin: Floats
@@ -56,29 +56,30 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
-    """Whose each label is, `of_label` (labels,), and each head's `first_label` (heads,)."""
+    """The head of each label, `of_label` (labels,), and each head's `first_label` (heads,)."""
 
     of_label: Ints
     first_label: Ints
 
 
-def outside_share(weights: Weights, steps: Steps, heads: Heads) -> tuple[Floats, Floats]:
-    """Return the share of all paths that stand outside behind each column, and its scale.
+def outside_probability(weights: Weights, steps: Steps, heads: Heads) -> tuple[Floats, Floats]:
+    """Return the probability of being outside after each column, and each column's scale.
 
-    Both have shape (heads, columns). The scale is the weight of all ways on from outside in front
-    of the column, over that from outside behind it. So a mention's share is the share outside in
-    front of its first column times the product of weight over scale along its columns.
+    Both have shape (heads, columns). The scale is the total weight of all continuations from
+    outside before the column, divided by that from outside after it. So a mention's probability is
+    that of being outside before its first column, times the product of weight / scale over its
+    columns.
     """
-    ahead, _ = _ratios(weights.begin, weights.end, weights, steps, heads, backward=False)
-    behind, scale = _ratios(weights.end, weights.begin, weights, steps, heads, backward=True)
-    within = np.add.reduceat(ahead * behind, heads.first_label, axis=0)
+    forward, _ = _ratios(weights.begin, weights.end, weights, steps, heads, backward=False)
+    backward, scale = _ratios(weights.end, weights.begin, weights, steps, heads, backward=True)
+    within = np.add.reduceat(forward * backward, heads.first_label, axis=0)
     return 1.0 / (1.0 + within), scale[heads.first_label]
 
 
 def _ratios(
     enter: Floats, leave: Floats, weights: Weights, steps: Steps, heads: Heads, *, backward: bool
 ) -> tuple[Floats, Floats]:
-    """Sum over paths: the ratios inside / outside behind every column, and each column's divisor.
+    """Sum over paths: the ratios inside / outside after every column, and each column's divisor.
 
     Shapes (labels, columns) twice; the divisor is repeated for every label of a head.
     """
@@ -106,10 +107,10 @@ def _ratios(
 
 
 def best_states(weights: Weights, steps: Steps, heads: Heads) -> States:
-    """Return where each head stands behind each column on the best path (Viterbi 1967).
+    """Return the state of each head after each column on the best path (Viterbi 1967).
 
     `weights` are logarithms here. Shape (heads, columns): 0 outside, k inside the head's label
-    number k, counted from 1. Of equally probable paths the one that stays outside longer is taken.
+    number k, counted from 1. Of equally probable paths the one that stays outside longer is chosen.
     """
     labels, columns = weights.begin.shape
     before = _best_ratios(weights, steps, heads)
@@ -129,7 +130,7 @@ def best_states(weights: Weights, steps: Steps, heads: Heads) -> States:
 
 
 def _best_ratios(weights: Weights, steps: Steps, heads: Heads) -> Floats:
-    """Return the best path's log weight inside less outside in front of every column.
+    """Return the best path's log weight inside minus outside before every column.
 
     Shape (labels, columns).
     """
@@ -148,16 +149,16 @@ def _best_ratios(weights: Weights, steps: Steps, heads: Heads) -> Floats:
 
 
 def _trace_back(came: States, rows: Ints, steps: Steps) -> States:
-    """Follow `came`, the state in front of a column for each state behind it, from every end."""
+    """Follow the back-pointers `came` (state after a column -> state before it) from the ends."""
     flat, columns = came.ravel(), came.shape[1]
     row_starts = (rows * columns)[:, None]
     states = np.zeros((len(rows), columns), dtype=np.uint8)
     bounds = steps.bounds.tolist()
-    place = np.arange(bounds[1])
+    column = np.arange(bounds[1])
     state = np.zeros((len(rows), bounds[1]), dtype=np.intp)
     for step in range(len(bounds) - 2, -1, -1):
         low, high = bounds[step], bounds[step + 1]
         here = state[:, : high - low]
         states[:, low:high] = here
-        here[...] = flat[here * columns + (row_starts + low) + place[: high - low]]
+        here[...] = flat[here * columns + (row_starts + low) + column[: high - low]]
     return states

@@ -1,4 +1,4 @@
-"""From what was decoded, pre-tokens of a text, to mentions, code points of it."""
+"""Conversion of decoded runs of pre-tokens to mentions with code-point offsets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,9 +18,9 @@ def mentions_of(
     checkpoint_id: str,
     calibration: Mapping[str, HeadCalibration] | None = None,
 ) -> list[Mention]:
-    """Return what was decoded in a text as mentions, before the overlap policy.
+    """Return the decoded runs of a text as mentions, before the overlap policy.
 
-    Scores of the heads in `calibration` follow their curves.
+    Scores of the heads in `calibration` are calibrated.
     """
     curves = calibration or {}
     starts, ends = pieces.pretoken_starts.tolist(), pieces.pretoken_ends.tolist()

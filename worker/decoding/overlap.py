@@ -1,6 +1,6 @@
-"""The overlap policy: which mention to take where heads find several for one entity type.
+"""The overlap policy: which of several overlapping mentions of one entity type is preferred.
 
-Every head's mentions are written. `preferred` marks, within each entity type, a set of mentions
+All mentions of all heads are written. `preferred` marks, within each entity type, a set of mentions
 that do not overlap: the most probable first, then the longer, then the earlier, then by head.
 Mentions of different entity types never compete.
 """
@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from schemas.records import Mention
 
-_place = attrgetter("entity_type", "start")
+_type_and_start = attrgetter("entity_type", "start")
 
 
 def mark_preferred(mentions: Sequence[Mention]) -> tuple[Mention, ...]:
@@ -29,7 +29,9 @@ def _rivals(mentions: Sequence[Mention]) -> Iterator[list[int]]:
     """Yield the mentions that may compete: of one entity type, each overlapping one before it."""
     rivals: list[int] = []
     kind, reach = None, 0
-    for number in sorted(range(len(mentions)), key=[_place(m) for m in mentions].__getitem__):
+    for number in sorted(
+        range(len(mentions)), key=[_type_and_start(m) for m in mentions].__getitem__
+    ):
         mention = mentions[number]
         if mention.entity_type is kind and mention.start < reach:
             rivals.append(number)
@@ -43,15 +45,15 @@ def _rivals(mentions: Sequence[Mention]) -> Iterator[list[int]]:
 
 
 def _rejected(mentions: Sequence[Mention], rivals: list[int]) -> Iterator[int]:
-    """Yield those of `rivals` that overlap a better one that is taken."""
-    taken: list[tuple[int, int]] = []
+    """Yield those of `rivals` that overlap a better accepted one."""
+    accepted: list[tuple[int, int]] = []
     for number in sorted(rivals, key=lambda number: _rank(mentions[number])):
         span = (mentions[number].start, mentions[number].end)
-        place = bisect_left(taken, span)
-        clear_before = place == 0 or taken[place - 1][1] <= span[0]
-        clear_after = place == len(taken) or taken[place][0] >= span[1]
+        index = bisect_left(accepted, span)
+        clear_before = index == 0 or accepted[index - 1][1] <= span[0]
+        clear_after = index == len(accepted) or accepted[index][0] >= span[1]
         if clear_before and clear_after:
-            insort(taken, span)
+            insort(accepted, span)
         else:
             yield number
 

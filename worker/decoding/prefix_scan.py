@@ -1,4 +1,4 @@
-"""Prefix scans of an associative operation in logarithmic depth, as tensor operations alone."""
+"""Parallel prefix scans of an associative operation, in logarithmic depth."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ Join = Callable[[Tensor, Tensor], Tensor]
 def scan(items: Tensor, join: Join) -> Tensor:
     """Return the inclusive prefixes of `items`, joined from the left along the last axis.
 
-    `join` takes the left and the right operands, any number of them side by side on the last axis,
-    and must be associative. About twice as many joins as items are made, in twice log2 as many
-    rounds (Brent and Kung 1982).
+    `join` takes the left and the right operands, batched along the last axis, and must be
+    associative. It makes about twice as many joins as there are items, in 2 log2(items) rounds
+    (Brent and Kung 1982).
     """
     if items.shape[-1] < 2:
         return items
@@ -35,7 +35,7 @@ def join_sums(left: Tensor, right: Tensor) -> Tensor:
 
 
 def join_best(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply matrices of logarithms, the largest term for the sum; the largest entry is 0."""
+    """Multiply log matrices in the max-plus semiring; the largest entry of each result is 0."""
     product = left[:, 0, None] + right[0]
     for state in range(1, left.shape[1]):
         product = torch.maximum(product, left[:, state, None] + right[state])
@@ -43,5 +43,5 @@ def join_best(left: Tensor, right: Tensor) -> Tensor:
 
 
 def join_maps(left: Tensor, right: Tensor) -> Tensor:
-    """Apply first `left`, then `right`: maps from states to states, (states, ..., items)."""
+    """Compose maps from states to states, `left` first; shape (states, ..., items)."""
     return right.gather(0, left)

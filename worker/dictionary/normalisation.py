@@ -1,23 +1,23 @@
-"""Normal forms of tokens, by which a dictionary knows a mention however it is written.
+"""Normalisation of tokens, so that a dictionary matches spelling variants of a mention.
 
-A text is cut into *pre-tokens*: a run of letters and digits, or one other character. The normal
-forms of a stretch of pre-tokens, joined, are its *key*; stretches with equal keys match. The rules,
-each of which can be switched off (`Rules`):
+A text is cut into *pre-tokens*: a run of letters and digits, or one other character. The joined
+normal forms of a span of pre-tokens are its *key*; spans with equal keys match. The rules, which
+can be switched off separately (`Rules`):
 
-* **always**: compatibility characters become plain ones and accents go (NFKD: `ﬁ` is `fi`, `²` is
-  `2`, `é` is `e`, the micro sign is the Greek letter), Unicode dashes become `-`, Unicode
+* **always**: compatibility characters become plain ones, accents are removed (NFKD: `ﬁ` is `fi`,
+  `²` is `2`, `é` is `e`, the micro sign is the Greek letter), Unicode dashes become `-`, Unicode
   apostrophes `'`.
 * **case**: letters are folded to lower case.
-* **hyphens**: hyphens and white space tell nothing: `IL-2`, `IL 2` and `IL2` have the key `il2`.
-  Only between two digits a space stays, so that `1 2` and `12` differ.
+* **hyphens**: hyphens and white space are ignored: `IL-2`, `IL 2` and `IL2` have the key `il2`.
+  Only between two digits a space is kept, so that `1 2` and `12` differ.
 * **plurals**: a plural loses its ending (`cancers`, `bodies`, `boxes`, `NSAIDs`), a possessive its
   `'s`. An `S` that is upper case is no plural (`AIDS`); neither are `-ss`, `-us` and `-is`.
 * **greek**: a Greek letter becomes its name: `TNF-α` and `TNF alpha` have the key `tnfalpha`.
 
-* **numbers**: a mention with numbers has a *pattern* too, its key with `#` for each number, by
-  which other numbers are known: `il#`. Where a stretch's own key is an entry, that one counts.
+* **numbers**: a mention with numbers has a *pattern* too, its key with `#` for each number, which
+  matches other numbers: `il#`. If a span's own key is an entry, it takes precedence.
 
-No key holds a line feed: no match reaches from a title into an abstract.
+No key contains a line feed: no match extends from a title into an abstract.
 """
 
 import re
@@ -31,7 +31,7 @@ import numpy as np
 from worker.text.reading_table import Reading, ReadText
 
 LETTER_CASES: Final = 4
-"""How many letter cases there are: 0 none upper, 1 the first upper, 2 all upper, 3 mixed."""
+"""The number of letter cases: 0 none upper, 1 the first upper, 2 all upper, 3 mixed."""
 
 # Runs of letters and digits with the combining marks on them; a line break; any other character.
 _PRETOKEN = re.compile(r"(?:[^\W_][̀-ͯ]*)+|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|\S")
@@ -50,7 +50,7 @@ _SIBILANT = re.compile(r"(?:ss|x|z|ch|sh)es$")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which of the rules apply; see the module's docstring."""
+    """The rules that are switched on; see the module's docstring."""
 
     case: bool = True
     hyphens: bool = True
@@ -63,8 +63,8 @@ class Rules:
 class Pretokens:
     """The pre-tokens of a text: their half-open code-point offsets, and their normal forms.
 
-    A form is empty where the pre-token tells nothing (a hyphen, the two of a possessive `'s`); a
-    line break, of whatever kind, is a pre-token too, with a line feed as its form.
+    A form is empty if the pre-token is ignored (a hyphen, the two of a possessive `'s`); a line
+    break of any kind is a pre-token too, with a line feed as its form.
     """
 
     starts: Sequence[int]
@@ -81,14 +81,14 @@ class Pretokens:
 
 
 class Normaliser:
-    """Applies one set of rules. Immutable; safe to share between threads."""
+    """A normaliser with one set of rules. Immutable; safe to share between threads."""
 
     def __init__(self, rules: Rules, reading: Reading | None = None) -> None:
         self.rules = rules
         self._reading = reading
 
     def read(self, text: str) -> Pretokens:
-        """Cut `text` into pre-tokens, as it is read, and normalise each."""
+        """Split `text` into pre-tokens and normalise each; offsets are into `text`."""
         read = ReadText(text) if self._reading is None else self._reading.read(text)
         starts, ends, words = [], [], []
         for found in _PRETOKEN.finditer(read.text):
@@ -98,20 +98,20 @@ class Normaliser:
         known = {word: self._form(word) for word in set(words)}
         forms = [known[word] for word in words]
         if self.rules.plurals:
-            for place in range(1, len(forms) - 1):
-                if forms[place] == "'" and words[place + 1] == "s" and _is_word(words[place - 1]):
-                    forms[place] = forms[place + 1] = ""
+            for index in range(1, len(forms) - 1):
+                if forms[index] == "'" and words[index + 1] == "s" and _is_word(words[index - 1]):
+                    forms[index] = forms[index + 1] = ""
         if read.starts is None:
             return Pretokens(starts, ends, forms)
-        places = read.in_original(np.array(starts, np.int32), np.array(ends, np.int32))
-        return Pretokens(places[0].tolist(), places[1].tolist(), forms)
+        first, stop = read.in_original(np.array(starts, np.int32), np.array(ends, np.int32))
+        return Pretokens(first.tolist(), stop.tolist(), forms)
 
     def key(self, text: str) -> str:
-        """Return the key of a whole text, such as a mention; empty where it tells nothing."""
+        """Return the key of a whole text, such as a mention; empty if all of it is ignored."""
         return self.join(self.read(text).forms)
 
     def join(self, forms: Iterable[str]) -> str:
-        """Return the key of a stretch of pre-tokens with these forms."""
+        """Return the key of a span of pre-tokens with these forms."""
         key = ""
         for form in forms:
             if form:
@@ -119,7 +119,7 @@ class Normaliser:
         return key
 
     def extend(self, key: str, form: str) -> str:
-        """Return the key of a stretch with the key `key` and one more pre-token behind it.
+        """Return the key of a span with the key `key` extended by one more pre-token.
 
         `form`, that pre-token's form, is not empty.
         """
@@ -161,7 +161,7 @@ def _is_word(word: str) -> bool:
 
 
 def _singular(word: str) -> str:
-    """Return `word` without the ending of a plural; as it is where it has none."""
+    """Return `word` without its plural ending, unchanged if it has none."""
     if len(word) < 4 or word[-1] != "s" or word[-2] in "sui" or not word[-2].isalpha():
         return word
     if word.endswith("ies") and len(word) > 4:

@@ -1,13 +1,13 @@
-"""The dictionary: the rule-based token-matching system, as a checkpoint that the tagger loads.
+"""The dictionary tagger: rule-based token matching, loaded from a dictionary checkpoint.
 
 A dictionary checkpoint is a folder with `dictionary.json` and, written last, `manifest.json` of
 kind `dictionary`. The dictionary holds the rules of normalisation and, for each head and label, the
 keys of mentions (`worker.dictionary.normalisation`) with the learned probability that a span with
-this key is a mention, one for each letter case (`WAS` is a disease, `was` is none). A probability
-of 0 says that it is not taken for one: the learned stop-list.
+this key is a mention, one for each letter case (`WAS` is a disease, `was` is not). A probability
+of 0 means that it is never a mention: a learned stop-list.
 
-Each head reads the text from left to right and takes at each pre-token the longest stretch that is
-an entry; its mentions never overlap. The time is linear in the text: no stretch is longer than the
+Each head scans the text from left to right and selects at each pre-token the longest span that is
+an entry; its mentions never overlap. The time is linear in the text: no span is longer than the
 longest key.
 """
 
@@ -29,12 +29,12 @@ from worker.dictionary.normalisation import LETTER_CASES, Normaliser, Pretokens,
 from worker.text.reading_table import reading_of
 
 KIND: Final = "dictionary"
-_MOST_DROPPED: Final = 3
-"""How many pre-tokens in a row without a form a stretch may hold (`'s` and a hyphen)."""
-_BEGIN: Final = 5
-"""How many code points of a form the quick look is at."""
+_MAX_DROPPED: Final = 3
+"""The most consecutive pre-tokens without a form in a span (`'s` and a hyphen)."""
+_PREFIX_LENGTH: Final = 5
+"""The number of code points of a form that the prefix filter tests."""
 _JOINING: Final = frozenset("-/‐‑‒–—−")
-"""What joins parts of one word."""
+"""Characters that join the parts of one word."""
 
 _Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 _ByCase = tuple[_Probability, _Probability, _Probability, _Probability]
@@ -46,7 +46,7 @@ class _Frozen(BaseModel):
 
 
 class RulesFile(_Frozen):
-    """The rules of normalisation, as the file has them."""
+    """The rules of normalisation in `dictionary.json`."""
 
     case: bool
     hyphens: bool
@@ -56,9 +56,9 @@ class RulesFile(_Frozen):
 
 
 class HeadFile(_Frozen):
-    """One head: whether it matches whole words only, and by label and key the probabilities.
+    """One head in `dictionary.json`: its probabilities by label and key.
 
-    `patterns` has those of keys with `#` for each number.
+    `patterns` has keys with `#` for each number; `whole_words` excludes parts of hyphenated words.
     """
 
     whole_words: bool
@@ -67,7 +67,7 @@ class HeadFile(_Frozen):
 
 
 class DictionaryFile(_Frozen):
-    """The whole of `dictionary.json`."""
+    """The content of `dictionary.json`."""
 
     format_version: Literal[1] = 1
     rules: RulesFile
@@ -75,36 +75,38 @@ class DictionaryFile(_Frozen):
 
 
 class KeyIndex:
-    """Finds the stretches of a text whose keys are known: a trie, laid out as a sorted list."""
+    """An index of keys that finds matching spans of a text: a trie stored as a sorted list."""
 
     def __init__(self, keys: Sequence[str], normaliser: Normaliser) -> None:
         self.keys = sorted(keys)
         self._normaliser = normaliser
-        self._begins = frozenset(key[:n] for key in self.keys for n in range(1, _BEGIN + 1))
+        self._prefixes = frozenset(
+            key[:n] for key in self.keys for n in range(1, _PREFIX_LENGTH + 1)
+        )
 
     def may_begin(self, form: str) -> bool:
-        """Whether some key may begin with `form`: the quick look that nearly all words fail."""
-        return form[:_BEGIN] in self._begins
+        """Whether some key may begin with `form`: a prefix filter that rejects nearly all words."""
+        return form[:_PREFIX_LENGTH] in self._prefixes
 
     def matches_at(self, tokens: Pretokens, first: int) -> Iterator[tuple[int, int]]:
-        """Yield (last, key number) of each known stretch that begins at pre-token `first`.
+        """Yield (last, key number) of each matching span that begins at pre-token `first`.
 
-        `last` is inclusive and grows. A stretch neither begins nor ends with a pre-token without a
-        form.
+        `last` is inclusive and increases. A span neither begins nor ends with a pre-token without
+        a form.
         """
         keys, forms, extend = self.keys, tokens.forms, self._normaliser.extend
         key = forms[first]
         if not key:
             return
-        last, place, dropped = first, 0, 0
+        last, number, dropped = first, 0, 0
         while True:
-            place = bisect_left(keys, key, place)
-            if place == len(keys) or not keys[place].startswith(key):
+            number = bisect_left(keys, key, number)
+            if number == len(keys) or not keys[number].startswith(key):
                 return
-            if len(keys[place]) == len(key):
-                yield last, place
+            if len(keys[number]) == len(key):
+                yield last, number
             last += 1
-            while last < len(forms) and not forms[last] and dropped < _MOST_DROPPED:
+            while last < len(forms) and not forms[last] and dropped < _MAX_DROPPED:
                 last, dropped = last + 1, dropped + 1
             if last == len(forms) or not forms[last]:
                 return
@@ -113,9 +115,9 @@ class KeyIndex:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Entries, ready to match: by key number and letter case, the label and the probability.
+    """A match table: the label and probability by key number and letter case.
 
-    A value of None is not taken for a mention.
+    A value of None is not a mention.
     """
 
     index: KeyIndex
@@ -124,7 +126,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """One head, ready to match: what it knows by key, and what by pattern."""
+    """One head, ready to match: its entries by key, and its entries by pattern."""
 
     task: Task
     entries: Table
@@ -166,7 +168,7 @@ class Head:
 
 
 def within_word(text: str, start: int, end: int) -> bool:
-    """Whether a hyphen or slash joins the stretch to more of the same word (`IL-2-dependent`)."""
+    """Whether a hyphen or slash joins the span to more of the same word (`IL-2-dependent`)."""
     return (start > 1 and text[start - 1] in _JOINING and not text[start - 2].isspace()) or (
         end + 1 < len(text) and text[end] in _JOINING and not text[end + 1].isspace()
     )
@@ -189,7 +191,7 @@ class DictionaryTagger:
         self._heads = tuple(heads)
 
     def read(self, texts: Sequence[str]) -> list[Annotation]:
-        """Return each text's mentions, and as its word pieces how many pre-tokens it has.
+        """Return each text's mentions, with its number of pre-tokens as `word_pieces`.
 
         Mentions come by head and position, before the overlap policy. No pre-token is unknown.
 
@@ -203,7 +205,7 @@ class DictionaryTagger:
         except UnicodeEncodeError as error:
             raise RecordError(
                 "the text holds a lone surrogate, which no UTF-8 output can store; "
-                "mend the source's character encoding"
+                "fix the source's character encoding"
             ) from error
         tokens = self._normaliser.read(text)
         patterns = tokens.with_patterns()
@@ -227,10 +229,10 @@ class DictionaryTagger:
 def make_table(
     task: Task, known: Mapping[str, Mapping[str, Sequence[float]]], normaliser: Normaliser
 ) -> Table:
-    """Return `known`, of each label the probabilities by key, ready to match.
+    """Build the match table of `known`, the probabilities by key of each label.
 
-    Of a key that several labels have, each letter case goes to the most probable label, the task's
-    first where they are equal.
+    If several labels have a key, each letter case gets the most probable label, the task's first
+    if they are equal.
     """
     best: dict[str, list[tuple[str, float] | None]] = {}
     for label in task.label_names:
@@ -256,7 +258,7 @@ def load_dictionary(path: Path) -> DictionaryTagger:
         )
     if DICTIONARY not in manifest.files:
         raise CheckpointError(
-            f"checkpoint {path} is of kind {KIND!r}, but its manifest names no {DICTIONARY}; "
+            f"checkpoint {path} is of kind {KIND!r}, but its manifest lists no {DICTIONARY}; "
             "train or copy it again"
         )
     content = _read_file(path / DICTIONARY)
@@ -280,21 +282,21 @@ def _read_file(file: Path) -> DictionaryFile:
         return DictionaryFile.model_validate_json(read_bounded(file))
     except ValidationError as error:
         first = error.errors()[0]
-        # A key may hold any character, line breaks too.
+        # A key may contain any character, even line breaks.
         where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "the file"
         raise CheckpointError(
-            f"{file} is no valid dictionary: {where}: {first['msg']}; train or copy it again"
+            f"{file} is not a valid dictionary: {where}: {first['msg']}; train or copy it again"
         ) from error
 
 
 def _check(path: Path, manifest: CheckpointManifest, content: DictionaryFile) -> None:
     """Refuse a dictionary whose heads and labels are not those of its manifest."""
-    said = {task.name: sorted(label.name for label in task.labels) for task in manifest.tasks}
+    expected = {task.name: sorted(label.name for label in task.labels) for task in manifest.tasks}
     for part in ("entries", "patterns"):
         found = {name: sorted(getattr(head, part)) for name, head in content.heads.items()}
-        if said == found:
+        if expected == found:
             continue
         raise CheckpointError(
             f"checkpoint {path}: {DICTIONARY} has {part} of the heads and labels {found}, the "
-            f"manifest says {said}; they do not belong together"
+            f"manifest says {expected}; they do not belong together"
         )

@@ -1,1 +1,1 @@
-"""Drift: what a checkpoint finds, counted, and compared with its reference."""
+"""Drift detection: a checkpoint's output, tallied and compared with its drift reference."""

@@ -1,14 +1,14 @@
-"""How far what a checkpoint finds lies from its reference, and when that is worth a warning.
+"""Drift of a checkpoint's output from its reference, and the limits beyond which it warns.
 
 The *population stability index* of two samples in the same bins is the sum, over the bins, of the
-difference of the two shares times the logarithm of their ratio: Kullback & Leibler's (1951)
+difference of the two fractions times the logarithm of their ratio: Kullback & Leibler's (1951)
 divergence in both directions. Siddiqi (*Credit Risk Scorecards*, 2006) uses it to compare the
-scores of new cases with those that a model was made on, and reads it so: below 0.1 nothing has
-changed, from 0.1 to 0.25 something may have, above 0.25 the population is another.
+scores of new cases with those that a model was built on, and interprets it so: below 0.1 nothing
+has changed, from 0.1 to 0.25 something may have, above 0.25 the population is a different one.
 
 Two samples of n and m from one population have an index of about (bins - 1) (1/n + 1/m), since it
-is close to a chi-squared over their sizes (Yurdakul & Naranjo 2020). What is judged is the *excess*
-over that, and only where there is enough to judge: a small sample's index is noise.
+is close to a chi-squared over their sizes (Yurdakul & Naranjo 2020). Only the *excess* over that is
+judged, and only in samples of sufficient size: a small sample's index is noise.
 """
 
 from collections.abc import Sequence
@@ -29,20 +29,20 @@ Jeffreys's prior adds; at a thousand mentions it changes the index by less than 
 
 @dataclass(frozen=True, slots=True)
 class DriftLimits:
-    """From where on there is a warning, and how much must be there before anything is judged.
+    """The limits beyond which drift is reported, and the sample sizes required to judge it.
 
-    `psi`: the index's excess; 0.25 is Siddiqi's bound for another population. 0.1 would tell of
-    each day whose journals differ a little.
+    `psi`: the index's excess; 0.25 is Siddiqi's bound for a different population. 0.1 would warn
+    of each day whose journals differ a little.
     `mentions_change`: the relative change of a head's mentions per citation, either way. It is half
     since subjects differ from day to day (a batch of one journal's abstracts has twice the genes
-    of another's), while what breaks, such as a changed input format, takes away or adds nearly all.
-    `unknown_factor`, `unknown_points`: the share of unknown word pieces must be more than so many
-    times the reference's, and by so many points (0.005 is half a per cent) more. A biomedical
-    vocabulary knows nearly all pieces, so that a factor alone would tell of one Greek letter.
-    `citations`: what a day, and the reference, must have. Mentions come in clusters: of 300 draws
-    of 500 abstracts out of 1,161, none moved a head's mentions per citation by more than 34 %, nor
-    its index by more than 0.05 beyond chance; draws of 175 did by up to 92 % and 0.19.
-    `mentions`: what a head must have, or have been expected to have. At 200 the index of one
+    of another's), while a fault, such as a changed input format, removes or adds nearly all.
+    `unknown_factor`, `unknown_points`: the fraction of unknown word pieces must be more than so
+    many times the reference's, and by so many points (0.005 is half a per cent) more. A biomedical
+    vocabulary knows nearly all pieces, so that a factor alone would warn of one Greek letter.
+    `citations`: the number that a day, and the reference, must have. Mentions come in clusters: of
+    300 draws of 500 abstracts out of 1,161, none moved a head's mentions per citation by more than
+    34 %, nor its index by more than 0.05 beyond chance; draws of 175 did by up to 92 % and 0.19.
+    `mentions`: the number that a head must have, or be expected to have. At 200 the index of one
     population is about 0.05 for ten bins, and two or three times that where they are clustered.
     """
 
@@ -54,12 +54,12 @@ class DriftLimits:
     mentions: int = 200
 
     def unknown_limit(self, usual: float) -> float:
-        """Return the share of unknown word pieces from where on there is a warning."""
+        """Return the fraction of unknown word pieces above which there is a warning."""
         return max(self.unknown_factor * usual, usual + self.unknown_points)
 
 
 class DriftKind(StrEnum):
-    """What has drifted."""
+    """The quantity that has drifted."""
 
     MENTIONS = "mentions_per_citation"
     SCORES = "score_psi"
@@ -68,10 +68,10 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriftWarning:
-    """One thing that has drifted: its value, the reference's, and the limit that it is beyond.
+    """One quantity that has drifted: its value, the reference's value, and the exceeded limit.
 
-    For `SCORES` the value is the index's excess and the reference's is 0. `head` is empty where it
-    is about the texts.
+    For `SCORES` the value is the index's excess and the reference's is 0. `head` is empty if the
+    warning is about the texts.
     """
 
     kind: DriftKind
@@ -82,7 +82,7 @@ class DriftWarning:
 
     @property
     def message(self) -> str:
-        """What has happened, in words."""
+        """The warning as text."""
         if self.kind is DriftKind.MENTIONS:
             return (
                 f"{self.head}: {self.value:.3f} mentions per citation, the reference has "
@@ -90,7 +90,7 @@ class DriftWarning:
             )
         if self.kind is DriftKind.SCORES:
             return (
-                f"{self.head}: scores are distributed otherwise, population stability index "
+                f"{self.head}: the distribution of scores has changed, population stability index "
                 f"{self.value:.3f} beyond chance (limit {self.limit:g})"
             )
         return (
@@ -101,12 +101,12 @@ class DriftWarning:
 
 @dataclass(frozen=True, slots=True)
 class HeadDrift:
-    """A head beside its reference.
+    """A head's output compared with its reference.
 
-    `expected` are the reference's mentions per citation, None where the head is not in it. `change`
-    is the relative change from there, None where nothing was expected. `psi` is the index of the
-    scores and `psi_noise` what chance alone gives; None where there are no mentions, or the
-    reference has but one bin.
+    `expected` is the reference's number of mentions per citation, None if the head is not in it.
+    `change` is the relative change from it, None if nothing was expected. `psi` is the index of the
+    scores and `psi_noise` its value by chance alone; None if there are no mentions, or the
+    reference has a single bin.
     """
 
     mentions: int
@@ -118,7 +118,7 @@ class HeadDrift:
 
     @property
     def psi_excess(self) -> float | None:
-        """The index less what chance alone gives, at least 0."""
+        """The index minus its value by chance alone, at least 0."""
         if self.psi is None or self.psi_noise is None:
             return None
         return max(0.0, self.psi - self.psi_noise)
@@ -132,7 +132,7 @@ def population_stability_index(
 
     Empty bins are smoothed, see `SMOOTHING`.
 
-    :raises ValueError: if they have not the same bins, or a count is below 0.
+    :raises ValueError: if they have different numbers of bins, or a count is below 0.
     """
     first, second = np.asarray(expected, np.float64), np.asarray(observed, np.float64)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
@@ -145,12 +145,12 @@ def population_stability_index(
 
 
 def chance_index(bins: int, expected: int, observed: int) -> float:
-    """Return about what the index is where both samples, of so many, are from one population."""
+    """Return the approximate index of two samples of these sizes from one population."""
     return (bins - 1) * (1 / expected + 1 / observed)
 
 
 def head_drift(tally: DayTally, head: str, reference: HeadReference | None) -> HeadDrift:
-    """Compare what a head found with its reference."""
+    """Compare a head's output with its reference."""
     mentions, rate = tally.mentions(head), tally.mentions_per_citation(head)
     if reference is None:
         return HeadDrift(mentions, rate, None, None, None, None)
@@ -167,7 +167,7 @@ def head_drift(tally: DayTally, head: str, reference: HeadReference | None) -> H
 def judge(
     tally: DayTally, reference: DriftReference, limits: DriftLimits | None = None
 ) -> list[DriftWarning]:
-    """Return what has drifted beyond the limits: by head first, then of the texts.
+    """Return the warnings for drift beyond the limits: those of heads, then those of the texts.
 
     A head that is not in the reference is not judged.
     """
@@ -194,7 +194,7 @@ def _judge_head(
     drift = head_drift(tally, head, reference)
     expected = reference.mentions_per_citation
     found = []
-    # A head that finds nothing any more has no mentions to judge, but it should have had some.
+    # A head that no longer finds anything has no mentions to judge, but should have had some.
     should_have = expected * tally.citations
     changed = drift.change is None or abs(drift.change) > limits.mentions_change
     if max(drift.mentions, should_have) >= limits.mentions and changed:

@@ -1,9 +1,9 @@
-"""What a checkpoint finds in a day: counted, added up, and kept as a reference for later days.
+"""Tallies of a checkpoint's output by day, and drift references made from them.
 
-Scores are counted in `CELLS` cells of equal width in log-odds, which are fine where scores crowd:
-near 0 and 1. So a tally needs no reference to be made, any two can be added, and the bins of a
-reference, whose edges lie between cells, are sums of them. Scores are taken as the 32-bit numbers
-that an output stores, so that a worker and a report count alike.
+Scores are counted in `CELLS` cells of equal width in log-odds, which are fine near 0 and 1, where
+scores are dense. So a tally does not depend on a reference, any two can be added, and the bins of a
+reference, whose edges are cell bounds, are sums of cells. Scores are rounded to float32, as an
+output stores them, so that a worker and a report count alike.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ Counts = npt.NDArray[np.int64]
 """Mentions by score cell, shape (CELLS,); or by bin, shape (bins,)."""
 
 _REACH: Final = 14.0
-"""The log-odds at which cells end: a score nearer to 1 than 1e-6 is no other in 32 bits."""
+"""The log-odds at which cells end: float32 cannot distinguish scores closer to 1 than 1e-6."""
 _CELLS_A_UNIT: Final = 25
 CELLS: Final = int(2 * _REACH) * _CELLS_A_UNIT
 BINS: Final = 10
 """Score bins of a reference: deciles are the index's usual bins."""
 LEAST_IN_BIN: Final = 20
-"""Mentions that a reference has in each bin. With fewer, the share of a bin is itself a guess."""
+"""Mentions that a reference has in each bin. With fewer, the fraction in a bin is too uncertain."""
 _TEXTS_AT_ONCE: Final = 64
 
 
 class Annotator(Protocol):
-    """What finds mentions: a `worker.tagger.Tagger`."""
+    """Protocol of a tagger, such as `worker.tagger.Tagger`."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -50,8 +50,8 @@ def score_cells(scores: npt.ArrayLike) -> Counts:
     values = np.asarray(scores, dtype=np.float32).astype(np.float64)
     with np.errstate(divide="ignore"):
         odds = np.log(values) - np.log1p(-values)
-    places = np.floor((np.clip(odds, -_REACH, _REACH) + _REACH) * _CELLS_A_UNIT)
-    cells = np.minimum(places.astype(np.int64), CELLS - 1)
+    positions = np.floor((np.clip(odds, -_REACH, _REACH) + _REACH) * _CELLS_A_UNIT)
+    cells = np.minimum(positions.astype(np.int64), CELLS - 1)
     return np.bincount(cells, minlength=CELLS).astype(np.int64)
 
 
@@ -72,10 +72,10 @@ _CELL_MIDDLES: Final = _scores_at((np.arange(CELLS) + 0.5) / _CELLS_A_UNIT - _RE
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DayTally:
-    """What was found in some citations; those without text do not count.
+    """Counts over some citations; those without text are not counted.
 
-    `cells` are each head's mentions by score cell. `texts` is how many citations were counted in
-    `word_pieces` and `unknown_pieces`: all of them, or a sample.
+    `cells` has each head's mentions by score cell. `texts` is the number of citations that were
+    counted in `word_pieces` and `unknown_pieces`: all of them, or a sample.
     """
 
     citations: int = 0
@@ -89,16 +89,16 @@ class DayTally:
         return int(self.cells[head].sum()) if head in self.cells else 0
 
     def mentions_per_citation(self, head: str) -> float:
-        """Return a head's mentions for each citation; 0 where there are none."""
+        """Return a head's mentions per citation; 0 if there are no citations."""
         return self.mentions(head) / self.citations if self.citations else 0.0
 
     @property
     def unknown_share(self) -> float | None:
-        """The part of the word pieces that is unknown; None where none were counted."""
+        """The fraction of the word pieces that is unknown; None if none were counted."""
         return self.unknown_pieces / self.word_pieces if self.word_pieces else None
 
     def __add__(self, other: "DayTally") -> "DayTally":
-        """Return the tally of the citations of both."""
+        """Return the tally of both sets of citations."""
         cells = dict(self.cells)
         for head, counts in other.cells.items():
             cells[head] = cells[head] + counts if head in cells else counts
@@ -112,7 +112,7 @@ class DayTally:
 
 
 def tally_of(annotations: Iterable[Annotation]) -> DayTally:
-    """Return the tally of what was found in the texts of some citations."""
+    """Return the tally of the annotations of some citations."""
     texts, pieces, unknown = 0, 0, 0
     scores: dict[str, list[float]] = {}
     for annotation in annotations:
@@ -153,7 +153,7 @@ class DriftTally:
 
 
 def utc_day(moment: datetime) -> date:
-    """Return the UTC day of a moment that knows its zone."""
+    """Return the UTC day of a timezone-aware time."""
     return moment.astimezone(UTC).date()
 
 
@@ -171,8 +171,8 @@ def head_reference(cells: Counts, citations: int) -> HeadReference:
         nearest = np.flatnonzero(away == away.min())
         bound = int(nearest[len(nearest) // 2])  # the middle of a gap, far from either score
         start = int(below[chosen[-1]]) if chosen else 0
-        inside, behind = int(below[bound]) - start, mentions - int(below[bound])
-        if min(inside, behind) >= LEAST_IN_BIN:
+        inside, above = int(below[bound]) - start, mentions - int(below[bound])
+        if min(inside, above) >= LEAST_IN_BIN:
             chosen.append(bound)
     bounds = _scores_at((np.array(chosen, dtype=np.float64) + 1) / _CELLS_A_UNIT - _REACH)
     edges = tuple(round(float(edge), 9) for edge in bounds)
@@ -188,7 +188,7 @@ def head_reference(cells: Counts, citations: int) -> HeadReference:
 def reference_from(
     tally: DayTally, heads: Iterable[str], *, name: str, sha256: str
 ) -> DriftReference:
-    """Return a tally as a reference; `heads` that found nothing stand in it, too."""
+    """Convert a tally to a reference, which includes those of `heads` that found nothing."""
     nothing = np.zeros(CELLS, dtype=np.int64)
     share = tally.unknown_share
     return DriftReference(
@@ -204,11 +204,11 @@ def reference_from(
 
 
 def reference_of(tagger: Annotator, texts: Iterable[str], *, name: str) -> DriftReference:
-    """Annotate texts, and return what was found as a reference.
+    """Annotate texts, and return the result as a drift reference.
 
-    `sha256` is over the digests of the texts, one behind the other, in their order.
+    Its `sha256` is over the concatenated digests of the texts, in order.
 
-    :param name: where the texts come from
+    :param name: the origin of the texts
     :raises RecordError: if a text holds a lone surrogate.
     :raises ValueError: if there is no text.
     """
@@ -224,10 +224,10 @@ def reference_of(tagger: Annotator, texts: Iterable[str], *, name: str) -> Drift
 
 
 def joined_reference(references: Sequence[DriftReference | None]) -> DriftReference | None:
-    """Return the references of a set's checkpoints as one; None where none has one.
+    """Merge the references of a set's checkpoints; None if none has one.
 
-    Heads without one are not in it. The share of unknown word pieces is known only where every
-    checkpoint has one, since those of a set are counted together.
+    Heads without a reference are not in it. The fraction of unknown word pieces is known only if
+    every checkpoint has a reference, because word pieces of a set are counted together.
     """
     known = [reference for reference in references if reference is not None]
     if len(known) <= 1:

@@ -1,9 +1,9 @@
-"""Attention over packed rows: every window attends to itself alone.
+"""Attention over packed rows: every window attends only to itself.
 
-On a CPU a window is padded to a multiple of 16 rows, here alone, since libraries prepare a kernel
-for every shape that they meet and keep it; short windows of one padded length go together, and long
-ones some heads at a time, so that the scores of a step stay in the cache. On a GPU one kernel takes
-windows of any length (FlashAttention-2, Dao 2023, through `torch.nn.attention.varlen`).
+On a CPU a window is padded to a multiple of 16 rows, only for attention, because libraries create
+and cache a kernel for every shape; short windows of one padded length are computed together, and
+long ones a few heads at a time, so that the scores of a step fit the cache. On a GPU one kernel
+handles windows of any length (FlashAttention-2, Dao 2023, through `torch.nn.attention.varlen`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,19 +21,19 @@ from worker.text.packing import PackedBatch, to_device
 from worker.text.windows import round_up
 
 _STEP: Final = 16
-"""To what multiple of rows a window is padded for its products."""
+"""The multiple of rows to which a window is padded for its matrix products."""
 
 _SCORES: Final = 1 << 20
-"""Scores that are computed at one time, unless one head has more: 2 MiB in bf16."""
+"""The number of scores computed in one step, unless one head has more: 2 MiB in bf16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Windows that are read together, each padded to `span` rows.
+    """Windows that are computed together, each padded to `span` rows.
 
-    `starts` and `lengths` are rows of the batch. `mask` is added to the scores, shape (windows, 1,
-    1, span): 0, or minus infinity at padding; None where there is none, or one window alone.
-    `scratch` takes the scores of some heads of some windows, and may be that of another group, too.
+    `starts` and `lengths` are in rows of the batch. `mask` is added to the scores, shape (windows,
+    1, 1, span): 0, or minus infinity at padding; None without padding or with a single window.
+    `scratch` holds the scores of some heads of some windows; groups may share it.
     """
 
     starts: tuple[int, ...]
@@ -51,9 +51,9 @@ def plan_groups(
     *,
     fused_softmax: bool = False,
 ) -> list[Group]:
-    """Group neighbours of one padded length by powers of two, since each shape costs a kernel.
+    """Group neighbours of one padded length by powers of two, to limit the number of shapes.
 
-    :param fused_softmax: what `has_fused_softmax` said
+    :param fused_softmax: the result of `has_fused_softmax`
     """
     groups = []
     scratches: dict[tuple[int, int, int], Scratch] = {}
@@ -97,7 +97,7 @@ def grouped_attention(qkv: Tensor, heads: int, groups: Sequence[Group]) -> Tenso
     """Attend within each window.
 
     :param qkv: queries, keys and values side by side, shape (rows, 3 x hidden); queries are scaled
-    :returns: shape (rows, hidden); zero where a row belongs to no window
+    :returns: shape (rows, hidden); zero for rows outside all windows
     """
     rows, hidden = qkv.shape[0], qkv.shape[1] // 3
     out = qkv.new_empty(rows, hidden)
@@ -108,7 +108,7 @@ def grouped_attention(qkv: Tensor, heads: int, groups: Sequence[Group]) -> Tenso
         # Contiguous (3, windows x heads, span, head width): the products are a third faster.
         parts = qkv.new_empty(3, count, heads, span, width)
         for number, start in enumerate(group.starts):
-            # Padding are the rows behind the window, whatever they hold: finite, and masked.
+            # The padding is the rows after the window; their values are finite, and masked.
             here = qkv[start : start + span].view(-1, 3, heads, width).permute(1, 2, 0, 3)
             parts[:, number, :, : here.shape[2]].copy_(here)
             parts[:, number, :, here.shape[2] :] = 0
@@ -136,7 +136,7 @@ def grouped_attention(qkv: Tensor, heads: int, groups: Sequence[Group]) -> Tenso
 class Bounds(NamedTuple):
     """The windows' first rows and the end of the last, shape (windows + 1,), int32.
 
-    `longest` is the most rows a window has.
+    `longest` is the maximum number of rows of a window.
     """
 
     rows: Tensor
@@ -150,16 +150,16 @@ def plan_bounds(batch: PackedBatch, device: torch.device, longest: int) -> Bound
 
 
 def has_varlen_attention(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether `varlen_attention` runs there, in that precision."""
-    here = find_spec("torch.nn.attention.varlen") is not None
-    return here and device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
+    """Whether `varlen_attention` is available on the device, in that precision."""
+    installed = find_spec("torch.nn.attention.varlen") is not None
+    return installed and device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
 
 
 def varlen_attention(qkv: Tensor, heads: int, bounds: Bounds) -> Tensor:
-    """Attend within each window, in one kernel of a GPU.
+    """Attend within each window, in one GPU kernel.
 
     :param qkv: as in `grouped_attention`; fp16 or bf16
-    :returns: shape (rows, hidden); anything where a row belongs to no window
+    :returns: shape (rows, hidden); undefined for rows outside all windows
     """
     from torch.nn.attention.varlen import varlen_attn
 

@@ -1,7 +1,7 @@
-"""BERT for inference over packed rows: no padding, one pass, every head.
+"""BERT for inference over packed rows: no padding, one pass, all heads.
 
-The network is Devlin et al. 2019's, with the weights as transformers names them; the layers around
-the products are fused where the device can, and attention is given from outside.
+The network is that of Devlin et al. 2019, with weights named as in transformers; operations around
+the matrix products are fused if the device supports it, and attention is planned per batch.
 """
 
 import logging
@@ -62,7 +62,7 @@ class _Layer:
 
 
 def is_plain_bert(config: PretrainedConfig) -> bool:
-    """Whether `BertNetwork` computes what an encoder of this configuration does."""
+    """Whether `BertNetwork` supports an encoder of this configuration."""
     return (
         config.model_type == "bert"
         and getattr(config, "hidden_act", None) in _ACTIVATIONS
@@ -72,7 +72,7 @@ def is_plain_bert(config: PretrainedConfig) -> bool:
 
 
 def bert_shapes(config: PretrainedConfig, tags: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight of a BERT with `tags` tags of all heads, by its name."""
+    """Return the shape of each weight, by name, of a BERT whose heads have `tags` tags in all."""
     hidden, wide = int(config.hidden_size), int(config.intermediate_size)
     tables = {
         "word": int(config.vocab_size),
@@ -104,7 +104,7 @@ def bert_shapes(config: PretrainedConfig, tags: int) -> dict[str, tuple[int, ...
 class BertNetwork:
     """A BERT encoder with all heads, on its device.
 
-    :param weights: of a `MultiHeadModel` around a BERT, by its names
+    :param weights: the state dict of a `MultiHeadModel` around a BERT
     :param letter_case: whether the encoder reads letter-case classes as token types
     """
 
@@ -124,17 +124,17 @@ class BertNetwork:
         self._fused_softmax = has_fused_softmax(device, dtype)
         self.grid: RowGrid = CUDA_GRID if self._varlen else CPU_GRID
         read = _Reader(weights, config, device, dtype)
-        self._words = read.table("embeddings.word_embeddings")
-        self._places = read.table("embeddings.position_embeddings")
-        self._types = read.table("embeddings.token_type_embeddings")
+        self._word_table = read.table("embeddings.word_embeddings")
+        self._position_table = read.table("embeddings.position_embeddings")
+        self._type_table = read.table("embeddings.token_type_embeddings")
         self._norm = read.norm("embeddings.LayerNorm")
         self._layers = [read.layer(number) for number in range(int(config.num_hidden_layers))]
-        # What tags are chosen by is not rounded to bf16: that costs nothing, and changes less.
+        # The tag scores are not rounded to bf16: that costs nothing, and is more exact.
         exact = _Reader(weights, config, device, torch.float32)
         last = f"encoder.layer.{len(self._layers) - 1}.output.LayerNorm"
         self._layers[-1] = replace(self._layers[-1], output_norm=exact.norm(last))
         self._tags = exact.linear(weights["heads.weight"], weights["heads.bias"])
-        # The function, not the bound method: that would hold the network in a cycle.
+        # The function, not the bound method, which would create a reference cycle.
         self._compiled: Any = (
             torch.compile(BertNetwork.forward, dynamic=True) if self._varlen else None
         )
@@ -150,7 +150,7 @@ class BertNetwork:
             plan = plan_groups(
                 batch, self._heads, self._device, self._dtype, fused_softmax=self._fused_softmax
             )
-        # Filled up to the grid with row 0: each number of rows costs a kernel here, too.
+        # Padded to the grid with row 0, because each number of rows costs a kernel here, too.
         select = np.zeros(round_up(max(1, len(batch.select)), self.grid.batch), dtype=np.int64)
         select[: len(batch.select)] = batch.select
         arrays = (batch.ids, batch.positions, case, select)
@@ -170,7 +170,7 @@ class BertNetwork:
             except RuntimeError as error:
                 if self._compiles:
                     raise
-                # No compiler here, or one that fails: the same code runs as it stands, slower.
+                # No compiler, or a failing one: run the same code uncompiled, slower.
                 _LOG.warning("the encoder is not compiled: %s", str(error).partition("\n")[0])
                 self._compiled = None
         return self.forward(ids, positions, case, select, plan)
@@ -184,15 +184,17 @@ class BertNetwork:
         plan: _Plan,
     ) -> Tensor:
         """Score the rows `select`; `ids`, `positions` and `case` (token types) are (rows,)."""
-        rows = embedding(ids, self._words)
-        rows = self._norm(rows + embedding(case, self._types) + embedding(positions, self._places))
+        rows = embedding(ids, self._word_table)
+        rows = self._norm(
+            rows + embedding(case, self._type_table) + embedding(positions, self._position_table)
+        )
         for number, layer in enumerate(self._layers):
             qkv = layer.attention_in(rows)
             if isinstance(plan, Bounds):
                 read = varlen_attention(qkv, self._heads, plan)
             else:
                 read = grouped_attention(qkv, self._heads, plan)
-            if number == len(self._layers) - 1:  # of the last layer only these are read
+            if number == len(self._layers) - 1:  # of the last layer only these rows are used
                 read, rows = read[select], rows[select]
             rows = layer.attention_norm(layer.attention_out(read, residual=rows))
             wide = layer.widening(rows)
@@ -202,7 +204,7 @@ class BertNetwork:
 
 
 class _Reader:
-    """Takes tensors by the names that transformers gives them."""
+    """Reads tensors from a state dict by their names in transformers."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A checkpoint's encoder and heads, loaded onto a device: packed batches in, tag scores out."""
+"""Loading of a checkpoint's encoder and heads onto a device, and scoring of packed batches."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -22,7 +22,7 @@ from worker.network.bert import BertNetwork, bert_shapes, is_plain_bert
 from worker.network.memory import keep_freed_memory
 from worker.network.model import load_config
 from worker.network.processor import processor_prefers_bf16
-from worker.network.thread_pool import make_streams
+from worker.network.thread_pool import make_thread_pool
 from worker.text.packing import PackedBatch, RowGrid
 from worker.text.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from worker.network.model import MultiHeadModel
 
 _LEAST_PIECES: Final = 8
-"""The shortest input in word pieces that windows can be cut to."""
+"""The least supported window length in word pieces."""
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 class Network(Protocol):
-    """A loaded encoder with all heads: packed batches in, tag scores out."""
+    """A loaded encoder with all heads: maps packed batches to tag scores."""
 
     grid: RowGrid
 
@@ -59,7 +59,7 @@ class Encoder:
         calibration: Mapping[str, HeadCalibration] | None = None,
         reference: DriftReference | None = None,
     ) -> None:
-        """Put it together; of `calibration` the network has the temperatures in it already."""
+        """Combine the parts; `network` must already include the temperatures of `calibration`."""
         self.calibration = dict(calibration or {})
         self.reference = reference
         self.tokeniser = tokeniser
@@ -68,24 +68,24 @@ class Encoder:
         self.max_pieces = max_pieces
         self.device = device
         self._network = network
-        # On a GPU one thread gives it its work; on a CPU each core computes batches of its own.
-        streams = 1 if device.type == "cuda" else threads or torch.get_num_threads()
-        self._streams = make_streams(streams)
+        # On a GPU one thread launches the work; on a CPU each core computes batches of its own.
+        count = 1 if device.type == "cuda" else threads or torch.get_num_threads()
+        self._thread_pool = make_thread_pool(count)
 
     @property
     def grid(self) -> RowGrid:
-        """How batches for it are padded."""
+        """The padding policy for this encoder's batches."""
         return self._network.grid
 
     def begin(self, batches: Iterable[PackedBatch]) -> list[Future[Tensor]]:
-        """Begin to score the selected pieces of batches; each (selected, tags), float32.
+        """Start to score the selected pieces of batches; each result (selected, tags), float32.
 
-        The scores are on the device; those of a GPU are promised before they are there. Whoever
-        asks, the same threads do the work: each thread that computes has helpers of its own in
-        PyTorch, which go on to wait busily, so that a runner that annotates several bundles at once
-        was three times as slow.
+        The scores are on the device; on a GPU a future may complete before its kernels have run.
+        All callers share one thread pool: each computing thread has its own PyTorch helper threads,
+        which spin while idle, so that a runner that annotates several bundles at once was three
+        times as slow.
         """
-        return [self._streams.submit(self._score, batch) for batch in batches]
+        return [self._thread_pool.submit(self._score, batch) for batch in batches]
 
     def _score(self, batch: PackedBatch) -> Tensor:
         with torch.inference_mode():
@@ -100,7 +100,7 @@ def network_of(
     device: torch.device,
     precision: torch.dtype,
 ) -> Network:
-    """Return a model in memory as inference runs it; the model itself may be changed by that."""
+    """Return the inference network of a model in memory; the model itself may be modified."""
     config = model.encoder.config
     if isinstance(config, PretrainedConfig) and is_plain_bert(config):
         return BertNetwork(
@@ -114,9 +114,9 @@ def network_of(
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that `name` stands for; `auto` is a GPU where there is one.
+    """Return the device called `name`; `auto` is a GPU if there is one, else the CPU.
 
-    :raises SettingsError: if the name is none of a device, or the device is not there.
+    :raises SettingsError: if it is not a device name, or the device is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -125,14 +125,16 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise SettingsError(f"no device {name!r}: expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(f"device {name!r} asked for, but no usable GPU is here; take cpu")
+        raise SettingsError(
+            f"device {name!r} requested, but this machine has no usable GPU; use cpu"
+        )
     return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return fp32 or bf16; `auto` is bf16 where the device multiplies it faster.
+    """Return fp32 or bf16; `auto` is bf16 if the device multiplies it faster.
 
-    :raises SettingsError: if the name is none of the precisions.
+    :raises SettingsError: if it is not the name of a precision.
     """
     if name not in PRECISIONS:
         raise SettingsError(f"no precision {name!r}: expected one of {', '.join(PRECISIONS)}")
@@ -154,22 +156,22 @@ def load_encoder(
 ) -> Encoder:
     """Load the checkpoint in the folder `path` after verifying every file.
 
-    :param calibrated: False leaves the calibration of its manifest out
+    :param calibrated: False ignores the calibration in the manifest
     :raises CheckpointError: if it is missing, altered, or contradicts its manifest.
-    :raises SettingsError: if the device or precision is not to be had.
+    :raises SettingsError: if the device or precision is not available.
     """
     manifest = read_manifest(path)
     if manifest.kind != "encoder":
         raise CheckpointError(
             f"checkpoint {path} is of kind {manifest.kind!r}; this version reads 'encoder'"
         )
-    place = choose_device(device)
-    if place.type == "cpu":
+    chosen_device = choose_device(device)
+    if chosen_device.type == "cpu":
         keep_freed_memory()
     for name in (CONFIG, WEIGHTS, TOKENISER):
         if name not in manifest.files:
             raise CheckpointError(
-                f"checkpoint {path}: the manifest names no {name}; export the checkpoint again"
+                f"checkpoint {path}: the manifest lists no {name}; export the checkpoint again"
             )
     shapes = weight_shapes(path / WEIGHTS)
     layout = head_layout(manifest.task_records())
@@ -201,8 +203,8 @@ def load_encoder(
         width,
         pad_id=tokeniser.pad_id,
         letter_case=manifest.letter_case,
-        device=place,
-        precision=choose_precision(precision, place),
+        device=chosen_device,
+        precision=choose_precision(precision, chosen_device),
     )
     return Encoder(
         network,
@@ -210,7 +212,7 @@ def load_encoder(
         checkpoint_id=manifest.id,
         tasks=manifest.task_records(),
         max_pieces=manifest.max_pieces,
-        device=place,
+        device=chosen_device,
         threads=threads,
         calibration=calibration,
         reference=manifest.reference,
@@ -228,7 +230,7 @@ def _fitted(
     device: torch.device,
     precision: torch.dtype,
 ) -> Network:
-    """Build the network of `config` around `weights`, which must be exactly its own."""
+    """Build the network of `config` from `weights`, which must match it exactly."""
     if is_plain_bert(config):
         return BertNetwork(weights, config, letter_case=letter_case, device=device, dtype=precision)
     from worker.network.model import build_model
@@ -247,11 +249,11 @@ def _fitted(
 
 
 def check_fit(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], tags: int) -> None:
-    """Make sure that weights of these shapes are exactly those of an encoder with `tags` tags.
+    """Check that weights of these shapes match exactly an encoder of `config` with `tags` tags.
 
-    Nothing of the encoder's size is allocated.
+    No memory for the encoder is allocated.
 
-    :raises CheckpointError: if they are not, or the configuration says what cannot be.
+    :raises CheckpointError: if they do not, or the configuration is invalid.
     """
     if is_plain_bert(config):
         hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
@@ -286,13 +288,13 @@ def _check(
     width: int,
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Check that weights, configuration and manifest speak of the same heads and inputs."""
+    """Check that weights, configuration and manifest agree on the heads and inputs."""
     heads = shapes.get("heads.weight")
     if not heads or heads[0] != width:
         found = "none" if not heads else f"{heads[0]}"
         names = ", ".join(task.name for task in manifest.tasks)
         raise CheckpointError(
-            f"checkpoint {path}: the manifest names the heads {names} ({width} tags), the weights "
+            f"checkpoint {path}: the manifest lists the heads {names} ({width} tags), the weights "
             f"hold {found} tags; a head is missing, export the checkpoint again"
         )
     if manifest.letter_case and config.get("type_vocab_size") != CASE_CLASSES:

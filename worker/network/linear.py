@@ -1,9 +1,9 @@
-"""Linear layers for inference: on a CPU, with weights laid out once as oneDNN's kernels want them.
+"""Linear layers for inference: on a CPU, with weights packed once in oneDNN's layout.
 
-PyTorch lays them out anew at every call, and runs the activation and the residual as passes of
-their own; oneDNN does both within the product. The operators are those that PyTorch's own compiler
-emits for a CPU (`torch.ops.mkldnn`). They are no public interface: where one is missing or gives
-something else, the plain product is taken.
+PyTorch repacks them at every call, and runs the activation and the residual as separate passes;
+oneDNN fuses both into the product. The operators are those that PyTorch's compiler emits for a CPU
+(`torch.ops.mkldnn`). They are not a public interface: if one is missing or gives a different
+result, the plain product is used.
 """
 
 from typing import Any, Final, Literal
@@ -70,7 +70,7 @@ class Linear:
         return out
 
     def _agrees(self, packed: Tensor) -> bool:
-        """Whether the fused operators exist and give what the plain product gives."""
+        """Whether the fused operators exist and agree with the plain product."""
         rows = torch.linspace(-1, 1, self._weight.shape[1], dtype=self._weight.dtype)[None]
         residual = torch.ones(1, self._weight.shape[0], dtype=rows.dtype)
         try:

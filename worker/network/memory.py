@@ -1,4 +1,4 @@
-"""What the process does with memory that is freed."""
+"""Memory management of the process: the allocator's cache and the garbage collector."""
 
 import atexit
 import contextlib
@@ -14,11 +14,11 @@ _TOP_PAD: Final = (-2, 64 << 20)
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed for the next request; say whether it does.
+    """Let glibc keep freed memory for reuse; return whether that succeeded.
 
-    glibc gives large blocks back to the system at once, and each new one is then mapped and zeroed
-    page by page: 4 % of an encoder's time. What is kept is bounded by what was used at one time.
-    The parameters are those of `mallopt(3)`; another C library is left alone.
+    By default glibc returns large blocks to the system at once, and each new one is then mapped and
+    zeroed page by page: 4 % of an encoder's time. The kept memory is bounded by the peak usage.
+    The parameters are those of `mallopt(3)`; other C libraries are not configured.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -29,22 +29,22 @@ def keep_freed_memory() -> bool:
 
 
 def keep_from_collector() -> None:
-    """Let the garbage collector pass over all that there is by now.
+    """Exclude all existing objects from garbage collection.
 
-    Beam and torch are some 100,000 objects that live as long as the process. A block makes as many
-    again, so the collector would look through them all several times a block.
+    Beam and torch create some 100,000 objects that live as long as the process. A block creates as
+    many again, so the collector would traverse them all several times per block.
     """
     if not gc.get_freeze_count():
-        atexit.register(gc.unfreeze)  # extensions complain of what is left when the process ends
-    gc.unfreeze()  # what an earlier run in this process has left is let go
+        atexit.register(gc.unfreeze)  # extensions report leaks when the process ends
+    gc.unfreeze()  # release the objects of an earlier run in this process
     gc.collect()
     gc.freeze()
 
 
-def settle_memory() -> None:
-    """Give what is no longer in use back to the system, although freed memory is kept else."""
+def release_memory() -> None:
+    """Return unused memory to the system, which otherwise the process would keep."""
     keep_from_collector()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+    with contextlib.suppress(AttributeError, OSError):  # a C library other than glibc
         ctypes.CDLL(None).malloc_trim(0)

@@ -20,7 +20,7 @@ from worker.text.tokenisation import CASE_CLASSES
 
 _UNREAD: Final = frozenset({"auto_map", "id2label", "label2id", "num_labels"})
 _REPEATS: Final = re.compile(r"layer|block|group|expert|depth")
-"""What the names of those sizes have in common that say how often a part is built."""
+"""Matches the names of configuration values that are a number of repeated parts."""
 _MOST_LAYERS: Final = 1024
 _LARGEST_SIZE: Final = 10_000_000
 
@@ -28,7 +28,8 @@ _LARGEST_SIZE: Final = 10_000_000
 class MultiHeadModel(nn.Module):
     """An encoder with one linear layer over the concatenated tags of all heads.
 
-    `encoder` is any transformers encoder without a pooler; `tags` the width of all heads together.
+    `encoder` is any transformers encoder without a pooler; `tags` the number of tags of all
+    heads together.
     """
 
     def __init__(self, encoder: nn.Module, hidden_size: int, tags: int, dropout: float) -> None:
@@ -41,7 +42,7 @@ class MultiHeadModel(nn.Module):
         """Encode padded word pieces.
 
         :param ids: vocabulary ids, special ones included, shape (texts, pieces), int64
-        :param mask: true where a piece is no padding, same shape
+        :param mask: true where a piece is not padding, same shape
         :param case: letter-case classes as token types, same shape, or None
         :returns: the last hidden states, shape (texts, pieces, hidden)
         """
@@ -66,9 +67,9 @@ class MultiHeadModel(nn.Module):
 def build_model(config: PretrainedConfig, tags: int, *, dropout: float = 0.0) -> MultiHeadModel:
     """Build the network of `config` with random weights.
 
-    :raises CheckpointError: if transformers knows no such encoder.
+    :raises CheckpointError: if transformers does not support the configuration.
     """
-    from transformers import AutoModel  # takes seconds, and BERT for inference needs none of it
+    from transformers import AutoModel  # slow to import, and not needed for inference with BERT
 
     try:
         try:
@@ -77,7 +78,7 @@ def build_model(config: PretrainedConfig, tags: int, *, dropout: float = 0.0) ->
             )
         except TypeError:  # an encoder that never had a pooler
             encoder = AutoModel.from_config(config, attn_implementation="sdpa")
-    except Exception as error:  # each encoder fails in its own way on values that cannot be
+    except Exception as error:  # each encoder raises its own exceptions for invalid values
         raise CheckpointError(
             f"transformers cannot build this encoder: {_in_one_line(error)}"
         ) from error
@@ -93,10 +94,10 @@ def read_config(folder: Path) -> PretrainedConfig:
 
 
 def use_case_classes(encoder: nn.Module, config: PretrainedConfig) -> None:
-    """Give the encoder letter-case classes as token types, in place.
+    """Let the encoder read letter-case classes as token types, in full_name.
 
     The token-type table is widened to `CASE_CLASSES` rows, each a copy of the pretrained row 0: the
-    network starts where the pretrained one stood and learns what case means.
+    network starts with the pretrained output and learns the meaning of case.
 
     :raises CheckpointError: if the encoder has no token types.
     """
@@ -115,35 +116,35 @@ def use_case_classes(encoder: nn.Module, config: PretrainedConfig) -> None:
 
 
 def load_config(data: bytes, weights: Mapping[str, object]) -> PretrainedConfig:
-    """Turn the bytes of a `config.json` into a transformers configuration.
+    """Parse the bytes of a `config.json` as a transformers configuration.
 
-    Its sizes are compared with the `weights` by name before anything is built: a network of more
-    layers than there are weights, or of sizes that no encoder has, is never begun.
+    Its sizes are checked before anything is built: a network with more layers than there are
+    `weights`, or with sizes that no encoder has, is never built.
 
-    :raises CheckpointError: if it names no known model type, or says what cannot be.
+    :raises CheckpointError: if it names no known model type, or has invalid values.
     """
     try:
         values = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"config.json is no JSON: {error}") from error
+        raise CheckpointError(f"config.json is not JSON: {error}") from error
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise CheckpointError(
             "config.json names no encoder: expected an object whose model_type is a name that "
             "transformers knows"
         )
-    # Labels are the manifest's, and code is never taken from a checkpoint.
+    # Labels come from the manifest, and code is never loaded from a checkpoint.
     values = {name: value for name, value in values.items() if name not in _UNREAD}
     _check_sizes(values, most_layers=max(_MOST_LAYERS, len(weights)), path="")
     try:
         return AutoConfig.for_model(values.pop("model_type"), **values)
-    except Exception as error:  # each configuration checks its values in its own way
+    except Exception as error:  # each configuration class raises its own exceptions
         raise CheckpointError(
             f"config.json names no encoder that transformers knows: {_in_one_line(error)}"
         ) from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _in_one_line(error: Exception) -> str:
@@ -152,14 +153,14 @@ def _in_one_line(error: Exception) -> str:
 
 def _check_sizes(values: Mapping[str, object], *, most_layers: int, path: str) -> None:
     for name, value in values.items():
-        place = f"{path}{name}"
+        full_name = f"{path}{name}"
         if isinstance(value, dict):
-            _check_sizes(value, most_layers=most_layers, path=f"{place}.")
+            _check_sizes(value, most_layers=most_layers, path=f"{full_name}.")
         if isinstance(value, bool) or not isinstance(value, int):
             continue
         most = most_layers if _REPEATS.search(name) else _LARGEST_SIZE
         if abs(value) > most:
             raise CheckpointError(
-                f"config.json: {place} is a number of {value.bit_length()} bits, expected at most "
-                f"{most:,}; export the checkpoint again"
+                f"config.json: {full_name} is a number of {value.bit_length()} bits, expected at "
+                f"most {most:,}; export the checkpoint again"
             )

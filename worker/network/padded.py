@@ -1,4 +1,4 @@
-"""Encoders other than BERT, as transformers runs them: packed rows go in and out as padded ones."""
+"""Networks of encoders other than BERT, run by transformers on batches that are padded."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from worker.text.packing import PADDED, PackedBatch, RowGrid, to_device
 
 
 class PaddedNetwork:
-    """Any encoder that transformers knows, with all heads, on its device."""
+    """Any encoder that transformers supports, with all heads, on its device."""
 
     def __init__(
         self,
@@ -30,21 +30,21 @@ class PaddedNetwork:
     def __call__(self, batch: PackedBatch) -> Tensor:
         """Return the tag scores of the selected rows, shape (selected, tags), on the device."""
         shape = (len(batch.lengths), int(batch.lengths.max()))
-        # The place of each packed row in the padded ones.
+        # The index of each packed row among the padded rows.
         window = np.repeat(np.arange(shape[0]), batch.lengths)
-        place = window * shape[1] + np.arange(len(window)) - np.repeat(batch.starts, batch.lengths)
+        index = window * shape[1] + np.arange(len(window)) - np.repeat(batch.starts, batch.lengths)
 
-        chosen = np.zeros(len(place), dtype=np.bool_)
+        chosen = np.zeros(len(index), dtype=np.bool_)
         chosen[batch.select] = True
 
         def pad(rows: npt.NDArray[Any], filler: int) -> Tensor:
             padded = np.full(shape[0] * shape[1], filler, dtype=rows.dtype)
-            padded[place] = rows
+            padded[index] = rows
             return to_device(padded.reshape(shape), self._device)
 
         scores: Tensor = self._model(
             pad(batch.ids, self._pad_id).long(),
-            pad(np.ones(len(place), dtype=np.bool_), filler=False),
+            pad(np.ones(len(index), dtype=np.bool_), filler=False),
             pad(batch.case, 0).long() if self._letter_case else None,
             pad(chosen, filler=False),
         )

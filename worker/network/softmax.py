@@ -1,10 +1,10 @@
-"""What attention makes of its scores on a CPU: softmax, then the weighted sum of values.
+"""Softmax and weighted sum of values for attention on a CPU, with oneDNN's softmax if available.
 
 oneDNN's softmax takes two thirds of the time of PyTorch's own, and its time does not depend on
-whether rows are whole vectors. PyTorch reaches it through its opaque tensors alone, whose memory is
-a plain array here; it is read in place, through the operator that PyTorch's own compiler emits for
-that (`torch.ops.mkldnn.data_ptr`). Where that is missing or gives something else, PyTorch's softmax
-is taken.
+whether rows are whole vectors. PyTorch exposes it only through opaque tensors, whose memory is a
+plain array here; it is accessed in place, through the operator that PyTorch's compiler emits for
+that (`torch.ops.mkldnn.data_ptr`). If that is missing or gives a different result, PyTorch's
+softmax is used.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ class Scratch:
     """Memory for the scores of one step, of one shape; used by one thread at a time.
 
     :param shape: (heads, queries, keys)
-    :param fused: what `has_fused_softmax` said
+    :param fused: the result of `has_fused_softmax`
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Scratch:
             self.scores = _memory_of(self._opaque, self.scores)
 
     def weigh(self, values: Tensor, out: Tensor) -> None:
-        """Write `softmax(scores) @ values` to `out`; what `scores` hold afterwards is undefined.
+        """Write `softmax(scores) @ values` to `out`; `scores` are undefined afterwards.
 
         :param values: shape (heads, keys, width)
         :param out: shape (heads, queries, width)
@@ -48,12 +48,12 @@ class Scratch:
             torch.bmm(self.scores, values, out=out)
             return
         weights = torch.softmax(self._opaque, -1)
-        # It owns the memory, so it must live until the product is done.
+        # `weights` owns the memory, so it must live until the product is done.
         torch.bmm(_memory_of(weights, self.scores), values, out=out)
 
 
 def has_fused_softmax(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN's softmax can be had there: it exists, and gives what PyTorch's does."""
+    """Whether oneDNN's softmax is available on the device and agrees with PyTorch's."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     return all(_agrees(shape, dtype) for shape in ((1, 1, 1), (3, 16, 16), (2, 48, 80)))
@@ -75,7 +75,7 @@ def _agrees(shape: tuple[int, int, int], dtype: torch.dtype) -> bool:
 
 
 def _memory_of(opaque: Tensor, like: Tensor) -> Tensor:
-    """Return the memory of an opaque tensor as one of the shape and type of `like`."""
+    """Return the memory of an opaque tensor as a tensor of the shape and type of `like`."""
     address: Any = torch.ops.mkldnn.data_ptr(opaque)
     memory = (ctypes.c_uint8 * like.nbytes).from_address(address)
     return torch.frombuffer(memory, dtype=like.dtype).view(like.shape)

@@ -1,4 +1,4 @@
-"""Threads of which each computes one batch at a time."""
+"""The thread pool for encoders: each thread computes on one core."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,23 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 
-def make_streams(count: int) -> ThreadPoolExecutor:
-    """Return `count` threads of which each computes on one core.
+def make_thread_pool(count: int) -> ThreadPoolExecutor:
+    """Return a pool of `count` threads, each of which computes on one core.
 
-    Batches are independent, so a core that does one alone waits for nobody and keeps it in its
-    cache: 9 % faster on two cores than both sharing each batch. How many threads PyTorch uses
-    elsewhere in the process is as before.
+    Batches are independent, so a core that computes one alone never waits and keeps it in its
+    cache: 9 % faster on two cores than both sharing each batch. PyTorch's number of threads
+    elsewhere in the process is unchanged.
     """
     before = torch.get_num_threads()
-    begun = threading.Barrier(count)
+    all_started = threading.Barrier(count)
 
-    def begin() -> None:
-        torch.get_num_threads()  # a thread's first question takes over what was set last
+    def start() -> None:
+        torch.get_num_threads()  # the first call in a thread inherits the last setting
         torch.set_num_threads(1)
-        begun.wait()
+        all_started.wait()
 
-    streams = ThreadPoolExecutor(max_workers=count, thread_name_prefix="pubner-encoder")
-    for started in [streams.submit(begin) for _ in range(count)]:
+    pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="pubner-encoder")
+    for started in [pool.submit(start) for _ in range(count)]:
         started.result()
     torch.set_num_threads(before)
-    return streams
+    return pool

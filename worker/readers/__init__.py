@@ -1,1 +1,1 @@
-"""Input files as records: PubMed XML, PubTator and JSONL, each position a citation or a failure."""
+"""Readers of PubMed XML, PubTator and JSONL: each record gives a citation or a failure."""

@@ -1,4 +1,4 @@
-"""NLM's `.md5` sidecars: what they promise of the file beside them."""
+"""Verification of files against NLM's `.md5` sidecar files."""
 
 import hashlib
 import re
@@ -16,9 +16,10 @@ _SIDECAR = re.compile(
 
 
 def expected_md5(sidecar: bytes) -> str:
-    """Return the MD5 digest that a sidecar states, as 32 lower-case hexadecimal digits.
+    """Return the MD5 digest in a sidecar, as 32 lower-case hexadecimal digits.
 
-    :raises InputError: if it is none of `MD5(name)= digest`, `digest  name` and `digest`.
+    :raises InputError: if the sidecar is not of the form `MD5(name)= digest`, `digest  name` or
+        `digest`.
     """
     match = _SIDECAR.fullmatch(sidecar)
     if match is None:

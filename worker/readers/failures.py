@@ -1,4 +1,4 @@
-"""What a reader says of bytes that give no citation."""
+"""Failures: records that a reader cannot turn into a citation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,17 +10,17 @@ from schemas.records import Stage
 T = TypeVar("T")
 
 MAX_RECORD_BYTES: Final = 32 * 2**20
-"""The largest record that is read. Those of PubMed stay under a few MB; memory is bounded by it."""
+"""The maximum size of a record, which bounds memory. PubMed's records have at most a few MB."""
 
 _LONGEST_ERROR: Final = 1000  # characters; a parser may repeat what it read in its message
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One record that cannot be used: the stage, the exception's class name, why, and its bytes.
+    """A record that cannot be read: the stage, the exception's class name and text, the bytes.
 
-    `payload` holds the record as it stood in the (decompressed) file. Of a record over the size
-    limit it holds the first bytes, up to the limit, and `error` says how many there are.
+    `payload` is the record as in the (decompressed) file. For a record over the size limit it is
+    the first bytes, up to the limit, and `error` states the full size.
     """
 
     stage: Stage
@@ -30,10 +30,10 @@ class Failure:
 
 
 def parse_record(parse: Callable[[], T], payload: bytes) -> T | Failure:
-    """Return what `parse` makes of one record, or the failure of that record.
+    """Return the result of `parse` for one record, or that record's failure.
 
-    Whatever a parser raises, its author's error or a library's (a stack or a memory that one record
-    exhausts included), is the record's failure alone. `payload` is the record's bytes.
+    Any exception of the parser, from pubner or from a library (including RecursionError and
+    MemoryError), fails only this record. `payload` is the record's bytes.
     """
     try:
         return parse()
@@ -48,13 +48,13 @@ def parse_failure(error: Exception, payload: bytes) -> Failure:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    if not isinstance(error, RecordError | SyntaxError):  # these say by themselves what is wrong
+    if not isinstance(error, RecordError | SyntaxError):  # their text already describes the fault
         text = f"the record cannot be parsed: {text or type(error).__name__}"
     return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
 def read_failure(error: Exception, payload: bytes) -> Failure:
-    """Return the failure of bytes that make no whole record, because of `error`."""
+    """Return the failure of bytes that are not a complete record, because of `error`."""
     return failure_of(Stage.READ, error, payload)
 
 
@@ -64,12 +64,12 @@ def failure_of(stage: Stage, error: Exception, payload: bytes) -> Failure:
 
 
 def at_line(failure: Failure, line: int) -> Failure:
-    """Return a failure whose reason begins with the line of the file, counted from 1."""
+    """Return the failure with its line number in the file, counted from 1, before the reason."""
     return replace(failure, error=f"line {line}: {failure.error}")
 
 
 def oversize_failure(record: bytes, limit: int, size: int) -> Failure:
-    """Return the failure of a record of `size` bytes, more than `limit`; it keeps the first."""
+    """Return the failure of a record of `size` bytes, over `limit`; its first bytes are kept."""
     error = RecordError(
         f"the record has {size} bytes and is larger than {limit} bytes, the limit of one record; "
         f"the first {limit} are kept"

@@ -1,4 +1,4 @@
-"""The checks that every format shares: a PMID, a version."""
+"""Validation of fields that all formats share: PMID and version."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _SHOWN: Final = 40  # characters of a wrong value that a message repeats
 
 
 def checked_pmid(text: str) -> int:
-    """Return the PMID that `text` writes in ASCII digits, from 1 to 2^63 - 1.
+    """Parse a PMID in ASCII digits, from 1 to 2^63 - 1.
 
     :raises RecordError: for anything else.
     """
@@ -18,7 +18,7 @@ def checked_pmid(text: str) -> int:
 
 
 def checked_version(text: str) -> int:
-    """Return the version that `text` writes in ASCII digits, from 1 to 2^15 - 1.
+    """Parse a version in ASCII digits, from 1 to 2^15 - 1.
 
     :raises RecordError: for anything else.
     """
@@ -26,7 +26,7 @@ def checked_version(text: str) -> int:
 
 
 def _checked(text: str, what: str, largest: int) -> int:
-    # Twenty digits hold every number allowed; int() refuses thousands of them in another way.
+    # Twenty digits suffice for every allowed number; int() raises ValueError for thousands.
     if (
         text.isascii()
         and text.isdigit()

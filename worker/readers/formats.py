@@ -1,4 +1,4 @@
-"""Input files as records, each with its offset: a citation, or what is wrong with it."""
+"""Input formats: detection by file name, and reading as a sequence of records with offsets."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from worker.readers.pubtator import read_pubtator
 from worker.readers.streams import open_decompressed
 
 READER_VERSION: Final = 2
-"""Raised with each change that makes other records, or other texts, of the same bytes.
+"""Incremented with each change that gives other records, or other texts, for the same bytes.
 
-Files of an output say which version read them; those that say nothing were read by version 1.
+Output files record the version that read their input; those that do not were read by version 1.
 """
 
 
@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """The citation, or tombstone, at one offset of a file or a partition."""
+    """A successfully read record: the citation, or tombstone, at one offset of its source."""
 
     offset: int
     citation: Citation
@@ -38,7 +38,7 @@ class ReadRecord:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """What stands at one offset of a file and gives no citation: why, and its original bytes."""
+    """A record at one offset of a file that gives no citation: the reason, and its bytes."""
 
     offset: int
     stage: Stage
@@ -56,7 +56,7 @@ SUFFIXES: Final = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
 }
-"""The format of files by the end of their names, without `.gz`."""
+"""The format of each file name suffix, without `.gz`."""
 _READERS: Final[dict[Format, Callable[[Iterable[bytes]], Iterator[Citation | Failure]]]] = {
     Format.PUBMED_XML: read_pubmed_xml,
     Format.PUBTATOR: read_pubtator,
@@ -65,9 +65,9 @@ _READERS: Final[dict[Format, Callable[[Iterable[bytes]], Iterator[Citation | Fai
 
 
 def detect_format(name: str) -> Format:
-    """Return the format that the end of a file's name says, in upper or lower case.
+    """Return the format of a file by the suffix of its name, ignoring letter case.
 
-    :raises InputError: if it says none.
+    :raises InputError: if the suffix is unknown.
     """
     plain = name.lower().removesuffix(".gz")
     for suffix, found in SUFFIXES.items():
@@ -75,17 +75,17 @@ def detect_format(name: str) -> Format:
             return found
     raise InputError(
         f"{name!r} has no known format: a name that ends in {', '.join(SUFFIXES)}, each also"
-        " with .gz behind it, was expected"
+        " followed by .gz, was expected"
     )
 
 
 def read_records(stream: BinaryIO, format: Format) -> Iterator[Item]:
     """Yield the records of a file in order, at the offsets 0, 1, 2 and so on.
 
-    Gzip is recognised by its first bytes, whatever the file is called. Each PMID of a deletion
-    list is one record. What cannot be used comes as a `BadRecord` at its place and stops
-    nothing; a file that is cut or corrupt ends with one that holds the bytes behind the last
-    whole record. Memory is bounded by the largest record. Errors of `stream` itself are raised.
+    Gzip is recognised by its first bytes, whatever the file's name. Each PMID of a deletion list is
+    one record. A record that cannot be read gives a `BadRecord` at its offset, and reading
+    continues; a truncated or corrupt file ends with one that holds the bytes after the last
+    complete record. Memory is bounded by the largest record. Errors of `stream` itself are raised.
     """
     for offset, found in enumerate(_READERS[format](open_decompressed(stream))):
         if isinstance(found, Citation):

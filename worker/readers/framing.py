@@ -1,13 +1,13 @@
-"""Cut PubMed XML into records at the level of bytes, so that one broken record harms no other.
+"""Framing of PubMed XML: records are split at byte level, so a broken one affects no other.
 
-An XML parser that reads a whole file stops at the first error and loses what follows. Here the
-records are found by their tags (those in comments, CDATA sections, processing instructions and the
-document type do not count, unless these have run on over records) and each is parsed alone, later,
-from its original bytes. Memory is bounded by the largest record, and that by a limit.
+An XML parser that reads a whole file stops at the first error and loses the rest. Here records are
+found by their tags (except tags in comments, CDATA sections, processing instructions and the
+document type, unless an unclosed one extends over records), and each is parsed separately, later,
+from its original bytes. Memory is bounded by the largest record, whose size is limited.
 
-Whatever a byte says, each record of the file comes as a frame, or lies whole in a failure's
-payload; one over the limit, or of more than `MAX_STRAY_BYTES` where its start tag is damaged, with
-its first bytes and how many there were.
+For any input bytes, each record of the file is returned as a frame, or contained in a failure's
+payload; a record over the limit, or over `MAX_STRAY_BYTES` if its start tag is damaged, with its
+first bytes and its full size.
 """
 
 import codecs
@@ -44,7 +44,7 @@ from worker.readers.markup import (
 from worker.readers.window import LONGEST_TOKEN, Window
 
 MAX_STRAY_BYTES: Final = 2**20
-"""How much of what stands outside any record is kept for its failure."""
+"""How many bytes outside any record are kept for their failure."""
 
 EXPECTED: Final = (
     "expected PubMed XML: a PubmedArticleSet of PubmedArticle, PubmedBookArticle or"
@@ -58,27 +58,27 @@ _ENCODINGS: Final = {
     "iso8859": "iso-8859",
     "cp125": "windows-125",
 }
-_QUICK_BYTES: Final = 2**18  # how far the quick look for a record or a tag goes
-_CUT: Final = "the file is cut; fetch it again"
+_QUICK_BYTES: Final = 2**18  # how far the fast path searches for a record or a tag
+_TRUNCATED: Final = "the file is truncated; fetch it again"
 
 
 class Frame(NamedTuple):
-    """One record as it stands in the file: its element's name without prefix, and its bytes."""
+    """The bytes of one record in the file, and its element's name without prefix."""
 
     name: bytes
     data: bytes
 
 
 class Framer:
-    """Cuts chunks of PubMed XML into frames, in order; what is no record comes as a failure.
+    """Splits chunks of PubMed XML into frames, in order; bytes outside records give failures.
 
-    `encoding` is the declared encoding of the frame that came last.
+    `encoding` is the declared encoding of the last returned frame.
     """
 
     def __init__(
         self, chunks: Iterable[bytes], *, max_record_bytes: int = MAX_RECORD_BYTES
     ) -> None:
-        """Prepare to cut `chunks`; a record over `max_record_bytes` becomes a failure."""
+        """Prepare to split `chunks`; a record over `max_record_bytes` becomes a failure."""
         self.encoding = "utf-8"
         self._window = Window(chunks)
         self._limit = max_record_bytes
@@ -87,14 +87,14 @@ class Framer:
         self._refusal: RecordError | None = None
         self._root_seen = False
         self._root_open = False
-        self._cut = False
+        self._truncated = False
         self._doctype_broken = False
-        self._medline = True  # whether a MedlineCitation outside of any record is one
+        self._medline = True  # whether a MedlineCitation outside any record is a record
         self._start = START[self._medline]
-        # Markup that begins before this position of the stream, by its opening, has run on.
-        self._run_on: dict[bytes, int] = {}
-        # From the first to the second position of the stream no record begins or ends; then one
-        # ends, or not.
+        # By opening: markup that begins before this stream position is unclosed.
+        self._unclosed_before: dict[bytes, int] = {}
+        # No record begins or ends between these two stream positions; the flag says whether one
+        # ends at the second.
         self._between = (0, 0, False)
 
     def __iter__(self) -> Iterator[Frame | Failure]:
@@ -102,7 +102,7 @@ class Framer:
         self._check_beginning()
         records = 0
         while self._refusal is None:
-            frame = self._next_plain()
+            frame = self._next_fast()
             if frame is not None:
                 records += 1
                 yield frame
@@ -113,7 +113,7 @@ class Framer:
             if not name:
                 break
             records += 1
-            yield self._next_careful(name)
+            yield self._next_thorough(name)
         yield from self._ending(records)
 
     def _check_beginning(self) -> None:
@@ -130,8 +130,8 @@ class Framer:
             " convert the file to UTF-8 (iconv -t UTF-8) and correct its XML declaration"
         )
 
-    def _next_plain(self) -> Frame | None:
-        """Return the next record if it lies in the window whole and holds nothing unusual."""
+    def _next_fast(self) -> Frame | None:
+        """Return the next record if the window contains all of it and it has no unusual markup."""
         window = self._window
         data = window.data
         start = self._start.match(data, window.start)
@@ -146,14 +146,14 @@ class Framer:
         window.start = end + len(close)
         return Frame(name, data[begin : window.start])
 
-    def _next_careful(self, tag: bytes) -> Frame | Failure:
-        """Return the record that begins the window, whatever it holds and however long it is."""
+    def _next_thorough(self, tag: bytes) -> Frame | Failure:
+        """Return the record at the start of the window, whatever its content and length."""
         window, name = self._window, local_name(tag)
         patterns = record_patterns(tag)
         if size := self._empty_size(tag):
             return Frame(name, window.take(size))
         pattern, position, fault = patterns.token, 1, f"has no end tag </{name.decode()}>"
-        end_of_set = 0  # the record ends there, unless its end tag follows before another record
+        end_of_set = 0  # the record ends here, unless its end tag comes before the next record
         while True:
             token, at = window.search(pattern, position, self._limit)
             position = at + len(token)
@@ -167,43 +167,43 @@ class Framer:
             elif token.startswith(b"</"):
                 return Frame(name, window.take(position))
             elif end_of_set or at > 0:
-                size = end_of_set or self._behind_stub(patterns, at)
+                size = end_of_set or self._after_stub(patterns, at)
                 return parse_failure(RecordError(f"the record {fault}"), window.take(size))
             else:
                 return self._unfinished(patterns, fault)
 
-    def _behind_stub(self, patterns: RecordPatterns, at: int) -> int:
-        """Return `at`, where a record begins; where it is but a tag, what stands behind that."""
-        begin = self._look_behind(at)
+    def _after_stub(self, patterns: RecordPatterns, at: int) -> int:
+        """Return `at`, where a record begins, or the position after it if it is a stray tag."""
+        begin = self._look_ahead(at)
         stub = patterns.stub.match(self._window.data, begin, begin + LONGEST_HEAD)
         return at if stub is None else stub.end() - self._window.start
 
-    def _look_behind(self, position: int) -> int:
-        """Have what follows `position` in the window; return where that is in its data."""
+    def _look_ahead(self, position: int) -> int:
+        """Read ahead beyond `position`; return its index in the window's data."""
         window = self._window
         while window.size < position + LONGEST_HEAD and window.fill():
             pass
         return window.start + position
 
     def _empty_size(self, tag: bytes) -> int:
-        """Return the size of the record that begins the window where it is one empty tag, else 0.
+        """Return the size of the record at the start of the window if it is one empty tag, else 0.
 
-        A tag that what stands in a record follows is that record's start, whatever its end says.
+        A tag followed by the content of a record is a start tag, even if it ends in `/>`.
         """
         window = self._window
         size = self._tag_size(len(tag))
         if not window.data[window.start : window.start + size].endswith(b"/>"):
             return 0
-        begin, child = self._look_behind(size), record_patterns(tag).child
+        begin, child = self._look_ahead(size), record_patterns(tag).child
         return 0 if child.match(window.data, begin, begin + LONGEST_HEAD) else size
 
     def _markup_end(self, token: bytes, at: int) -> int:
-        """Return where the markup ends that `token` opens at `at`.
+        """Return the end of the markup that `token` opens at `at`.
 
-        0 where it has no end, or has run on over a record.
+        0 if it has no end, or extends over a record because it is unclosed.
         """
         window, terminator = self._window, TERMINATORS[token]
-        if window.position + at < self._run_on.get(token, 0):
+        if window.position + at < self._unclosed_before.get(token, 0):
             return 0
         begin = at + len(token)
         end = window.find(terminator, begin, self._limit)
@@ -211,16 +211,16 @@ class Framer:
             return 0
         hidden = hidden_record(window.data, window.start + begin, window.start + end)
         if hidden >= 0:
-            self._run_on[token] = window.position + hidden - window.start
+            self._unclosed_before[token] = window.position + hidden - window.start
             return 0
         return end + len(terminator)
 
     def _unfinished(self, patterns: RecordPatterns, fault: str) -> Failure:
-        """Return the failure of a record whose end was not found, and move behind it."""
+        """Return the failure of a record without a known end, and move the window after it."""
         window = self._window
         if window.size < self._limit:
-            self._cut = True
-            error = window.damage or RecordError(f"the last record {fault}: {_CUT}")
+            self._truncated = True
+            error = window.damage or RecordError(f"the last record {fault}: {_TRUNCATED}")
             return read_failure(error, window.take(window.size))
         payload = window.data[window.start : window.start + self._limit]
         size = len(window.take(max(0, self._limit - LONGEST_TOKEN)))
@@ -240,9 +240,9 @@ class Framer:
     def _cross_gap(self) -> bytes:
         """Move to the next record and return the beginning of its tag; empty at the file's end.
 
-        Passes over white space, comments, processing instructions, byte order marks, the document
-        type and the root's tags; keeps anything else as stray bytes, without the white space around
-        them, and with what markup stands among them: they may be a record whose tag is damaged.
+        Skips white space, comments, processing instructions, byte order marks, the document type
+        and the root's tags; keeps anything else as stray bytes, without surrounding white space
+        but with markup among them: they may be a record whose tag is damaged.
         """
         window = self._window
         while self._refusal is None:
@@ -258,9 +258,9 @@ class Framer:
             if text in TERMINATORS:
                 self._skip_markup(text)
             elif text == BOM:
-                self._pass_over(len(text))
+                self._skip_or_keep(len(text))
             elif text == b"<!DOCTYPE":
-                # Of broken ones only the first is looked through: each may reach to the limit.
+                # Only the first broken one is scanned: each scan may extend to the limit.
                 size = 0 if self._doctype_broken else self._doctype_size()
                 self._doctype_broken = self._doctype_broken or size == 0
                 self._skip(size, text)
@@ -276,15 +276,15 @@ class Framer:
         self._stray += data[: MAX_STRAY_BYTES - len(self._stray)]
         self._stray_size += len(data)
 
-    def _pass_over(self, size: int) -> None:
-        """Pass over markup of no meaning; among stray bytes it is kept with them."""
+    def _skip_or_keep(self, size: int) -> None:
+        """Skip irrelevant markup; among stray bytes it is kept with them."""
         if self._stray:
             self._keep_stray(size)
         else:
             self._window.take(size)
 
     def _skip(self, size: int, token: bytes) -> None:
-        """Pass over `size` bytes; where that is 0 the construct has no end: `token` is stray."""
+        """Skip `size` bytes; if that is 0 the construct has no end and `token` is stray."""
         if size:
             self._window.take(size)
         else:
@@ -295,17 +295,17 @@ class Framer:
         size = self._markup_end(token, 0)
         holds_tag = window.data.find(b"<", window.start + 1, window.start + size) > 0
         if token == b"<?" and holds_tag and self._is_within_record(size):
-            size = 0  # it was a start tag, the "?" took a letter's place
+            size = 0  # it was a start tag with a letter replaced by "?"
         declared = XML_ENCODING.match(window.data, window.start, window.start + size)
         if token == b"<![CDATA[" or not size:
             self._keep_stray(size or len(token))
         elif declared is None or self._declare(declared[1].decode("ascii")):
-            self._pass_over(size)
+            self._skip_or_keep(size)
         else:
             self._keep_stray(size)
 
     def _is_within_record(self, at: int) -> bool:
-        """Whether `at`, outside of any record by its start tag, is within one by its end tag."""
+        """Whether `at` is within a record by its end tag, although no start tag was found."""
         window = self._window
         first, last, ends = self._between
         if not first <= window.position + at < last:
@@ -329,9 +329,9 @@ class Framer:
         return False
 
     def _doctype_size(self) -> int:
-        """Return the size of the document type that begins the window.
+        """Return the size of the document type at the start of the window.
 
-        0 where it has no end, or only one behind the head of a record.
+        0 if it has no end, or ends only after the head of a record.
         """
         window, position, in_subset = self._window, len(b"<!DOCTYPE"), False
         while True:
@@ -342,12 +342,12 @@ class Framer:
             if token in (b"[", b"]"):
                 in_subset = token == b"["
             elif token != b">":
-                terminator = TERMINATORS.get(token, token)  # of a quoted text, the same quote
+                terminator = TERMINATORS.get(token, token)  # a quoted text ends at the same quote
                 position = window.find(terminator, position, self._limit) + len(terminator)
                 if position < len(terminator):
                     return 0
             elif not in_subset:
-                end = self._look_behind(position)
+                end = self._look_ahead(position)
                 return 0 if holds_record(window.data, window.start, end) else position
 
     def _pass_root(self, token: bytes) -> None:
@@ -361,7 +361,7 @@ class Framer:
             self._start = START[self._medline]
 
     def _tag_size(self, position: int) -> int:
-        """Return the size of the tag that begins the window; 0 where it is not well formed."""
+        """Return the size of the tag at the start of the window; 0 if it is malformed."""
         window, limit = self._window, min(_QUICK_BYTES, self._limit)
         while True:
             rest = REST_OF_TAG.match(window.data, window.start + position, window.start + limit)
@@ -371,38 +371,40 @@ class Framer:
                 return 0
 
     def _take_stray(self) -> Failure:
-        error = RecordError(f"these bytes stand outside any record; {EXPECTED}{self._cut_note()}")
+        error = RecordError(
+            f"these bytes are outside any record; {EXPECTED}{self._truncation_clause()}"
+        )
         payload = bytes(self._stray.rstrip())
         self._stray.clear()
         self._stray_size = 0
         return parse_failure(error, payload)
 
-    def _cut_note(self) -> str:
-        """Return how many stray bytes there are, where not all of them are kept; else nothing."""
+    def _truncation_clause(self) -> str:
+        """Return a clause with the number of stray bytes if not all are kept, else ""."""
         if self._stray_size <= MAX_STRAY_BYTES:
             return ""
         return f"; of {self._stray_size} bytes the first {MAX_STRAY_BYTES} are kept"
 
     def _ending(self, records: int) -> Iterator[Failure]:
-        """Yield the failure of the file's end, if there is one."""
+        """Yield the failures at the end of the file, if any."""
         window = self._window
         if self._refusal is not None:
             self._keep_stray(window.size)
             while window.fill():
                 self._keep_stray(window.size)
-            error = RecordError(f"{self._refusal}{self._cut_note()}")
+            error = RecordError(f"{self._refusal}{self._truncation_clause()}")
             yield read_failure(error, bytes(self._stray))
-        elif self._cut:
+        elif self._truncated:
             return
         elif window.damage is not None:
             yield self._end_failure(str(window.damage), type(window.damage))
         elif self._root_open:
-            yield self._end_failure(f"the root element has no end tag: {_CUT}")
+            yield self._end_failure(f"the root element has no end tag: {_TRUNCATED}")
         elif not records and not self._root_seen:
             yield self._end_failure(EXPECTED)
         elif self._stray:
             yield self._take_stray()
 
     def _end_failure(self, reason: str, kind: type[RecordError] = RecordError) -> Failure:
-        error = kind(reason + self._cut_note())
+        error = kind(reason + self._truncation_clause())
         return read_failure(error, bytes(self._stray.rstrip()))

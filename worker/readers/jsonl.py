@@ -1,16 +1,16 @@
-"""JSON as citations: one object a line of a file, or one a message.
+"""Parser of citations in JSON: one object per line of a file, or one per message.
 
-The contract is `schemas/citation-message.schema.json`, and this parser holds to it. The fields:
-`schema_version` (integer), `pmid` (integer), `pmid_version` (integer; where missing 1, and of a
+It implements the contract `schemas/citation-message.schema.json`. The fields:
+`schema_version` (integer), `pmid` (integer), `pmid_version` (integer; if missing 1, and for a
 tombstone all versions), `title` (string), `abstract` (a string, or a list of objects with `text`
-and, where labelled, `label`), `retracted` (boolean), `date_revised` ("2026-01-31"), `year`
+and, if labelled, `label`), `retracted` (boolean), `date_revised` ("2026-01-31"), `year`
 (integer) and `deleted` (boolean: the record is a tombstone and needs no text). `pmid`, `title` and
-`abstract` are needed, empty where there is none; the others may be missing or null. Fields of other
-names are ignored. A message of a newer `schema_version` is read where the fields known here are
-there and correct.
+`abstract` are required (empty if there is no text); the others may be missing or null. Unknown
+fields are ignored. A message of a newer `schema_version` is accepted if its known fields are
+present and valid.
 
-Strings are kept as they are, but for one thing: a line feed in a title becomes a space, since a
-citation's text separates title and abstract by the first line feed. Offsets stay as they are.
+Strings are unchanged, except that a line feed in a title becomes a space, because the first line
+feed of a citation's text separates title and abstract. Offsets are unaffected.
 """
 
 import json
@@ -32,17 +32,17 @@ _SHOWN: Final = 40  # characters of a wrong value that an error repeats
 _MAX_YEAR: Final = 9999
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LARGE_BYTES: Final = 2**20
-_MOST_VALUES: Final = 200_000
+_MAX_VALUES: Final = 200_000
 _MARKS: Final = (b'"', b"[", b"{", b",")
 _VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{,]', re.DOTALL)
-"""A string, or what else comes with a value; one that is not closed reaches to the end."""
+"""A string, or a character that introduces a value; an unclosed string extends to the end."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_jsonl(
     chunks: Iterable[bytes], *, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Citation | Failure]:
-    """Yield what each line gives, in order; lines of white space are no records.
+    """Yield the citation or failure of each line, in order; blank lines are skipped.
 
     A failure names its line in the file.
     """
@@ -55,10 +55,10 @@ def read_jsonl(
 
 
 def parse_message(data: bytes) -> Citation:
-    """Return the citation, or the tombstone, that one JSON object says.
+    """Parse the citation, or the tombstone, from one JSON object.
 
-    :raises RecordError: if `data` are not UTF-8 or not one JSON object, if a field is missing or
-        mistyped, or if a string cannot be written as UTF-8 (an unpaired surrogate).
+    :raises RecordError: if `data` is not UTF-8 or not one JSON object, if a field is missing or
+        has a wrong type, or if a string cannot be encoded as UTF-8 (an unpaired surrogate).
     """
     fields = _object(data)
     version = _integer(fields, "schema_version", SCHEMA_VERSION)
@@ -116,19 +116,19 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _check_values(data: bytes) -> None:
-    """Make sure that what is parsed takes no more than a few times the memory of its bytes.
+    """Check that the parsed message takes at most a few times the memory of its bytes.
 
-    An empty list takes three bytes as JSON and sixty-four as an object, so a message that is large
-    may not hold many values. Only the brackets, commas and strings are looked at.
+    An empty list takes three bytes as JSON and sixty-four as an object, so a large message may not
+    contain many values. Values are estimated from brackets, commas and strings.
 
-    :raises RecordError: if it does.
+    :raises RecordError: if there are too many values.
     """
-    if len(data) < _LARGE_BYTES or sum(map(data.count, _MARKS)) <= _MOST_VALUES:
+    if len(data) < _LARGE_BYTES or sum(map(data.count, _MARKS)) <= _MAX_VALUES:
         return
     for count, _ in enumerate(_VALUE.finditer(data)):
-        if count >= _MOST_VALUES:
+        if count >= _MAX_VALUES:
             raise RecordError(
-                f"the message has {len(data)} bytes and more than {_MOST_VALUES} JSON values; a "
+                f"the message has {len(data)} bytes and more than {_MAX_VALUES} JSON values; a "
                 "citation of a few dozen was expected"
             )
 
@@ -143,7 +143,7 @@ def _wrong(name: str, value: object, expected: str) -> RecordError:
 
 
 def _described(value: object) -> str:
-    """Return what a value of a message is. One that holds others is never written out."""
+    """Describe a value for an error message; containers are summarised, not written out."""
     match value:
         case bool():
             return str(value).lower()
@@ -169,7 +169,7 @@ def _optional(fields: dict[str, Any], name: str, kind: type[T], expected: str, d
 
 def _integer(fields: dict[str, Any], name: str, default: int | None = None) -> int:
     value = fields.get(name)
-    if type(value) is int:  # a bool is none
+    if type(value) is int:  # excludes bool
         return value
     if value is None and default is not None:
         return default
@@ -180,16 +180,16 @@ def _integer(fields: dict[str, Any], name: str, default: int | None = None) -> i
 
 def _string(fields: dict[str, Any], name: str, where: str) -> str:
     if name not in fields:
-        raise RecordError(f'{where} has no {name}; where there is none, write ""')
+        raise RecordError(f'{where} has no {name}; if there is no text, give ""')
     value = fields[name]
     if not isinstance(value, str):
         raise _wrong(name, value, "a string")
-    return _writable(name, value)
+    return _encodable(name, value)
 
 
-def _writable(name: str, text: str) -> str:
+def _encodable(name: str, text: str) -> str:
     if not text.isascii() and _SURROGATE.search(text):
-        raise RecordError(f"{name} holds an unpaired surrogate, which is no character")
+        raise RecordError(f"{name} holds an unpaired surrogate, which is not a character")
     return text
 
 
@@ -205,7 +205,7 @@ def _section(part: object) -> Section:
     if not isinstance(part, dict):
         raise _wrong("a part of abstract", part, "an object with text and label")
     label = _optional(part, "label", str, "a string", "")
-    return Section(_string(part, "text", "a part of abstract"), _writable("label", label) or None)
+    return Section(_string(part, "text", "a part of abstract"), _encodable("label", label) or None)
 
 
 def _date_revised(fields: dict[str, Any]) -> date | None:

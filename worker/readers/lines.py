@@ -1,4 +1,4 @@
-"""Lines of bytes from chunks, each bounded in size."""
+"""Splitting of byte chunks into lines of bounded size."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,9 +13,9 @@ def split_lines(
 ) -> Iterator[bytes | Failure]:
     r"""Yield the lines of `chunks` without their line ends (`\n` or `\r\n`), in order.
 
-    A UTF-8 byte order mark at the beginning of a line is dropped: files that were put one behind
-    the other have them in between. A line over `max_line_bytes` comes as a
-    failure with its first bytes, and so does what a damaged stream holds of its last line.
+    A UTF-8 byte order mark at the beginning of a line is dropped, because concatenated files have
+    them in the middle. A line over `max_line_bytes` gives a failure with its first bytes, and so
+    does the incomplete last line of a damaged stream.
     """
     for line in _lines(chunks, max_line_bytes):
         if isinstance(line, bytes):
@@ -25,7 +25,7 @@ def split_lines(
 
 
 def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
-    pieces: list[bytes] = []  # of the line that is not finished yet, up to the limit
+    pieces: list[bytes] = []  # of the current, unfinished line, up to the limit
     held = 0
     source = iter(chunks)
     damage: DamagedStreamError | None = None

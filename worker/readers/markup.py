@@ -1,9 +1,9 @@
-"""The tags of PubMed's files as patterns of bytes, and whether a comment or the like hides records.
+"""Byte patterns of PubMed's XML tags, and detection of unclosed markup that hides records.
 
-A comment, a CDATA section or a processing instruction whose end is damaged runs on to the end of a
-later one, and XML calls that correct. So where one holds the beginning of a record, it is asked
-where it ends: within that record, or behind it at the end of other markup, it has run on. A comment
-that merely speaks of records, or holds whole ones, is a comment.
+A comment, CDATA section or processing instruction whose end is damaged extends to the end of a
+later one, which is well-formed XML. So if one contains the beginning of a record, its end decides:
+if it ends within that record, or after it at the end of other markup, it was unclosed. A comment
+that merely mentions records, or contains complete ones, is a real comment.
 """
 
 import re
@@ -12,11 +12,11 @@ from typing import Final
 
 LONGEST_PREFIX: Final = 32
 LONGEST_HEAD: Final = 2**12
-"""How far behind a tag it is looked what follows."""
+"""How many bytes after a tag are examined for its content."""
 _PREFIX: Final = rb"(?:[\w.\-\x80-\xff]{1,%d}:)?" % LONGEST_PREFIX
 _SETS: Final = rb"(?:PubmedArticleSet|PubmedBookArticleSet|BookDocumentSet|MedlineCitationSet)"
 _ARTICLES: Final = rb"PubmedArticle|PubmedBookArticle|DeleteCitation|DeleteDocument"
-# Records of their own in some sets, and in others a part of an article.
+# Records in some sets, and part of an article in others.
 _PARTS: Final = rb"BookDocument|MedlineCitation"
 _RECORDS: Final = {False: _ARTICLES + rb"|BookDocument", True: _ARTICLES + rb"|" + _PARTS}
 # White space, comments and processing instructions.
@@ -33,7 +33,7 @@ XML_ENCODING: Final = re.compile(
     rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._\-]+)["']""",
 )
 
-# By whether a MedlineCitation is a record where it stands.
+# Keyed by whether a MedlineCitation is a record in the current set.
 START: Final = {
     medline: re.compile(rb"\s*<(" + names + rb")([\s/>])") for medline, names in _RECORDS.items()
 }
@@ -48,7 +48,7 @@ GAP_TOKEN: Final = {
 }  # fmt: skip
 
 
-# What shows whether a place is within a record: there its end comes before any other tag of these.
+# Within a record, its end tag is the next match of this pattern.
 RECORD_OR_SET_TAG: Final = {
     medline: re.compile(rb"</?" + _PREFIX + rb"(?:" + names + rb"|" + _SETS + rb")(?=[\s/>])")
     for medline, names in _RECORDS.items()
@@ -57,13 +57,13 @@ RECORD_OR_SET_TAG: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RecordPatterns:
-    """What counts within a record of one name, with a prefix or without.
+    """The patterns for scanning a record of one name, with or without a namespace prefix.
 
-    `next` is the start of another record, or a tag of a set: what no such record holds. `token` is
-    that, the record's end tag, or the opening of markup; `end_or_next` the former two. `unusual` is
-    what a plain record does not hold. `child` is what stands first in it, comments and instructions
-    aside. `stub` is a start tag with nothing but those between it and one of the `next`: no record,
-    but an end tag whose slash is lost.
+    `next` matches the start of another record, or a tag of a set, which a record never contains.
+    `token` matches `next`, the record's end tag, or the opening of markup; `end_or_next` the first
+    two. `unusual` matches content that needs the thorough scan. `child` matches the record's first
+    child, after comments and instructions. `stub` matches a start tag followed directly by `next`:
+    not a record, but an end tag without its slash.
     """
 
     next: re.Pattern[bytes]
@@ -100,26 +100,26 @@ UNUSUAL: Final = {
     for (name, prefixed), patterns in _RECORD_PATTERNS.items()
     if not prefixed
 }
-"""By a record's name, what a plain one does not hold."""
+"""By a record's name, the pattern of content that needs the thorough scan."""
 
 
 def record_patterns(tag: bytes) -> RecordPatterns:
-    """Return what counts within the record that a start tag, which may lack its `>`, begins."""
+    """Return the patterns for the record of a start tag, which may lack its `>`."""
     return _RECORD_PATTERNS[local_name(tag), b":" in tag]
 
 
 def local_name(tag: bytes) -> bytes:
-    """Return the name in a start or end tag, which may be without its `>`, without its prefix."""
+    """Return the name without prefix in a start or end tag, which may lack its `>`."""
     return tag.strip(b"</> \t\r\n").rpartition(b":")[2]
 
 
 def is_of_set(token: bytes) -> bool:
-    """Whether a start or end tag, as the patterns find it, is that of a set of records."""
+    """Whether a start or end tag, as matched by the patterns, is that of a set of records."""
     return local_name(token).endswith(b"Set")
 
 
 def _boundaries(names: bytes) -> re.Pattern[bytes]:
-    """Return the pattern of a record's head, its start tag and what comes first, or its end tag."""
+    """Return the pattern of a record's head (start tag and first child) or its end tag."""
     first = rb"<(?:!--|\?|!\[CDATA\[|" + _PREFIX + rb"(?:MedlineCitation|BookDocument|PMID)[\s/>])"
     return re.compile(
         rb"<" + _PREFIX + rb"(?:" + names + rb")(?:\s[^<]*)?>\s*" + first
@@ -134,9 +134,9 @@ _OPENING: Final = re.compile(rb"<!--|<!\[CDATA\[|<\?|<" + _PREFIX + _SETS + rb"[
 
 
 def hidden_record(data: bytes, begin: int, end: int) -> int:
-    """Return where the last record begins that markup from `begin` to `end` has run on over.
+    """Return the start of the last record inside unclosed markup from `begin` to `end`.
 
-    -1 where the markup may be what it seems.
+    -1 if the markup is properly closed.
     """
     boundaries = _ARTICLE if _HEAD_OF_ARTICLE.search(data, begin, end) else _PART
     head = tail = -1
@@ -151,10 +151,10 @@ def hidden_record(data: bytes, begin: int, end: int) -> int:
 
 
 def holds_record(data: bytes, begin: int, end: int) -> bool:
-    """Whether the head of a record begins from `begin` to `end`."""
-    behind = end + LONGEST_HEAD
+    """Whether the head of a record begins between `begin` and `end`."""
+    stop = end + LONGEST_HEAD
     return any(
         not found["end"] and found.start() < end
         for pattern in (_ARTICLE, _PART)
-        for found in pattern.finditer(data, begin, behind)
+        for found in pattern.finditer(data, begin, stop)
     )

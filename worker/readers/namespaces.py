@@ -1,11 +1,11 @@
-"""The elements of one record of XML by their plain names, whatever namespaces they are in."""
+"""Parsing of XML records with namespaces removed from element and attribute names."""
 
 import re
 from typing import Final
 
 from lxml import etree
 
-_MOST_PREFIXES: Final = 64
+_MAX_PREFIXES: Final = 64
 _NAME: Final = rb"[A-Za-z_\x80-\xff][\w.\-\x80-\xff]*"
 _PREFIX = re.compile(rb"(?:</?|\s)(" + _NAME + rb"):" + _NAME + rb"(?:[\s/>]|=[\"'])")
 _START = re.compile(rb"\s*<[^\s/>]+")
@@ -13,11 +13,11 @@ _DECLARED = re.compile(rb"\sxmlns:(" + _NAME + rb")\s*=")
 
 
 def parse_elements(data: bytes, parser: etree.XMLParser) -> etree._Element:
-    """Return the root element of `data`; where that has a namespace, no element has one then.
+    """Parse `data` and return its root element; if that has a namespace, all are removed.
 
-    Prefixes that `data` do not declare do not matter.
+    Undeclared prefixes are accepted.
 
-    :raises etree.XMLSyntaxError: if `data` are otherwise not well formed.
+    :raises etree.XMLSyntaxError: if `data` is otherwise malformed.
     """
     try:
         root = etree.fromstring(data, parser)
@@ -26,29 +26,29 @@ def parse_elements(data: bytes, parser: etree.XMLParser) -> etree._Element:
         if declared is None:
             raise
         root = etree.fromstring(declared, parser)
-        leave_out_namespaces(root)
+        remove_namespaces(root)
     if root.tag.startswith("{"):
-        leave_out_namespaces(root)
+        remove_namespaces(root)
     return root
 
 
 def _with_prefixes(data: bytes) -> bytes | None:
-    """Return `data` with their prefixes declared at the root; None where all are, or too many."""
+    """Return `data` with missing prefixes declared at the root; None if none or too many are."""
     start = _START.match(data)
     prefixes = set(_PREFIX.findall(data)) - {b"xml", b"xmlns"}
     if start is None:
         return None
     prefixes -= set(_DECLARED.findall(data, start.end(), data.find(b">")))
-    if not 0 < len(prefixes) <= _MOST_PREFIXES:
+    if not 0 < len(prefixes) <= _MAX_PREFIXES:
         return None
     declarations = b"".join(b' xmlns:%b="urn:%b"' % (x, x) for x in sorted(prefixes))
     return data[: start.end()] + declarations + data[start.end() :]
 
 
-def leave_out_namespaces(root: etree._Element) -> None:
-    """Call each element, and each of its attributes, by its name alone, without its namespace.
+def remove_namespaces(root: etree._Element) -> None:
+    """Remove the namespaces from the names of all elements and attributes, in place.
 
-    Of two attributes of one name, that without a namespace stays.
+    If two attributes then have the same name, the one without a namespace is kept.
     """
     for element in root.iter(etree.Element):
         element.tag = element.tag.rpartition("}")[2]

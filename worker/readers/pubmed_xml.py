@@ -1,29 +1,30 @@
-"""PubMed XML as citations: what each record says, with its text flattened.
+"""Reader of PubMed XML: one citation per record, with its text flattened.
 
-How the text is made, all of it without normalising Unicode:
+The text is built by these rules, without normalising Unicode:
 
-* Inline markup (`<i>`, `<sup>`, ...) and MathML give their characters, in order, and no markup.
-  Comments and processing instructions inside a text give nothing. A formula that MathML gives
-  twice, as it is shown and as an annotation (TeX, say), is read as it is shown.
+* Inline markup (`<i>`, `<sup>`, ...) and MathML are replaced by their characters, in order.
+  Comments and processing instructions inside a text are dropped. If MathML has a formula twice,
+  in presentation form and as an annotation (such as TeX), only the presentation form is read.
 * XML white space (space, tab, line feed, carriage return) at both ends of a title, a section or
   a label is dropped, and a run of it that holds a line feed or a carriage return, as
   pretty-printing leaves it, becomes one space. So no visible character is lost, and a title
-  holds no line break. Other white space (a no-break space, say) is kept.
-* A title that is empty, or one of PubMed's placeholders (`[Not Available].`), gives way to the
-  `VernacularTitle` where there is one, and that of a book's document to the `BookTitle`.
-* Sections of the `Abstract` that hold no text are left out, and so is `CopyrightInformation`.
-* Where the `Abstract` gives nothing, the first English `OtherAbstract` takes its place that one of
-  NLM's partners in indexing wrote (types AAMC, AIDS, KIE, NASA and PIP). Any other (a publisher's,
-  which is a translation or a placeholder, or a plain-language summary) is another text than the
-  abstract, and never read.
+  has no line break. Other white space (such as a no-break space) is kept.
+* A title that is empty, or one of PubMed's placeholders (`[Not Available].`), is replaced by
+  the `VernacularTitle` if there is one, and in a book document otherwise by the `BookTitle`.
+* Empty sections of the `Abstract` are left out, and so is `CopyrightInformation`.
+* If the `Abstract` is empty, it is replaced by the first English `OtherAbstract` by one of NLM's
+  indexing partners (types AAMC, AIDS, KIE, NASA and PIP). Any other one (a publisher's, which is a
+  translation or a placeholder, or a plain-language summary) is not the abstract, and is never
+  read.
 
 A citation is `retracted` if it is a "Retracted Publication" or names its own retraction
 (`RetractionIn`, `RetractedandRepublishedIn`). A retraction notice ("Retraction of Publication",
 `RetractionOf`) is not itself retracted. A date that is missing or impossible is unknown.
 
-A deletion is of the version that its PMID names; where it names none, of all. Elements are known by
-their names alone: their namespaces and prefixes, declared or not, tell nothing. A `MedlineCitation`
-outside of an article, as in a MedlineCitationSet (the form of before 2017), is a record.
+A deletion applies to the version given with its PMID, or to all versions if none is given. Elements
+are identified by local name; namespaces and prefixes, declared or not, are ignored. A
+`MedlineCitation` outside an article, as in a MedlineCitationSet (the format before 2017), is a
+record.
 """
 
 import re
@@ -39,12 +40,12 @@ from schemas.records import ALL_VERSIONS, Citation, Section
 from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_record
 from worker.readers.fields import checked_pmid, checked_version
 from worker.readers.framing import Framer
-from worker.readers.namespaces import leave_out_namespaces, parse_elements
+from worker.readers.namespaces import parse_elements, remove_namespaces
 
 _XML_SPACE: Final = " \t\r\n"
 _LARGE_BYTES: Final = 2**20
-_MOST_TAGS: Final = 1_000_000
-"""The largest records of PubMed, with some thousand authors, hold some tens of thousands."""
+_MAX_TAGS: Final = 1_000_000
+"""PubMed's largest records, with some thousand authors, have some tens of thousands of tags."""
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
 _YEAR = re.compile(r"(?<![0-9])[12][0-9]{3}(?![0-9])", re.ASCII)
 _PLACEHOLDERS: Final = frozenset({"[not available]", "[in process citation]"})
@@ -83,10 +84,10 @@ _BOOK_TAGS: Final = (
 def read_pubmed_xml(
     chunks: Iterable[bytes], *, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Citation | Failure]:
-    """Yield what each record of PubMed XML gives, in order; a deletion list one each PMID.
+    """Yield the citation or failure of each record, in order; for a deletion list one per PMID.
 
     Entities are never expanded, no document type is read, nothing is fetched. A record that is
-    not well formed, that refers to an entity, or that has no valid PMID becomes a failure.
+    malformed, refers to an entity, or has no valid PMID becomes a failure.
     """
     framer = Framer(chunks, max_record_bytes=max_record_bytes)
     parser, encoding = _parser(framer.encoding), framer.encoding
@@ -121,24 +122,24 @@ def _parser(encoding: str) -> etree.XMLParser:
 
 
 def _check_elements(data: bytes) -> None:
-    """Make sure that a record's tree takes no more than a few times the memory of its bytes.
+    """Check that a record's element tree takes at most a few times the memory of its bytes.
 
     An element takes four bytes as XML and a hundred and more in the tree.
 
     :raises RecordError: if it may take more.
     """
-    if len(data) >= _LARGE_BYTES and (tags := data.count(b"<")) > _MOST_TAGS:
+    if len(data) >= _LARGE_BYTES and (tags := data.count(b"<")) > _MAX_TAGS:
         raise RecordError(
-            f"the record has {len(data)} bytes and {tags} tags; at most {_MOST_TAGS} were expected"
+            f"the record has {len(data)} bytes and {tags} tags; at most {_MAX_TAGS} were expected"
         )
 
 
 def _read(data: bytes, parser: etree.XMLParser) -> Citation | list[Citation | Failure]:
-    """Return the citation of a record, or what each PMID of a deletion list gives."""
+    """Return the citation of a record, or for a deletion list one citation or failure per PMID."""
     _check_elements(data)
     root = parse_elements(data, parser)
     if root.tag in _DELETIONS:
-        leave_out_namespaces(root)
+        remove_namespaces(root)
         return [
             parse_record(
                 partial(_deletion, element),
@@ -146,7 +147,7 @@ def _read(data: bytes, parser: etree.XMLParser) -> Citation | list[Citation | Fa
             )
             for element in root.iterchildren("PMID")
         ]
-    # To look for namespaces within every record would take 3 % of the time.
+    # Removing namespaces from every record would cost 3 % of the time.
     try:
         citation = _citation(root)
         if (citation.title and citation.abstract) or b"xmlns" not in data:
@@ -154,7 +155,7 @@ def _read(data: bytes, parser: etree.XMLParser) -> Citation | list[Citation | Fa
     except RecordError:
         if b"xmlns" not in data:
             raise
-    leave_out_namespaces(root)
+    remove_namespaces(root)
     return _citation(root)
 
 
@@ -176,8 +177,8 @@ def _part(root: etree._Element, name: str) -> etree._Element:
     return part
 
 
-def _leave_out_annotations(part: etree._Element) -> None:
-    """Take the annotations out of each formula in `part` that says something without them."""
+def _remove_annotations(part: etree._Element) -> None:
+    """Remove the annotations of each formula in `part` that has visible text without them."""
     if next(part.iter(*_ANNOTATIONS), None) is None:
         return
     for formula in part.iter("{*}math"):
@@ -195,7 +196,7 @@ def _visible(element: etree._Element) -> int:
 
 
 def _remove(element: etree._Element) -> None:
-    """Take an element out of its tree, and leave the text behind it."""
+    """Remove an element from its tree, but keep the text after it."""
     parent = element.getparent()
     if parent is None:
         return
@@ -298,12 +299,12 @@ def _identity(element: etree._Element | None) -> tuple[int, int]:
 
 def _title(element: etree._Element) -> str:
     if len(element):
-        _leave_out_annotations(element)
+        _remove_annotations(element)
     return _text(element)
 
 
 def _text(element: etree._Element) -> str:
-    """Return all characters of `element` in order, its white space as the module says."""
+    """Return the text of `element`, with white space as in the module's docstring."""
     if len(element) == 0:
         return _tidy(element.text or "")
     # Ten times as fast as joining `itertext()`.
@@ -318,7 +319,7 @@ def _tidy(text: str) -> str:
 
 
 def _sections(abstract: etree._Element) -> tuple[Section, ...]:
-    _leave_out_annotations(abstract)
+    _remove_annotations(abstract)
     return tuple(
         [
             Section(text, _tidy(element.get("Label", "")) or None)

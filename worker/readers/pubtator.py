@@ -1,10 +1,10 @@
-r"""PubTator as citations, and as gold documents.
+r"""Reader of PubTator files, as citations or as gold documents.
 
-A document is a block of lines that a blank line ends: `PMID|t|title`, `PMID|a|abstract`, and any
+A document is a block of lines that ends at a blank line: `PMID|t|title`, `PMID|a|abstract`, and any
 number of tab-separated annotations: `PMID start end mention type [identifier [parts]]`, or a
 relation such as `PMID CID identifier identifier`. Offsets count code points of the title, one
 separator and the abstract; so they are offsets into a citation's text too. Title and abstract
-are kept as they are, white space at their ends included.
+are kept unchanged, including leading and trailing white space.
 """
 
 import re
@@ -28,7 +28,7 @@ from worker.readers.streams import open_decompressed
 
 _TEXT_LINE = re.compile(r"([^|\t]*)\|([ta])\|(.*)", re.DOTALL)
 _JOINED_LINES = 4096
-_MOST_LINES = 200_000
+_MAX_LINES = 200_000
 _NUMBER = re.compile(r"-?[0-9]+")
 
 
@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"-?[0-9]+")
 class GoldDocument:
     """A document with its gold mentions as spans of `text`, labelled with the corpus's types.
 
-    `problems` says of each annotation that was left out why it does not hold.
+    `problems` has one message for each invalid annotation, which is left out of `spans`.
     """
 
     pmid: int
@@ -62,7 +62,7 @@ class _Document:
 def read_pubtator(
     chunks: Iterable[bytes], *, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Citation | Failure]:
-    """Yield what each block of lines gives, in order. Annotations are passed over."""
+    """Yield the citation or failure of each block of lines, in order. Annotations are ignored."""
     for block in _blocks(chunks, max_record_bytes):
         if isinstance(block, Failure):
             yield block
@@ -71,12 +71,12 @@ def read_pubtator(
 
 
 def read_gold(stream: BinaryIO) -> Iterator[GoldDocument]:
-    """Yield the documents of a PubTator file, plain or gzip, each annotation checked.
+    """Yield the documents of a PubTator file, plain or gzip, with their annotations validated.
 
-    An annotation that lies outside the text, or whose mention is not what stands there, is not
-    among the `spans` but among the `problems`.
+    An annotation outside the text, or whose mention differs from the text at its offsets, is
+    reported in `problems` instead of `spans`.
 
-    :raises CorpusError: at a document that cannot be read at all, with its number and the reason.
+    :raises CorpusError: if a document cannot be read at all, with its number and the reason.
     """
     for number, block in enumerate(_blocks(open_decompressed(stream), MAX_RECORD_BYTES), start=1):
         if isinstance(block, Failure):
@@ -88,34 +88,36 @@ def read_gold(stream: BinaryIO) -> Iterator[GoldDocument]:
 
 
 def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | Failure]:
-    """Yield each run of lines that are not blank, its lines joined by a line feed."""
+    """Yield each block of consecutive non-blank lines, joined by line feeds."""
     lines: list[bytes] = []
     size = count = 0
-    spoiled: Failure | None = None  # what a line that is cut or too large makes of its block
+    failure: Failure | None = None  # the failure of a block with a truncated or too long line
     for line in split_lines(chunks, max_line_bytes=limit):
         if isinstance(line, Failure):
             payload = b"\n".join([*lines, line.payload])[:limit]
-            spoiled = spoiled or Failure(line.stage, line.error_type, line.error, payload)
+            failure = failure or Failure(line.stage, line.error_type, line.error, payload)
         elif line and not line.isspace():
             if size <= limit:
                 lines.append(line)
             size += len(line) + 1
             count += 1
             if len(lines) == _JOINED_LINES:
-                lines = [b"\n".join(lines)]  # or millions of short ones take many times their size
-        elif lines or spoiled:
-            yield spoiled or _block(lines, size, count, limit)
-            lines, size, count, spoiled = [], 0, 0, None
-    if lines or spoiled:
-        yield spoiled or _block(lines, size, count, limit)
+                lines = [
+                    b"\n".join(lines)
+                ]  # otherwise millions of short lines take many times their size
+        elif lines or failure:
+            yield failure or _block(lines, size, count, limit)
+            lines, size, count, failure = [], 0, 0, None
+    if lines or failure:
+        yield failure or _block(lines, size, count, limit)
 
 
 def _block(lines: Sequence[bytes], size: int, count: int, limit: int) -> bytes | Failure:
     block = b"\n".join(lines)
     if size > limit:
         return oversize_failure(block, limit, size)
-    if count > _MOST_LINES:
-        error = f"the document has {count} lines; at most {_MOST_LINES} were expected"
+    if count > _MAX_LINES:
+        error = f"the document has {count} lines; at most {_MAX_LINES} were expected"
         return parse_failure(RecordError(error), block)
     return block
 
@@ -135,7 +137,7 @@ def _parse(block: bytes) -> _Document:
         columns = () if match else tuple(line.split("\t"))
         if match is None and len(columns) < 4:
             raise RecordError(
-                f"the line {line[:60]!r} is no title (PMID|t|...), abstract (PMID|a|...) or"
+                f"the line {line[:60]!r} is not a title (PMID|t|...), abstract (PMID|a|...) or"
                 " tab-separated annotation"
             )
         found = match[1] if match else columns[0]
@@ -183,12 +185,12 @@ def _gold(block: bytes) -> GoldDocument:
 
 
 def _problem(columns: Sequence[str], text: str) -> str | None:
-    """Return why an annotation of `text` does not hold, or None."""
+    """Return why an annotation of `text` is invalid, or None if it is valid."""
     if len(columns) < 5 or not _NUMBER.fullmatch(columns[2]):
         return f"the annotation {' '.join(columns)[:80]!r} lacks an end, a mention or a type"
     start, end, mention = int(columns[1]), int(columns[2]), columns[3]
     if not 0 <= start < end <= len(text):
-        return f"{mention!r} is said to be at {start}-{end}, outside the {len(text)} characters"
+        return f"{mention!r} has the offsets {start}-{end}, outside the {len(text)} characters"
     if text[start:end] != mention.replace("\n", " "):
-        return f"{mention!r} is said to be at {start}-{end}, where {text[start:end]!r} stands"
+        return f"{mention!r} has the offsets {start}-{end}, where the text is {text[start:end]!r}"
     return None

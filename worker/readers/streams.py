@@ -1,4 +1,4 @@
-"""Bytes of a stream in chunks, decompressed where they are gzip, in bounded memory."""
+"""Reading of byte streams in chunks, with gzip decompressed in bounded memory."""
 
 import zlib
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ _GZIP_WINDOW: Final = zlib.MAX_WBITS + 16
 
 
 class Stream(Protocol):
-    """What bytes are read from."""
+    """A readable byte stream."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes; none at the end."""
+        """Return at most `size` bytes; empty at the end."""
 
 
 def open_decompressed(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the content of `stream` in chunks of at most `CHUNK_BYTES`.
 
-    A stream that begins with gzip's magic bytes is decompressed, all its members one after the
-    other; zero padding behind the last one is ignored. What it gives is decompressed too where it
-    is gzip again, as some mirrors deliver it. Any other stream is passed on as it is. A small input
-    that expands without end costs no memory: each chunk is bounded.
+    A stream that begins with gzip's magic bytes is decompressed, all its members in turn; zero
+    padding after the last one is ignored. Content that is itself gzip, as some mirrors deliver it,
+    is decompressed again. Any other stream is passed through unchanged. Memory is bounded even for
+    decompression bombs, because each chunk is.
 
-    :raises DamagedStreamError: after the last byte that could be decompressed, where the gzip
-        data are cut, corrupt or followed by something else, or compressed more than twice.
+    :raises DamagedStreamError: after the last byte that could be decompressed, if the gzip data
+        are truncated, corrupt or followed by other data, or compressed more than twice.
     """
     return _opened(stream, 0)
 
@@ -53,7 +53,7 @@ def _opened(stream: Stream, layers: int) -> Iterator[bytes]:
 
 
 class _Chunks:
-    """Chunks as a stream; a read gives no more than one of them."""
+    """A stream over an iterator of chunks; a read returns at most one chunk."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -73,14 +73,15 @@ def _decompress(stream: Stream, head: bytes) -> Iterator[bytes]:
             try:
                 pending = pending or stream.read(_COMPRESSED_CHUNK_BYTES)
             except DamagedStreamError:
-                yield from _rest(decompressor)  # the layer around this one is damaged
+                yield from _rest(decompressor)  # the outer gzip layer is damaged
                 raise
             if not pending:
                 yield from _rest(decompressor)
                 raise DamagedStreamError(
-                    "the gzip data end before their end marker: the file is cut; fetch it again"
+                    "the gzip data end before their end marker: the file is truncated; fetch it "
+                    "again"
                 )
-            # A failing call gives nothing of what it decompressed, so keep the state before it.
+            # A failing call discards its partial output, so keep a copy of the state before it.
             before = decompressor.copy()
             try:
                 chunk = decompressor.decompress(pending, CHUNK_BYTES)
@@ -101,7 +102,7 @@ def _rest(decompressor: "zlib._Decompress") -> Iterator[bytes]:
 
 
 def _before_damage(decompressor: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
-    """Yield what `data` give up to the byte at which they are corrupt."""
+    """Yield the decompressed content of `data` up to the first corrupt byte."""
     for at in range(len(data)):
         try:
             chunk = decompressor.decompress(data[at : at + 1])
@@ -112,7 +113,7 @@ def _before_damage(decompressor: "zlib._Decompress", data: bytes) -> Iterator[by
 
 
 def _next_member(stream: Stream, unused: bytes) -> bytes:
-    """Return the bytes from the next gzip member on; empty at the end of the stream."""
+    """Return the bytes that start the next gzip member; empty at the end of the stream."""
     data = unused.lstrip(b"\0")
     while len(data) < len(_GZIP_MAGIC) and (chunk := stream.read(_COMPRESSED_CHUNK_BYTES)):
         data = (data + chunk).lstrip(b"\0")

@@ -1,4 +1,4 @@
-"""A view on a stream of bytes that moves from record to record and reads on as it needs."""
+"""A sliding window over a byte stream that moves from record to record."""
 
 import re
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ from typing import Final
 from schemas.errors import DamagedStreamError
 
 LONGEST_TOKEN: Final = 96
-"""No token that a pattern looks for may need more bytes than this, what it looks ahead included."""
+"""The most bytes that a match of a pattern may need, its lookahead included."""
 
 
 class Window:
-    """A view on a stream of chunks that holds one unit (a record, a gap) and what follows it.
+    """A sliding window over a stream of chunks; it begins at the current unit (record or gap).
 
     Positions are relative to the unit's first byte, so they stay valid while more is read.
     `damage` is the error of a damaged stream once its end was reached, else None.
@@ -20,27 +20,27 @@ class Window:
     __slots__ = ("_absent", "_base", "_chunks", "_ended", "damage", "data", "start")
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        """Look at `chunks` from their first byte; nothing is read yet."""
+        """Start at the first byte of `chunks`; nothing is read yet."""
         self._chunks = iter(chunks)
         self._ended = False
         self._base = 0  # position of data[0] in the stream
-        self._absent: dict[bytes, int] = {}  # needle: it does not begin before this stream position
+        self._absent: dict[bytes, int] = {}  # needle -> it does not begin before here
         self.data = b""
         self.start = 0
         self.damage: DamagedStreamError | None = None
 
     @property
     def position(self) -> int:
-        """Where the unit's first byte stands in the stream."""
+        """The position of the unit's first byte in the stream."""
         return self._base + self.start
 
     @property
     def size(self) -> int:
-        """Bytes held from the unit's first one on."""
+        """The number of buffered bytes from the unit's first byte on."""
         return len(self.data) - self.start
 
     def fill(self) -> bool:
-        """Read more (a chunk, and a quarter of what is held); False at the stream's end."""
+        """Read on by at least a quarter of the buffered bytes; False at the stream's end."""
         if self._ended:
             return False
         self._base += self.start
@@ -60,9 +60,9 @@ class Window:
         return gained > 0
 
     def find(self, needle: bytes, position: int, limit: int) -> int:
-        """Return where `needle` begins at or after `position`, reading on for it; else -1.
+        """Return the first position of `needle` from `position` on, reading as needed; else -1.
 
-        The search ends with the stream, or behind `limit` bytes of the unit.
+        The search ends at the stream's end, or after `limit` bytes of the unit.
         """
         known = self._absent.get(needle, 0) - self._base - self.start
         position = max(position, known)
@@ -76,9 +76,10 @@ class Window:
                 return -1
 
     def search(self, pattern: re.Pattern[bytes], position: int, limit: int) -> tuple[bytes, int]:
-        """Return what `pattern` first matches from `position` on, reading on for it, and where.
+        """Return the first match of `pattern` from `position` on and its position.
 
-        `(b"", -1)` where the stream, or the first `limit` bytes of the unit, hold no match.
+        More is read as needed; `(b"", -1)` if there is no match in the first `limit` bytes of the
+        unit or before the stream's end.
         """
         while True:
             match = pattern.search(self.data, self.start + position, self.start + limit)
@@ -89,7 +90,7 @@ class Window:
                 return b"", -1
 
     def take(self, size: int) -> bytes:
-        """Return the first `size` bytes of the unit; the next unit begins behind them."""
+        """Return the first `size` bytes of the unit; the next unit begins after them."""
         begin = self.start
         self.start = min(begin + size, len(self.data))
         return self.data[begin : self.start]

@@ -1,1 +1,1 @@
-"""The checkpoint registry: published checkpoints, which of them is active, and since when."""
+"""The checkpoint registry: published checkpoints, the active one, and its history."""

@@ -1,4 +1,4 @@
-"""Copies of a remote registry's checkpoints on this machine, shared by its processes."""
+"""Local cache of a remote registry's checkpoints, shared by the processes of a machine."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ from worker.system.locks import exclusive
 _WAIT_SECONDS = 600.0
 """How long a process waits while another one downloads the same checkpoint."""
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""What says of a checkpoint that files are missing, not that they cannot be read now."""
+"""Errors that mean that files of a checkpoint are missing, not that reading them failed."""
 
 
 def default_cache(environment: Mapping[str, str] | None = None) -> Path:
-    """Return where checkpoints of remote registries are kept on this machine.
+    """Return the folder where checkpoints of remote registries are cached on this machine.
 
-    That is `$XDG_CACHE_HOME/pubner/checkpoints`, or below `~/.cache`; where nobody has a home, as
-    in some containers, below the folder of temporary files.
+    That is `$XDG_CACHE_HOME/pubner/checkpoints`, or below `~/.cache`; if there is no home folder,
+    as in some containers, below the folder of temporary files.
     """
     known = os.environ if environment is None else environment
     home = known.get("XDG_CACHE_HOME")
@@ -37,36 +37,37 @@ def cached(
     fill: Callable[[str, Path], None],
     wait_seconds: float = _WAIT_SECONDS,
 ) -> Path:
-    """Return `cache/ID`, verified; `fill` copies the checkpoint into an empty folder if need be.
+    """Return the verified folder `cache/ID`; if needed, `fill` copies the checkpoint into it first.
 
-    Only one process at a time does; the others wait for it. A copy that is broken or damaged is
-    moved aside before the new one takes its place, so whoever has it open reads on.
+    Only one process at a time copies; the others wait. A damaged copy is renamed before the new one
+    replaces it, so processes that have its files open can go on reading them.
 
-    :raises OutputError: if the cache cannot be read or written, or another process does not end.
+    :raises OutputError: if the cache cannot be read or written, or another process holds its lock
+        for `wait_seconds`.
     """
-    place = cache / checkpoint_id
+    folder = cache / checkpoint_id
     try:
         with exclusive(cache / ".locks" / f"{checkpoint_id}.lock", wait_seconds=wait_seconds):
-            if not _is_sound(place, checkpoint_id):
-                _replace(place, checkpoint_id, fill)
+            if not _is_valid(folder, checkpoint_id):
+                _replace(folder, checkpoint_id, fill)
     except LockedError as error:
         raise OutputError(
             f"process {error.holder} has been fetching checkpoint {checkpoint_id} to "
-            f"{str(cache)!r} for {wait_seconds / 60:.0f} minutes; wait for its end, or end it if "
-            "it is stopped, and try again"
+            f"{str(cache)!r} for {wait_seconds / 60:.0f} minutes; wait until it ends, or end it if "
+            "it is suspended, and try again"
         ) from error
     except OSError as error:
         raise OutputError(
-            f"cannot write checkpoints to {str(cache)!r}: {error.strerror or error}; make room "
-            "or name another folder with --checkpoint-cache"
+            f"cannot write checkpoints to {str(cache)!r}: {error.strerror or error}; free "
+            "disk space or give another folder with --checkpoint-cache"
         ) from error
-    return place
+    return folder
 
 
-def _is_sound(folder: Path, checkpoint_id: str) -> bool:
-    """Whether the checkpoint is there and whole.
+def _is_valid(folder: Path, checkpoint_id: str) -> bool:
+    """Whether the checkpoint exists and is valid.
 
-    :raises OutputError: if that cannot be known, for the system does not let it be read.
+    :raises OutputError: if that is unknown, because the system does not permit reading it.
     """
     try:
         return read_manifest(folder).id == checkpoint_id
@@ -74,24 +75,24 @@ def _is_sound(folder: Path, checkpoint_id: str) -> bool:
         cause = error.__cause__
         if isinstance(cause, OSError) and not isinstance(cause, _NOT_THERE):
             raise OutputError(
-                f"{error}: the copy in {str(folder)!r} is left as it is; see to it that it can be "
-                "read, or name another folder with --checkpoint-cache"
+                f"{error}: the copy in {str(folder)!r} is left as it is; make it readable, or give "
+                "another folder with --checkpoint-cache"
             ) from error
         return False
 
 
-def _replace(place: Path, checkpoint_id: str, fill: Callable[[str, Path], None]) -> None:
-    temporary = place.with_name(f".{checkpoint_id}.tmp")
-    aside = place.with_name(f".{checkpoint_id}.damaged.tmp")
-    for left in (temporary, aside):  # of a process that was killed
+def _replace(folder: Path, checkpoint_id: str, fill: Callable[[str, Path], None]) -> None:
+    temporary = folder.with_name(f".{checkpoint_id}.tmp")
+    aside = folder.with_name(f".{checkpoint_id}.damaged.tmp")
+    for left in (temporary, aside):  # left by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir()
     try:
         fill(checkpoint_id, temporary)
         read_manifest(temporary)
         with suppress(FileNotFoundError):
-            place.rename(aside)
-        temporary.replace(place)
+            folder.rename(aside)
+        temporary.replace(folder)
     finally:
         for left in (temporary, aside):
             shutil.rmtree(left, ignore_errors=True)

@@ -1,22 +1,22 @@
-"""Which checkpoint of a registry a worker uses."""
+"""The choice of a registry's checkpoint that a worker uses: pinned, or the active one."""
 
 from dataclasses import dataclass
 from typing import Final
 
-LOOK_SECONDS: Final = 15.0
-"""How long a worker rests between two looks at the pointer, unless it is told otherwise."""
+POLL_SECONDS: Final = 15.0
+"""The default interval in seconds between two polls of the pointer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A checkpoint of a registry: the one that is `pinned`, or the active one as it changes.
+    """A registry's checkpoint: the id `pinned`, or if None the active one, followed as it changes.
 
-    `cache` is the folder in which each worker keeps checkpoints of a remote registry, None for the
+    `cache` is the folder in which each worker caches checkpoints of a remote registry, None for the
     cache folder of the user that the worker runs as;
-    `look_seconds` is the least time between two looks at the pointer.
+    `poll_seconds` is the least time between two polls of the pointer.
     """
 
     registry: str
     cache: str | None
     pinned: str | None = None
-    look_seconds: float = LOOK_SECONDS
+    poll_seconds: float = POLL_SECONDS

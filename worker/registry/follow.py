@@ -1,8 +1,8 @@
-"""The tagger of a worker process: fixed, or whatever checkpoint a registry says is active.
+"""Tagger sources of a worker process: a fixed tagger, or a registry's active checkpoint.
 
-A process that follows a registry looks at its pointer from a thread of its own. What becomes active
-is fetched, verified, loaded and tried beside the one in use, and then takes its place between two
-batches: whoever reads a batch takes one immutable tagger and keeps it to the batch's end.
+A process that follows a registry polls its pointer in a background thread. A newly active
+checkpoint is fetched, verified, loaded and tried while the current one stays in use, and then
+replaces it between two batches: each batch obtains one immutable tagger and uses it to its end.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from schemas.errors import CheckpointError, OutputError, PubnerError, RecordError, RegistryError
-from worker.network.memory import settle_memory
+from worker.network.memory import release_memory
 from worker.registry.cache import default_cache
 from worker.registry.choice import Registered
 from worker.registry.pointer import Change
@@ -24,26 +24,26 @@ from worker.registry.registry import Registry, open_registry
 from worker.registry.trial import try_tagger
 from worker.tagger import Tagger
 
-_CERTAIN: Final = (CheckpointError, RecordError, RegistryError)
-"""Failures that say that the checkpoint itself is at fault; any other may pass."""
+_PERMANENT: Final = (CheckpointError, RecordError, RegistryError)
+"""Errors caused by the checkpoint itself; any other error may be transient."""
 _ENDS_THE_PROCESS: Final = (KeyboardInterrupt, SystemExit)
 _ATTEMPTS: Final = 3
-"""How often a checkpoint is loaded in vain before it is refused, where the failure may pass."""
+"""Failed attempts to load a checkpoint before it is refused, if the error may be transient."""
 _PATIENCE_SECONDS: Final = 120.0
-"""How long a worker that starts waits for a registry that does not answer."""
+"""How long a starting worker waits for a registry that does not respond."""
 _PAUSE_SECONDS: Final = 3.0
-_TIDY_SECONDS: Final = 1.0
-"""How often it is seen whether the last batch of a tagger that was replaced has ended."""
+_RELEASE_SECONDS: Final = 1.0
+"""Interval between checks whether the last batch of a replaced tagger has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class SwapEvent:
-    """What became of a look at the pointer that found something to tell.
+    """A reportable event of polling the pointer.
 
-    `swapped` to `checkpoint_id` from `previous` after `seconds` of loading beside it; `refused`
-    that checkpoint for `reason`, so that the one before goes on; `failed` to load it for a reason
-    that may pass, so it is tried again; or the registry was `unreachable`, told of once until it
-    answers.
+    `swapped`: `checkpoint_id` replaced `previous` after `seconds` of loading; `refused`: that
+    checkpoint was rejected for `reason`, and the previous one stays in use; `failed`: loading it
+    failed, perhaps transiently, and is retried; `unreachable`: the registry does not respond,
+    reported once until it does.
     """
 
     kind: Literal["swapped", "refused", "failed", "unreachable"]
@@ -54,41 +54,41 @@ class SwapEvent:
 
 
 class TaggerSource(Protocol):
-    """Gives each batch the tagger that reads it."""
+    """A source of the tagger for each batch."""
 
-    def take(self) -> Tagger:
-        """Return the tagger for one batch, which keeps it to its end."""
+    def current(self) -> Tagger:
+        """Return the tagger for one batch, which uses it to its end."""
 
     def events(self) -> list[SwapEvent]:
         """Return what happened since the last call."""
 
 
 class FixedTagger:
-    """A tagger that never changes."""
+    """A tagger source whose tagger never changes."""
 
     def __init__(self, tagger: Tagger) -> None:
         self._tagger = tagger
 
-    def take(self) -> Tagger:
-        """Return it."""
+    def current(self) -> Tagger:
+        """Return the tagger."""
         return self._tagger
 
     def events(self) -> list[SwapEvent]:
-        """Return nothing: nothing ever happens."""
+        """Return an empty list: there are never any events."""
         return []
 
 
 class LiveTagger:
-    """The tagger of a registry's active checkpoint; see the module's docstring.
+    """A tagger source that follows a registry's active checkpoint; see the module's docstring.
 
-    `load` makes a tagger of a verified checkpoint's folder. `tell` is given each event at once, in
-    the thread that looks. `release` gives memory back, and is called when a tagger that was
-    replaced is no longer in use, however late that is.
+    `load` creates a tagger from a verified checkpoint's folder. `on_event` is called with each
+    event at once, in the polling thread. `release` returns memory to the system, and is called once
+    a replaced tagger is no longer in use, however late that is.
 
-    The registry is read when this is made, and then by `look`, which `follow` calls.
+    The registry is read by the constructor, and then by `check_pointer`, which `follow` calls.
 
     :raises PubnerError: if no checkpoint that was ever active can be loaded, or the registry does
-        not answer for minutes.
+        not respond for minutes.
     """
 
     def __init__(
@@ -97,75 +97,75 @@ class LiveTagger:
         cache: Path,
         *,
         load: Callable[[Path], Tagger],
-        tell: Callable[[SwapEvent], None] = lambda _: None,
+        on_event: Callable[[SwapEvent], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
-        release: Callable[[], None] = settle_memory,
+        release: Callable[[], None] = release_memory,
     ) -> None:
         self.registry = registry
         self._cache = cache
         self._load = load
-        self._tell = tell
+        self._on_event = on_event
         self._clock = clock
         self._release = release
-        self._happened: deque[SwapEvent] = deque(maxlen=1000)
+        self._events: deque[SwapEvent] = deque(maxlen=1000)
         self._failures: dict[str, int] = {}
-        self._reached = True
-        self._retired: list[weakref.ref[Tagger]] = []
-        self._looking = threading.Lock()
+        self._reachable = True
+        self._replaced: list[weakref.ref[Tagger]] = []
+        self._poll_lock = threading.Lock()
         self._seen, self._current = self._first(pause)
 
-    def take(self) -> Tagger:
-        """Return the tagger for one batch, which keeps it to its end."""
+    def current(self) -> Tagger:
+        """Return the tagger for one batch, which uses it to its end."""
         return self._current
 
     def events(self) -> list[SwapEvent]:
         """Return what happened since the last call."""
         found = []
-        while self._happened:
-            found.append(self._happened.popleft())
+        while self._events:
+            found.append(self._events.popleft())
         return found
 
-    def look(self) -> None:
-        """Read the pointer; where it names another checkpoint, load that and put it in use.
+    def check_pointer(self) -> None:
+        """Read the pointer; if it names another checkpoint, load that one and swap it in.
 
-        A checkpoint that is not what it says, or cannot read the trial texts, is refused until the
-        pointer changes again; one that cannot be loaded for another reason is tried again by the
-        next looks. Where the registry cannot be reached, the next look asks again.
+        A checkpoint that fails verification or on the trial texts is refused until the pointer
+        changes again; one that cannot be loaded for another reason is retried by later calls. If
+        the registry is unreachable, the next call tries again.
         """
-        with self._looking:
+        with self._poll_lock:
             try:
                 change = self.registry.pointer().active
             except _ENDS_THE_PROCESS:
                 raise
-            except BaseException as error:  # whatever it is, the feed goes on
-                self._note_unreachable(error)
+            except BaseException as error:  # the worker must go on, whatever the error
+                self._record_unreachable(error)
                 return
             if change is not None and change != self._seen and change.id != self._current.id:
                 self._swap(change)
                 return
             self._seen = change or self._seen
-            self._reached = True
+            self._reachable = True
 
-    def poll(self, *, tidy_only: bool = False) -> None:
-        """Look, unless `tidy_only`, and tidy; what fails is an event, and nothing is raised."""
+    def poll(self, *, release_only: bool = False) -> None:
+        """Check the pointer, unless `release_only`, and release memory; report errors as events."""
         try:
-            if not tidy_only:
-                self.look()
-            self.tidy()
-        except BaseException as error:  # nothing may end the thread that follows the registry
-            self._note(SwapEvent("failed", self._current.id, reason=_said(error)))
+            if not release_only:
+                self.check_pointer()
+            self.release_replaced()
+        except BaseException as error:  # no error may end the polling thread
+            self._record(SwapEvent("failed", self._current.id, reason=_error_text(error)))
 
     @property
-    def untidy(self) -> bool:
-        """Whether a tagger that was replaced still holds memory."""
-        return bool(self._retired)
+    def has_replaced(self) -> bool:
+        """Whether a replaced tagger may still hold memory."""
+        return bool(self._replaced)
 
-    def tidy(self) -> None:
-        """Give the memory of taggers that were replaced back, once their last batch is done."""
-        still = [old for old in self._retired if old() is not None]
-        if len(still) < len(self._retired):
-            self._retired = still
+    def release_replaced(self) -> None:
+        """Release the memory of replaced taggers whose last batch has ended."""
+        in_use = [old for old in self._replaced if old() is not None]
+        if len(in_use) < len(self._replaced):
+            self._replaced = in_use
             self._release()
 
     def _swap(self, change: Change) -> None:
@@ -176,59 +176,60 @@ class LiveTagger:
                 self._seen = change
             self._release()
             return
-        self._retired.append(weakref.ref(self._current))
+        self._replaced.append(weakref.ref(self._current))
         previous, self._current, self._seen = self._current.id, tagger, change
         seconds = self._clock() - begun
-        self._note(SwapEvent("swapped", change.id, previous=previous, seconds=seconds))
+        self._record(SwapEvent("swapped", change.id, previous=previous, seconds=seconds))
 
     def _attempt(self, checkpoint_id: str) -> Tagger | None:
-        """Fetch, verify, load and try a checkpoint; None where that fails, which is noted.
+        """Fetch, verify, load and try a checkpoint; on failure record an event and return None.
 
-        It is refused for good if it is no longer among `_failures` then.
+        A checkpoint that is refused for good is then no longer in `_failures`.
         """
         try:
-            tagger = self._tried(checkpoint_id)
-        except OutputError as error:  # the store, not the checkpoint: it may answer next time
+            tagger = self._load_and_try(checkpoint_id)
+        except OutputError as error:  # the store's fault, not the checkpoint's: retry later
             self._failures.setdefault(checkpoint_id, 0)
-            self._note_unreachable(error)
+            self._record_unreachable(error)
             return None
         except _ENDS_THE_PROCESS:
             raise
-        except BaseException as error:  # also what no library should raise, such as a panic
-            self._reached = True
+        except BaseException as error:  # includes panics of Rust libraries
+            self._reachable = True
             count = self._failures.pop(checkpoint_id, 0) + 1
-            if isinstance(error, _CERTAIN) or count >= _ATTEMPTS:
-                self._note(SwapEvent("refused", checkpoint_id, reason=_said(error)))
+            if isinstance(error, _PERMANENT) or count >= _ATTEMPTS:
+                self._record(SwapEvent("refused", checkpoint_id, reason=_error_text(error)))
             else:
                 self._failures[checkpoint_id] = count
-                self._note(SwapEvent("failed", checkpoint_id, reason=_said(error)))
+                self._record(SwapEvent("failed", checkpoint_id, reason=_error_text(error)))
             return None
-        self._reached = True
+        self._reachable = True
         self._failures.pop(checkpoint_id, None)
         return tagger
 
-    def _tried(self, checkpoint_id: str) -> Tagger:
+    def _load_and_try(self, checkpoint_id: str) -> Tagger:
         tagger = self._load(self.registry.fetch(checkpoint_id, self._cache))
         if tagger.id != checkpoint_id:
             raise CheckpointError(
-                f"{self.registry.root}: what lies under {checkpoint_id} is checkpoint {tagger.id}"
+                f"{self.registry.root}: the folder {checkpoint_id} holds checkpoint {tagger.id}; "
+                "publish the checkpoint again"
             )
         try_tagger(tagger)
         return tagger
 
     def _first(self, pause: Callable[[float], None]) -> tuple[Change, Tagger]:
-        """Load the active checkpoint, or, where it is refused, the one that was active before."""
+        """Load the active checkpoint, or if it is refused, one that was active before."""
         end = self._clock() + _PATIENCE_SECONDS
         while True:
             try:
-                active, waiting = self.registry.active_and_fallbacks()
+                active, candidates = self.registry.active_and_fallbacks()
             except OutputError as error:
                 if self._clock() >= end:
                     raise
-                self._note_unreachable(error)
+                self._record_unreachable(error)
                 pause(_PAUSE_SECONDS)
                 continue
-            for checkpoint_id in waiting:
+            for checkpoint_id in candidates:
                 tagger = self._attempt(checkpoint_id)
                 if tagger is not None:
                     return active, tagger
@@ -237,61 +238,61 @@ class LiveTagger:
             else:
                 raise CheckpointError(
                     f"{self.registry.root}: none of the checkpoints that were ever active can be "
-                    f"used: {self._happened[-1].reason}"
+                    f"used: {self._events[-1].reason}"
                 )
             if self._clock() >= end:
                 raise CheckpointError(
                     f"{self.registry.root}: {checkpoint_id} cannot be loaded: "
-                    f"{self._happened[-1].reason}"
+                    f"{self._events[-1].reason}"
                 )
             pause(_PAUSE_SECONDS)
 
-    def _note(self, event: SwapEvent) -> None:
-        self._happened.append(event)
-        with contextlib.suppress(Exception):  # a log that fails must not end the following
-            self._tell(event)
+    def _record(self, event: SwapEvent) -> None:
+        self._events.append(event)
+        with contextlib.suppress(Exception):  # a failing callback must not end the polling
+            self._on_event(event)
 
-    def _note_unreachable(self, error: BaseException) -> None:
-        if self._reached:
-            self._reached = False
-            self._note(SwapEvent("unreachable", reason=_said(error)))
+    def _record_unreachable(self, error: BaseException) -> None:
+        if self._reachable:
+            self._reachable = False
+            self._record(SwapEvent("unreachable", reason=_error_text(error)))
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return str(error) if isinstance(error, PubnerError) else f"{type(error).__name__}: {error}"
 
 
-def follow(live: LiveTagger, look_seconds: float) -> None:
-    """Have a thread look at the pointer every `look_seconds`, as long as `live` is in use."""
+def follow(live: LiveTagger, poll_seconds: float) -> None:
+    """Start a thread that polls the pointer every `poll_seconds`, as long as `live` is in use."""
     stop = threading.Event()
     weakref.finalize(live, stop.set)
     threading.Thread(
         target=_follow,
-        args=(weakref.ref(live), stop, look_seconds),
+        args=(weakref.ref(live), stop, poll_seconds),
         name="pubner-registry",
         daemon=True,
     ).start()
 
 
 def _follow(
-    reference: "weakref.ref[LiveTagger]", stop: threading.Event, look_seconds: float
+    reference: "weakref.ref[LiveTagger]", stop: threading.Event, poll_seconds: float
 ) -> None:
-    rest = look_seconds
+    remaining = poll_seconds
     while True:
         live = reference()
         if live is None:
             return
-        wait = min(rest, _TIDY_SECONDS) if live.untidy else rest
+        wait = min(remaining, _RELEASE_SECONDS) if live.has_replaced else remaining
         del live
         if stop.wait(wait):
             return
-        rest -= wait
+        remaining -= wait
         live = reference()
         if live is None:
             return
-        due = rest <= 0
-        rest = look_seconds if due else rest
-        live.poll(tidy_only=not due)
+        due = remaining <= 0
+        remaining = poll_seconds if due else remaining
+        live.poll(release_only=not due)
         del live
 
 
@@ -299,9 +300,9 @@ def open_source(
     choice: Registered,
     *,
     load: Callable[[Path], Tagger],
-    tell: Callable[[SwapEvent], None] = lambda _: None,
+    on_event: Callable[[SwapEvent], None] = lambda _: None,
 ) -> TaggerSource:
-    """Return what gives a worker process its taggers, by `choice`.
+    """Return the tagger source of a worker process, according to `choice`.
 
     :raises PubnerError: if no checkpoint can be loaded.
     """
@@ -309,6 +310,6 @@ def open_source(
     cache = default_cache() if choice.cache is None else Path(choice.cache)
     if choice.pinned is not None:
         return FixedTagger(load(registry.fetch(choice.pinned, cache)))
-    live = LiveTagger(registry, cache, load=load, tell=tell)
-    follow(live, choice.look_seconds)
+    live = LiveTagger(registry, cache, load=load, on_event=on_event)
+    follow(live, choice.poll_seconds)
     return live

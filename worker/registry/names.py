@@ -1,7 +1,7 @@
-"""What a checkpoint's name means, everywhere: a folder, `default`, or one of a registry.
+"""Resolution of checkpoint names: a folder, `default`, or a checkpoint of a registry.
 
-`default` is the checkpoint that pubner ships; with a registry, `active` is the one that is active
-there, and hex digits are an id, or the beginning of one.
+`default` is the checkpoint that pubner ships; with a registry, `active` is its active checkpoint,
+and hex digits are an id or a prefix of one.
 """
 
 import re
@@ -29,19 +29,19 @@ class FoundFolder:
     folder: Path
 
     @property
-    def place(self) -> str:
-        """Where it lies."""
+    def location(self) -> str:
+        """Its path or URL."""
         return str(self.folder.resolve())
 
     def verify(self) -> CheckpointManifest:
-        """Return its manifest once all its files are as that says.
+        """Verify all files against the manifest, and return the manifest.
 
-        :raises CheckpointError: if they are not.
+        :raises CheckpointError: if a file differs.
         """
         return read_manifest(self.folder)
 
-    def fetch(self, cache: Path | None = None) -> Path:  # noqa: ARG002 - it is here already
-        """Return its folder."""
+    def fetch(self, cache: Path | None = None) -> Path:  # noqa: ARG002 - it is local already
+        """Return the checkpoint's folder."""
         return self.folder
 
 
@@ -53,30 +53,30 @@ class FoundPublished:
     id: str
 
     @property
-    def place(self) -> str:
-        """Where it lies."""
+    def location(self) -> str:
+        """Its path or URL."""
         return f"{self.registry.root}/{CHECKPOINTS}/{self.id}"
 
     def verify(self) -> CheckpointManifest:
-        """Return its manifest once all its files are as that says.
+        """Verify all files against the manifest, and return the manifest.
 
-        :raises CheckpointError: if they are not.
+        :raises CheckpointError: if a file differs.
         """
         return self.registry.verify(self.id)
 
     def fetch(self, cache: Path | None = None) -> Path:
-        """Return a verified folder of it on this machine; `cache` None is the user's own cache.
+        """Return a verified local folder of the checkpoint; `cache` defaults to the user's cache.
 
-        :raises PubnerError: if it is not what its manifest says, or cannot be read.
+        :raises PubnerError: if its files differ from its manifest, or cannot be read.
         """
         return self.registry.fetch(self.id, cache or default_cache())
 
 
 def find_checkpoint(name: str, registry: str | None) -> FoundFolder | FoundPublished:
-    """Return the checkpoint that `name` stands for.
+    """Resolve a checkpoint's name.
 
-    With a registry, `active` and hex digits are an id there, as a whole or its beginning; a folder
-    of such a name is written `./NAME`.
+    With a registry, `active` and hex digits (an id or a prefix of one) are looked up there; a
+    folder with such a name is given as `./NAME`.
 
     :raises PubnerError: if there is no such checkpoint, or several.
     """
@@ -84,7 +84,7 @@ def find_checkpoint(name: str, registry: str | None) -> FoundFolder | FoundPubli
         opened = open_registry(registry)
         return FoundPublished(opened, opened.find(name))
     if name == ACTIVE and not Path(name).exists():
-        raise SettingsError("the active checkpoint is that of a registry; name one by --registry")
+        raise SettingsError("only a registry has an active checkpoint; give one with --registry")
     try:
         return FoundFolder(resolve_checkpoint(name))
     except CheckpointError as error:
@@ -92,13 +92,12 @@ def find_checkpoint(name: str, registry: str | None) -> FoundFolder | FoundPubli
             raise
         opened = open_registry(registry)
         raise CheckpointError(
-            f"{error}; or give the beginning of an id of {opened.root}, which has "
-            f"{opened.list_ids()}"
+            f"{error}; or give a prefix of an id in {opened.root}, which has {opened.list_ids()}"
         ) from error
 
 
 def checkpoint_folder(name: str, registry: str | None, cache: Path | None = None) -> Path:
-    """Return the folder of the checkpoint that `name` stands for, fetched where it is remote.
+    """Return the folder of the checkpoint called `name`, fetched if it is remote.
 
     :raises PubnerError: if there is no such checkpoint, or several, or it cannot be read.
     """

@@ -1,7 +1,7 @@
-"""Which checkpoint of a registry is active: one object that holds every change there was.
+"""The pointer to a registry's active checkpoint: one object that holds the full history.
 
-The pointer and its history are one and the same object, put by one conditional write, so no change
-is ever seen in part, and of two made at a time one is refused.
+The pointer and its history are a single object, replaced by a conditional write, so no reader sees
+a partial change, and of two concurrent changes one is refused.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ Action = Literal["promote", "rollback"]
 class Change(BaseModel):
     """One change of the active checkpoint: to what, from what, by whom, when (UTC) and why.
 
-    `number` counts changes from 1. `forced` says that the gate had refused it; `report` names the
-    gate's report in the registry. `token` tells a change from any other that says the same.
+    `number` counts changes from 1. `forced` is true if the gate refused the checkpoint; `report` is
+    the path of the gate's report in the registry. `token` is unique to each change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class _Document(BaseModel):
 
     @model_validator(mode="after")
     def _changes_follow(self) -> Self:
-        """Refuse a history in which a change does not follow from the one before."""
+        """Refuse a history in which a change does not follow from the previous one."""
         before: str | None = None
         for number, change in enumerate(self.changes, start=1):
             if (change.number, change.previous) != (number, before):
@@ -61,64 +61,64 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """The pointer as it was read: every change, oldest first, and the store's version of it."""
+    """The pointer as read: all changes, oldest first, and the object's version in the store."""
 
     changes: tuple[Change, ...] = ()
     version: str | None = None
 
     @property
     def active(self) -> Change | None:
-        """The change that made the active checkpoint active; None where none ever was."""
+        """The change that activated the active checkpoint; None if there never was one."""
         return self.changes[-1] if self.changes else None
 
     def before(self) -> str:
-        """Return the checkpoint that a rollback makes active again.
+        """Return the id of the checkpoint that a rollback activates.
 
-        A rollback of a rollback goes back further, to what was active before that checkpoint
-        first became so; never forward again.
+        A rollback after a rollback goes back further, to the checkpoint that was active before
+        the current one was first promoted; it never goes forward.
 
         :raises RegistryError: if nothing was active before.
         """
-        standing = self._standing()
-        if len(standing) < 2:
+        kept = self._not_rolled_back()
+        if len(kept) < 2:
             raise RegistryError(
                 "no checkpoint was active before this one, so there is nothing to roll back to; "
                 "promote another one"
             )
-        return standing[-2]
+        return kept[-2]
 
     def fallbacks(self) -> tuple[str, ...]:
-        """Return the ids that were ever active, each once, in the order in which to try them.
+        """Return all ids that were ever active, each once, in the order in which to try them.
 
-        The active one is first, then those to which rollbacks would go, then those that were
-        rolled back from, the newest first.
+        The active one is first, then the targets of successive rollbacks, then the checkpoints
+        that were rolled back, newest first.
         """
         others = (change.id for change in reversed(self.changes))
-        return tuple(dict.fromkeys([*reversed(self._standing()), *others]))
+        return tuple(dict.fromkeys([*reversed(self._not_rolled_back()), *others]))
 
-    def _standing(self) -> list[str]:
-        """Return the promoted ids that no rollback has undone, oldest first; the last is active."""
-        standing: list[str] = []
+    def _not_rolled_back(self) -> list[str]:
+        """Return the promoted ids that were not rolled back, oldest first; the last is active."""
+        kept: list[str] = []
         for change in self.changes:
-            if change.action == "rollback" and change.id in standing:
-                while standing[-1] != change.id:
-                    standing.pop()
-            elif not standing or standing[-1] != change.id:
-                standing.append(change.id)
-        return standing
+            if change.action == "rollback" and change.id in kept:
+                while kept[-1] != change.id:
+                    kept.pop()
+            elif not kept or kept[-1] != change.id:
+                kept.append(change.id)
+        return kept
 
     def with_change(self, change: Change) -> "Pointer":
-        """Return the pointer as it will be, of the same version."""
+        """Return the pointer with `change` appended, of the same version."""
         return Pointer((*self.changes, change), self.version)
 
 
 def to_bytes(changes: Sequence[Change]) -> bytes:
-    """Return the object that holds `changes`."""
+    """Serialise `changes` as the pointer's object."""
     return (_Document(changes=tuple(changes)).model_dump_json(indent=2) + "\n").encode()
 
 
-def from_bytes(data: bytes, place: str) -> tuple[Change, ...]:
-    """Return the changes that the object at `place` holds.
+def from_bytes(data: bytes, location: str) -> tuple[Change, ...]:
+    """Parse the changes from the pointer's object; `location` names its path in messages.
 
     :raises RegistryError: if it is damaged.
     """
@@ -129,6 +129,6 @@ def from_bytes(data: bytes, place: str) -> tuple[Change, ...]:
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         reason = first["msg"].removeprefix("Value error, ")
         raise RegistryError(
-            f"{place} is damaged: {where}: {reason}; put back a copy of it, or remove it and "
+            f"{location} is damaged: {where}: {reason}; restore a copy of it, or remove it and "
             "promote a checkpoint again (its history is then lost)"
         ) from error

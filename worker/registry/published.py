@@ -1,4 +1,4 @@
-"""What a registry takes from a checkpoint's folder, and the record that it is published."""
+"""Publication records of a registry, and verified reads of the files to publish."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from worker.checkpoint.folder import MANIFEST, parse_manifest
 
 
 class Publication(BaseModel):
-    """Who published a checkpoint, and when (UTC)."""
+    """A publication record: who published a checkpoint, and when (UTC)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,7 +21,7 @@ class Publication(BaseModel):
 
 
 def content(manifest: CheckpointManifest) -> tuple[object, ...]:
-    """Return what two manifests of one id must have in common; notes may differ."""
+    """Return the fields that must be equal in two manifests of one id; others may differ."""
     return (
         manifest.kind,
         manifest.files,
@@ -38,9 +38,9 @@ def digest_of(data: bytes) -> str:
 
 
 def read_file(path: Path, digest: str) -> bytes:
-    """Return a file that is to be published, as it was when it was verified.
+    """Return the bytes of a file to be published, whose SHA-256 must still be `digest`.
 
-    :raises CheckpointError: if it is not that any more.
+    :raises CheckpointError: if it cannot be read, or has changed since it was verified.
     """
     try:
         data = path.read_bytes()
@@ -51,10 +51,10 @@ def read_file(path: Path, digest: str) -> bytes:
     return data
 
 
-def read_note(folder: Path, manifest: CheckpointManifest) -> bytes:
-    """Return the bytes of a manifest, which must still say the same.
+def read_manifest_bytes(folder: Path, manifest: CheckpointManifest) -> bytes:
+    """Return the bytes of a folder's manifest, whose content must still be `manifest`.
 
-    :raises CheckpointError: if it does not.
+    :raises CheckpointError: if it cannot be read, or has changed.
     """
     path = folder / MANIFEST
     try:

@@ -1,4 +1,4 @@
-"""Who changes a registry, where nobody says."""
+"""The default name of the user who changes a registry."""
 
 import os
 import pwd
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def default_who(environment: Mapping[str, str] | None = None, host: str | None = None) -> str:
-    """Return USER@HOST: the name in the environment, or else that of the process's owner."""
+    """Return USER@HOST; USER is from the environment, else the process's owner."""
     known = os.environ if environment is None else environment
     name = known.get("USER") or known.get("LOGNAME") or _owner(os.getuid())
     return f"{name}@{socket.gethostname() if host is None else host}"

@@ -1,1 +1,1 @@
-"""Objects by path below a root: on a disk, in S3, in Google Cloud Storage."""
+"""Object stores: objects by path below a root, on disk, in S3 or in Google Cloud Storage."""

@@ -1,9 +1,9 @@
-"""Objects in Google Cloud Storage, by uploads that name the generation which they replace.
+"""Object store in Google Cloud Storage, written with generation preconditions.
 
-Credentials come from where Google's libraries find them: GOOGLE_APPLICATION_CREDENTIALS, what
-`gcloud auth application-default login` left, or the machine's service account. None of them is ever
-part of this object, so none travels to workers: each finds its own. STORAGE_EMULATOR_HOST names
-another server, which is asked without credentials.
+Google's libraries find the credentials: GOOGLE_APPLICATION_CREDENTIALS, the file written by
+`gcloud auth application-default login`, or the machine's service account. They are never stored in
+this object, so they are never sent to workers: each worker finds its own. STORAGE_EMULATOR_HOST
+names another server, which is accessed without credentials.
 """
 
 import io
@@ -18,15 +18,15 @@ from worker.storage.ranges import TAIL_BYTES, RangeStream
 from worker.system.extras import missing
 
 _NONE_YET = 0
-"""The generation of an object that is not there."""
+"""The generation that stands for an object that does not exist."""
 _READING_ATTEMPTS = 10
 
 
 class GcsObjects:
-    """The objects below the URL `root`, `gs://BUCKET/PREFIX`.
+    """The object store at the URL `root`, `gs://BUCKET/PREFIX`.
 
-    An object's version is its generation. `retry_seconds` is how long a request is tried again
-    where the network fails.
+    An object's version is its generation. `retry_seconds` is how long a request is retried when
+    the network fails.
 
     :raises OutputError: if the URL names no bucket.
     :raises MissingPackageError: if google-cloud-storage is not installed.
@@ -44,11 +44,11 @@ class GcsObjects:
         _import_storage(root)
 
     def __reduce__(self) -> tuple[type["GcsObjects"], tuple[str]]:
-        """Pickle the URL alone: the client holds credentials."""
+        """Pickle only the URL, because the client holds credentials."""
         return GcsObjects, (self.root,)
 
     def get(self, path: str) -> Stored | None:
-        """Return an object; its bytes and its generation come in one answer."""
+        """Return an object, its bytes and generation from one response; None if missing."""
         from google.api_core.exceptions import NotFound
 
         with self._reporting("read", path):
@@ -60,7 +60,7 @@ class GcsObjects:
             return Stored(data, str(blob.generation))
 
     def put(self, path: str, data: bytes, *, over: str | None) -> str:
-        """Store an object if `over` is what it replaces."""
+        """Store an object if its current version is `over`."""
         from google.api_core.exceptions import PreconditionFailed
 
         with self._reporting("write", path):
@@ -78,7 +78,7 @@ class GcsObjects:
             return str(blob.generation)
 
     def open(self, path: str) -> BinaryIO | None:
-        """Open an object; its end is fetched at once, for that is where Parquet begins."""
+        """Open an object and fetch its tail at once, because Parquet readers begin there."""
         from google.api_core.exceptions import NotFound
 
         with self._reporting("read", path):
@@ -93,11 +93,11 @@ class GcsObjects:
                 try:
                     tail = self._download(path, begin, size, version)
                 except NotFound:
-                    continue  # it was replaced in between
+                    continue  # it was replaced meanwhile
                 if begin == 0:
                     return io.BytesIO(tail)
                 return io.BufferedReader(RangeStream(self, path, version, size, tail))
-        raise OutputError(f"cannot read '{self.root}/{path}': other writers change it all the time")
+        raise OutputError(f"cannot read '{self.root}/{path}': other writers keep replacing it")
 
     def read_range(self, path: str, begin: int, end: int, version: str) -> bytes:
         """Return the bytes [begin, end) of a version of an object."""
@@ -143,7 +143,7 @@ class GcsObjects:
     def _bucket(self) -> Any:  # noqa: ANN401 - google-cloud-storage publishes no types
         with self._lock:
             if self._client is None:
-                # Objects need no project, which credentials of a user may lack.
+                # Object access needs no project, and user credentials may lack one.
                 self._client = _import_storage(self.root).Client(project=None)
             return self._client.bucket(self.bucket)
 
@@ -154,10 +154,10 @@ class GcsObjects:
 
     @contextmanager
     def _reporting(self, action: str, path: str) -> Iterator[None]:
-        """Turn the failures of Google's libraries and of the network into an `OutputError`.
+        """Turn exceptions of Google's libraries and of the network into an `OutputError`.
 
-        A ValueError is what they raise for a STORAGE_EMULATOR_HOST that is no URL, DataCorruption
-        and InvalidResponse what a download or an upload raises by itself.
+        They raise ValueError if STORAGE_EMULATOR_HOST is not a URL; downloads and uploads raise
+        DataCorruption and InvalidResponse themselves.
         """
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
@@ -171,8 +171,8 @@ class GcsObjects:
             raise OutputError(
                 f"cannot {action} {f'{self.root}/{path}'!r}: {reason}; check the bucket, "
                 "STORAGE_EMULATOR_HOST if it is set, and the credentials that "
-                "GOOGLE_APPLICATION_CREDENTIALS or the machine gives, then give the same command "
-                "again: what is in place stays"
+                "GOOGLE_APPLICATION_CREDENTIALS or the machine provides, then run the same "
+                "command again: committed data is kept"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Folders, files and URLs as a user gives them, and as messages may show them."""
+"""Paths and URLs: absolute form, and credentials in URLs detected and masked."""
 
 import os
 import re
@@ -21,53 +21,53 @@ _TOKEN = re.compile(
 )
 
 
-def is_local(place: str) -> bool:
-    """Whether `place` lies on this machine's own file system."""
-    return "://" not in place or place.startswith(_FILE)
+def is_local(location: str) -> bool:
+    """Whether `location` is on this machine's file system, not a URL of another kind."""
+    return "://" not in location or location.startswith(_FILE)
 
 
-def absolute(place: str) -> str:
-    """Return a folder or file by its whole path, a URL of another kind as it is.
+def absolute(location: str) -> str:
+    """Return the absolute path of a local folder or file; other URLs are returned unchanged.
 
-    What leaves this process (a job server, another process, a worker with another working folder)
-    must mean the same there. `~` at its begin is a home, `file://` is left out; `..` and symbolic
-    links stay, and so do the wildcards of a glob.
+    Paths passed to a job server, another process or a worker with another working folder must mean
+    the same there. A leading `~` is replaced by the home folder, `file://` is removed; `..`,
+    symbolic links and the wildcards of a glob are kept.
 
-    :raises SettingsError: if there is no such home.
+    :raises SettingsError: if there is no such home folder.
     """
-    if not is_local(place):
-        return place
-    path = place.removeprefix(_FILE)
-    if place != path and path.startswith("localhost/"):
+    if not is_local(location):
+        return location
+    path = location.removeprefix(_FILE)
+    if location != path and path.startswith("localhost/"):
         path = path.removeprefix("localhost")
     if path.startswith("~"):
         try:
             path = str(Path(path).expanduser())
         except RuntimeError as error:
             raise SettingsError(
-                f"cannot open {place!r}: {error}; give the whole path, or ./{path} where that is "
-                "its name"
+                f"cannot open {location!r}: {error}; give the absolute path, or ./{path} if that "
+                "is its name"
             ) from error
-    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - `Path` would drop a last slash
+    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - `Path` drops a trailing slash
 
 
-def has_credentials(place: str) -> bool:
-    """Whether `place` is a URL with a password in it, or with a user of a web or FTP server."""
-    return _CREDENTIALS.match(place) is not None
+def has_credentials(location: str) -> bool:
+    """Whether `location` is a URL with a password, or with a user of a web or FTP server."""
+    return _CREDENTIALS.match(location) is not None
 
 
 def masked(text: str) -> str:
-    """Return any text without the credentials of the URLs in it."""
+    """Return `text` with the credentials in its URLs replaced by `***`."""
     if "://" not in text:
         return text
     return _TOKEN.sub(r"\1***", _CREDENTIALS.sub(r"\g<scheme>***@", text))
 
 
-def credentials_refusal(place: str) -> str:
-    """Return the line that refuses a URL with credentials in it, without saying them."""
-    bare = _CREDENTIALS.sub(r"\g<scheme>", place, count=1)
+def credentials_refusal(location: str) -> str:
+    """Return the message that refuses a URL with credentials, without repeating them."""
+    bare = _CREDENTIALS.sub(r"\g<scheme>", location, count=1)
     return (
-        f"the URL {masked(bare)!r} was given with a user name or password in it, which messages "
-        "and reports would show; leave them out: credentials come from the environment or the "
-        "files that the store's libraries read"
+        f"the URL {masked(bare)!r} was given with a user name or password, which messages and "
+        "reports would show; leave them out: credentials come from the environment or the files "
+        "that the store's libraries read"
     )

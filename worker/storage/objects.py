@@ -1,11 +1,11 @@
-"""What a store of objects can do: get, list, and put where no other writer came between."""
+"""Object-store protocol: get, list, open, remove, and compare-and-swap put."""
 
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
 
 class Stored(NamedTuple):
-    """An object's bytes, and what the store calls this version of it."""
+    """An object's bytes, and the store's name for this version of it."""
 
     data: bytes
     version: str
@@ -24,21 +24,21 @@ class ObjectState(NamedTuple):
 
 
 class Objects(Protocol):
-    """Objects by path below a root. Every failure is an `OutputError`."""
+    """An object store: objects by path below a root. Every failure is an `OutputError`."""
 
     def get(self, path: str) -> Stored | None:
-        """Return an object; None where there is none."""
+        """Return an object; None if it does not exist."""
 
     def put(self, path: str, data: bytes, *, over: str | None) -> str:
-        """Store an object whole and return its version.
+        """Store an object atomically and return its version.
 
-        `over` is the version that it replaces, None where there is none yet.
+        `over` is the version to replace; None if the object must not exist yet.
 
-        :raises ConflictError: if something else is there, where the store can tell.
+        :raises ConflictError: if the store holds another version, as far as it can check that.
         """
 
     def open(self, path: str) -> BinaryIO | None:
-        """Open an object for reading parts of it; None where there is none."""
+        """Open an object for random-access reads; None if it does not exist."""
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """Return the names of the objects in a folder that begin with `prefix`, sorted."""

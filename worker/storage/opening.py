@@ -1,4 +1,4 @@
-"""Which store of objects a folder or URL names."""
+"""Opens the object store that a folder or URL names."""
 
 from pathlib import Path
 
@@ -7,44 +7,44 @@ from worker.storage.locations import credentials_refusal, has_credentials
 from worker.storage.objects import Objects
 
 CONDITIONAL = ("a folder of this machine", "s3://", "gs://")
-"""Where an object is put only if nobody replaced it in between."""
+"""The kinds of store that support conditional writes, as text for messages."""
 
 
 def is_conditional(root: str) -> bool:
-    """Whether a writer at `root` is told that another one came between."""
+    """Whether the store at `root` supports conditional (compare-and-swap) writes."""
     return "://" not in root or root.startswith(("file://", "s3://", "gs://"))
 
 
 def expanded(root: str) -> str:
-    """Return a folder or URL with the home for a `~` at a folder's begin.
+    """Return a folder or URL; a leading `~` of a folder is replaced by the home folder.
 
-    :raises OutputError: if there is no such home.
+    :raises OutputError: if there is no such home folder.
     """
     if not root.startswith("~"):
         return root
     try:
         return str(Path(root).expanduser())
     except RuntimeError as error:
-        raise OutputError(f"cannot open {root!r}: {error}; give the folder's whole name") from error
+        raise OutputError(f"cannot open {root!r}: {error}; give the folder's full path") from error
 
 
 def refuse_secrets(root: str) -> None:
-    """Refuse a URL with a password in it, without saying it.
+    """Refuse a URL that contains a password, without repeating the password.
 
-    :raises OutputError: if it is one.
+    :raises OutputError: if it contains one.
     """
     if has_credentials(root):
         raise OutputError(credentials_refusal(root))
 
 
 def open_objects(root: str) -> Objects:
-    """Return the objects below `root`: a folder, or an s3://, gs:// or other URL.
+    """Return the object store at `root`: a folder, or an s3://, gs:// or other URL.
 
-    Where `is_conditional` is false they can only be read. `~` at a folder's begin is the user's
-    home.
+    If `is_conditional(root)` is false, the store is read-only. A leading `~` of a folder is the
+    user's home folder.
 
-    :raises OutputError: if what opens such URLs is not installed, a password is in the URL, or
-        there is no such home.
+    :raises OutputError: if the package that opens such URLs is not installed, the URL contains a
+        password, or there is no such home folder.
     """
     refuse_secrets(root)
     if root.startswith("s3://"):

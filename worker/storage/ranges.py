@@ -1,21 +1,21 @@
-"""One version of an object that is read by ranges, with its end at hand from the start."""
+"""A file-like reader of one object version by byte ranges, with its tail fetched in advance."""
 
 import io
 from typing import Any, Protocol
 
 TAIL_BYTES = 2**17
-"""Enough for the footer of a block's file, where Parquet begins, in one request."""
+"""Large enough for the footer of a Parquet file, which is read first, in one request."""
 
 
 class RangedObjects(Protocol):
-    """A store of objects that gives parts of them."""
+    """An object store that supports range reads."""
 
     def read_range(self, path: str, begin: int, end: int, version: str) -> bytes:
         """Return the bytes [begin, end) of a version of an object."""
 
 
 class RangeStream(io.RawIOBase):
-    """A version of an object of `size` bytes; `tail` is its end, which is here already."""
+    """A readable stream over one version of an object; `tail` holds its last bytes already."""
 
     def __init__(
         self, objects: RangedObjects, path: str, version: str, size: int, tail: bytes
@@ -26,36 +26,36 @@ class RangeStream(io.RawIOBase):
         self._version = version
         self._size = size
         self._tail = tail
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
-        """Return that it is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return that it is."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place, and return it."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        """Move to a position in bytes and return it; it is never negative."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
 
     def tell(self) -> int:
-        """Return the place in bytes."""
-        return self._at
+        """Return the current position in bytes."""
+        return self._position
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        """Fill `buffer`, and return with how many bytes."""
-        end = min(self._at + len(buffer), self._size)
-        data = self._read(self._at, end) if self._at < end else b""
+        """Fill `buffer` and return how many bytes were read; 0 at the end."""
+        end = min(self._position + len(buffer), self._size)
+        data = self._read(self._position, end) if self._position < end else b""
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)
 
     def _read(self, begin: int, end: int) -> bytes:
-        kept = self._size - len(self._tail)
-        if begin >= kept:
-            return self._tail[begin - kept : end - kept]
+        tail_begin = self._size - len(self._tail)
+        if begin >= tail_begin:
+            return self._tail[begin - tail_begin : end - tail_begin]
         return self._objects.read_range(self._path, begin, end, self._version)

@@ -1,8 +1,8 @@
-"""Objects in S3, or a server that speaks its protocol, by conditional PUT.
+"""Object store in S3 or a compatible server, written with conditional PUT.
 
-Endpoint, region and credentials come from where boto3 finds them: AWS_ENDPOINT_URL, AWS_REGION,
-AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the machine's role. None of them is ever
-part of this object, so none travels to workers: each finds its own.
+boto3 finds the endpoint, region and credentials: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID
+and AWS_SECRET_ACCESS_KEY, a profile, or the machine's role. They are never stored in this object,
+so they are never sent to workers: each worker finds its own.
 """
 
 import io
@@ -23,7 +23,7 @@ _CONNECTIONS = 32
 
 
 class S3Objects:
-    """The objects below the URL `root`, `s3://BUCKET/PREFIX`.
+    """The object store at the URL `root`, `s3://BUCKET/PREFIX`.
 
     :raises OutputError: if the URL names no bucket.
     :raises MissingPackageError: if boto3 is not installed.
@@ -40,11 +40,11 @@ class S3Objects:
         _import_boto3(root)
 
     def __reduce__(self) -> tuple[type["S3Objects"], tuple[str]]:
-        """Pickle the URL alone: the client holds credentials."""
+        """Pickle only the URL, because the client holds credentials."""
         return S3Objects, (self.root,)
 
     def get(self, path: str) -> Stored | None:
-        """Return an object."""
+        """Return an object; None if it does not exist."""
         with self._reporting("read", path):
             try:
                 found = self._s3().get_object(Bucket=self.bucket, Key=self._key(path))
@@ -55,7 +55,7 @@ class S3Objects:
                 raise
 
     def put(self, path: str, data: bytes, *, over: str | None) -> str:
-        """Store an object if `over` is what it replaces."""
+        """Store an object if its current version is `over`."""
         condition = {"IfNoneMatch": "*"} if over is None else {"IfMatch": over}
         with self._reporting("write", path):
             try:
@@ -63,7 +63,7 @@ class S3Objects:
                     Bucket=self.bucket, Key=self._key(path), Body=data, **condition
                 )
             except _client_error() as error:
-                # With a version to replace, a missing object is as much of a conflict.
+                # If a version is to be replaced, a missing object is a conflict too.
                 if _code(error) in _CONFLICTS or (over and _code(error) in _MISSING):
                     raise ConflictError(
                         f"{self.root}/{path} was replaced by another writer"
@@ -73,7 +73,7 @@ class S3Objects:
         return version
 
     def open(self, path: str) -> BinaryIO | None:
-        """Open an object; its end is fetched at once, for that is where Parquet begins."""
+        """Open an object and fetch its tail at once, because Parquet readers begin there."""
         with self._reporting("read", path):
             try:
                 found = self._s3().get_object(
@@ -131,7 +131,7 @@ class S3Objects:
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
 
-    def _s3(self) -> Any:  # noqa: ANN401 - boto3 makes its classes as it runs
+    def _s3(self) -> Any:  # noqa: ANN401 - boto3 creates its classes at run time
         with self._lock:
             if self._client is None:
                 boto3 = _import_boto3(self.root)
@@ -143,9 +143,9 @@ class S3Objects:
 
     @contextmanager
     def _reporting(self, action: str, path: str) -> Iterator[None]:
-        """Turn the failures of boto3 and of the network into an `OutputError`.
+        """Turn exceptions of boto3 and of the network into an `OutputError`.
 
-        A ValueError is what botocore raises for an endpoint that is no URL.
+        botocore raises ValueError if the endpoint is not a URL.
         """
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, HTTPClientError
@@ -163,8 +163,8 @@ class S3Objects:
             reason = " ".join(str(error).split()).rstrip(".")
             raise OutputError(
                 f"cannot {action} {f'{self.root}/{path}'!r}: {reason}; check the bucket, "
-                "AWS_ENDPOINT_URL and the credentials in the environment, then give the same "
-                "command again: what is in place stays"
+                "AWS_ENDPOINT_URL and the credentials in the environment, then run the same "
+                "command again: committed data is kept"
             ) from error
 
 

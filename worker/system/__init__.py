@@ -1,1 +1,1 @@
-"""The machine: processes, threads, locks, optional packages."""
+"""Operating-system services: processes, threads, locks, regular files, optional packages."""

@@ -1,4 +1,4 @@
-"""Reading what may be long some at a time, so that memory stays bounded."""
+"""Batching of long iterables, so that memory stays bounded."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 def in_groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Yield `items` in their order, `size` at a time; the last group may be smaller.
 
-    No more of `items` is taken than the group needs that is yielded next.
+    `items` is consumed lazily: no further than the group that is yielded next.
 
     :raises ValueError: if `size` is less than 1.
     """

@@ -1,4 +1,4 @@
-"""Child processes that end with the command that started them, also where that one is killed."""
+"""Child processes that end with the command that started them, even if it is killed."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 def supervised(command: Sequence[str]) -> list[str]:
-    """Return the words that run `command` so that it ends when this process does.
+    """Return the arguments that run `command` under a supervisor that ends with this process.
 
-    They must be run by this process itself, by any thread of it.
+    They must be run by this process itself, from any of its threads.
     """
     return [sys.executable, "-I", "-S", str(_SUPERVISOR), str(os.getpid()), *command]
 
@@ -23,13 +23,13 @@ def supervised(command: Sequence[str]) -> list[str]:
 def end_with_parent(parent: int) -> None:
     """Kill this process once the process `parent`, which forked it, has ended.
 
-    For processes that are forked and load no other program. A thread looks at who the parent is:
-    a signal from the kernel would come when the thread that forked ends (PR_SET_PDEATHSIG).
+    For processes that are forked without exec. A thread polls the parent's process id, because the
+    kernel's signal (PR_SET_PDEATHSIG) comes when the thread that forked ends.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="pubner-parent", daemon=True).start()

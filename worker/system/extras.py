@@ -1,4 +1,4 @@
-"""Packages that only some commands need: which extra brings one, and how it is installed here."""
+"""Optional packages: the extra that provides each, and the command that installs it."""
 
 import importlib.util
 import json
@@ -26,13 +26,13 @@ MODULES: Final = {
     "aiohttp": "http",
     "pandas": "pandas",
 }
-"""The extra that brings each module that a plain installation lacks."""
+"""The extra that provides each module that a plain installation lacks."""
 
 
 def require(*modules: str, purpose: str) -> None:
-    """Make sure that modules are installed, without importing them; `purpose` needs them.
+    """Check that the modules needed for `purpose` are installed, without importing them.
 
-    :raises MissingPackageError: naming the first that is not, and how to install it.
+    :raises MissingPackageError: that names the first missing one, and how to install it.
     """
     for module in modules:
         if not _is_installed(module):
@@ -40,14 +40,14 @@ def require(*modules: str, purpose: str) -> None:
 
 
 def missing(module: str, purpose: str) -> MissingPackageError:
-    """Return the error of a module of `MODULES` that is not installed."""
+    """Return the error that reports a missing module of `MODULES`."""
     return MissingPackageError(
-        f"{purpose} needs {module}, which is not installed: {install_words(MODULES[module])}"
+        f"{purpose} needs {module}, which is not installed: {install_command(MODULES[module])}"
     )
 
 
-def missing_behind(error: BaseException, purpose: str) -> MissingPackageError | None:
-    """Return the error of the module that an import lacked; None where it is none of `MODULES`."""
+def missing_package(error: BaseException, purpose: str) -> MissingPackageError | None:
+    """Return the error for a failed import of a module of `MODULES`; None for any other error."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     while name:
         if name in MODULES:
@@ -56,10 +56,10 @@ def missing_behind(error: BaseException, purpose: str) -> MissingPackageError | 
     return None
 
 
-def install_words(extra: str) -> str:
-    """Return the command that installs an extra the way pubner itself was installed.
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra from the source pubner was installed from.
 
-    That is from the checkout, the archive or the package index that it came from.
+    That is a checkout, an archive or a package index.
     """
     try:
         origin = distribution("pubner").read_text("direct_url.json")
@@ -75,12 +75,12 @@ def install_words(extra: str) -> str:
     return _pip(*editable, f"{folder}[{extra}]")
 
 
-def _pip(*words: str) -> str:
-    return shlex.join(["pip", "install", *words])
+def _pip(*arguments: str) -> str:
+    return shlex.join(["pip", "install", *arguments])
 
 
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of a module within a package, that package
+    except ModuleNotFoundError:  # the parent package is missing
         return False

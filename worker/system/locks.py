@@ -1,4 +1,4 @@
-"""Locks between processes and threads of one machine; the system frees them when a holder dies."""
+"""File locks between processes and threads of one machine, released when the holder dies."""
 
 import fcntl
 import os
@@ -16,27 +16,27 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 @contextmanager
 def exclusive(
-    place: Path,
+    path: Path,
     *,
     wait_seconds: float = WAIT_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Hold the lock file `place`, alone among all processes and threads; it is made if need be.
+    """Hold an exclusive lock on the file `path`, which is created if missing.
 
-    Waits up to `wait_seconds` for another holder. The file stays.
+    Waits up to `wait_seconds` for another process or thread to release it. The file is not removed.
 
-    :raises LockedError: if the other one does not end in that time.
-    :raises OSError: if the file cannot be made or locked.
+    :raises LockedError: if the lock is not released in that time.
+    :raises OSError: if the file cannot be created or locked.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _open(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _open(path)
     try:
         end = clock() + wait_seconds
         pause = _SHORTEST_PAUSE
         while not _try_lock(descriptor):
             if clock() >= end:
-                raise LockedError(place, _holder(descriptor))
+                raise LockedError(path, _holder(descriptor))
             sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         _sign(descriptor)
@@ -47,21 +47,21 @@ def exclusive(
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock that this process holds until `release`, or until it dies."""
+    """A lock that this process holds until it calls `release` or dies."""
 
     path: Path
     descriptor: int
 
     def release(self) -> None:
-        """Give the lock up and remove its file."""
+        """Release the lock and remove its file."""
         self.path.unlink(missing_ok=True)
         os.close(self.descriptor)
 
 
 def try_hold(path: Path) -> HeldLock | None:
-    """Take the lock file `path`, made if need be; return None where it is held already.
+    """Acquire the lock file `path`, created if missing; return None if it is already held.
 
-    :raises OSError: if the file cannot be made or locked.
+    :raises OSError: if the file cannot be created or locked.
     """
     descriptor = _open(path)
     if _try_lock(descriptor):
@@ -70,8 +70,8 @@ def try_hold(path: Path) -> HeldLock | None:
     return None
 
 
-def _open(place: Path) -> int:
-    return os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -83,11 +83,11 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Write this process's number into the lock file, for messages alone."""
-    mine = f"{os.getpid()}\n".encode()
-    if os.pread(descriptor, 32, 0) != mine:
+    """Write this process's id into the lock file, for error messages only."""
+    content = f"{os.getpid()}\n".encode()
+    if os.pread(descriptor, 32, 0) != content:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, mine, 0)
+        os.pwrite(descriptor, content, 0)
 
 
 def _holder(descriptor: int) -> str:

@@ -1,7 +1,7 @@
-"""Helper threads beside a step: none of preparing, computing and finishing waits for another.
+"""Pipelining with helper threads: prepare, compute and finish run concurrently.
 
-The order of things stays what it was: a helper works on one item at a time, and only what comes out
-of it in order is passed on.
+The order of items is preserved: a helper works on one item at a time and passes results on in
+order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,25 +17,25 @@ Done = TypeVar("Done")
 
 
 class _End:
-    """Stands behind the last item."""
+    """The sentinel after the last item."""
 
 
 _END: Final = _End()
 
 
 def make_helper(name: str) -> ThreadPoolExecutor:
-    """Return the helper: one thread, begun when it is first needed; shut it down in the end."""
+    """Return an executor with one thread, started on first use; the caller must shut it down."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
 
 def read_ahead(items: Iterator[T], helper: ThreadPoolExecutor) -> Iterator[T]:
-    """Yield `items`, while the helper already makes the next one.
+    """Yield `items`, while the helper already computes the next one.
 
-    What the making of an item raises is raised when its turn comes.
+    An exception raised by `items` is raised in the position of that item.
     """
-    coming = helper.submit(_next, items)
-    while not isinstance(item := coming.result(), _End):
-        coming = helper.submit(_next, items)
+    upcoming = helper.submit(_next, items)
+    while not isinstance(item := upcoming.result(), _End):
+        upcoming = helper.submit(_next, items)
         yield item
 
 
@@ -44,26 +44,26 @@ def _next(items: Iterator[T]) -> T | _End:
 
 
 class WriteBehind(Generic[T, R]):
-    """Does `work` in the helper; at most one item is under way, and one is waited for at a time."""
+    """Runs `work` in the helper thread, on at most one item at a time."""
 
     def __init__(self, work: Callable[[T], R], helper: ThreadPoolExecutor) -> None:
         self._work = work
         self._helper = helper
-        self._under_way: Future[R] | None = None
+        self._pending: Future[R] | None = None
 
     def put(self, item: T) -> R | None:
-        """Begin with `item` once the one before is done; return what became of that one.
+        """Wait for the previous item, start on `item`, and return the previous item's result.
 
-        What the work raises is raised by the next call.
+        An exception raised by `work` is raised by the next call.
         """
-        done = self.settle()
-        self._under_way = self._helper.submit(self._work, item)
+        done = self.wait()
+        self._pending = self._helper.submit(self._work, item)
         return done
 
-    def settle(self) -> R | None:
-        """Wait for the item under way; return what became of it, None where there is none."""
-        under_way, self._under_way = self._under_way, None
-        return None if under_way is None else under_way.result()
+    def wait(self) -> R | None:
+        """Wait for the pending item; return its result, None if there is none."""
+        pending, self._pending = self._pending, None
+        return None if pending is None else pending.result()
 
 
 def overlapped(
@@ -72,18 +72,18 @@ def overlapped(
     launch: Callable[[Ready], Launched],
     finish: Callable[[Launched], Done],
 ) -> Iterator[Done]:
-    """Yield `finish(launch(prepare(part)))` of each part, in order.
+    """Yield `finish(launch(prepare(part)))` for each part, in order.
 
-    While what `launch` began is going on, a thread prepares the next part, and the one before is
-    finished. What a step raises is raised here.
+    While the work started by `launch` is running, a thread prepares the next part, and the previous
+    one is finished. An exception of any step is raised here.
     """
     if len(parts) == 1:
         yield finish(launch(prepare(parts[0])))
         return
     with make_helper("pubner-tokenise") as helper:
-        behind: list[Launched] = []
+        launched: list[Launched] = []
         for ready in read_ahead(map(prepare, parts), helper):
-            behind.append(launch(ready))
-            if len(behind) > 1:
-                yield finish(behind.pop(0))
-        yield from map(finish, behind)
+            launched.append(launch(ready))
+            if len(launched) > 1:
+                yield finish(launched.pop(0))
+        yield from map(finish, launched)

@@ -1,4 +1,4 @@
-"""Opens files that may be anything: a named pipe or a device never holds the reader up."""
+"""Opening of regular files only, so that a named pipe or device cannot block the reader."""
 
 import errno
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class NotRegularError(OSError):
-    """A named pipe, a device or a socket where a regular file is expected."""
+    """An error: a regular file is expected, and the path is a named pipe, device or socket."""
 
 
 def open_regular(path: Path) -> io.BufferedReader:

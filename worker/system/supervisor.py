@@ -1,15 +1,15 @@
-"""Runs a program that must not outlive the process that asked for it, however that one ends.
+"""Supervisor process: runs a program that must not outlive the process that requested it.
 
-`python -I -S supervisor.py PARENT_PID PROGRAM [WORD...]`, with nothing but the standard library.
-Linux can send a process a signal when its parent ends (PR_SET_PDEATHSIG), but by "parent" it means
-the thread that started it. So this process stands in between: it has one thread, which lives as
-long as it does, and it watches whether its own parent, the process PARENT_PID, is still there.
-Whatever the program starts and leaves behind comes to this process (PR_SET_CHILD_SUBREAPER), and is
-ended with it.
+Usage: `python -I -S supervisor.py PARENT_PID PROGRAM [ARGUMENT...]`; it needs only the standard
+library. Linux can send a process a signal when its parent ends (PR_SET_PDEATHSIG), but "parent"
+means the thread that started it. This intermediate process has a single thread, which lives as
+long as the process, and it polls whether its own parent, the process PARENT_PID, is still alive.
+Orphaned descendants of the program are reparented to this process (PR_SET_CHILD_SUBREAPER), and
+killed with it.
 
-The program gets a session of its own: what a terminal sends to all of a command's processes reaches
-the command alone, which decides when the program ends. SIGINT, SIGTERM and SIGHUP that are sent to
-this process are passed on.
+The program runs in its own session: signals that a terminal sends to the process group reach only
+the command, which decides when the program ends. SIGINT, SIGTERM and SIGHUP sent to this process
+are forwarded to the program.
 """
 
 import ctypes
@@ -22,15 +22,15 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _GRACE_SECONDS = 3.0
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_WATCHED = (*_PASSED_ON, signal.SIGCHLD)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WATCHED = (*_FORWARDED, signal.SIGCHLD)
 
 
-def main(words: list[str]) -> int:
-    """Run the program to its end, or to that of its parent; return its exit status."""
-    parent, command = int(words[0]), words[1:]
+def main(arguments: list[str]) -> int:
+    """Run the program until it ends or the parent does; return its exit status."""
+    parent, command = int(arguments[0]), arguments[1:]
     if os.getpid() != os.getsid(0):
         os.setsid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -44,8 +44,8 @@ def main(words: list[str]) -> int:
         return 127
     deadline = float("inf")
     while os.getppid() == parent and program.poll() is None and time.monotonic() < deadline:
-        found = signal.sigtimedwait(_WATCHED, _LOOK_SECONDS)
-        if found is not None and found.si_signo in _PASSED_ON:
+        found = signal.sigtimedwait(_WATCHED, _POLL_SECONDS)
+        if found is not None and found.si_signo in _FORWARDED:
             program.send_signal(found.si_signo)
             deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
         if program.poll() is None:
@@ -57,17 +57,17 @@ def main(words: list[str]) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes that `pid` started, and those that they started, as far as they live."""
+    """Return the ids of all live descendants of the process `pid`."""
     children: dict[int, list[int]] = {}
-    for place in Path("/proc").iterdir():
-        if not place.name.isdecimal():
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
             continue
         try:
-            state, parent = (place / "stat").read_text("latin-1").rpartition(")")[2].split()[:2]
+            state, parent = (entry / "stat").read_text("latin-1").rpartition(")")[2].split()[:2]
         except OSError:
             continue
         if state not in "ZX":
-            children.setdefault(int(parent), []).append(int(place.name))
+            children.setdefault(int(parent), []).append(int(entry.name))
     found: list[int] = []
     waiting = [pid]
     while waiting:
@@ -78,13 +78,13 @@ def descendants(pid: int) -> list[int]:
 
 
 def _prepare() -> None:
-    """Set up the program's process before the program is loaded."""
+    """Configure the child process between fork and exec."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
 
 
 def _end_all() -> None:
-    """Kill what is left; a process that forks meanwhile is caught by the next look."""
+    """Kill all descendants; children forked meanwhile are found in the next iteration."""
     while left := descendants(os.getpid()):
         for pid in left:
             try:
@@ -95,7 +95,7 @@ def _end_all() -> None:
 
 
 def _reap(program: int | None = None) -> None:
-    """Take note of the ends of those that were left to this process, not of the program's."""
+    """Reap ended processes that were reparented to this one, except the program itself."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -1,1 +1,1 @@
-"""Texts as models read them: tokens, windows, packed batches, offsets in the original."""
+"""Preprocessing of texts: characters, word pieces, windows, packed batches, offsets."""

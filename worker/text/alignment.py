@@ -1,8 +1,8 @@
-"""Character spans to tags of pre-tokens and back, without loss.
+"""Lossless conversion between character spans and IOBES tags of pre-tokens.
 
-Entities are character spans. A span is *reachable* when it begins where a pre-token begins and
-ends where one ends; only those have tags. Tags of pre-tokens turn back into exactly the spans they
-came from, whatever word splitting a corpus had.
+Entities are character spans. A span is *reachable* if it begins where a pre-token begins and
+ends where one ends; only those have tags. Tags of pre-tokens convert back to exactly the spans
+that they came from, whatever the tokenisation of the corpus.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,8 +20,8 @@ from worker.text.tokenisation import WordPieces
 class TagProjection:
     """Tags of a text's pre-tokens: `tags` has shape (pre-tokens,) and indexes the tag set.
 
-    `unreachable` holds the spans that have no tags: they cut a pre-token, hold none, or overlap a
-    span before them.
+    `unreachable` holds the spans without tags: they split a pre-token, contain none, or overlap an
+    earlier span.
     """
 
     tags: npt.NDArray[np.int64]
@@ -31,10 +31,10 @@ class TagProjection:
 def project_spans(
     pieces: WordPieces, spans: Iterable[Span], labels: Sequence[str]
 ) -> TagProjection:
-    """Turn `spans` over the text of `pieces` into IOBES tags of its pre-tokens.
+    """Convert `spans` of the text of `pieces` to IOBES tags of its pre-tokens.
 
-    Tag indices are those of `iobes_tags(labels)`. A span whose edges are white space only around
-    its pre-tokens is not reachable: spans are taken to the letter.
+    Tag indices are those of `iobes_tags(labels)`. A span with leading or trailing white space is
+    not reachable: spans must match exactly.
 
     :raises ValueError: if a span's label is not among `labels`.
     """
@@ -67,7 +67,7 @@ def project_spans(
 def tag_runs(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     """Return (first, last, label) of each mention in a legal IOBES sequence; `last` is inclusive.
 
-    Parts of no complete mention are passed over: constrained decoding makes none.
+    Fragments of incomplete mentions are skipped: constrained decoding produces none.
     """
     runs = []
     begun: tuple[int, str] | None = None

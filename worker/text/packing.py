@@ -1,10 +1,10 @@
-"""Windows as packed batches: one row a word piece, one window after the other, hardly any padding.
+"""Packed batches: windows concatenated along one axis, a row per word piece, almost no padding.
 
-A padded batch spends its time on pieces that are none. Here all windows of a batch lie end to end
-along one axis of rows (as in "Efficient Sequence Packing without Cross-contamination", Krell et al.
-2021); only attention must know where each begins. The batch alone is padded, to a multiple of a
-few rows: libraries prepare a kernel for every shape they meet and keep it, which with free shapes
-takes gigabytes over a long run.
+A padded batch wastes time on padding. Here all windows of a batch are concatenated along one axis
+of rows (as in "Efficient Sequence Packing without Cross-contamination", Krell et al. 2021); only
+attention needs to know where each begins. Only the batch as a whole is padded, to a multiple of a
+few rows: libraries create and cache a kernel for every shape, which with arbitrary shapes takes
+gigabytes over a long run.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Rows = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class RowGrid:
-    """To what multiple of rows a batch is padded, and how batches are filled.
+    """Padding policy: batches are padded to a multiple of `batch` rows.
 
     `least_rows` and `to_longest` are those of `worker.text.windows.fill_batches`.
     """
@@ -35,25 +35,25 @@ class RowGrid:
 
 
 FREE: Final = RowGrid(1)
-"""No padding at all."""
+"""No padding."""
 
 PADDED: Final = RowGrid(1, to_longest=True)
-"""For networks that pad every window of a batch to the longest one themselves."""
+"""For networks that pad every window of a batch to its longest one themselves."""
 
 CPU_GRID: Final = RowGrid(32, least_rows=512)
-"""Few shapes for the kernels of a CPU; costs about 1 % of the rows of full batches."""
+"""Few distinct shapes for CPU kernels; costs about 1 % of the rows of full batches."""
 
 CUDA_GRID: Final = RowGrid(1024)
-"""Matrix products like whole tiles."""
+"""Whole tiles for matrix products on a GPU."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedBatch:
-    """Windows end to end; `ids`, `positions` and `case` (token types) have shape (rows,).
+    """Concatenated windows; `ids`, `positions` and `case` (token types) have shape (rows,).
 
-    `starts` and `lengths` (special pieces in) have shape (windows,), in rows. `select` are the rows
-    whose tags are read, shape (selected,): first pieces of pre-tokens in the part of a window that
-    is kept; `counts` says how many each window has.
+    `starts` and `lengths` (special pieces included) have shape (windows,), in rows. `select` holds
+    the rows whose tags are scored, shape (selected,): first pieces of pre-tokens in the kept part
+    of each window; `counts`, shape (windows,), is how many each window has.
     """
 
     ids: Rows
@@ -74,7 +74,7 @@ def pack_batch(
     pad_id: int,
     grid: RowGrid = FREE,
 ) -> PackedBatch:
-    """Lay windows end to end, each framed by special pieces."""
+    """Concatenate windows, each framed by special pieces."""
     lengths = np.array([window.length for window in windows], dtype=np.int32)
     stops = np.cumsum(lengths, dtype=np.int32)
     starts = stops - lengths
@@ -100,7 +100,7 @@ def pack_batch(
 
 
 def to_device(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Return an array as a tensor on `device`; to a GPU it is copied while both go on."""
+    """Return an array as a tensor on `device`; the copy to a GPU is asynchronous."""
     tensor = torch.from_numpy(array)
     if device.type != "cuda":
         return tensor.to(device)

@@ -1,22 +1,22 @@
-"""How a text is read: characters as the models know them, offsets as the text has them.
+"""Character normalisation before tokenisation, with offsets into the original text.
 
-The corpora that models learn from are nearly plain ASCII (`TNF-alpha`, `+/-`), the texts that they
-read are not. A *reading* is a table of characters, by name; a checkpoint's manifest names the one
-that it was trained or measured with. A table never changes: another is another name.
+The training corpora are nearly plain ASCII (`TNF-alpha`, `+/-`); the texts to annotate are not. A
+*reading* is a named table of character replacements; a checkpoint's manifest names the one that it
+was trained or evaluated with. A table never changes: a new table gets a new name.
 
 Table `1`:
 
 * compatibility characters (superscripts and subscripts, full-width and mathematical letters,
   ligatures, Roman numerals) become plain ones, as Unicode 3.2 decomposes them;
-* Greek letters of all kinds, and what is taken for them (the micro sign, `ß`), become their names,
-  but the micro sign of a unit (`µg`) becomes the letter `μ`;
+* Greek letters of all kinds, and lookalikes (the micro sign, `ß`), become their names, but the
+  micro sign of a unit (`µg`) becomes the letter `μ`;
 * hyphens, dashes and minus signs, quotation marks and primes, spaces, dots, and a few signs
-  (`±`, `≤`, `×`, `→`, `®`) become what stands for them in ASCII;
+  (`±`, `≤`, `×`, `→`, `®`) become their ASCII equivalents;
 * Latin letters without a decomposition (`ø`, `ł`, `æ`, dotless `ı`) become plain letters;
-* characters that are not seen (zero-width ones, directional marks) are not read.
+* invisible characters (zero-width ones, directional marks) are removed.
 
-A character and the combining marks behind it are one: composed where there is such a character,
-and never cut by a mention.
+A character and the combining marks after it are a unit: composed if Unicode has such a character,
+and never split by a mention.
 """
 
 import re
@@ -31,11 +31,11 @@ import numpy.typing as npt
 from schemas.errors import CheckpointError
 
 NEWEST: Final = "1"
-"""The table that checkpoints are trained with."""
+"""The table that new checkpoints are trained with."""
 
 SOFT_HYPHEN: Final = "\u00ad"
 UNSEEN: Final = "\u200b"
-"""A character that is not read."""
+"""A character that the table removes."""
 
 Offsets = npt.NDArray[np.int32]
 
@@ -127,7 +127,7 @@ _COMPATIBLE = (
 _MARK = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
 _MICRO = re.compile(r"[μµ](?=(?:mol|[AFGLMNVglms])\b)")
 _MARKS = re.compile(f"[{_MARK}]")
-_MOST_MARKS = 30  # as in Unicode's stream-safe text; more are read as they stand
+_MOST_MARKS = 30  # as in Unicode's stream-safe text; more are left unchanged
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _WITH_MARKS = re.compile(
     rf"[^\x00-\x7f][{_MARK}]{{0,{_MOST_MARKS}}}|[!-~][{_MARK}]{{1,{_MOST_MARKS}}}"
@@ -136,10 +136,10 @@ _WITH_MARKS = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadText:
-    """A text as it is read: `text`, and which part of the original each of its characters is.
+    """A normalised text: `text`, and the original offsets of each of its characters.
 
     `starts` and `ends` are half-open code-point offsets into the original, shape (characters,);
-    None where every character stands for itself.
+    None if the text is unchanged.
     """
 
     text: str
@@ -147,28 +147,28 @@ class ReadText:
     ends: Offsets | None = None
 
     def in_original(self, starts: Offsets, ends: Offsets) -> tuple[Offsets, Offsets]:
-        """Return the offsets into the original of stretches of `text`, each of one or more."""
+        """Convert offsets of non-empty spans of `text` to offsets into the original."""
         if self.starts is None or self.ends is None or not len(starts):
             return starts, ends
         return self.starts[starts], self.ends[ends - 1]
 
 
 class Reading:
-    """One table, ready to read with. Immutable; safe to share between threads."""
+    """A character normaliser by one table. Immutable; safe to share between threads."""
 
     def __init__(self, name: str, table: dict[str, str]) -> None:
         self.name = name
         self._table = table
 
     def read(self, text: str) -> ReadText:
-        """Return `text` as it is read; ASCII is read as it stands."""
+        """Return `text` normalised; ASCII is unchanged."""
         if text.isascii():
             return ReadText(text)
         pattern = _WITH_MARKS if _MARKS.search(text) else _BEYOND_ASCII
         parts: list[str] = []
         starts: list[int] = []
         ends: list[int] = []
-        behind = 0
+        copied_to = 0
         for found in pattern.finditer(text):
             given = found.group()
             read = self._character(given)
@@ -177,17 +177,17 @@ class Reading:
             start, end = found.span()
             if read == "mu" and _MICRO.match(text, start):
                 read = "μ"
-            parts += text[behind:start], read
-            starts += range(behind, start)
+            parts += text[copied_to:start], read
+            starts += range(copied_to, start)
             starts += [start] * len(read)
-            ends += range(behind + 1, start + 1)
+            ends += range(copied_to + 1, start + 1)
             ends += [end] * len(read)
-            behind = end
+            copied_to = end
         if not parts:
             return ReadText(text)
-        parts.append(text[behind:])
-        starts += range(behind, len(text))
-        ends += range(behind + 1, len(text) + 1)
+        parts.append(text[copied_to:])
+        starts += range(copied_to, len(text))
+        ends += range(copied_to + 1, len(text) + 1)
         return ReadText("".join(parts), np.array(starts, np.int32), np.array(ends, np.int32))
 
     def _character(self, given: str) -> str:
@@ -197,20 +197,20 @@ class Reading:
 
 @cache
 def reading_of(name: str) -> Reading:
-    """Return the reading that a manifest names.
+    """Return the reading called `name`, as given in a manifest.
 
-    :raises CheckpointError: if there is none of that name.
+    :raises CheckpointError: if this version has no table of that name.
     """
     if name != NEWEST:
         raise CheckpointError(
-            f"the checkpoint reads texts with the table {name!r}, this version knows {NEWEST!r}; "
-            "install a newer pubner"
+            f"the checkpoint reads texts with the table {name!r}, this version has only "
+            f"{NEWEST!r}; install a newer pubner"
         )
     return Reading(name, _table())
 
 
 def _table() -> dict[str, str]:
-    """Return what each character that is read otherwise is read as."""
+    """Return the replacement of each character that the table changes."""
     plain = {character: read for group, read in _PLAIN.items() for character in group}
     plain |= _GREEK | {
         letter.upper(): name.capitalize() for letter, name in _GREEK.items() if letter != "ς"
@@ -222,7 +222,7 @@ def _table() -> dict[str, str]:
             whole = unicode_3_2.normalize("NFKD", character)
             letters = "".join(x for x in whole if not unicode_3_2.combining(x))
             if unicode_3_2.normalize("NFD", character) == whole and letters not in plain:
-                continue  # a letter with an accent, which is the tokeniser's to know
+                continue  # an accented letter, which the tokeniser handles
             if letters.startswith("μ") and len(letters) > 1:
                 found[character] = letters
                 continue

@@ -1,11 +1,11 @@
-"""Text to word pieces with code-point offsets, pre-token marks and letter-case classes.
+"""Tokenisation into word pieces with code-point offsets, pre-tokens and letter-case classes.
 
 The tokeniser is a WordPiece `tokenizer.json` (Wu et al. 2016; BERT's normaliser and pre-tokeniser,
 Devlin et al. 2019). A *pre-token* is what BERT's pre-tokeniser splits off: a run of letters and
-digits, or one punctuation mark. Tags are read at the first word piece of each pre-token.
+digits, or one punctuation mark. Tags are predicted at the first word piece of each pre-token.
 
-Before that, where the tokeniser has a reading (`worker.text.reading_table`), characters are read as
-it says; all offsets are into the text as it was given.
+If the tokeniser has a reading (`worker.text.reading_table`), characters are normalised first; all
+offsets are into the original text.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from tokenizers import Encoding, Tokenizer
 from schemas.errors import CheckpointError, RecordError
 from worker.checkpoint.files import read_bounded
 from worker.text.reading_table import SOFT_HYPHEN, Reading, ReadText, reading_of
-from worker.text.soft_hyphens import settle_soft_hyphens
+from worker.text.soft_hyphens import resolve_soft_hyphens
 
 CASE_CLASSES = 4
-"""How many letter-case classes there are: 0 none upper, 1 first upper, 2 all upper, 3 mixed."""
+"""The number of letter-case classes: 0 none upper, 1 first upper, 2 all upper, 3 mixed."""
 
-# Line breaks that BERT's normaliser would drop, and glue together what stands around them.
+# Line breaks that BERT's normaliser would drop, joining the words around them.
 _DROPPED_BREAKS = "\v\f\x1c\x1d\x1e\x85"
 _PLAIN_BREAKS = str.maketrans(dict.fromkeys(_DROPPED_BREAKS, "\n"))
 
@@ -35,11 +35,11 @@ class WordPieces:
     """The word pieces of one text, without special tokens; all arrays have shape (pieces,).
 
     `ids` are vocabulary ids; `starts` and `ends` half-open code-point offsets into the text;
-    `first` marks the first piece of each pre-token; `case` is the letter-case class of the piece
-    as it is read (an uncased vocabulary forgets it; see `CASE_CLASSES`).
-    `line_lengths` says how many pre-tokens each line of the text has, shape (lines,); lines end
-    where `str.splitlines` ends them, and no pre-token holds a line break. What one character is
-    read as is part of one pre-token.
+    `first` is true at the first piece of each pre-token; `case` is the letter-case class of the
+    piece after normalisation (an uncased vocabulary loses it; see `CASE_CLASSES`).
+    `line_lengths` is the number of pre-tokens in each line of the text, shape (lines,); lines end
+    as in `str.splitlines`, and no pre-token contains a line break. The replacement of one character
+    is never split over two pre-tokens.
     """
 
     ids: npt.NDArray[np.int32]
@@ -65,7 +65,7 @@ class WordPieces:
 
 
 class WordPieceTokeniser:
-    """A loaded `tokenizer.json`; cuts nothing off and pads nothing."""
+    """A loaded `tokenizer.json`, without truncation and padding."""
 
     def __init__(self, tokenizer: Tokenizer, reading: Reading | None = None) -> None:
         tokenizer.no_truncation()
@@ -89,21 +89,21 @@ class WordPieceTokeniser:
 
     @property
     def vocabulary_size(self) -> int:
-        """How many rows an embedding table needs to have one for every id of the vocabulary."""
+        """The number of rows that an embedding table needs to have one for every vocabulary id."""
         return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the tokeniser's own form, whatever it reads texts with."""
+        """The SHA-256 of the serialised tokeniser, independent of its reading."""
         return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
     @property
     def reading(self) -> str | None:
-        """The name of the table that texts are read with; None where there is none."""
+        """The name of the character normalisation table; None if there is none."""
         return None if self._reading is None else self._reading.name
 
     def with_reading(self, name: str) -> "WordPieceTokeniser":
-        """Return the same tokeniser, but for the table that texts are read with."""
+        """Return the same tokeniser with the character normalisation table `name`."""
         return WordPieceTokeniser(self._tokenizer, reading_of(name))
 
     def vocabulary(self) -> dict[str, int]:
@@ -124,14 +124,14 @@ class WordPieceTokeniser:
         except (TypeError, UnicodeEncodeError) as error:
             raise RecordError(
                 "the text holds a lone surrogate, which no UTF-8 output can store; "
-                "mend the source's character encoding"
+                "fix the source's character encoding"
             ) from error
         except BaseException as error:
             if not is_panic(error):
                 raise
             raise RecordError(
                 f"the checkpoint's tokeniser fails on this text ({reason_of_panic(error)}); if "
-                "other texts fail too, take another checkpoint"
+                "other texts fail too, use another checkpoint"
             ) from error
         return [
             _word_pieces(one, encoding, [len(line) for line in cut])
@@ -144,7 +144,7 @@ class WordPieceTokeniser:
         if self._reading is None:
             return ReadText(text)
         if SOFT_HYPHEN in text:
-            text = settle_soft_hyphens(text, self._count)
+            text = resolve_soft_hyphens(text, self._count)
         return self._reading.read(text)
 
     def _count(self, words: Sequence[str]) -> list[int]:
@@ -157,10 +157,10 @@ class WordPieceTokeniser:
 
 
 def load_tokeniser(path: Path, reading: str | None = None) -> WordPieceTokeniser:
-    """Read a `tokenizer.json`.
+    """Load a `tokenizer.json`.
 
-    :param reading: the table that texts are read with, by name
-    :raises CheckpointError: if it is missing or no tokeniser, or there is no such table.
+    :param reading: the name of the character normalisation table
+    :raises CheckpointError: if the file is missing or invalid, or there is no such table.
     """
     table = None if reading is None else reading_of(reading)
     data = read_bounded(path)
@@ -172,18 +172,18 @@ def load_tokeniser(path: Path, reading: str | None = None) -> WordPieceTokeniser
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise CheckpointError(
-            f"{path} is no readable tokenizer.json ({reason_of_panic(error)}); copy the "
+            f"{path} is not a readable tokenizer.json ({reason_of_panic(error)}); copy the "
             "checkpoint again"
         ) from error
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether a library written in Rust panicked; its error has no public name."""
+    """Whether the exception is a panic of a Rust library, whose class has no public name."""
     return type(error).__name__ == "PanicException"
 
 
 def reason_of_panic(error: BaseException) -> str:
-    """Return what an error of the tokeniser says, in one short line."""
+    """Return the text of a tokeniser's exception in one short line."""
     return " ".join(str(error).split())[:200]
 
 

@@ -1,8 +1,8 @@
-"""Long texts as overlapping windows of word pieces, and windows in batches.
+"""Overlapping windows of word pieces over long texts, and batches of windows.
 
-A text of more pieces than the encoder reads goes through several windows that overlap; each piece
-is read in the window where it stands furthest from an edge that is not an edge of the text. So no
-text is ever cut.
+A text with more pieces than the encoder's maximum is split into overlapping windows; the tags of
+each piece come from the window in which it is furthest from an edge that is not an edge of the
+text. So no text is ever truncated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ SPECIAL_PIECES = 2
 
 @dataclass(frozen=True, slots=True)
 class PieceWindow:
-    """Pieces `start` to `stop` of text number `text`; read from `keep_start` to `keep_stop`."""
+    """Pieces `start` to `stop` of text number `text`; `keep_start` to `keep_stop` give the tags."""
 
     text: int
     start: int
@@ -32,7 +32,8 @@ class PieceWindow:
 def cut_windows(text: int, pieces: int, max_pieces: int, overlap: int) -> list[PieceWindow]:
     """Cover `pieces` word pieces of a text with windows of at most `max_pieces`, special ones in.
 
-    :param overlap: how many pieces two neighbours share at least; half of it is read by each
+    :param overlap: the least number of pieces that two neighbours have in common; each window
+        keeps the tags of half of it
     :raises ValueError: if the overlap leaves no room for progress.
     """
     room = max_pieces - SPECIAL_PIECES
@@ -53,7 +54,7 @@ def cut_windows(text: int, pieces: int, max_pieces: int, overlap: int) -> list[P
 
 
 def round_up(value: int, multiple: int) -> int:
-    """Return the smallest multiple that is no less than `value`."""
+    """Return the smallest multiple of `multiple` that is at least `value`."""
     return -(-value // multiple) * multiple
 
 
@@ -64,13 +65,13 @@ def fill_batches(
     least_rows: int | None = None,
     to_longest: bool = False,
 ) -> Iterator[list[PieceWindow]]:
-    """Group windows of like length into batches of at most `max_rows` word pieces.
+    """Group windows of similar length into batches of at most `max_rows` word pieces.
 
-    The longest come first, so that memory peaks at once. The grouping depends on the lengths and
-    the order of `windows` alone.
+    The longest come first, so that memory peaks at once. The grouping depends only on the lengths
+    and the order of `windows`.
 
-    :param least_rows: let the last batches shrink to about this, a quarter of what is left each, so
-        that cores that compute a batch each end together whatever their number (guided
+    :param least_rows: let the last batches shrink to about this size, each a quarter of the
+        remaining rows, so that any number of cores that compute a batch each end together (guided
         self-scheduling, Polychronopoulos & Kuck 1987)
     :param to_longest: a window counts as many word pieces as the longest of its batch
     """
@@ -94,7 +95,7 @@ def fill_batches(
 
 
 def split_runs(sizes: Sequence[int], most: int) -> Iterator[slice]:
-    """Cut neighbours into runs of at most `most` together; what is larger is a run of its own."""
+    """Split consecutive items into runs of total size at most `most`; larger items are alone."""
     begin, total = 0, 0
     for number, size in enumerate(sizes):
         if number > begin and total + size > most:

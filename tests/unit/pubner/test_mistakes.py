@@ -116,14 +116,14 @@ MISTAKES = [
     (("feed", "missing.xml", "--brokers=b:1", "--topic=t"), "no input at 'missing.xml'"),
     (("feed", "--brokers=b:1", "--topic=t", "--dead-letters=FILE"), "it is a file"),
     (("reannotate", "FILE", "--where=true"), "OUTPUT 'FILE': it is a file; name a folder"),
-    (("reannotate", "missing", "--where=true"), "it holds no output of pubner: there is no such"),
+    (("reannotate", "missing", "--where=true"), "it is not a pubner output: there is no such"),
     (("dead-letters", "list", "FILE"), "OUTPUT 'FILE': it is a file; name a folder"),
-    (("dead-letters", "list", "missing"), "it holds no output of pubner: there is no such folder"),
-    (("dead-letters", "list", "DIR"), "it holds no output of pubner: it has no pubner.json"),
+    (("dead-letters", "list", "missing"), "it is not a pubner output: there is no such folder"),
+    (("dead-letters", "list", "DIR"), "it is not a pubner output: it has no pubner.json"),
     (("dead-letters", "list", LONG), "ile name too long"),
     (("dead-letters", "list", ESCAPES), r"'a\x1b[31mb\nc'"),
     (("dead-letters", "show", "FILE", "a/0/0"), "it is a file; name a folder"),
-    (("dead-letters", "show", "DIR", "a/0"), "it holds no output of pubner"),
+    (("dead-letters", "show", "DIR", "a/0"), "it is not a pubner output"),
     (("dead-letters", "replay", "FILE", "--pipeline"), "it is a file; name a folder"),
     (("checkpoint", "show", "missing"), "no checkpoint at 'missing'"),
     (("checkpoint", "show", "FILE"), "no checkpoint at 'FILE'"),
@@ -174,7 +174,10 @@ MISTAKES = [
 
 def test_a_mistake_is_one_line_before_anything_heavy_is_loaded(folder: Path) -> None:
     if not has_sign_of_gpu():
-        cuda = [((*start, "--device=cuda"), "no usable GPU is here") for start in (ANNOTATE, STL)]
+        cuda = [
+            ((*start, "--device=cuda"), "this machine has no usable GPU")
+            for start in (ANNOTATE, STL)
+        ]
     else:
         cuda = []
     cases = [*MISTAKES, *cuda]

@@ -12,7 +12,7 @@ from schemas.errors import (
     LockedError,
     OutputError,
     PubnerError,
-    error_behind,
+    error_from_runner,
     family,
 )
 from tests.support.root import ROOT
@@ -38,19 +38,19 @@ from tests.support.root import ROOT
     ],
 )
 def test_the_last_error_of_the_family_is_found(text: str, kind: type, message: str) -> None:
-    found = error_behind(RuntimeError(text))
+    found = error_from_runner(RuntimeError(text))
     assert type(found) is kind
     assert str(found) == message
 
 
 @pytest.mark.parametrize("text", ["", "ValueError: odd", "an OutputError: or so"])
 def test_other_errors_are_none(text: str) -> None:
-    assert error_behind(RuntimeError(text)) is None
+    assert error_from_runner(RuntimeError(text)) is None
 
 
 def test_the_step_behind_a_message_is_left_out() -> None:
     error: PubnerError = OutputError("no room [while running 'Write']")
-    found = error_behind(error)
+    found = error_from_runner(error)
     assert (type(found), str(found)) == (OutputError, "no room")
 
 

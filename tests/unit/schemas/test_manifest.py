@@ -48,9 +48,9 @@ def test_a_reference_comes_back_as_it_was_written() -> None:
         ((0.9, 0.5), (0.2, 0.3, 0.5), "ascend"),
         ((0.5, 0.5), (0.2, 0.3, 0.5), "ascend"),
         ((0.5, 1.0), (0.2, 0.3, 0.5), "ascend"),
-        ((0.5,), (0.2, 0.3, 0.5), "one bin more"),
-        ((0.5,), (0.2, 0.3), "parts of 1"),
-        ((0.5,), (1.5, -0.5), "parts of 1"),
+        ((0.5,), (0.2, 0.3, 0.5), "1 edges need 2 shares"),
+        ((0.5,), (0.2, 0.3), "fractions that add up to 1"),
+        ((0.5,), (1.5, -0.5), "fractions that add up to 1"),
     ],
 )
 def test_bins_that_are_none_are_refused(

@@ -101,8 +101,8 @@ def test_an_encoder_that_is_no_bert_annotates_too(tmp_path: Path) -> None:
     assert all(together)
     assert together == [placed(electra.annotate([t])[0].mentions) for t in texts]
     shapes: list[int] = []
-    member: Any = electra._members[0]
-    network = member.encoder._network
+    model: Any = electra._models[0]
+    network = model.encoder._network
     network._model.register_forward_pre_hook(lambda _, given: shapes.append(given[0].numel()))
     electra.annotate([text(120), *[text(2, n) for n in range(800)]])
     assert max(shapes) <= 2048, "padding to the longest counts too"
@@ -224,7 +224,7 @@ def test_scores_that_are_no_numbers_are_the_records_fault(
         return found
 
     monkeypatch.setattr(encoder, "_score", spoiled)
-    with pytest.raises(RecordError, match="no numbers"):
+    with pytest.raises(RecordError, match="not finite"):
         single.read([text(30), text(20, 1)])
 
 

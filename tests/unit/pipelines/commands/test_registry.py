@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_hides_no_other(run: Run, registry: Registry, tmp_p
     (Path(registry.root) / "checkpoints" / first / MANIFEST).write_bytes(b"{")
     (Path(registry.root) / "published" / f"{second}.json").write_bytes(b"{")
     found = {entry["id"]: entry for entry in from_json(run, "list")["checkpoints"]}
-    assert "is no valid manifest" in found[first]["error"]
+    assert "is not a valid manifest" in found[first]["error"]
     assert "is damaged" in found[second]["error"]
     assert found[third]["error"] is None
     assert found.keys() == {first, second, third}
@@ -322,7 +322,7 @@ def test_a_rollback_that_is_overtaken_is_told(
 
     monkeypatch.setattr(Registry, "verify", overtake)
     said = complain("rollback", "--why=worse")
-    assert f"moved to {third} by ann (change 3: reason 3) in between; nothing was changed" in said
+    assert f"moved to {third} by ann (change 3: reason 3) meanwhile; nothing was changed" in said
     assert registry.active().id == third
 
 

@@ -162,7 +162,7 @@ def test_a_wrong_option_is_one_line(words: list[str], part: str) -> None:
 
 
 def test_no_output_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="holds no output of pubner"):
+    with pytest.raises(SettingsError, match="is not a pubner output"):
         dead_letters_command.list_letters([str(tmp_path)])
 
 

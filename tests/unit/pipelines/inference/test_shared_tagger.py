@@ -30,7 +30,7 @@ class NamedTagger(Tagger):
 
 
 class Script:
-    """Gives out taggers and events as they are written down."""
+    """A tagger source with scripted taggers and events."""
 
     def __init__(self, steps: Sequence[tuple[str, Sequence[SwapEvent]]]) -> None:
         self._steps = list(steps)
@@ -39,7 +39,7 @@ class Script:
     def events(self) -> list[SwapEvent]:
         return list(self._steps[0][1])
 
-    def take(self) -> Tagger:
+    def current(self) -> Tagger:
         return NamedTagger(self._steps.pop(0)[0])
 
 
@@ -119,7 +119,7 @@ def test_a_registrys_checkpoint_is_named_by_the_beginning_of_its_id(tmp_path: Pa
         assert found.id == expected
         assert found.registered is not None
         assert found.registered.pinned == expected
-    followed = choose_checkpoints(Options(registry, ids[1]), look_seconds=5).registered
+    followed = choose_checkpoints(Options(registry, ids[1]), poll_seconds=5).registered
     assert followed is not None
     assert followed.pinned == ids[1]  # what is named is not exchanged while a stream runs
     assert choose_checkpoints(Options(registry, str(tmp_path / "1"))).folders
@@ -137,10 +137,10 @@ def test_a_stream_begins_with_the_one_before_where_the_active_one_is_broken(
         move(registry, ids[-1])
     damage(registry, ids[1])
     with caplog.at_level(logging.INFO, logger="pubner"):
-        found = choose_checkpoints(Options(registry), look_seconds=5)
+        found = choose_checkpoints(Options(registry), poll_seconds=5)
     assert found.id == ids[0]
     assert found.registered is not None
-    assert (found.registered.pinned, found.registered.look_seconds) == (None, 5)
+    assert (found.registered.pinned, found.registered.poll_seconds) == (None, 5)
     # Each worker has a user, and so a cache folder, of its own.
     assert found.registered.cache is None
     assert "the one before is taken" in caplog.text
@@ -148,4 +148,4 @@ def test_a_stream_begins_with_the_one_before_where_the_active_one_is_broken(
         choose_checkpoints(Options(registry))
     damage(registry, ids[0])
     with pytest.raises(CheckpointError):
-        choose_checkpoints(Options(registry), look_seconds=5)
+        choose_checkpoints(Options(registry), poll_seconds=5)

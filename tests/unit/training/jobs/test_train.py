@@ -241,7 +241,7 @@ def test_a_student_learns_what_its_teachers_say_of_corpora_and_texts(
             ["--teacher", "TEACHER", "--set", "distil_weight=0.5", "--texts", "TEXTS"],
             "1 texts without gold are given, from which the recipe 'compact' learns nothing",
         ),
-        (["--teacher", "ENCODER", "--set", "distil_weight=0.5"], "is no checkpoint: it has no"),
+        (["--teacher", "ENCODER", "--set", "distil_weight=0.5"], "is not a checkpoint: it has no"),
         (["--texts", "ENCODER", "--set", "pseudo_weight=0.5"], "encoder"),
         (["--set", "epochs=many"], "expected a number, true, false or null"),
         (["--set", "rdrop=0.5"], "a recipe has no 'rdrop'"),

@@ -68,7 +68,7 @@ def test_a_gzip_file_is_read_and_a_cut_one_gives_what_is_there(tmp_path: Path) -
     passages, source = read_texts(tmp_path / "cut.jsonl.gz")
     assert 0 < len(passages) < 2000
     assert source.bad_lines == 1
-    assert "the file is cut" in source.first_problem
+    assert "the file is truncated" in source.first_problem
 
 
 def test_a_file_that_is_missing_or_gives_no_text_is_refused(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_the_table_that_texts_are_read_with_is_part_of_the_id(made: Path, checkp
 
 def test_a_table_that_this_version_lacks_is_refused(checkpoint: Path) -> None:
     sign_again(checkpoint, reading="2")
-    with pytest.raises(CheckpointError, match="the table '2', this version knows '1'"):
+    with pytest.raises(CheckpointError, match="the table '2', this version has only '1'"):
         load_tagger([checkpoint])
 
 
@@ -69,7 +69,7 @@ def test_one_changed_byte_is_noticed(checkpoint: Path, name: str) -> None:
     content = bytearray((checkpoint / name).read_bytes())
     content[len(content) // 2] ^= 1
     (checkpoint / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"{name} is not what the manifest says"):
+    with pytest.raises(CheckpointError, match=f"{name} differs from the manifest"):
         load_tagger([checkpoint])
 
 
@@ -89,11 +89,11 @@ def edit(key: str, value: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (edit("letter_case", False), "id .* is not that of its content"),
-        (edit("kind", "magic"), "no valid manifest: kind"),
-        (edit("surprise", 1), "no valid manifest: surprise"),
-        (edit("format_version", 2), "no valid manifest: format_version"),
-        (edit("tasks", []), "no valid manifest: tasks"),
+        (edit("letter_case", False), "id .* is not the id of its content"),
+        (edit("kind", "magic"), "not a valid manifest: kind"),
+        (edit("surprise", 1), "not a valid manifest: surprise"),
+        (edit("format_version", 2), "not a valid manifest: format_version"),
+        (edit("tasks", []), "not a valid manifest: tasks"),
         (edit("files", {"../elsewhere": "0"}), "outside the checkpoint"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_manifest_that_names_a_head_the_weights_lack_is_refused(checkpoint: Pa
 def test_a_head_named_twice_is_refused(checkpoint: Path) -> None:
     manifest = read_manifest(checkpoint)
     sign_again(checkpoint, tasks=(*manifest.tasks, manifest.tasks[0]))
-    with pytest.raises(CheckpointError, match="names a head twice"):
+    with pytest.raises(CheckpointError, match="lists a head twice"):
         read_manifest(checkpoint)
 
 

@@ -20,4 +20,4 @@ from worker.cli.input_files import regular_file
 def test_an_address_of_the_web_is_refused_without_its_credentials(word: str, shown: str) -> None:
     with pytest.raises(InputError) as refusal:
         regular_file(word)
-    assert str(refusal.value).startswith(f"{shown!r} is an address of the web")
+    assert str(refusal.value).startswith(f"{shown!r} is a web address")

@@ -90,18 +90,18 @@ def test_the_rate_is_that_of_the_task() -> None:
 
 def test_a_meter() -> None:
     meter = Meter()
-    assert meter.look() == Progress("starting")
+    assert meter.current() == Progress("starting")
     meter.begin("reading", total=3, unit="blocks")
     for number, item in enumerate(meter.each("abc")):
-        assert meter.look() == Progress("reading", number, 3, "blocks")
+        assert meter.current() == Progress("reading", number, 3, "blocks")
         assert item == "abc"[number]
-    assert meter.look().done == 3
+    assert meter.current().done == 3
     meter.update(1, total=9, note="slow")
-    assert meter.look() == Progress("reading", 1, 9, "blocks", note="slow")
+    assert meter.current() == Progress("reading", 1, 9, "blocks", note="slow")
     meter.follow(lambda: ALL)
-    assert meter.look() is ALL
+    assert meter.current() is ALL
     meter.begin("counting")
-    assert meter.look() == Progress("counting")
+    assert meter.current() == Progress("counting")
 
 
 def wait_for(shown: Callable[[], str], wanted: str) -> None:
@@ -124,7 +124,7 @@ def test_a_terminal_shows_each_step(monkeypatch: pytest.MonkeyPatch, columns: in
         meter.begin("annotating", total=9, unit="citations")
         meter.advance(4)
         wait_for(screen.getvalue, "4 of 9 citations" if columns > 40 else "annotating")
-        meter.say("pubner: stopping")
+        meter.show("pubner: stopping")
         wait_for(screen.getvalue, "pubner: stopping\n")
     drawn = re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", screen.getvalue())
     assert max(map(len, drawn)) <= columns
@@ -146,7 +146,7 @@ def test_lines_without_a_terminal_that_can_be_drawn_on(
         meter.begin("annotating", total=9, unit="citations")
         meter.advance(4)
         wait_for(screen.getvalue, "annotating: 4 of 9 citations")
-        meter.say("pubner: stopping")
+        meter.show("pubner: stopping")
     assert "pubner: stopping\n" in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
     assert all(re.match(r"\[\d+:\d\d\] |pubner: ", x) for x in screen.getvalue().splitlines())
@@ -179,5 +179,5 @@ def test_a_terminal_that_was_closed_harms_nothing(
     with show_progress(Meter()) as meter:
         wait_for(screen.getvalue, "starting")
         screen.gone = True
-        meter.say("pubner: stopping")
+        meter.show("pubner: stopping")
         time.sleep(0.5)

@@ -185,14 +185,14 @@ def test_a_temperature_that_is_none_is_refused(tmp_path: Path, temperature: obje
     manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     manifest["calibration"] = {"bc2gm": {"temperature": temperature}}
     (folder / MANIFEST).write_text(json.dumps(manifest), "utf-8")
-    with pytest.raises(CheckpointError, match=r"no valid manifest: calibration\.bc2gm\.temp"):
+    with pytest.raises(CheckpointError, match=r"not a valid manifest: calibration\.bc2gm\.temp"):
         load_tagger([folder])
 
 
 def test_a_head_that_is_not_there_is_refused(tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path)
     sign_again(folder, calibration={"jnlpba": HOT})
-    with pytest.raises(CheckpointError, match="calibration of the head 'jnlpba', which it lacks"):
+    with pytest.raises(CheckpointError, match="calibration for the head 'jnlpba', which it lacks"):
         load_tagger([folder])
     with pytest.raises(CheckpointError, match="it has bc2gm"):
         write_manifest(
@@ -245,6 +245,6 @@ def test_tag_scores_that_are_no_numbers_are_the_records_fault(tmp_path: Path) ->
     weights["heads.bias"][3] = math.inf
     save_file(weights, folder / WEIGHTS)
     sign_again(folder)
-    with pytest.raises(RecordError, match="scores that are no numbers"):
+    with pytest.raises(RecordError, match="scores that are not finite"):
         load(folder).tag_scores(["breast cancer"])
     assert load(folder).tag_scores([]) == []

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.decoding.cut_points import NEGLIGIBLE, sure_places
+from worker.decoding.cut_points import NEGLIGIBLE, safe_cuts
 
 
 def crossing_shares(logs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -40,7 +40,7 @@ def test_a_sure_place_is_hardly_ever_crossed(
     logs[:, 0] += outside
     starts = np.arange(length) == 0
     stay = logs[:, [0, 4]].max(axis=1)[None]
-    sure = sure_places(logs[None, :, 1], logs[None, :, 2], logs[None, :, 3], stay, starts)
+    sure = safe_cuts(logs[None, :, 1], logs[None, :, 2], logs[None, :, 3], stay, starts)
     assert sure[0]
     assert (crossing_shares(logs)[sure] <= NEGLIGIBLE * 1.001).all()
 
@@ -51,7 +51,5 @@ def test_quiet_text_is_cut_everywhere_and_a_mention_nowhere() -> None:
     logs[[5, 6, 7], 0] = -20.0
     logs[[5, 6, 7], [1, 2, 3]] = 0.0
     starts = np.arange(12) == 0
-    sure = sure_places(
-        logs[None, :, 1], logs[None, :, 2], logs[None, :, 3], logs[None, :, 0], starts
-    )
+    sure = safe_cuts(logs[None, :, 1], logs[None, :, 2], logs[None, :, 3], logs[None, :, 0], starts)
     assert np.flatnonzero(~sure).tolist() == [6, 7]

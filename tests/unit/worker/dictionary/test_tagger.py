@@ -207,10 +207,10 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (put("format_version", value=2), "no valid dictionary: format_version"),
-        (put("surprise", value=1), "no valid dictionary: surprise"),
-        (put("rules", "case", value="perhaps"), "no valid dictionary: rules.case"),
-        (put("heads", "bc2gm", value={}), "no valid dictionary: heads.bc2gm"),
+        (put("format_version", value=2), "not a valid dictionary: format_version"),
+        (put("surprise", value=1), "not a valid dictionary: surprise"),
+        (put("rules", "case", value="perhaps"), "not a valid dictionary: rules.case"),
+        (put("heads", "bc2gm", value={}), "not a valid dictionary: heads.bc2gm"),
         (put("heads", "bc5cdr", "entries", "Disease", "x", value=[2.0, 0, 0, 0]), "less than"),
         (put("heads", "bc5cdr", "entries", "Disease", "x", value=[0.5]), "Field required"),
         (put("heads", "bc5cdr", "entries", "Disease", "", value=[0, 0, 0, 0]), "at least 1"),
@@ -227,7 +227,7 @@ def test_a_broken_dictionary_is_refused_in_one_line(
     content = json.loads((path / DICTIONARY).read_text())
     change(content)
     (path / DICTIONARY).write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match="is not what the manifest says"):
+    with pytest.raises(CheckpointError, match="differs from the manifest"):
         load_tagger([path])
     sign_again(path)
     with pytest.raises(CheckpointError, match=says) as error:
@@ -239,7 +239,7 @@ def test_files_that_are_missing_or_of_another_kind_are_refused(tmp_path: Path) -
     path = write_dictionary(tmp_path / "one", {"bc5cdr": head_content(ENTRIES)})
     (path / DICTIONARY).write_bytes(b"\xff no JSON")
     sign_again(path)
-    with pytest.raises(CheckpointError, match="no valid dictionary: the file"):
+    with pytest.raises(CheckpointError, match="not a valid dictionary: the file"):
         load_tagger([path])
     (path / DICTIONARY).unlink()
     with pytest.raises(CheckpointError, match=r"dictionary\.json cannot be read"):
@@ -248,5 +248,5 @@ def test_files_that_are_missing_or_of_another_kind_are_refused(tmp_path: Path) -
     with pytest.raises(CheckpointError, match="is of kind 'encoder'"):
         load_dictionary(encoder)
     sign_again(encoder, kind="dictionary")
-    with pytest.raises(CheckpointError, match=r"names no dictionary\.json"):
+    with pytest.raises(CheckpointError, match=r"lists no dictionary\.json"):
         load_tagger([encoder])

@@ -208,14 +208,14 @@ def test_a_file_that_is_cut(kept: int) -> None:
     assert outline(data) == [1, "read"]
     (bad,) = bad_records(data)
     assert bad.payload == TWO[:kept]
-    assert "cut" in bad.error
+    assert "truncated" in bad.error
 
 
 def test_a_file_that_is_cut_between_records() -> None:
     (bad,) = bad_records(HEAD + ONE + TWO)
     assert bad.offset == 2
     assert bad.stage == "read"
-    assert "cut" in bad.error
+    assert "truncated" in bad.error
     assert bad.payload == b""
 
 

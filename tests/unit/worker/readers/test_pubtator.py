@@ -85,7 +85,7 @@ def test_gzip_that_is_cut_is_one_bad_record() -> None:
     assert "parse" not in found
     (bad,) = bad_records(data, Format.PUBTATOR)
     assert blocks[len(found) - 1].encode().startswith(bad.payload.rstrip(b"\n"))
-    with pytest.raises(CorpusError, match="cut"):
+    with pytest.raises(CorpusError, match="truncated"):
         list(read_gold(io.BytesIO(data)))
 
 
@@ -131,7 +131,7 @@ def test_a_mention_may_cross_the_separator() -> None:
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
-        ("1\t0\t3\ttwo\tDisease", "where 'One' stands"),
+        ("1\t0\t3\ttwo\tDisease", "where the text is 'One'"),
         ("1\t0\t99\tOne\tDisease", "outside the 4 characters"),
         ("1\t3\t3\t\tDisease", "outside"),
         ("1\t-1\t3\tOne\tDisease", "outside"),

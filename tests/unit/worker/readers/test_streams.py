@@ -59,7 +59,7 @@ def test_a_cut_file_gives_what_zlib_can_know(kept: float) -> None:
     data = whole[: int(kept if kept > 1 else len(whole) * kept)]
     out, message = until_damage(data)
     assert out == zlib.decompressobj(31).decompress(data)
-    assert "cut" in message
+    assert "truncated" in message
     if isinstance(kept, float):
         assert TEXT.startswith(out)
         assert len(out) > 0.2 * len(TEXT)
@@ -68,7 +68,7 @@ def test_a_cut_file_gives_what_zlib_can_know(kept: float) -> None:
 def test_only_the_trailer_is_missing() -> None:
     out, message = until_damage(gzip.compress(TEXT)[:-8])
     assert out == TEXT
-    assert "cut" in message
+    assert "truncated" in message
 
 
 def test_corrupt_data_give_what_stands_before_the_damage() -> None:
@@ -124,7 +124,7 @@ def test_gzip_in_gzip_that_is_cut_gives_what_came_before(kept: float) -> None:
     out, message = until_damage(cut)
     assert out == zlib.decompressobj(31).decompress(zlib.decompressobj(31).decompress(cut))
     assert len(out) > 10_000
-    assert "cut" in message
+    assert "truncated" in message
 
 
 def test_more_layers_are_named() -> None:

@@ -59,7 +59,7 @@ def told() -> list[SwapEvent]:
 
 
 def live(registry: Registry, told: list[SwapEvent], cache: Path = Path("unused")) -> LiveTagger:
-    return LiveTagger(registry, cache, load=load, tell=told.append)
+    return LiveTagger(registry, cache, load=load, on_event=told.append)
 
 
 def test_without_an_active_checkpoint_it_says_what_to_do(
@@ -74,11 +74,11 @@ def test_what_is_promoted_is_taken_between_two_batches(
 ) -> None:
     move(registry, ids[0])
     source = live(registry, told)
-    first = source.take()
+    first = source.current()
     move(registry, ids[1])
-    assert source.take() is first  # nobody has looked yet
-    source.look()
-    second = source.take()
+    assert source.current() is first  # nobody has looked yet
+    source.check_pointer()
+    second = source.current()
     assert (first.id, second.id) == (ids[0], ids[1])
     assert [task.name for task in second.tasks] == ["jnlpba", "bc2gm", "bc5cdr"]
     # The batch that had begun goes on with the tagger that it took, and each gives what it gives.
@@ -97,11 +97,11 @@ def test_a_look_that_finds_the_same_changes_nothing(
 ) -> None:
     move(registry, ids[0])
     source = live(registry, told)
-    tagger = source.take()
+    tagger = source.current()
     move(registry, ids[0])
-    source.look()
-    source.look()
-    assert source.take() is tagger
+    source.check_pointer()
+    source.check_pointer()
+    assert source.current() is tagger
     assert told == []
 
 
@@ -110,18 +110,18 @@ def test_a_damaged_checkpoint_is_refused_once_and_the_one_in_use_goes_on(
 ) -> None:
     move(registry, ids[0])
     source = live(registry, told)
-    tagger = source.take()
+    tagger = source.current()
     damage(registry, ids[1])
     move(registry, ids[1])
-    source.look()
-    source.look()
-    assert source.take() is tagger
+    source.check_pointer()
+    source.check_pointer()
+    assert source.current() is tagger
     [event] = told
     assert (event.kind, event.checkpoint_id) == ("refused", ids[1])
-    assert "altered: it is not what its manifest says" in event.reason
+    assert "altered: its manifest has SHA-256" in event.reason
     move(registry, ids[2])
-    source.look()
-    assert source.take().id == ids[2]
+    source.check_pointer()
+    assert source.current().id == ids[2]
 
 
 def test_one_that_was_mended_is_taken_when_it_is_promoted_again(
@@ -131,13 +131,13 @@ def test_one_that_was_mended_is_taken_when_it_is_promoted_again(
     source = live(registry, told)
     damage(registry, ids[1])
     move(registry, ids[1])
-    source.look()
+    source.check_pointer()
     damage(registry, ids[1])  # the same bit again: it is whole
-    source.look()
-    assert source.take().id == ids[0]
+    source.check_pointer()
+    assert source.current().id == ids[0]
     move(registry, ids[1])
-    source.look()
-    assert source.take().id == ids[1]
+    source.check_pointer()
+    assert source.current().id == ids[1]
 
 
 class Failing(Tagger):
@@ -168,11 +168,11 @@ def test_one_whose_scores_are_no_numbers_is_refused_at_once(
 ) -> None:
     move(registry, ids[0])
     loading = failing(ids, RecordError("scores that are no numbers"))
-    source = LiveTagger(registry, Path("unused"), load=loading, tell=told.append)
+    source = LiveTagger(registry, Path("unused"), load=loading, on_event=told.append)
     move(registry, ids[1])
-    source.look()
-    source.look()
-    assert source.take().id == ids[0]
+    source.check_pointer()
+    source.check_pointer()
+    assert source.current().id == ids[0]
     assert [(event.kind, event.reason) for event in told] == [
         ("refused", "scores that are no numbers")
     ]
@@ -183,21 +183,21 @@ def test_what_may_pass_is_tried_again_and_refused_in_the_end(
 ) -> None:
     move(registry, ids[0])
     error = MemoryError("no room")
-    source = LiveTagger(registry, Path("unused"), load=failing(ids, error, 2), tell=told.append)
+    source = LiveTagger(registry, Path("unused"), load=failing(ids, error, 2), on_event=told.append)
     move(registry, ids[1])
     for _ in range(3):
-        source.look()
-    assert source.take().id == ids[1]
+        source.check_pointer()
+    assert source.current().id == ids[1]
     assert [event.kind for event in told] == ["failed", "failed", "swapped"]
     assert told[0].reason == "MemoryError: no room"
 
     told.clear()
     move(registry, ids[0])
-    source = LiveTagger(registry, Path("unused"), load=failing(ids, error), tell=told.append)
+    source = LiveTagger(registry, Path("unused"), load=failing(ids, error), on_event=told.append)
     move(registry, ids[1])
     for _ in range(5):
-        source.look()
-    assert source.take().id == ids[0]
+        source.check_pointer()
+    assert source.current().id == ids[0]
     assert [event.kind for event in told] == ["failed", "failed", "refused"]
 
 
@@ -208,13 +208,13 @@ def test_a_worker_that_starts_on_a_damaged_one_takes_the_one_before(
         move(registry, checkpoint_id)
     damage(registry, ids[1])
     source = live(registry, told)
-    assert source.take().id == ids[2]
+    assert source.current().id == ids[2]
     assert [(event.kind, event.checkpoint_id) for event in told] == [("refused", ids[1])]
-    source.look()
+    source.check_pointer()
     assert len(told) == 1
     damage(registry, ids[0])
     damage(registry, ids[2])
-    with pytest.raises(CheckpointError, match="not what its manifest says"):
+    with pytest.raises(CheckpointError, match="its manifest has SHA-256"):
         live(registry, told)
 
 
@@ -239,13 +239,13 @@ def test_while_the_registry_is_away_the_feed_goes_on(
     move(registry, ids[1])
     for error in (OutputError("no route to it"), ValueError("what a library may raise")):
         monkeypatch.setattr(Away, "error", error)
-        source.look()
-        source.look()
-        assert source.take().id == ids[0]
+        source.check_pointer()
+        source.check_pointer()
+        assert source.current().id == ids[0]
     assert [event.kind for event in told] == ["unreachable"]
     monkeypatch.setattr(Away, "error", None)
-    source.look()
-    assert source.take().id == ids[1]
+    source.check_pointer()
+    assert source.current().id == ids[1]
 
 
 def test_the_tagger_before_is_let_go_when_its_last_batch_is_done_however_late(
@@ -259,22 +259,22 @@ def test_the_tagger_before_is_let_go_when_its_last_batch_is_done_however_late(
         load=load,
         release=lambda: released.append(first() is None),
     )
-    held = [source.take()]
+    held = [source.current()]
     first = weakref.ref(held[0])
     gc.freeze()  # as in a worker, where the collector passes over what was there
     try:
         move(registry, ids[1])
-        source.look()
-        source.tidy()
-        assert source.untidy
+        source.check_pointer()
+        source.release_replaced()
+        assert source.has_replaced
         # Meanwhile the registry is followed: a rollback does not wait for the batch.
         rollback(registry)
-        source.look()
-        assert source.take().id == ids[0]
+        source.check_pointer()
+        assert source.current().id == ids[0]
         assert first() is not None
         assert all(released)
         held.clear()
-        source.tidy()
+        source.release_replaced()
     finally:
         gc.unfreeze()
     assert released[-1]
@@ -289,7 +289,7 @@ def test_what_a_refused_checkpoint_took_is_given_back(registry: Registry, ids: l
     )
     damage(registry, ids[1])
     move(registry, ids[1])
-    source.look()
+    source.check_pointer()
     assert released == ["again"]
 
 
@@ -299,10 +299,10 @@ def test_a_pointer_that_was_made_anew_is_followed(
     move(registry, ids[0])
     source = live(registry, told)
     registry.objects.remove("active.json")
-    source.look()
+    source.check_pointer()
     move(registry, ids[1])
-    source.look()
-    assert source.take().id == ids[1]
+    source.check_pointer()
+    assert source.current().id == ids[1]
 
 
 def test_a_worker_that_starts_waits_for_a_registry_that_is_away(
@@ -324,12 +324,12 @@ def test_a_worker_that_starts_waits_for_a_registry_that_is_away(
             far,
             Path("unused"),
             load=load,
-            tell=told.append,
+            on_event=told.append,
             clock=lambda: seconds[0],
             pause=pause,
         )
 
-    assert start().take().id == ids[0]
+    assert start().current().id == ids[0]
     assert [event.kind for event in told] == ["unreachable"]
     assert seconds[0] > 30
     monkeypatch.setattr(Away, "error", OutputError("no route to it"))
@@ -348,14 +348,14 @@ def test_it_is_followed_by_a_thread_that_ends_with_it(registry: Registry, ids: l
     move(registry, ids[0])
     swapped = threading.Event()
     source: LiveTagger | None = LiveTagger(
-        registry, Path("unused"), load=load, tell=lambda _: swapped.set(), release=lambda: None
+        registry, Path("unused"), load=load, on_event=lambda _: swapped.set(), release=lambda: None
     )
     assert source is not None
     follow(source, 0.01)
     [thread] = [x for x in threading.enumerate() if x.name == "pubner-registry"]
     move(registry, ids[1])
     assert swapped.wait(60)
-    assert source.take().id == ids[1]
+    assert source.current().id == ids[1]
     source = None
     gc.collect()
     thread.join(60)
@@ -369,7 +369,9 @@ def test_a_tokeniser_that_panics_is_refused_and_the_next_promotion_is_taken(
     registry.publish(bad, who="eve", when=moment())
     move(registry, ids[0])
     told: queue.Queue[SwapEvent] = queue.Queue()
-    source = LiveTagger(registry, Path("unused"), load=load, tell=told.put, release=lambda: None)
+    source = LiveTagger(
+        registry, Path("unused"), load=load, on_event=told.put, release=lambda: None
+    )
     follow(source, 0.01)
     move(registry, read_manifest(bad, verify=False).id)
     event = told.get(timeout=60)
@@ -377,7 +379,7 @@ def test_a_tokeniser_that_panics_is_refused_and_the_next_promotion_is_taken(
     assert "tokeniser fails" in event.reason
     move(registry, ids[2])
     assert told.get(timeout=60).kind == "swapped"
-    assert source.take().id == ids[2]
+    assert source.current().id == ids[2]
 
 
 def test_the_pointer_is_read_once_at_the_start(
@@ -428,7 +430,7 @@ def test_nothing_ends_the_thread_that_follows_the_registry(
         Registry(registry.root, Strange(objects.root)),
         Path("unused"),
         load=loading,
-        tell=told.put,
+        on_event=told.put,
         release=lambda: raising("release"),
     )
     follow(source, 0.01)
@@ -448,5 +450,5 @@ def test_a_pinned_checkpoint_stays(registry: Registry, ids: list[str], tmp_path:
     move(registry, ids[0])
     choice = Registered(registry.root, str(tmp_path / "cache"), pinned=ids[1])
     source = open_source(choice, load=load)
-    assert source.take().id == ids[1]
+    assert source.current().id == ids[1]
     assert source.events() == []

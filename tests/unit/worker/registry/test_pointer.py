@@ -157,7 +157,9 @@ def test_a_damaged_one_says_where(alter: object, part: str) -> None:
     content = json.loads(to_bytes(follow(["a", "b"]).changes))
     assert callable(alter)
     alter(content)
-    with pytest.raises(RegistryError, match=rf"^r/active.json is damaged: .*{part}.*put back"):
+    with pytest.raises(
+        RegistryError, match=rf"^r/active.json is damaged: .*{part}.*restore a copy"
+    ):
         from_bytes(json.dumps(content).encode(), "r/active.json")
 
 

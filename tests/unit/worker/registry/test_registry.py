@@ -52,7 +52,7 @@ def test_another_content_under_one_id_is_refused(registry: Registry, tmp_path: P
     place.write_text(json.dumps(content))
     for action in (registry.manifest, registry.verify):
         with pytest.raises(
-            CheckpointError, match=r"the manifest's id .* is not that of its content"
+            CheckpointError, match=r"the manifest's id .* is not the id of its content"
         ):
             action(identity)
     with pytest.raises(CheckpointError, match="the manifest was edited"):
@@ -67,9 +67,7 @@ def test_a_collision_of_ids_is_refused(
         monkeypatch.setattr(f"{module}.content_id", lambda *_, **__: "0123456789abcdef")
     assert publish(registry, tmp_path, 1) == "0123456789abcdef"
     before = everything(registry)
-    with pytest.raises(
-        RegistryError, match=r"another content under the id 0123456789abcdef.*immut"
-    ):
+    with pytest.raises(RegistryError, match=r"other content under the id 0123456789abcdef.*immut"):
         registry.publish(small_checkpoint(tmp_path / "x", 2), who="bob", when=moment())
     assert everything(registry) == before
 
@@ -102,7 +100,7 @@ def test_a_manifest_of_another_checkpoint_is_found(registry: Registry, tmp_path:
     with pytest.raises(CheckpointError, match=f"is that of {other}"):
         registry.fetch(identity, tmp_path / "cache")
     (folder / identity / MANIFEST).write_bytes(b"{")
-    with pytest.raises(CheckpointError, match=f"{identity}/{MANIFEST} is no valid manifest"):
+    with pytest.raises(CheckpointError, match=f"{identity}/{MANIFEST} is not a valid manifest"):
         registry.manifest(identity)
 
 
@@ -126,7 +124,7 @@ def test_a_manifest_may_name_nothing_outside_its_folder(
 def test_a_broken_checkpoint_is_not_published(registry: Registry, tmp_path: Path) -> None:
     source = small_checkpoint(tmp_path / "source")
     (source / DICTIONARY).write_bytes(b"{}")
-    with pytest.raises(CheckpointError, match="is not what the manifest says"):
+    with pytest.raises(CheckpointError, match="differs from the manifest"):
         registry.publish(source, who="ann", when=moment())
     assert not Path(registry.root).exists()
 
@@ -290,7 +288,7 @@ def test_no_id_leaves_its_folder(registry: Registry, tmp_path: Path, identity: s
         lambda: registry.fetch(identity, tmp_path / "cache"),
         lambda: remote.fetch(identity, tmp_path / "cache"),
     ):
-        with pytest.raises(RegistryError, match=r"is no checkpoint's id"):
+        with pytest.raises(RegistryError, match=r"is not a checkpoint's id"):
             action()
     assert list(tmp_path.iterdir()) == []
 
@@ -345,7 +343,7 @@ def test_what_is_no_password_in_a_url_is_let_through() -> None:
 
 def test_what_is_no_registry_is_one_error(tmp_path: Path) -> None:
     for root, part in {
-        " ": "no registry is named",
+        " ": "the registry's name is blank",
         "s3://": "names no bucket",
         "gs://": "names no bucket",
         "nonsense://x": "cannot open",
@@ -356,7 +354,7 @@ def test_what_is_no_registry_is_one_error(tmp_path: Path) -> None:
     source = small_checkpoint(tmp_path / "source")
     registry = open_registry(str(tmp_path / "file"))
     assert registry.ids() == []
-    with pytest.raises(OutputError, match=r"cannot write '.*file/.*check the folder's rights"):
+    with pytest.raises(OutputError, match=r"cannot write '.*file/.*check the folder's permissions"):
         registry.publish(source, who="ann", when=moment())
     objects: Objects = registry.objects
     assert isinstance(objects, DiskObjects)

@@ -97,7 +97,9 @@ def test_what_cannot_be_done_says_where_and_why(objects: DiskObjects) -> None:
         "remove": lambda: objects.remove(".locks"),
     }
     for action, attempt in attempts.items():
-        with pytest.raises(OutputError, match=rf"cannot {action} '.*root.*make room or check"):
+        with pytest.raises(
+            OutputError, match=rf"cannot {action} '.*root.*free disk space or check"
+        ):
             attempt()
 
 

@@ -69,14 +69,14 @@ def test_work_goes_on_behind_and_one_item_at_a_time(helper: ThreadPoolExecutor) 
         return 10 * item
 
     writing = WriteBehind(work, helper)
-    assert writing.settle() is None
+    assert writing.wait() is None
     assert writing.put(1) is None
     begun.acquire()  # the first is under way, and `put` has returned
     go_on.release()
     assert writing.put(2) == 10
     go_on.release()
-    assert writing.settle() == 20
-    assert writing.settle() is None
+    assert writing.wait() == 20
+    assert writing.wait() is None
 
 
 def test_failed_work_is_raised_once_by_what_comes_next(helper: ThreadPoolExecutor) -> None:
@@ -85,10 +85,10 @@ def test_failed_work_is_raised_once_by_what_comes_next(helper: ThreadPoolExecuto
     with pytest.raises(ZeroDivisionError):
         writing.put(1)
     assert writing.put(1) is None
-    assert writing.settle() == 1
+    assert writing.wait() == 1
     writing.put(0)
     with pytest.raises(ZeroDivisionError):
-        writing.settle()
+        writing.wait()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])

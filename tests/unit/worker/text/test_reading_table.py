@@ -105,5 +105,5 @@ def test_endless_marks_are_read_in_linear_time() -> None:
 
 
 def test_a_table_that_is_not_known_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="the table '99', this version knows '1'"):
+    with pytest.raises(CheckpointError, match="the table '99', this version has only '1'"):
         reading_of("99")

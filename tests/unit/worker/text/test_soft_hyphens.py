@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker.text.soft_hyphens import settle_soft_hyphens
+from worker.text.soft_hyphens import resolve_soft_hyphens
 
 KNOWN = {"hepatitis", "case", "control", "drug", "induced", "cancer"}
 
@@ -29,4 +29,4 @@ def count(words: Sequence[str]) -> list[int]:
     ],
 )
 def test_the_vocabulary_tells_them_apart(written: str, settled: str) -> None:
-    assert settle_soft_hyphens(written, count) == settled
+    assert resolve_soft_hyphens(written, count) == settled

@@ -163,7 +163,7 @@ def test_a_lone_surrogate_is_refused() -> None:
 
 def test_a_file_that_is_no_tokeniser_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="no readable tokenizer"):
+    with pytest.raises(CheckpointError, match="not a readable tokenizer"):
         load_tokeniser(tmp_path / "tokenizer.json")
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "words.json"))
     with pytest.raises(CheckpointError, match="special word pieces"):

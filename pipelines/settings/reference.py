@@ -2,12 +2,11 @@
 
 from pydantic import Field
 
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions, RegistryOptions
 from worker.cli.paths import FileToRead
-from worker.cli.registry_options import RegistryOptions
 
 
-class ReferenceSettings(RegistryOptions):
+class ReferenceSettings(RegistryOptions, ComputeOptions):
     """Of which checkpoint, made on which texts, and how."""
 
     checkpoint: str = Field(
@@ -18,10 +17,6 @@ class ReferenceSettings(RegistryOptions):
     )
     limit: int = Field(
         default=2000, ge=1, description="how many citations are read, spread over the file"
-    )
-    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads (default: the library's choice)"
     )
     json_file: str | None = Field(
         default=None, description="write the reference as JSON; - is standard output"

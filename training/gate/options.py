@@ -7,13 +7,12 @@ from pydantic import Field
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
 from training.gate.limits import Limits
-from worker.cli.command import Settings
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions
 
 _LIMITS = Limits()
 
 
-class GateSettings(Settings):
+class GateSettings(ComputeOptions):
     """What the gate measures on, and what it tolerates."""
 
     data: Path | None = Field(
@@ -82,10 +81,6 @@ class GateSettings(Settings):
         default=None,
         description="folder for copies of a remote registry's checkpoints (default: the user's "
         "cache)",
-    )
-    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads (default: the library's choice)"
     )
 
     def limits(self) -> Limits:

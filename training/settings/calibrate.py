@@ -4,12 +4,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions, RegistryOptions
 from worker.cli.paths import OutputPath
-from worker.cli.registry_options import RegistryOptions
 
 
-class CalibrateSettings(RegistryOptions):
+class CalibrateSettings(RegistryOptions, ComputeOptions):
     """The options of `pubner calibrate`."""
 
     checkpoint: str = Field(
@@ -27,10 +26,6 @@ class CalibrateSettings(RegistryOptions):
     )
     plot: Path | None = Field(
         default=None, description="draw (SVG) confidence against precision, before and after"
-    )
-    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads (default: the library's choice)"
     )
     json_file: str | None = Field(
         default=None, description="write the calibration and its errors as JSON; - for stdout"

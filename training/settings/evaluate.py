@@ -6,11 +6,10 @@ from pydantic import Field
 
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
-from worker.cli.devices import DeviceHere
-from worker.cli.registry_options import RegistryOptions
+from worker.cli.common_options import ComputeOptions, RegistryOptions
 
 
-class EvaluateSettings(RegistryOptions):
+class EvaluateSettings(RegistryOptions, ComputeOptions):
     """The options of `pubner evaluate`."""
 
     checkpoint: tuple[str, ...] = Field(
@@ -45,10 +44,6 @@ class EvaluateSettings(RegistryOptions):
     reliability: Path | None = Field(
         default=None,
         description="draw (SVG) each head's confidence against its precision on its corpus",
-    )
-    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads (default: the library's choice)"
     )
     json_file: str | None = Field(
         default=None, description="write the scores as JSON; - is standard output"

@@ -6,14 +6,13 @@ from pydantic import Field
 
 from training.encoders.names import MINILM
 from training.recipes.mlm import MlmRecipe
-from worker.cli.command import Settings
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions
 from worker.cli.paths import FilesToRead, OutputPath
 
 _DEFAULT = MlmRecipe()
 
 
-class MlmSettings(Settings):
+class MlmSettings(ComputeOptions):
     """Options of `pubner train mlm`."""
 
     texts: FilesToRead = Field(
@@ -41,10 +40,6 @@ class MlmSettings(Settings):
     )
     seed: int = Field(_DEFAULT.seed, description="seed of every random choice")
     half: bool = Field(False, description="write the encoder's weights as fp16, not fp32")
-    device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(
-        None, ge=1, description="CPU threads; default: the library's choice"
-    )
     save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
     restart: bool = Field(False, description="discard the content of the output folder")
     json_file: str | None = Field(

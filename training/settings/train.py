@@ -8,14 +8,13 @@ from pydantic import Field
 
 from training.encoders.names import MINILM
 from training.recipes.recipe import RECIPES, Recipe, changes_of, find_recipe
-from worker.cli.command import Settings
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions
 from worker.cli.paths import FilesToRead, OutputPath
 
 STATE = ".training-state"
 
 
-class TrainSettings(Settings):
+class TrainSettings(ComputeOptions):
     """Options of `pubner train`."""
 
     corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
@@ -45,8 +44,6 @@ class TrainSettings(Settings):
     max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
     seed: int | None = Field(None, description="changes the recipe's seed")
     calibrate: bool = Field(True, description="calibrate the scores on devel")
-    device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(None, description="CPU threads; default: the library's choice")
     save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
     restart: bool = Field(False, description="discard the content of the output folder")
     json_file: str | None = Field(

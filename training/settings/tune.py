@@ -8,12 +8,11 @@ from schemas.errors import SettingsError
 from training.encoders.names import MINILM
 from training.recipes.recipe import RECIPES, Recipe, find_recipe
 from training.tuning.names import BEST_FILE, PRUNERS, STUDY_FILE
-from worker.cli.command import Settings
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions
 from worker.cli.paths import OutputPath
 
 
-class TuneSettings(Settings):
+class TuneSettings(ComputeOptions):
     """Options of `pubner tune`."""
 
     corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
@@ -35,8 +34,6 @@ class TuneSettings(Settings):
     max_sentences: int | None = Field(None, description="changes the longest window's sentences")
     max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
     seed: int | None = Field(None, description="seed of the search and of every training")
-    device: DeviceHere = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int | None = Field(None, description="CPU threads; default: the library's choice")
     json_file: str | None = Field(None, description="write the trials as JSON; - for stdout")
 
 

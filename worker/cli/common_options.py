@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from worker.cli.command import Settings
+from worker.cli.devices import DeviceHere
 from worker.cli.paths import ExistingFolder
 
 
@@ -21,4 +22,13 @@ class RegistryOptions(Settings):
         default=None,
         description="the folder where checkpoints of a remote registry are cached; by default in "
         "the user's cache folder",
+    )
+
+
+class ComputeOptions(Settings):
+    """The device and the threads of a command that computes on this machine."""
+
+    device: DeviceHere = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads (default: the library's choice)"
     )

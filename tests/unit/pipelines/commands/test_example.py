@@ -57,7 +57,7 @@ def test_the_sentence_with_most_types_is_shown_and_marked(tmp_path: Path) -> Non
     assert example.plain() == (
         "[Cisplatin Chemical] killed [BRCA1 deficient Gene] [HeLa cells CellLine], but few others."
     )
-    assert "".join(part for part, _ in example.parts()) == example.sentence
+    assert "".join(part for part, _ in example.segments()) == example.sentence
 
 
 def test_without_mentions_or_text_there_is_no_example(tmp_path: Path) -> None:
@@ -76,5 +76,5 @@ def test_sentences_too_short_to_show_much_are_passed_over(tmp_path: Path) -> Non
 
 def test_marks_at_the_edges() -> None:
     example = Example(1, "ab cd", (Mark(0, 2, "Gene"), Mark(3, 5, "DNA")))
-    assert example.parts() == [("ab", "Gene"), (" ", None), ("cd", "DNA")]
+    assert example.segments() == [("ab", "Gene"), (" ", None), ("cd", "DNA")]
     assert example.plain() == "[ab Gene] [cd DNA]"

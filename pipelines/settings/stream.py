@@ -40,7 +40,7 @@ class StreamSettings(KafkaSettings, RunSettings):
     stall_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="how long a job on a Flink cluster may go without a commit and a checkpoint "
+        description="how long a job on a Flink cluster may make neither a commit nor a checkpoint "
         "while messages wait, before it is restarted from its last checkpoint; by default 90 plus "
         "the time that a slice of a block and two checkpoints may need",
     )

@@ -92,7 +92,7 @@ def test_the_oldest_record_gives_the_timestamp() -> None:
 
 
 def test_memory_is_bounded_by_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices_module, "MOST_BYTES", 25)
+    monkeypatch.setattr(slices_module, "MAX_POLL_BYTES", 25)
     cut = cutter()
     found = list(cut.add([message(x, value=b"0123456789") for x in range(7)], 7, now=0.0))
     assert [offsets(x) for x in found] == [[0, 1, 2], [3, 4, 5]]
@@ -100,7 +100,7 @@ def test_memory_is_bounded_by_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_keys_and_headers_count_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices_module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(slices_module, "MAX_POLL_BYTES", 1000)
     for fields in (
         {"key": b"k" * 500},
         {"headers": (("h", b"v" * 500),)},

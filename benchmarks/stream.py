@@ -11,7 +11,13 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
-from pipelines.graphs.stream import ReadRanges, WritePart, annotate_parts, read_ranges, read_stream
+from pipelines.graphs.stream import (
+    ReadRanges,
+    WriteSlice,
+    annotate_slices,
+    read_ranges,
+    read_stream,
+)
 from pipelines.graphs.stream_plan import find_topics
 from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.handler import AnnotateHandler
@@ -20,7 +26,7 @@ from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.commits import CommitOffsets
 from pipelines.kafka.drain import DrainSignal
 from pipelines.kafka.ranges import cut_ranges
-from pipelines.kafka.slices import RawPart
+from pipelines.kafka.slices import RawSlice
 from pipelines.kafka.source import KafkaReader, KafkaSource, Reading
 from pipelines.output.manifest import open_output
 from pipelines.output.store import Store
@@ -162,8 +168,8 @@ def measure_unbounded(brokers: str, topic: str, prism: str) -> dict[str, float]:
             pipeline = beam.Pipeline(runner=make_runner(choice), options=choice.options)
             drain = DrainSignal(output, group)
             reading = Reading(access, topics.digests, group, 1000, 30.0)
-            shares = KafkaSource(reading, drain).shares(len(topics.partitions))
-            _annotate(read_stream(pipeline, shares), access, group, topics.digests, store)
+            splits = KafkaSource(reading, drain).splits_for(len(topics.partitions))
+            _annotate(read_stream(pipeline, splits), access, group, topics.digests, store)
             result = pipeline.run()
             while not store.names("citations"):
                 time.sleep(0.05)
@@ -177,13 +183,13 @@ def measure_unbounded(brokers: str, topic: str, prism: str) -> dict[str, float]:
 
 
 def _annotate(
-    parts: PCollection[RawPart],
+    parts: PCollection[RawSlice],
     access: KafkaAccess,
     group: str,
     digests: Mapping[str, str],
     store: Store,
 ) -> None:
-    annotate_parts(
+    annotate_slices(
         parts,
         clock=_now,
         handler=NothingHandler(
@@ -195,7 +201,7 @@ def _annotate(
             clock=_now,
             monitor=Monitor(),
         ),
-        writer=WritePart(
+        writer=WriteSlice(
             BlockWriter(store=store, block_size=1000, settings="bench", merges=True),
             None,
             Monitor(),

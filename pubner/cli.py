@@ -52,7 +52,7 @@ COMMANDS = (
     ),
     Command(
         ("dead-letters", "list"),
-        "pipelines.commands.dead_letters:list_letters",
+        "pipelines.commands.dead_letters:list_dead_letters",
         "dead-letters list OUTPUT",
         "list what could not be annotated, and why",
     ),

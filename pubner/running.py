@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipelines.commands.annotate import annotate_inputs, beam_logging, check_place
+from pipelines.commands.annotate import annotate_inputs, beam_logging, check_runner_and_device
 from pipelines.inference.checkpoints import choose_checkpoints
 from pipelines.settings.annotate import AnnotateSettings
 from pubner.outputs import Output, open_output
@@ -93,7 +93,7 @@ def annotate(
         name = ".".join(str(part) for part in first["loc"]) or "the settings"
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{name}={first['input']!r}: {message}") from None
-    check_place(checked, beam_options)
+    check_runner_and_device(checked, beam_options)
     with beam_logging(verbose=checked.verbose):
         checkpoints = choose_checkpoints(checked)
         summary, counts, _ = annotate_inputs(checked, beam_options, checkpoints, Meter())

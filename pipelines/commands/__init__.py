@@ -1,1 +1,1 @@
-"""The commands: what a user sees of a run."""
+"""The commands: argument parsing, summaries and exit codes."""

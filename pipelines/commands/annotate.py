@@ -1,4 +1,4 @@
-"""`pubner annotate`: what a user sees of a run."""
+"""The command `pubner annotate`."""
 
 import logging
 import sys
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 PROG = "pubner annotate"
 DESCRIPTION = (
     "Annotate PubMed citations with biomedical entities and write three Parquet data sets: "
-    "mentions, citations and dead letters. A run that was interrupted goes on where it stopped "
-    "when the same command is given again."
+    "mentions, citations and dead letters. An interrupted run resumes where it stopped "
+    "when the same command is run again."
 )
 _STYLES = {
     "Gene": "bold green",
@@ -41,30 +41,30 @@ _STYLES = {
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner annotate`; return its exit code.
+    """Run the command with the arguments after `pubner annotate`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
-    words = list(argv)
-    split = words.index("--") if "--" in words else len(words)
+    arguments = list(argv)
+    split = arguments.index("--") if "--" in arguments else len(arguments)
     from pipelines.settings.annotate import AnnotateSettings
 
     settings = parse_settings(
         AnnotateSettings,
-        words[:split],
+        arguments[:split],
         prog=PROG,
         description=DESCRIPTION,
         positional="inputs",
     )
-    check_place(settings, words[split + 1 :])
+    check_runner_and_device(settings, arguments[split + 1 :])
     with beam_logging(verbose=settings.verbose):
-        return _annotate(settings, words[split + 1 :])
+        return _annotate(settings, arguments[split + 1 :])
 
 
-def check_place(settings: "ModelSettings", beam_arguments: Sequence[str]) -> str:
-    """Return the full name of the runner, before what takes seconds to import.
+def check_runner_and_device(settings: "ModelSettings", beam_arguments: Sequence[str]) -> str:
+    """Check the runner and the device before slow imports; return the runner's full name.
 
-    :raises SettingsError: if it is not to be had, or the device not where it runs.
+    :raises SettingsError: if the runner, or the device of a run in this process, is unavailable.
     """
     from pipelines.runners.names import IN_PROCESS, check_runner
     from worker.cli.devices import check_here
@@ -80,7 +80,7 @@ def check_place(settings: "ModelSettings", beam_arguments: Sequence[str]) -> str
 
 @contextmanager
 def beam_logging(*, verbose: bool) -> Iterator[None]:
-    """Show Beam's log, or keep it off standard error, where a user expects one clear line."""
+    """Show Beam's log on standard error, or silence it so that errors stay one line."""
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
         yield
@@ -92,7 +92,7 @@ def beam_logging(*, verbose: bool) -> Iterator[None]:
 def _annotate(settings: "AnnotateSettings", beam_arguments: Sequence[str]) -> int:
     from pipelines.inference.checkpoints import choose_checkpoints
 
-    checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
+    checkpoints = choose_checkpoints(settings)  # before slow imports
     console = human_console(settings.json_file)
     if not settings.inputs:
         console.print(f"No input given: annotating the bundled sample, {sample_path().name}.")
@@ -110,7 +110,7 @@ def annotate_inputs(
     checkpoints: "Checkpoints",
     meter: Meter,
 ) -> tuple[dict[str, Any], "Counts", "Example | None"]:
-    """Return the summary, what is in place, and an example of it."""
+    """Annotate; return the summary, the counts of the output, and an example sentence."""
     from pipelines.sources.inputs import resolve_inputs, warn_of_refused
 
     meter.begin("listing the inputs")
@@ -125,8 +125,8 @@ def annotate_inputs(
 
     meter.begin("starting the runner")
     choice = choose_runner(settings.runner, beam_arguments)
-    places = {"INPUT": next((file.path for file in files if is_local(file.path)), None)}
-    choice.check_places({"--output": settings.output, "--registry": settings.registry, **places})
+    paths = {"INPUT": next((file.path for file in files if is_local(file.path)), None)}
+    choice.check_places({"--output": settings.output, "--registry": settings.registry, **paths})
     if choice.exposure is not None:
         sys.stderr.write(f"pubner: {choice.exposure}\n")
     sources = [file.source for file in files]
@@ -208,24 +208,28 @@ def _print_summary(
     ]
     for head, kinds in summary["mentions_by_type"].items():
         rows.append((f"mentions, {head}", f"{summary['mentions'][head]:,}", _listing(kinds)))
-    letters = summary["dead_letters"]
-    style = "bold red" if letters else ""
+    dead_letters = summary["dead_letters"]
+    style = "bold red" if dead_letters else ""
     rows.append(
         (
             Text("dead letters", style),
-            Text(f"{letters:,}", style),
+            Text(f"{dead_letters:,}", style),
             Text(_listing(summary["dead_letters_by_stage"]), style),
         )
     )
     if summary["unreadable_inputs"]:
-        note = "inputs could not be read now; what was in place of them stays"
-        rows.append((Text("unreadable", "bold red"), str(summary["unreadable_inputs"]), note))
+        remark = "inputs could not be read; their earlier output is kept"
+        rows.append((Text("unreadable", "bold red"), str(summary["unreadable_inputs"]), remark))
     if older := summary["blocks_of_older_reader"]:
-        note = "blocks were read by an older pubner, which may have read less; --reread-older"
-        rows.append(("older reader", f"{older:,}", f"{note} reads them again"))
-    in_place = summary["blocks"] - summary["blocks_written_now"]
+        remark = "blocks were read by an older pubner, which may have read less; --reread-older"
+        rows.append(("older reader", f"{older:,}", f"{remark} reads them again"))
+    already_written = summary["blocks"] - summary["blocks_written_now"]
     rows += [
-        ("annotated now", f"{summary['citations_annotated_now']:,}", _passed_over(in_place)),
+        (
+            "annotated now",
+            f"{summary['citations_annotated_now']:,}",
+            _skipped_blocks(already_written),
+        ),
         ("citations/s", f"{summary['citations_per_second']:,.1f}", "without loading the model"),
         ("seconds", f"{summary['seconds']:,.1f}", "in all"),
         ("output", "", summary["output"]),
@@ -235,7 +239,7 @@ def _print_summary(
     print_table(console, rows, right=[1])
     if example is not None:
         line = Text(f"PMID {example.pmid}: ")
-        for text, kind in example.parts():
+        for text, kind in example.segments():
             line.append(f"[{text} {kind}]" if kind else text, style=_STYLES.get(kind or "", ""))
         console.print(line)
 
@@ -244,7 +248,7 @@ def _listing(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
-def _passed_over(blocks: int) -> str:
+def _skipped_blocks(blocks: int) -> str:
     if not blocks:
         return ""
-    return f"{blocks:,} block{'s' if blocks != 1 else ''} in place already"
+    return f"{blocks:,} block{'s' if blocks != 1 else ''} written already"

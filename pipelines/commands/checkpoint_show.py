@@ -1,4 +1,4 @@
-"""`pubner checkpoint show`: what a checkpoint is."""
+"""The command `pubner checkpoint show`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ PROG = "pubner checkpoint show"
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner checkpoint show`; return its exit code.
+    """Run the command with the arguments after `pubner checkpoint show`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         ShowSettings,
@@ -28,20 +28,20 @@ def run(argv: Sequence[str]) -> int:
     found = find_checkpoint(settings.checkpoint, settings.registry)
     if isinstance(found, FoundFolder):
         manifest = found.verify()
-        content, notes = describe(found.folder, manifest), {}
+        content, publication = describe(found.folder, manifest), {}
     else:
         manifest = found.registry.manifest(found.id)
-        notes = _describe_publication(found)
-        content = {"path": found.location, **notes, **manifest.model_dump(mode="json")}
+        publication = _describe_publication(found)
+        content = {"path": found.location, **publication, **manifest.model_dump(mode="json")}
     if settings.json_file is not None:
         write_json(content, settings.json_file)
     if settings.json_file != "-":
-        _print(found.location, manifest, notes)
+        _print(found.location, manifest, publication)
     return 0
 
 
 def describe(folder: Path, manifest: CheckpointManifest) -> dict[str, Any]:
-    """Return the manifest as JSON has it, and the folder as `path`."""
+    """Return the manifest as JSON values, with the folder as `path`."""
     return {"path": str(folder.resolve()), **manifest.model_dump(mode="json")}
 
 
@@ -55,16 +55,16 @@ def _describe_publication(found: FoundPublished) -> dict[str, Any]:
     }
 
 
-def _print(place: str, manifest: CheckpointManifest, notes: dict[str, Any]) -> None:
+def _print(path: str, manifest: CheckpointManifest, publication: dict[str, Any]) -> None:
     console = human_console()
     rows: list[tuple[str, str]] = [
         ("id", manifest.id),
-        ("path", place),
+        ("path", path),
         ("kind", manifest.kind),
     ]
-    if notes:
-        rows.append(("published", f"{notes['published']} by {notes['who']}"))
-        rows.append(("active", "yes" if notes["active"] else "no"))
+    if publication:
+        rows.append(("published", f"{publication['published']} by {publication['who']}"))
+        rows.append(("active", "yes" if publication["active"] else "no"))
     rows += [
         (f"head {task.name}", ", ".join(label.name for label in task.labels))
         for task in manifest.tasks

@@ -1,4 +1,4 @@
-"""`pubner dead-letters list`, `show` and `replay`: what a user sees of them."""
+"""The commands `pubner dead-letters list`, `show` and `replay`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -12,20 +12,20 @@ from worker.cli.progress import Meter, show_loading, show_progress
 from worker.cli.terminal import safe_text
 
 if TYPE_CHECKING:
-    from pipelines.dead_letters.display import LetterList
+    from pipelines.dead_letters.display import DeadLetterList
     from pipelines.inference.checkpoints import Checkpoints
     from pipelines.settings.dead_letters import ListSettings, ReplaySettings
     from pipelines.telemetry.run_channel import Desk
 
 _PROG = "pubner dead-letters"
 _LONGEST_ERROR = 90
-_MOST_REFUSED = 10
+_MAX_REFUSED_SHOWN = 10
 
 
-def list_letters(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner dead-letters list`; return its exit code.
+def list_dead_letters(argv: Sequence[str]) -> int:
+    """Run the command with the arguments after `pubner dead-letters list`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     from pipelines.settings.dead_letters import ListSettings
 
@@ -33,8 +33,8 @@ def list_letters(argv: Sequence[str]) -> int:
         ListSettings,
         argv,
         prog=f"{_PROG} list",
-        description="List the dead letters of an output, newest first: what could not be used, "
-        "where it stands, and why.",
+        description="List the dead letters of an output, newest first: position, stage, "
+        "error and size of each record that could not be processed.",
         positional="output",
     )
     with show_loading():
@@ -44,7 +44,7 @@ def list_letters(argv: Sequence[str]) -> int:
 
     with quiet():
         store = open_existing(settings.output)
-        found = display.list_letters(
+        found = display.list_dead_letters(
             store,
             settings.selection,
             limit=settings.limit,
@@ -57,9 +57,9 @@ def list_letters(argv: Sequence[str]) -> int:
 
 
 def show(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner dead-letters show`; return its exit code.
+    """Run the command with the arguments after `pubner dead-letters show`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     from pipelines.settings.dead_letters import ShowSettings
 
@@ -67,42 +67,42 @@ def show(argv: Sequence[str]) -> int:
         ShowSettings,
         argv,
         prog=f"{_PROG} show",
-        description="Show all of one dead letter, named by two words, OUTPUT and "
-        "SOURCE/PARTITION/OFFSET: the reason, and the key, headers and bytes as they came.",
+        description="Show one dead letter, given by two arguments, OUTPUT and "
+        "SOURCE/PARTITION/OFFSET: the error, and the original key, headers and payload.",
         positional="letter",
     )
     with show_loading():
-        from pipelines.dead_letters.display import describe_letter
+        from pipelines.dead_letters.display import describe_dead_letter
         from pipelines.dead_letters.ledger import Ledger
-        from pipelines.dead_letters.reading import find_letter, letter_digest
+        from pipelines.dead_letters.reading import dead_letter_digest, find_dead_letter
         from pipelines.dead_letters.selection import format_position
         from pipelines.output.manifest import open_existing
 
     with quiet():
         store = open_existing(settings.output)
-        letter = find_letter(store, settings.position)
-        if letter is None:
+        dead_letter = find_dead_letter(store, settings.position)
+        if dead_letter is None:
             raise InputError(
                 f"{settings.output!r} holds no dead letter at "
-                f"{format_position(settings.position)}; `{_PROG} list` shows those that there are"
+                f"{format_position(settings.position)}; `{_PROG} list` shows the dead letters"
             )
-        letter_id = (letter.position, letter_digest(letter))
-        replays = {x.topic for x in Ledger(store).replays() if letter_id in x.letters}
+        dead_letter_id = (dead_letter.position, dead_letter_digest(dead_letter))
+        replays = {x.topic for x in Ledger(store).replays() if dead_letter_id in x.dead_letters}
     if settings.raw:
         sys.stdout.flush()
-        sys.stdout.buffer.write(letter.payload)
+        sys.stdout.buffer.write(dead_letter.payload)
         sys.stdout.buffer.flush()
         return 0
-    for line in describe_letter(letter, replays=replays):
+    for line in describe_dead_letter(dead_letter, replays=replays):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
     return 0
 
 
 def replay(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner dead-letters replay`; return its exit code.
+    """Run the command with the arguments after `pubner dead-letters replay`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     from pipelines.settings.dead_letters import ReplaySettings
 
@@ -110,9 +110,9 @@ def replay(argv: Sequence[str]) -> int:
         ReplaySettings,
         argv,
         prog=f"{_PROG} replay",
-        description="Give dead letters again, each once: to a topic, as the messages they were, or "
-        "after a fix through the pipeline, where the citation takes the letter's place. A record "
-        "of a file goes to a topic as `pubner feed` would send it.",
+        description="Replay dead letters, each once: to a topic, as the original messages, or "
+        "after a fix through the pipeline, where the citation replaces the dead letter. A record "
+        "of a file is sent to a topic as `pubner feed` would send it.",
         positional="output",
     )
     from pipelines.feed.stopping import StoppedError, stopping
@@ -126,8 +126,8 @@ def replay(argv: Sequence[str]) -> int:
                     summary = _send(settings, request.check, meter)
                 except StoppedError:
                     sys.stderr.write(
-                        "pubner: stopped; what was sent until now is found in the topic when the "
-                        "same command is given again, which sends the rest\n"
+                        "pubner: stopped; run the same command again to send the rest: it finds in "
+                        "the topic what was sent until now\n"
                     )
                     return request.exit_code
     if settings.json_file is not None:
@@ -137,11 +137,11 @@ def replay(argv: Sequence[str]) -> int:
 
 
 def _send(settings: "ReplaySettings", check: Callable[[], None], meter: Meter) -> dict[str, Any]:
-    from pipelines.dead_letters.republish import SendPlan, send_letters
+    from pipelines.dead_letters.republish import SendPlan, send_dead_letters
     from pipelines.output.manifest import open_existing
     from pipelines.runtime.batch import utc_now
 
-    report = send_letters(
+    report = send_dead_letters(
         SendPlan(
             store=open_existing(settings.output),
             access=settings.access(),
@@ -180,36 +180,36 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
             open_desk(time.monotonic) as desk,
             stopping(desk, settings.output, in_process=True, say=meter.show),
         ):
-            return _annotate_letters(settings, checkpoints, desk, meter)
+            return _annotate_dead_letters(settings, checkpoints, desk, meter)
 
 
-def _annotate_letters(
+def _annotate_dead_letters(
     settings: "ReplaySettings", checkpoints: "Checkpoints", desk: "Desk", meter: Meter
 ) -> dict[str, Any]:
     from pipelines.dead_letters.ledger import Ledger
-    from pipelines.dead_letters.reading import choose, read_letters
-    from pipelines.dead_letters.reprocess import AnnotatePlan, AnnotateReport, annotate_letters
+    from pipelines.dead_letters.reading import choose, read_dead_letters
+    from pipelines.dead_letters.reprocess import AnnotatePlan, AnnotateReport, annotate_dead_letters
     from pipelines.output.manifest import open_existing, open_output
     from pipelines.runtime.batch import utc_now
     from pipelines.telemetry.progress import annotating_again
 
     known = open_existing(settings.output)
-    first = next(iter(read_letters(known, settings.selection)), None)
+    first = next(iter(read_dead_letters(known, settings.selection)), None)
     selected, before, report = 0, 0, AnnotateReport()
     if first is not None:
         with open_output(settings.output, block_size=first.footer.block_size) as store:
-            letters = choose(store, settings.selection, settings.limit)
-            selected = len(letters)
+            dead_letters = choose(store, settings.selection, settings.limit)
+            selected = len(dead_letters)
             if not settings.again:
-                letters -= Ledger(store).sent(None)
-            before = selected - len(letters)
-            if letters:
-                meter.follow(partial(annotating_again, desk, citations=len(letters)))
-                report = annotate_letters(
+                dead_letters -= Ledger(store).sent(None)
+            before = selected - len(dead_letters)
+            if dead_letters:
+                meter.follow(partial(annotating_again, desk, citations=len(dead_letters)))
+                report = annotate_dead_letters(
                     AnnotatePlan(
                         store=store,
                         selection=settings.selection,
-                        letters=letters,
+                        dead_letters=dead_letters,
                         checkpoints=checkpoints,
                         device=settings.device,
                         threads=settings.threads,
@@ -229,7 +229,7 @@ def _annotate_letters(
     }
 
 
-def _print_list(settings: "ListSettings", found: "LetterList") -> None:
+def _print_list(settings: "ListSettings", found: "DeadLetterList") -> None:
     from pipelines.dead_letters.display import time_text
 
     console = human_console(settings.json_file)
@@ -279,17 +279,17 @@ def _print_summary(settings: "ReplaySettings", summary: dict[str, Any]) -> None:
     if settings.pipeline:
         stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["failing_by_stage"].items())
         rows += [
-            ("annotated", f"{summary['annotated']:,}", f"in place in {settings.output}"),
+            ("annotated", f"{summary['annotated']:,}", f"written to {settings.output}"),
             ("failing still", f"{summary['failing']:,}", stages),
-            ("sent before", before, "to a topic, so passed over (--again)"),
+            ("sent before", before, "to a topic, so skipped (--again)"),
         ]
     else:
         rows += [
             ("sent", f"{summary['sent']:,}", f"to topic {settings.topic}"),
-            ("sent before", before, "so passed over (--again)"),
-            ("no message", f"{summary['no_message']:,}", "records that still give no citation"),
+            ("sent before", before, "so skipped (--again)"),
+            ("no message", f"{summary['no_message']:,}", "records that still cannot be parsed"),
             ("refused", f"{len(summary['refused']):,}", "by the broker"),
         ]
-        for position, reason in list(summary["refused"].items())[:_MOST_REFUSED]:
+        for position, reason in list(summary["refused"].items())[:_MAX_REFUSED_SHOWN]:
             rows.append(("", "", f"{position}: {reason}"))
     print_table(console, rows, right=[1])

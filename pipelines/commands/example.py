@@ -1,4 +1,4 @@
-"""One sentence out of the output with its mentions marked, to show what was done."""
+"""Example sentence of an output with its mentions highlighted, for the summary."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ _ROWS_READ = {"citations": 200, "mentions": 10_000}
 
 
 class Mark(NamedTuple):
-    """A mention inside a sentence: half-open code points, and its entity type."""
+    """A highlighted mention of a sentence: half-open code point range and entity type."""
 
     start: int
     end: int
@@ -27,29 +27,29 @@ class Mark(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A sentence of a citation, with marks that do not overlap, in order."""
+    """A sentence of a citation, with non-overlapping marks in order."""
 
     pmid: int
     sentence: str
     marks: tuple[Mark, ...]
 
-    def parts(self) -> list[tuple[str, str | None]]:
-        """Cut the sentence into parts, each with its entity type or None between mentions."""
-        parts: list[tuple[str, str | None]] = []
+    def segments(self) -> list[tuple[str, str | None]]:
+        """Split the sentence into segments, each with its entity type or None between mentions."""
+        segments: list[tuple[str, str | None]] = []
         at = 0
         for mark in self.marks:
-            parts.append((self.sentence[at : mark.start], None))
-            parts.append((self.sentence[mark.start : mark.end], mark.entity_type))
+            segments.append((self.sentence[at : mark.start], None))
+            segments.append((self.sentence[mark.start : mark.end], mark.entity_type))
             at = mark.end
-        parts.append((self.sentence[at:], None))
-        return [(text, kind) for text, kind in parts if text]
+        segments.append((self.sentence[at:], None))
+        return [(text, kind) for text, kind in segments if text]
 
 
 def find_example(store: Store, blocks: Iterable[BlockKey]) -> Example | None:
-    """Return the sentence that shows most: many entity types, then many mentions, then short.
+    """Return the best example: most entity types, then most mentions, then shortest.
 
-    Only the first citations of the first few `blocks` are searched; None where none holds a stored
-    text with mentions.
+    Only the first citations of the first few `blocks` are searched; None if none has a stored text
+    with mentions.
     """
     best: tuple[tuple[int, int, int], Example] | None = None
     for key in sorted(blocks)[:_BLOCKS_SEARCHED]:
@@ -75,7 +75,7 @@ def find_example(store: Store, blocks: Iterable[BlockKey]) -> Example | None:
 
 
 def _first_rows(store: Store, kind: str, key: BlockKey, columns: list[str]) -> pa.Table | None:
-    """Return some columns of the first rows of a block's file; None where there is none.
+    """Return some columns of the first rows of a block's file; None if there is none.
 
     :raises OutputError: if it is damaged.
     """
@@ -105,7 +105,7 @@ def _sentences(pmid: int, text: str, marks: Sequence[Mark]) -> list[Example]:
 
 
 def _apart(marks: Sequence[Mark]) -> list[Mark]:
-    """Keep of overlapping marks the longest, or the first of equal length."""
+    """Return the marks without overlaps, keeping the longest, or the first of equal length."""
     kept: list[Mark] = []
     for mark in sorted(marks, key=lambda mark: (mark.start - mark.end, mark.start)):
         if all(mark.end <= other.start or other.end <= mark.start for other in kept):

@@ -1,4 +1,4 @@
-"""`pubner feed`: what a user sees of a run."""
+"""The command `pubner feed`."""
 
 import sys
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 PROG = "pubner feed"
 DESCRIPTION = (
-    "Publish PubMed files to a Kafka topic: a message a citation, with the PMID as key, and a "
-    "tombstone a deletion. What cannot be parsed or sent goes to a Parquet data set of dead "
-    "letters. A run that was broken goes on where it stopped when the same command is given again; "
-    "a run that came to its end sends everything again when it is asked for again."
+    "Publish PubMed files to a Kafka topic: one message for each citation, with the PMID as key, "
+    "and one tombstone for each deletion. Records that cannot be parsed or sent go to a Parquet "
+    "data set of dead letters. An interrupted run resumes where it stopped when the same command "
+    "is run again; a run that has ended sends everything again."
 )
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner feed`; return its exit code.
+    """Run the command with the arguments after `pubner feed`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     from pipelines.settings.feed import FeedSettings
 
@@ -56,7 +56,7 @@ def _feed(settings: "FeedSettings") -> int:
         console.print(f"No input given: feeding the bundled sample, {sample_path().name}.")
     with show_progress(Meter()) as meter:
         access = settings.access()
-        meter.begin("asking the broker")
+        meter.begin("connecting to the broker")
         created = settings.create_topic and create_topic(
             access, settings.topic, partitions=settings.partitions, replication=settings.replication
         )
@@ -81,8 +81,8 @@ def _feed(settings: "FeedSettings") -> int:
             )
     if report.stopped:
         sys.stderr.write(
-            f"pubner: stopped after {_sent(report):,} messages; give the same command again to go "
-            f"on (noted in {settings.state_file})\n"
+            f"pubner: stopped after {_sent(report):,} messages; run the same command again to "
+            f"resume (progress is in {settings.state_file})\n"
         )
         return request.exit_code
     partitions = len(cluster.topics[settings.topic].partitions)
@@ -123,21 +123,21 @@ def _summary(
 def _print_summary(console: "Console", summary: dict[str, Any]) -> None:
     from rich.text import Text
 
-    letters = summary["dead_letters"]
-    style = "bold red" if letters else ""
+    dead_letters = summary["dead_letters"]
+    style = "bold red" if dead_letters else ""
     stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["dead_letters_by_stage"].items())
-    note = f"{stages}; in {summary['dead_letters_output']}" if letters else ""
+    remark = f"{stages}; in {summary['dead_letters_output']}" if dead_letters else ""
     rows: list[tuple[object, object, object]] = [
         ("citations", f"{summary['citations']:,}", f"{summary['bytes'] / 2**20:,.1f} MiB"),
         ("tombstones", f"{summary['tombstones']:,}", ""),
-        (Text("dead letters", style), Text(f"{letters:,}", style), Text(note, style)),
+        (Text("dead letters", style), Text(f"{dead_letters:,}", style), Text(remark, style)),
     ]
     if summary["refused_files"]:
-        note = "refused: unreadable, or not what their .md5 files say"
-        rows.append((Text("files", "bold red"), str(summary["refused_files"]), note))
+        remark = "refused: unreadable, or not matching their .md5 files"
+        rows.append((Text("files", "bold red"), str(summary["refused_files"]), remark))
     if summary["skipped_files"] or summary["skipped_records"]:
-        note = f"records, and {summary['skipped_files']:,} files: sent by the run that was broken"
-        rows.append(("sent before", f"{summary['skipped_records']:,}", note))
+        remark = f"records, and {summary['skipped_files']:,} files: sent by the interrupted run"
+        rows.append(("sent before", f"{summary['skipped_records']:,}", remark))
     rows += [
         ("messages/s", f"{summary['messages_per_second']:,.0f}", ""),
         ("seconds", f"{summary['seconds']:,.1f}", ""),

@@ -1,10 +1,10 @@
-"""`pubner reannotate`: what a user sees of it."""
+"""The command `pubner reannotate`."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.commands.annotate import beam_logging, check_place
+from pipelines.commands.annotate import beam_logging, check_runner_and_device
 from schemas.errors import OutputError
 from worker.cli.command import human_console, parse_settings, print_table, write_json
 from worker.cli.progress import Meter, show_progress
@@ -21,30 +21,29 @@ if TYPE_CHECKING:
 
 PROG = "pubner reannotate"
 DESCRIPTION = (
-    "Annotate again, from the stored text, what another checkpoint made: the rows that match take "
-    "the new checkpoint's mentions, and all else of the output stays as it is. The source is not "
-    "read. A run that was interrupted goes on where it stopped when the same command is given "
-    "again."
+    "Annotate citations again, from their stored text, with another checkpoint: the matching rows "
+    "get the new checkpoint's mentions, and the rest of the output is kept. The source is not "
+    "read. An interrupted run resumes where it stopped when the same command is run again."
 )
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner reannotate`; return its exit code.
+    """Run the command with the arguments after `pubner reannotate`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
-    words = list(argv)
-    split = words.index("--") if "--" in words else len(words)
+    arguments = list(argv)
+    split = arguments.index("--") if "--" in arguments else len(arguments)
     from pipelines.settings.reannotate import ReannotateSettings
 
     settings = parse_settings(
         ReannotateSettings,
-        words[:split],
+        arguments[:split],
         prog=PROG,
         description=DESCRIPTION,
         positional="output",
     )
-    check_place(settings, words[split + 1 :])
+    check_runner_and_device(settings, arguments[split + 1 :])
     with beam_logging(verbose=settings.verbose):
         from pipelines.inference.checkpoints import choose_checkpoints
         from pipelines.output.sql_filter import parse_condition
@@ -52,8 +51,8 @@ def run(argv: Sequence[str]) -> int:
         with show_progress(Meter()) as meter:
             meter.begin("checking the condition")
             condition = parse_condition(settings.where)
-            checkpoints = choose_checkpoints(settings)  # before what takes seconds to import
-            summary = _reannotate(settings, condition, checkpoints, words[split + 1 :], meter)
+            checkpoints = choose_checkpoints(settings)  # before slow imports
+            summary = _reannotate(settings, condition, checkpoints, arguments[split + 1 :], meter)
     if settings.json_file is not None:
         write_json(summary, settings.json_file)
     _print_summary(settings, summary)
@@ -80,20 +79,20 @@ def _reannotate(
     if block_size is None:
         return _summary(settings, checkpoints, Work())
     if settings.dry_run:
-        keys = _looking(meter, blocks_in(known))
-        work = find_work(known, condition, checkpoints.id, keys, settle=False)
+        keys = _searching(meter, blocks_in(known))
+        work = find_work(known, condition, checkpoints.id, keys, recover=False)
         return _summary(settings, checkpoints, work)
     with open_output(settings.output, block_size=block_size) as store:
-        keys = _looking(meter, blocks_in(store))
-        work = find_work(store, condition, checkpoints.id, keys, settle=True)
+        keys = _searching(meter, blocks_in(store))
+        work = find_work(store, condition, checkpoints.id, keys, recover=True)
         _check_texts(work)
         if not work.blocks:
             return _summary(settings, checkpoints, work)
         return _run(settings, work, condition, checkpoints, store, choice, meter)
 
 
-def _looking(meter: Meter, keys: "Sequence[BlockKey]") -> "Iterator[BlockKey]":
-    meter.begin("looking for what matches", total=len(keys), unit="blocks")
+def _searching(meter: Meter, keys: "Sequence[BlockKey]") -> "Iterator[BlockKey]":
+    meter.begin("searching for matching citations", total=len(keys), unit="blocks")
     return meter.each(keys)
 
 
@@ -121,15 +120,15 @@ def _run(
     )
     meter.begin("counting what was written", total=len(work.blocks), unit="blocks")
     written = count_written(store, meter.each(work.blocks))
-    keys = _looking(meter, [block.key for block in work.blocks])
-    left = find_work(store, condition, checkpoints.id, keys, settle=False)
+    keys = _searching(meter, [block.key for block in work.blocks])
+    left = find_work(store, condition, checkpoints.id, keys, recover=False)
     return _summary(settings, checkpoints, work, left=left, written=written, report=report)
 
 
 def _check_texts(work: "Work") -> None:
-    """Refuse what cannot be done before anything is changed.
+    """Check, before anything is changed, that all matching citations have their text.
 
-    :raises OutputError: if a citation that matches has no stored text.
+    :raises OutputError: if a matching citation has no stored text.
     """
     if work.textless:
         raise OutputError(
@@ -149,7 +148,7 @@ def _summary(
     written: int = 0,
     report: "RunReport | None" = None,
 ) -> dict[str, Any]:
-    """Return what was found, what was done, and `left`, which still matches after a run."""
+    """Return the summary of the matching citations and of the run; `left` is what still matches."""
     failed = 0 if left is None else left.citations
     done = 0 if report is None else max(0, work.citations - failed)
     seconds = 0.0 if report is None else report.annotating_seconds or report.seconds
@@ -191,14 +190,14 @@ def _print_summary(settings: "ReannotateSettings", summary: dict[str, Any]) -> N
     if settings.dry_run:
         rows.append(("blocks", f"{summary['blocks']:,}", "would be written; nothing was changed"))
         if summary["without_text"]:
-            note = "annotate their source again: the text was not stored"
-            rows.append((Text("without text", "bold red"), f"{summary['without_text']:,}", note))
+            remark = "annotate their source again: the text was not stored"
+            rows.append((Text("without text", "bold red"), f"{summary['without_text']:,}", remark))
     else:
         style = "bold red" if summary["failed"] else ""
-        note = "still match and keep their rows (--verbose says why)" if summary["failed"] else ""
+        remark = "still match and keep their rows (--verbose says why)" if summary["failed"] else ""
         rows += [
             ("annotated again", f"{summary['reannotated']:,}", ""),
-            (Text("failed", style), Text(f"{summary['failed']:,}", style), Text(note, style)),
+            (Text("failed", style), Text(f"{summary['failed']:,}", style), Text(remark, style)),
             ("blocks written", f"{summary['blocks_written']:,}", f"of {summary['blocks']:,}"),
             ("citations/s", f"{summary['citations_per_second']:,.1f}", "without loading the model"),
             ("seconds", f"{summary['seconds']:,.1f}", "in all"),

@@ -1,4 +1,4 @@
-"""`pubner checkpoint reference`: what a checkpoint finds in texts, kept to tell drift by."""
+"""The command `pubner checkpoint reference`."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ PROG = "pubner checkpoint reference"
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner checkpoint reference`; return its exit code.
+    """Run the command with the arguments after `pubner checkpoint reference`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         ReferenceSettings,
         argv,
         prog=PROG,
-        description="Annotate texts, and write what was found into a checkpoint's manifest, as the "
-        "reference that its later output is compared with for drift. Its id stays the same.",
+        description="Annotate texts, and write the statistics of the result into a checkpoint's "
+        "manifest, as the reference for drift detection. The checkpoint's id stays the same.",
         positional="checkpoint",
     )
     from pipelines.runtime.reference import make_reference

@@ -1,4 +1,4 @@
-"""`pubner checkpoint publish`, `list`, `verify`, `rollback` and `history`: of a registry."""
+"""The commands `pubner checkpoint publish`, `list`, `verify`, `rollback` and `history`."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -45,17 +45,16 @@ def _now() -> datetime:
 
 
 def publish(argv: Sequence[str], *, clock: Clock = _now) -> int:
-    """Run the command with the words behind `pubner checkpoint publish`; return its exit code.
+    """Run the command with the arguments after `pubner checkpoint publish`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         PublishSettings,
         argv,
         prog=f"{_PROG} publish",
-        description="Copy a checkpoint to a registry and verify the copy. What is published stays "
-        "as it is; the same checkpoint again changes nothing. It is not in use before it is "
-        "promoted.",
+        description="Copy a checkpoint to a registry and verify the copy. A published checkpoint "
+        "never changes; publishing it again has no effect. It is not in use until it is promoted.",
         positional="checkpoint",
     )
     folder = resolve_checkpoint(settings.checkpoint)
@@ -63,7 +62,7 @@ def publish(argv: Sequence[str], *, clock: Clock = _now) -> int:
     new = registry.publish(folder, who=settings.who or default_who(), when=clock())
     identity = read_manifest(folder, verify=False).id
     published = registry.publication(identity)
-    _say(
+    _print_line(
         human_console(),
         f"published {identity} to {registry.root}"
         if new
@@ -74,9 +73,9 @@ def publish(argv: Sequence[str], *, clock: Clock = _now) -> int:
 
 
 def list_checkpoints(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner checkpoint list`; return its exit code.
+    """Run the command with the arguments after `pubner checkpoint list`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         ListSettings,
@@ -98,10 +97,10 @@ def list_checkpoints(argv: Sequence[str]) -> int:
         return 0
     if not entries:
         _require_registry(registry)
-        _say(console, f"{registry.root} has no checkpoints")
+        _print_line(console, f"{registry.root} has no checkpoints")
         return 0
     if active_id is not None and not any(entry["active"] for entry in entries):
-        _say(console, f"the active checkpoint, {active_id}, is not here any more")
+        _print_line(console, f"the active checkpoint, {active_id}, is not here any more")
     print_table(
         console,
         [
@@ -122,9 +121,9 @@ def list_checkpoints(argv: Sequence[str]) -> int:
 
 
 def verify(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner checkpoint verify`; return its exit code.
+    """Run the command with the arguments after `pubner checkpoint verify`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         VerifySettings,
@@ -136,21 +135,23 @@ def verify(argv: Sequence[str]) -> int:
     )
     found = find_checkpoint(settings.checkpoint, settings.registry)
     manifest = found.verify()
-    _say(human_console(), f"{manifest.id} is whole: {len(manifest.files)} files, {found.location}")
+    _print_line(
+        human_console(), f"{manifest.id} is whole: {len(manifest.files)} files, {found.location}"
+    )
     return 0
 
 
 def rollback(argv: Sequence[str], *, clock: Clock = _now) -> int:
-    """Run the command with the words behind `pubner checkpoint rollback`; return its exit code.
+    """Run the command with the arguments after `pubner checkpoint rollback`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         RollbackSettings,
         argv,
         prog=f"{_PROG} rollback",
-        description="Make the checkpoint active again that was active before this one, or with "
-        "--to any that ever was. It is verified first. Again, it goes back one further; never "
+        description="Reactivate the previously active checkpoint or, with --to, any that was "
+        "active before. It is verified first. Each further rollback goes back by one, never "
         "forward.",
     )
     registry = open_registry(settings.registry)
@@ -175,7 +176,7 @@ def rollback(argv: Sequence[str], *, clock: Clock = _now) -> int:
         when=clock(),
         why=settings.why,
     )
-    _say(
+    _print_line(
         human_console(),
         f"{change.id} is active in {registry.root}; before it was {change.previous}",
     )
@@ -183,13 +184,13 @@ def rollback(argv: Sequence[str], *, clock: Clock = _now) -> int:
 
 
 def _earlier(pointer: Pointer) -> list[str]:
-    """Return the ids that were active and are not now, those to go back to first."""
+    """Return the formerly active ids, in the order in which to roll back to them."""
     now = pointer.active
     return [known for known in pointer.fallbacks() if now is None or known != now.id]
 
 
 def _find_earlier(pointer: Pointer, name: str) -> str:
-    """Return the id that was active before and begins with `name`.
+    """Return the formerly active id that begins with `name`.
 
     :raises RegistryError: if none does, or several do.
     """
@@ -205,16 +206,16 @@ def _find_earlier(pointer: Pointer, name: str) -> str:
 
 
 def history(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner checkpoint history`; return its exit code.
+    """Run the command with the arguments after `pubner checkpoint history`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
     settings = parse_settings(
         HistorySettings,
         argv,
         prog=f"{_PROG} history",
-        description="Show every change of a registry's active checkpoint, oldest first: to what, "
-        "from what, when (UTC), by whom and why.",
+        description="Show every change of a registry's active checkpoint, oldest first: the "
+        "new and the previous checkpoint, the time (UTC), the author and the reason.",
     )
     registry = open_registry(settings.registry)
     changes = registry.pointer().changes
@@ -226,7 +227,7 @@ def history(argv: Sequence[str]) -> int:
     console = human_console()
     if not changes:
         _require_registry(registry)
-        _say(console, f"no checkpoint of {registry.root} was ever active")
+        _print_line(console, f"no checkpoint of {registry.root} was ever active")
         return 0
     print_table(
         console,
@@ -248,12 +249,12 @@ def history(argv: Sequence[str]) -> int:
     )
     gone = sorted({change.id for change in changes} - _published(registry, changes))
     if gone:
-        _say(console, f"not in {registry.root} any more: {', '.join(gone)}")
+        _print_line(console, f"not in {registry.root} any more: {', '.join(gone)}")
     return 0
 
 
 def _published(registry: Registry, changes: Sequence[Change]) -> set[str]:
-    """Return which of the checkpoints that were active are published still."""
+    """Return those of the once active checkpoints that are still published."""
     found = set()
     for identity in {change.id for change in changes}:
         with contextlib.suppress(RegistryError):
@@ -262,21 +263,21 @@ def _published(registry: Registry, changes: Sequence[Change]) -> set[str]:
 
 
 def _require_registry(registry: Registry) -> None:
-    """Make sure that a registry in which nothing was found may be one.
+    """Check that an empty registry is not a folder with other content.
 
-    :raises RegistryError: if it is a folder that holds something else.
+    :raises RegistryError: if it is.
     """
     if isinstance(registry.objects, DiskObjects):
         found = {entry.name for entry in registry.objects.root.iterdir() if entry.name[0] != "."}
         if found and not found & {CHECKPOINTS, PUBLISHED, GATE, POINTER}:
             raise RegistryError(
-                f"{registry.root} is no registry: it holds {', '.join(sorted(found)[:3])}, and "
+                f"{registry.root} is not a registry: it holds {', '.join(sorted(found)[:3])}, and "
                 f"neither {PUBLISHED} nor {POINTER}; name the folder that `pubner checkpoint "
                 "publish` was given"
             )
 
 
-def _say(console: "Console", line: str) -> None:
+def _print_line(console: "Console", line: str) -> None:
     console.print(line, soft_wrap=True)
 
 
@@ -285,7 +286,7 @@ def _action(change: Change) -> str:
 
 
 def _describe(registry: Registry, identity: str, active: str | None) -> dict[str, Any]:
-    """Return an entry of the list; one that is damaged says so and hides no other."""
+    """Return an entry of the list, with the error of a damaged checkpoint instead of raising it."""
     published, who, heads, devel, error = None, None, [], {}, None
     try:
         publication = registry.publication(identity)
@@ -306,7 +307,7 @@ def _describe(registry: Registry, identity: str, active: str | None) -> dict[str
 
 
 def _devel(manifest: CheckpointManifest) -> dict[str, float]:
-    """Return the strict F1 of each head on devel, as parts of 1."""
+    """Return the strict F1 of each head on devel, from 0 to 1."""
     return {
         name.removeprefix(_DEVEL): scores[_SCORE]
         for name, scores in manifest.metrics.items()

@@ -1,4 +1,4 @@
-"""`pubner stream`: annotate Kafka topics, up to their ends or without end."""
+"""The command `pubner stream`: annotates Kafka topics, up to their ends or continuously."""
 
 import logging
 import shlex
@@ -19,27 +19,28 @@ PROG = "pubner stream"
 DESCRIPTION = (
     "Annotate citations as they arrive in Kafka topics and write three Parquet data sets: "
     "mentions, citations and dead letters, one row of the last two for each message. The consumer "
-    "group is told of what is in place, so a run goes on where any run of the group ended. SIGTERM "
-    "ends it after what is in flight. Beam's own pipeline options may follow behind `--`."
+    "group's offsets are committed after each write, so a run resumes where the last run of the "
+    "group ended. SIGTERM stops it after the records in flight. Beam's own pipeline options may "
+    "follow after `--`."
 )
 _ELSEWHERE = "the group read them with another output"
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command with the words behind `pubner stream`; return its exit code.
+    """Run the command with the arguments after `pubner stream`; return its exit code.
 
-    :raises PubnerError: with one line to show.
+    :raises PubnerError: with a one-line message for the user.
     """
-    words = list(argv)
-    split = words.index("--") if "--" in words else len(words)
-    from pipelines.commands.annotate import check_place
+    arguments = list(argv)
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    from pipelines.commands.annotate import check_runner_and_device
     from pipelines.runners.names import UNBOUNDED
     from pipelines.settings.stream import StreamSettings
     from pipelines.telemetry.library_logs import silence_libraries
     from pipelines.telemetry.logs import logging_to, saying
 
-    settings = parse_settings(StreamSettings, words[:split], prog=PROG, description=DESCRIPTION)
-    runner = check_place(settings, words[split + 1 :])
+    settings = parse_settings(StreamSettings, arguments[:split], prog=PROG, description=DESCRIPTION)
+    runner = check_runner_and_device(settings, arguments[split + 1 :])
     if not settings.until_caught_up and runner not in UNBOUNDED:
         raise SettingsError(
             f"--runner {runner} cannot run a stream without end; give --until-caught-up, or "
@@ -49,19 +50,19 @@ def run(argv: Sequence[str]) -> int:
         silence_libraries()
     with logging_to(verbose=settings.verbose), ExitStack() as starting:
         starting.enter_context(saying("starting"))
-        return _stream(settings, words[split + 1 :], words, starting.close)
+        return _stream(settings, arguments[split + 1 :], arguments, starting.close)
 
 
 def _stream(
     settings: "StreamSettings",
     beam_arguments: Sequence[str],
-    words: Sequence[str],
+    arguments: Sequence[str],
     started: Callable[[], None],
 ) -> int:
     from pipelines.graphs.stream_plan import find_topics
     from pipelines.inference.checkpoints import choose_checkpoints
     from pipelines.kafka.drain import DrainSignal
-    from pipelines.kafka.topics import check_group_is_ours
+    from pipelines.kafka.topics import check_group_has_no_members
     from pipelines.output.manifest import open_output, other_sources
     from pipelines.runners.options import StreamJob, choose_runner, without_savepoint
     from pipelines.runtime.stream import StreamJobs, run_unbounded, run_until_caught_up
@@ -77,13 +78,13 @@ def _stream(
         log(choice.exposure, level=logging.WARNING)
     access = settings.access(remote=not choice.in_process)
     topics = find_topics(access, settings.topic)
-    check_group_is_ours(access, settings.group)
+    check_group_has_no_members(access, settings.group)
     if settings.dead_letter_topic is not None:
         find_topics(access, [settings.dead_letter_topic])
     with open_output(
         settings.output, block_size=settings.block_size, sources=topics.digests
     ) as store:
-        # By the group: what a savepoint holds must still know the request of the run after it.
+        # Named by the group, so that a run restored from a savepoint sees its own requests.
         drain = DrainSignal(settings.output, settings.group)
         drain.clear()
         start = look_at_start(
@@ -105,8 +106,10 @@ def _stream(
         others = other_sources(store, topics=True)
     summary = summary_of(settings, report, checkpoints.id, start) | {"files_in_output": others}
     if report.savepoint is not None:
-        again = [*without_savepoint(words), *(() if "--" in words else ("--",))]
-        resume = shlex.join(["pubner", "stream", *again, f"--savepoint_path={report.savepoint}"])
+        resume_arguments = [*without_savepoint(arguments), *(() if "--" in arguments else ("--",))]
+        resume = shlex.join(
+            ["pubner", "stream", *resume_arguments, f"--savepoint_path={report.savepoint}"]
+        )
         summary["resume"] = resume
         log("stopped with a savepoint", savepoint=report.savepoint, resume=resume)
     if settings.json_file is not None:
@@ -118,14 +121,14 @@ def _stream(
 def summary_of(
     settings: "StreamSettings", report: "StreamReport", checkpoint_id: str, start: "Start"
 ) -> dict[str, Any]:
-    """Return what the summary says, for programs.
+    """Return the summary as JSON values.
 
-    `checkpoint_id` is what the run began with; where it follows a registry, rows name their own.
-    `offsets_removed` are those that retention removed before they were read: before the run, as
-    `start` says, and during it, as far as the runner counts.
+    `checkpoint_id` is the checkpoint that the run began with; if it follows a registry, each row
+    has its own. `offsets_removed` are those that retention removed before they were read: before
+    the run, from `start`, and during it, from the runner's counters.
     """
     counted = report.counters.get("offsets_removed", 0)
-    if settings.until_caught_up:  # else the readers count what was removed before they began
+    if settings.until_caught_up:  # otherwise the readers count those removed before the run
         counted += start.removed
     return {
         "topics": list(settings.topic),
@@ -145,13 +148,15 @@ def summary_of(
 
 
 def _figures(report: "StreamReport") -> dict[str, int | None]:
-    """Return what Beam counted; None throughout where the runner keeps no counters of the job."""
+    """Return Beam's counters; None for each if the runner reports no counters of the job."""
     counters = report.counters
     names = ("records", "citations", "mentions", "dead_letters", "parts_written")
     if not counters and not report.caught_up:
         return dict.fromkeys(names)
-    letters = sum(number for name, number in counters.items() if name.startswith("dead_letters_"))
-    counted = {**counters, "dead_letters": letters, "parts_written": counters.get("blocks", 0)}
+    dead_letters = sum(
+        number for name, number in counters.items() if name.startswith("dead_letters_")
+    )
+    counted = {**counters, "dead_letters": dead_letters, "parts_written": counters.get("blocks", 0)}
     return {name: counted.get(name, 0) for name in names}
 
 
@@ -162,13 +167,13 @@ def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
     console = human_console(settings.json_file)
     restarts: list[tuple[object, object, object]] = []
     if summary["stall_restarts"]:
-        restarts = [("restarts", f"{summary['stall_restarts']:,}", "of a job that was stalled")]
+        restarts = [("restarts", f"{summary['stall_restarts']:,}", "of a stalled job")]
     rows: list[tuple[object, object, object]] = [
         ("messages", _shown(summary["records"]), ", ".join(settings.topic)),
         ("citations", _shown(summary["citations"]), "annotated, deleted or without text"),
         ("mentions", _shown(summary["mentions"]), ""),
         ("dead letters", _shown(summary["dead_letters"]), ""),
-        ("parts written", _shown(summary["parts_written"]), "of blocks"),
+        ("slices written", _shown(summary["parts_written"]), "of blocks"),
         *restarts,
         ("seconds", f"{summary['seconds']:,.1f}", "in all"),
         ("output", "", settings.output),

@@ -1,1 +1,1 @@
-"""Dead letters: found in an output, shown, and given again to a topic or to the pipeline."""
+"""Dead letters of an output: listed, shown, and replayed to a topic or through the pipeline."""

@@ -1,4 +1,4 @@
-"""Dead letters as people and programs read them."""
+"""Dead letters formatted as text for the terminal and as JSON."""
 
 import heapq
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.dead_letters.reading import LetterId, letter_digest, read_letters
+from pipelines.dead_letters.reading import DeadLetterId, dead_letter_digest, read_dead_letters
 from pipelines.dead_letters.selection import Selection, format_position
 from pipelines.output.store import Store
 from schemas.records import DeadLetter, header_key_bytes
@@ -20,10 +20,10 @@ _PRINTED = frozenset(string.printable.encode()) - frozenset(string.whitespace.en
 
 
 @dataclass(frozen=True, slots=True)
-class LetterLine:
-    """One letter of a list: all of it but its bytes, of which there are `size`.
+class DeadLetterLine:
+    """An entry of a list of dead letters, with the payload's `size` instead of the payload.
 
-    `replayed` says that it was sent to a topic again.
+    `replayed` is whether it was sent to a topic again.
     """
 
     source: str
@@ -36,14 +36,14 @@ class LetterLine:
     seen_at: datetime
     replayed: bool
 
-    def __lt__(self, other: "LetterLine") -> bool:
+    def __lt__(self, other: "DeadLetterLine") -> bool:
         return self._order() < other._order()
 
     def _order(self) -> tuple[datetime, str, int, int]:
         return (self.seen_at, self.source, self.partition, self.offset)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the line as JSON has it."""
+        """Return the entry as JSON values."""
         return {
             "source": self.source,
             "partition": self.partition,
@@ -58,17 +58,17 @@ class LetterLine:
 
 
 @dataclass(slots=True)
-class LetterList:
-    """The newest letters that are meant, newest first, and how many there are of each kind.
+class DeadLetterList:
+    """The newest of the selected dead letters, newest first, and counts of all of them.
 
-    `counts` are by stage and error type, of all that are meant.
+    `counts` are by stage and error type.
     """
 
-    lines: list[LetterLine] = field(default_factory=list)
+    lines: list[DeadLetterLine] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the list as JSON has it."""
+        """Return the list as JSON values."""
         return {
             "total": self.counts.total(),
             "summary": [
@@ -79,37 +79,37 @@ class LetterList:
         }
 
 
-def list_letters(
-    store: Store, selection: Selection, *, limit: int, replayed: Collection[LetterId]
-) -> LetterList:
-    """Return the `limit` newest letters that are meant; memory holds those and one block.
+def list_dead_letters(
+    store: Store, selection: Selection, *, limit: int, replayed: Collection[DeadLetterId]
+) -> DeadLetterList:
+    """Return the `limit` newest of the selected dead letters; memory holds those and one block.
 
-    `replayed` are the letters that were sent to a topic.
+    `replayed` are the dead letters that were sent to a topic.
     """
-    found = LetterList()
+    found = DeadLetterList()
 
-    def lines() -> Iterator[LetterLine]:
-        for block in read_letters(store, selection):
-            for letter in block.letters:
-                found.counts[str(letter.stage), letter.error_type] += 1
-                yield _line(letter, replayed)
+    def lines() -> Iterator[DeadLetterLine]:
+        for block in read_dead_letters(store, selection):
+            for dead_letter in block.dead_letters:
+                found.counts[str(dead_letter.stage), dead_letter.error_type] += 1
+                yield _line(dead_letter, replayed)
 
     found.lines = heapq.nlargest(limit, lines())
     return found
 
 
-def _line(letter: DeadLetter, replayed: Collection[LetterId]) -> LetterLine:
-    position = letter.position
-    return LetterLine(
+def _line(dead_letter: DeadLetter, replayed: Collection[DeadLetterId]) -> DeadLetterLine:
+    position = dead_letter.position
+    return DeadLetterLine(
         source=position.source,
         partition=position.partition,
         offset=position.offset,
-        stage=str(letter.stage),
-        error_type=letter.error_type,
-        error=letter.error,
-        size=len(letter.payload),
-        seen_at=letter.seen_at,
-        replayed=bool(replayed) and (position, letter_digest(letter)) in replayed,
+        stage=str(dead_letter.stage),
+        error_type=dead_letter.error_type,
+        error=dead_letter.error,
+        size=len(dead_letter.payload),
+        seen_at=dead_letter.seen_at,
+        replayed=bool(replayed) and (position, dead_letter_digest(dead_letter)) in replayed,
     )
 
 
@@ -118,31 +118,31 @@ def time_text(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def describe_letter(letter: DeadLetter, *, replays: Collection[str]) -> Iterator[str]:
-    """Yield the lines that say all of a letter; `replays` are the topics it was sent to."""
-    position = letter.position
+def describe_dead_letter(dead_letter: DeadLetter, *, replays: Collection[str]) -> Iterator[str]:
+    """Yield the lines that show a whole dead letter; `replays` are the topics it was sent to."""
+    position = dead_letter.position
     facts: Mapping[str, object] = {
         "position": format_position(position),
-        "stage": letter.stage,
-        "error type": letter.error_type,
-        "error": letter.error,
-        "seen at": time_text(letter.seen_at),
+        "stage": dead_letter.stage,
+        "error type": dead_letter.error_type,
+        "error": dead_letter.error,
+        "seen at": time_text(dead_letter.seen_at),
         "replayed": ", ".join(sorted(replays)) or "no",
-        "key": "none" if letter.key is None else inline(letter.key),
+        "key": "none" if dead_letter.key is None else inline(dead_letter.key),
     }
     for name, value in facts.items():
         yield f"{name + ':':<12} {safe_text(str(value))}"
-    for header, content in letter.headers:
+    for header, content in dead_letter.headers:
         shown = "null" if content is None else inline(content)
         yield f"{'header:':<12} {inline(header_key_bytes(header))} = {shown}"
-    yield f"{'payload:':<12} {len(letter.payload):,} bytes"
-    if letter.payload:
+    yield f"{'payload:':<12} {len(dead_letter.payload):,} bytes"
+    if dead_letter.payload:
         yield ""
-        yield from describe_bytes(letter.payload)
+        yield from describe_bytes(dead_letter.payload)
 
 
 def describe_bytes(data: bytes) -> Iterator[str]:
-    """Yield `data` as lines: indented where they are JSON, as they are where text, else in hex."""
+    """Yield `data` as lines: indented if JSON, unchanged if other text, else as a hex dump."""
     text = as_text(data)
     if text is None:
         yield from hex_dump(data)
@@ -154,9 +154,9 @@ def describe_bytes(data: bytes) -> Iterator[str]:
 
 
 def as_text(data: bytes) -> str | None:
-    """Return the text that `data` are in UTF-8; None where they are none, or would move a cursor.
+    """Return `data` decoded as UTF-8; None if that fails or if the text holds control characters.
 
-    Control characters other than tabs and line ends could drive the terminal.
+    Control characters other than tabs and line ends could control the terminal.
     """
     try:
         text = data.decode("utf-8")
@@ -167,14 +167,14 @@ def as_text(data: bytes) -> str | None:
 
 
 def hex_dump(data: bytes) -> Iterator[str]:
-    """Yield `data` sixteen bytes a line: offset, bytes in hex, and what of them is ASCII."""
+    """Yield `data` as a hex dump of 16 bytes a line: offset, bytes in hex, and printable ASCII."""
     for begin in range(0, len(data), _HEX_BYTES):
-        part = data[begin : begin + _HEX_BYTES]
-        shown = "".join(chr(byte) if byte in _PRINTED else "." for byte in part)
-        yield f"{begin:08x}  {part.hex(' '):<{3 * _HEX_BYTES - 1}}  {shown}"
+        chunk = data[begin : begin + _HEX_BYTES]
+        shown = "".join(chr(byte) if byte in _PRINTED else "." for byte in chunk)
+        yield f"{begin:08x}  {chunk.hex(' '):<{3 * _HEX_BYTES - 1}}  {shown}"
 
 
 def inline(data: bytes) -> str:
-    """Return bytes on one line: their text, or a Python literal where they are none."""
+    """Return bytes on one line: as text, or as a Python literal if they are not text."""
     text = as_text(data)
     return repr(data) if text is None else safe_text(text)

@@ -1,8 +1,8 @@
-"""What of an output's dead letters was sent to a topic: kept with the output, so each goes once.
+"""Replay journal: which dead letters of an output were republished, so that each is sent once.
 
-A replay is one file. It is written before anything is sent, with the letters it is about to send
-and where the topic's partitions end, and again when all is acknowledged. Of a replay that was cut
-short, the messages behind those ends that bear its id are those that were sent.
+Each replay has one file in the output. It is written before anything is sent, with the dead letters
+to send and the topic's end offsets, and again when all are acknowledged. The messages that an
+interrupted replay has sent are those after these end offsets that bear its id in a header.
 """
 
 import json
@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.dead_letters.reading import LetterId
+from pipelines.dead_letters.reading import DeadLetterId
 from pipelines.dead_letters.selection import format_position, parse_position
 from pipelines.output.object_store import ObjectStore
 from pipelines.output.store import LOCKS, TEMPORARY_SUFFIX, DiskStore, Store, reporting
@@ -28,7 +28,7 @@ _LOCK = "replays.lock"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A topic that letters are sent to; another one once it is deleted and made anew."""
+    """The identity of a topic that dead letters are sent to; a recreated topic has another one."""
 
     cluster_id: str
     topic_id: str
@@ -36,11 +36,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One replay to a topic, `topic` its name.
+    """A replay of dead letters to a topic, `topic` being its name.
 
-    Unless it is `finished`, `letters` are those that it was about to send, else those that it has
-    sent. `ends` are the topic's end offsets by partition, from before anything was sent. `begun_at`
-    is an ISO time in UTC.
+    `dead_letters` are those to send or, once the replay is `finished`, those that were sent. `ends`
+    are the topic's end offsets by partition, from before anything was sent. `begun_at` is an ISO
+    time in UTC.
     """
 
     id: str
@@ -48,30 +48,30 @@ class Replay:
     topic: str
     begun_at: str
     ends: Mapping[int, int]
-    letters: frozenset[LetterId]
+    dead_letters: frozenset[DeadLetterId]
     finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The replays of one output."""
+    """The journal of the replays of one output."""
 
     store: Store
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other replays to a topic out, on a disk; an object store has no locks.
+        """Lock out other replays to a topic; an output in an object store has no lock.
 
-        :raises OutputError: if another one is running, or the output cannot be written.
+        :raises OutputError: if another replay is running, or the output cannot be written.
         """
         if not isinstance(self.store, DiskStore):
             yield
             return
-        place = self.store.root / LOCKS / _LOCK
+        path = self.store.root / LOCKS / _LOCK
         with ExitStack() as held:
             try:
-                with reporting("lock", place):
-                    held.enter_context(exclusive(place, wait_seconds=0))
+                with reporting("lock", path):
+                    held.enter_context(exclusive(path, wait_seconds=0))
                     for left in (self.store.root / FOLDER).glob(f".*{TEMPORARY_SUFFIX}"):
                         left.unlink(missing_ok=True)
             except LockedError as error:
@@ -89,22 +89,22 @@ class Ledger:
         found = [_from_bytes(self._read(name), name) for name in self._names()]
         return sorted(found, key=lambda replay: (replay.begun_at, replay.id))
 
-    def sent(self, target: Target | None) -> set[LetterId]:
-        """Return the letters that were sent to `target`, or to any topic where it is None.
+    def sent(self, target: Target | None) -> set[DeadLetterId]:
+        """Return the dead letters sent to `target`, or to any topic if it is None.
 
-        Those that a replay may have sent, which was cut short and is not settled, are among them.
+        Those that an interrupted replay may have sent are included until it is recovered.
 
         :raises OutputError: as `replays`.
         """
         return {
-            letter
+            dead_letter
             for replay in self.replays()
             if target is None or replay.target == target
-            for letter in replay.letters
+            for dead_letter in replay.dead_letters
         }
 
     def save(self, replay: Replay) -> None:
-        """Write down a replay, over what was known of it.
+        """Write a replay, replacing its earlier file.
 
         :raises OutputError: if it cannot be written.
         """
@@ -127,9 +127,9 @@ class Ledger:
 
     def _read(self, name: str) -> bytes:
         if isinstance(self.store, DiskStore):
-            place = self.store.root / FOLDER / name
-            with reporting("read", place):
-                return place.read_bytes()
+            path = self.store.root / FOLDER / name
+            with reporting("read", path):
+                return path.read_bytes()
         found = self._objects().get(f"{FOLDER}/{name}")
         return b"" if found is None else found.data
 
@@ -140,16 +140,16 @@ class Ledger:
 
 
 def _write(store: DiskStore, name: str, data: bytes) -> None:
-    place = store.root / FOLDER / name
-    temporary = place.with_name(f".{name}{TEMPORARY_SUFFIX}")
-    with reporting("write", place):
-        place.parent.mkdir(exist_ok=True)
+    path = store.root / FOLDER / name
+    temporary = path.with_name(f".{name}{TEMPORARY_SUFFIX}")
+    with reporting("write", path):
+        path.parent.mkdir(exist_ok=True)
         with temporary.open("wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(place)
-        for folder in (place.parent, store.root):
+        temporary.replace(path)
+        for folder in (path.parent, store.root):
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -167,7 +167,7 @@ def _to_bytes(replay: Replay) -> bytes:
         "begun_at": replay.begun_at,
         "ends": {str(number): end for number, end in sorted(replay.ends.items())},
         "finished": replay.finished,
-        "letters": [[format_position(x), digest] for x, digest in sorted(replay.letters)],
+        "letters": [[format_position(x), digest] for x, digest in sorted(replay.dead_letters)],
     }
     return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -181,7 +181,9 @@ def _from_bytes(data: bytes, name: str) -> Replay:
             topic=str(values["topic"]),
             begun_at=str(values["begun_at"]),
             ends={int(number): int(end) for number, end in values["ends"].items()},
-            letters=frozenset((parse_position(x), str(digest)) for x, digest in values["letters"]),
+            dead_letters=frozenset(
+                (parse_position(x), str(digest)) for x, digest in values["letters"]
+            ),
             finished=bool(values["finished"]),
         )
         known = values["format_version"] == FORMAT_VERSION
@@ -194,6 +196,6 @@ def _from_bytes(data: bytes, name: str) -> Replay:
 
 def _unknown(name: str) -> OutputError:
     return OutputError(
-        f"{FOLDER}/{name} in the output is not what this pubner wrote there; where it is removed, "
-        "the letters that it says were replayed may be sent again"
+        f"{FOLDER}/{name} in the output is damaged, or of another version of pubner; if it is "
+        "removed, the dead letters that it records as replayed may be sent again"
     )

@@ -1,13 +1,13 @@
-"""What a dead letter's bytes are, when they are given again: a message, or a citation.
+"""Conversion of a dead letter's payload, for a replay, to a Kafka message or to a citation.
 
-Letters of a topic hold a message's key, headers and value as they came. Letters of a file hold a
-record's bytes as they stood in it, or, at the stages `annotate` and `write`, the citation as a JSON
-message. Letters of the stage `read` hold no whole record, so nothing can be made of them.
+Dead letters of a topic hold a message's original key, headers and value. Dead letters of a file
+hold a record's original bytes or, at the stages `annotate` and `write`, the citation as a JSON
+message. Dead letters of the stage `read` hold no whole record and cannot be converted.
 
-**Null or empty.** The data set writes a null value as empty bytes. A message that is null under a
-valid key is a tombstone, and never a dead letter at the stage `parse`; so at that stage empty bytes
-under a valid PMID as key were an empty value, and under any other key, or none, are taken for null.
-At later stages a value that is not null is never empty.
+**Null or empty.** The data set stores a null value as empty bytes. A null value under a valid key
+is a tombstone, and never a dead letter of the stage `parse`; so at that stage, empty bytes under a
+valid PMID as key were an empty value, and under any other key, or none, are interpreted as null. At
+later stages a value that is not null is never empty.
 """
 
 import io
@@ -25,61 +25,64 @@ from worker.readers.jsonl import parse_message
 _JSON_STAGES = (Stage.ANNOTATE, Stage.WRITE)
 
 
-def citation_of(letter: DeadLetter, *, from_topic: bool, format: Format | None = None) -> Citation:
-    """Return the citation, or tombstone, that a letter's bytes give now.
+def citation_of(
+    dead_letter: DeadLetter, *, from_topic: bool, format: Format | None = None
+) -> Citation:
+    """Return the citation, or tombstone, that a dead letter's payload parses to now.
 
-    `format` is that of the letter's file; None goes by its name.
+    `format` is that of the dead letter's file; None detects it by the file's name.
 
-    :raises RecordError: if they still give none, and why.
+    :raises RecordError: if the payload still cannot be parsed.
     """
-    if letter.stage == Stage.READ and from_topic:
+    if dead_letter.stage == Stage.READ and from_topic:
         raise _no_message()
-    if letter.stage == Stage.READ:
+    if dead_letter.stage == Stage.READ:
         raise RecordError(
-            "the letter of a file that could not be read holds no whole record; see to the file, "
-            "and give it again as an input"
+            "the dead letter of a file that could not be read holds no whole record; repair the "
+            "file, and annotate it again"
         )
-    if from_topic or letter.stage in _JSON_STAGES:
-        value = original_value(letter)
-        found = parse_record(partial(decode_record, letter.key, value), letter.payload)
+    if from_topic or dead_letter.stage in _JSON_STAGES:
+        value = original_value(dead_letter)
+        found = parse_record(partial(decode_record, dead_letter.key, value), dead_letter.payload)
         if isinstance(found, Failure):
             raise RefusedRecordError(found.error_type, found.error)
         return found
-    return _record_of_file(letter, format)
+    return _record_of_file(dead_letter, format)
 
 
-def message_of(letter: DeadLetter, *, from_topic: bool) -> tuple[bytes | None, bytes | None]:
-    """Return the key and value of the message that a letter is, or makes.
+def message_of(dead_letter: DeadLetter, *, from_topic: bool) -> tuple[bytes | None, bytes | None]:
+    """Return the key and value of the message for a dead letter.
 
-    A topic's letter is the message it was, whether or not it can be parsed now; where its key is
-    not kept (stages `annotate` and `write`), the PMID is the key. A file's becomes the message that
-    `pubner feed` would make of the record.
+    A topic's dead letter becomes the original message, whether or not it can be parsed now; if its
+    key is not stored (stages `annotate` and `write`), the PMID is the key. A file's becomes the
+    message that `pubner feed` would create from the record.
 
-    :raises RecordError: if a file's letter still gives no citation, or a topic's is no message.
+    :raises RecordError: if a file's dead letter still cannot be parsed, or if a topic's is of the
+        stage `read`.
     """
     if not from_topic:
-        citation = citation_of(letter, from_topic=False)
+        citation = citation_of(dead_letter, from_topic=False)
         return b"%d" % citation.pmid, to_value(citation)
-    if letter.stage == Stage.READ:
+    if dead_letter.stage == Stage.READ:
         raise _no_message()
-    value = original_value(letter)
-    if letter.key is None and letter.stage in _JSON_STAGES and value is not None:
+    value = original_value(dead_letter)
+    if dead_letter.key is None and dead_letter.stage in _JSON_STAGES and value is not None:
         found = parse_record(partial(parse_message, value), value)
         return None if isinstance(found, Failure) else b"%d" % found.pmid, value
-    return letter.key, value
+    return dead_letter.key, value
 
 
-def original_value(letter: DeadLetter) -> bytes | None:
-    """Return a message's value as it was; null is told from empty as the module says."""
-    if letter.payload or (letter.stage == Stage.PARSE and _is_pmid(letter.key)):
-        return letter.payload
+def original_value(dead_letter: DeadLetter) -> bytes | None:
+    """Return a message's original value, null or empty as described in the module's docstring."""
+    if dead_letter.payload or (dead_letter.stage == Stage.PARSE and _is_pmid(dead_letter.key)):
+        return dead_letter.payload
     return None
 
 
 def _no_message() -> RecordError:
     return RecordError(
-        "the message could not be read from its topic, and the letter holds bytes as Kafka stores "
-        "them, if any; have its producer send it again"
+        "the message could not be read from its topic, and the dead letter holds at most raw bytes "
+        "of its record batch; have its producer send it again"
     )
 
 
@@ -91,19 +94,19 @@ def _is_pmid(key: bytes | None) -> bool:
     return True
 
 
-def _record_of_file(letter: DeadLetter, format: Format | None) -> Citation:
+def _record_of_file(dead_letter: DeadLetter, format: Format | None) -> Citation:
     try:
-        format = format or detect_format(letter.position.source)
+        format = format or detect_format(dead_letter.position.source)
     except InputError as error:
         raise RecordError(str(error)) from error
-    data = letter.payload
+    data = dead_letter.payload
     if format == Format.PUBMED_XML:
         data = _as_in_a_file(data)
     items = list(read_records(io.BytesIO(data), format))
     if len(items) != 1:
         raise RecordError(
-            f"the letter's bytes hold {len(items)} records, and one was expected at its position; "
-            "annotate the file again"
+            f"the dead letter's payload holds {len(items)} records, and one was expected; annotate "
+            "the file again"
         )
     [item] = items
     if not isinstance(item, ReadRecord):
@@ -112,12 +115,12 @@ def _record_of_file(letter: DeadLetter, format: Format | None) -> Citation:
 
 
 def _as_in_a_file(data: bytes) -> bytes:
-    """Return a record of PubMed XML with what its file said before it."""
+    """Return a record of PubMed XML with enough context to be parsed as in its file."""
     begin = data.lstrip()[:20]
     if begin.startswith(b"<PMID"):
-        # One item of a deletion list, which is no record outside of one.
+        # An item of a deletion list, which is not a record outside of one.
         return b"<DeleteCitation>" + data + b"</DeleteCitation>"
     if begin.startswith(b"<MedlineCitation"):
         return data
-    # So that a citation within an article whose start tag is damaged is no record.
+    # So that a citation in an article whose start tag is damaged is not parsed as a record.
     return b"<PubmedArticleSet/>" + data

@@ -1,4 +1,4 @@
-"""The dead letters that lie in an output, block by block."""
+"""Reader of the dead letters of an output, block by block."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -18,29 +18,29 @@ from schemas.errors import OutputError
 from schemas.records import DeadLetter, SourcePosition, Stage, header_key_bytes
 
 TOPIC_DIGEST = "kafka:"
-"""How the input digest of a topic's blocks begins; that of a file's is hexadecimal."""
+"""Prefix of the input digest of a topic's blocks; a file's digest is hexadecimal."""
 
-LetterId = tuple[SourcePosition, str]
+DeadLetterId = tuple[SourcePosition, str]
 """A dead letter's position, and the digest of its content."""
 
 
 @dataclass(frozen=True, slots=True)
-class BlockLetters:
-    """Dead letters of one block, by offset, and what the block's footer says."""
+class BlockDeadLetters:
+    """Dead letters of one block, by offset, and the block's footer."""
 
     footer: Footer
-    letters: tuple[DeadLetter, ...]
+    dead_letters: tuple[DeadLetter, ...]
 
     @property
     def from_topic(self) -> bool:
-        """Whether the block's source is a topic, whose letters hold messages as they came."""
+        """Whether the block's source is a topic, whose dead letters hold original messages."""
         return self.footer.input_digest.startswith(TOPIC_DIGEST)
 
 
-def read_letters(store: Store, selection: Selection) -> Iterator[BlockLetters]:
-    """Yield the letters that are meant, by source, partition and offset, a block at a time.
+def read_dead_letters(store: Store, selection: Selection) -> Iterator[BlockDeadLetters]:
+    """Yield the selected dead letters, by source, partition and offset, a block at a time.
 
-    A block that is being replaced meanwhile counts as its citations' file has it.
+    Of a block that is being replaced, they are those of the revision of its citations' file.
 
     :raises OutputError: if a file is damaged or cannot be read.
     """
@@ -48,14 +48,14 @@ def read_letters(store: Store, selection: Selection) -> Iterator[BlockLetters]:
     for key in sorted(key for key in keys if key is not None):
         if not selection.may_hold(key):
             continue
-        block = read_block_letters(store, key)
-        letters = tuple(x for x in block.letters if selection.matches(x)) if block else ()
-        if block is not None and letters:
-            yield BlockLetters(block.footer, letters)
+        block = read_block_dead_letters(store, key)
+        dead_letters = tuple(x for x in block.dead_letters if selection.matches(x)) if block else ()
+        if block is not None and dead_letters:
+            yield BlockDeadLetters(block.footer, dead_letters)
 
 
-def read_block_letters(store: Store, key: BlockKey) -> BlockLetters | None:
-    """Return the letters of one block; None where it has none.
+def read_block_dead_letters(store: Store, key: BlockKey) -> BlockDeadLetters | None:
+    """Return the dead letters of one block; None if it has none.
 
     :raises OutputError: if a file is damaged or cannot be read.
     """
@@ -72,7 +72,7 @@ def read_block_letters(store: Store, key: BlockKey) -> BlockLetters | None:
             rows = in_newest_format("dead_letters", file.read()).to_pylist()
         except (pa.ArrowException, OSError, ValueError) as error:
             raise OutputError(
-                f"dead_letters/{name} in the output is damaged ({error}); remove it, and give the "
+                f"dead_letters/{name} in the output is damaged ({error}); remove it, and run the "
                 "command that wrote it again"
             ) from error
     committed = read_footer(store, "citations", name)
@@ -83,37 +83,37 @@ def read_block_letters(store: Store, key: BlockKey) -> BlockLetters | None:
         if block is None:
             return None
         footer, rows = block.footer, block.tables["dead_letters"].to_pylist()
-    return BlockLetters(footer, tuple(_letter(row) for row in rows))
+    return BlockDeadLetters(footer, tuple(_dead_letter(row) for row in rows))
 
 
-def find_letter(store: Store, position: SourcePosition) -> DeadLetter | None:
-    """Return the letter at a position; None where there is none."""
-    for block in read_letters(store, Selection(positions=frozenset([position]))):
-        return block.letters[0]
+def find_dead_letter(store: Store, position: SourcePosition) -> DeadLetter | None:
+    """Return the dead letter at a position; None if there is none."""
+    for block in read_dead_letters(store, Selection(positions=frozenset([position]))):
+        return block.dead_letters[0]
     return None
 
 
-def letter_digest(letter: DeadLetter) -> str:
-    """Return what tells a letter's content (key, headers, bytes; not its reason) from another's."""
+def dead_letter_digest(dead_letter: DeadLetter) -> str:
+    """Return the digest of a dead letter's content: key, headers and payload, but not the error."""
     digest = hashlib.sha256()
-    headers = [(header_key_bytes(name), value) for name, value in letter.headers]
-    parts = [letter.key, *(x for header in headers for x in header)]
-    for part in (*parts, letter.payload):
+    headers = [(header_key_bytes(name), value) for name, value in dead_letter.headers]
+    parts = [dead_letter.key, *(x for header in headers for x in header)]
+    for part in (*parts, dead_letter.payload):
         digest.update(b"-" if part is None else b"%d:" % len(part) + part)
     return digest.hexdigest()[:32]
 
 
-def choose(store: Store, selection: Selection, limit: int | None) -> frozenset[LetterId]:
-    """Return the letters that are meant: all of them, or the `limit` newest."""
+def choose(store: Store, selection: Selection, limit: int | None) -> frozenset[DeadLetterId]:
+    """Return the ids of the selected dead letters: all of them, or the `limit` newest."""
     found = (
-        (letter.seen_at, (letter.position, letter_digest(letter)))
-        for block in read_letters(store, selection)
-        for letter in block.letters
+        (dead_letter.seen_at, (dead_letter.position, dead_letter_digest(dead_letter)))
+        for block in read_dead_letters(store, selection)
+        for dead_letter in block.dead_letters
     )
     return frozenset(x for _, x in (found if limit is None else nlargest(limit, found)))
 
 
-def _letter(row: Mapping[str, Any]) -> DeadLetter:
+def _dead_letter(row: Mapping[str, Any]) -> DeadLetter:
     return DeadLetter(
         position=SourcePosition(row["source"], row["partition"], row["offset"]),
         stage=Stage(row["stage"]),

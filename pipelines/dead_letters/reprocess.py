@@ -1,9 +1,9 @@
-"""Dead letters through the pipeline again, after a fix: the citation takes the letter's place.
+"""Reprocessing of dead letters through the pipeline, after a fix: citations replace dead letters.
 
-A block is annotated and written by the same handler and writer as ever, merged by offset into what
-is in place: what now succeeds becomes a citation at its own position, and what does not stays, with
-the reason it fails for now. Nothing else of the block changes, nor does what its footer says of it,
-so a run of `pubner annotate` still finds a file's block done.
+The usual handler and writer annotate a block and merge it by offset into the rows already written:
+a dead letter that now succeeds becomes a citation at its own position, and one that fails remains,
+with its current error. The block's other rows and its footer stay the same, so a run of `pubner
+annotate` still treats a file's block as finished.
 """
 
 from collections import Counter
@@ -15,11 +15,11 @@ from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, ReadBlock
 from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.dead_letters.payload import citation_of
 from pipelines.dead_letters.reading import (
-    BlockLetters,
-    LetterId,
-    letter_digest,
-    read_block_letters,
-    read_letters,
+    BlockDeadLetters,
+    DeadLetterId,
+    dead_letter_digest,
+    read_block_dead_letters,
+    read_dead_letters,
 )
 from pipelines.dead_letters.selection import Selection
 from pipelines.inference.checkpoints import Checkpoints
@@ -37,15 +37,15 @@ _CHUNK_SIZE = 250
 
 @dataclass(frozen=True, slots=True)
 class AnnotatePlan:
-    """Which letters of which output to annotate, and with what.
+    """The dead letters of an output to annotate, and the checkpoints and resources to use.
 
-    `letters` are those chosen among the `selection`. `clock` gives the time in UTC, `monitor` is
-    told how far the run is, and may ask it to stop.
+    `dead_letters` are those chosen among the `selection`. `clock` returns the time in UTC.
+    `monitor` receives the progress, and may request a stop.
     """
 
     store: Store
     selection: Selection
-    letters: Collection[LetterId]
+    dead_letters: Collection[DeadLetterId]
     checkpoints: Checkpoints
     device: str
     threads: int | None
@@ -55,7 +55,7 @@ class AnnotatePlan:
 
 @dataclass(slots=True)
 class AnnotateReport:
-    """What became of the letters: `failing` counts, by stage, those that are letters still."""
+    """The result: `failing` counts, by stage, the dead letters that still fail."""
 
     annotated: int = 0
     failing: Counter[str] = field(default_factory=Counter)
@@ -72,7 +72,7 @@ class RowOptions:
 
 
 def row_options(settings: str) -> RowOptions:
-    """Return what a footer's `settings` say; where rows were made by several, the defaults."""
+    """Parse a footer's `settings`; return the defaults if the rows were made by several."""
     values = dict(part.partition("=")[::2] for part in settings.split(";"))
     limit, name = values.get("max_text_chars", ""), values.get("format", "")
     return RowOptions(
@@ -82,12 +82,12 @@ def row_options(settings: str) -> RowOptions:
     )
 
 
-def annotate_letters(plan: AnnotatePlan) -> AnnotateReport:
-    """Annotate the letters that are meant, and put what comes of them in place.
+def annotate_dead_letters(plan: AnnotatePlan) -> AnnotateReport:
+    """Annotate the selected dead letters and write the results.
 
-    :raises OutputError: if a file's block was made with another checkpoint, or the letters are
+    :raises OutputError: if a file's block was made with another checkpoint, or the dead letters are
         those of a feed; if so, nothing was written.
-    :raises PubnerError: if the output or a checkpoint fails; what is in place stays.
+    :raises PubnerError: if the output or a checkpoint fails; blocks already written are kept.
     """
     report = AnnotateReport()
     for block in _chosen(plan):
@@ -95,18 +95,18 @@ def annotate_letters(plan: AnnotatePlan) -> AnnotateReport:
     tagger: Tagger | None = None
     for block in _chosen(plan):
         plan.monitor.check()
-        read = parse_letters(block, plan.clock)
+        read = parse_dead_letters(block, plan.clock)
         handler = _handler(plan, row_options(block.footer.settings))
         if read.citations and tagger is None:
             tagger = handler.load_model().take()
         if read.citations or read.dead_letters:
             _write(plan, block, read, handler, tagger)
             report.blocks += 1
-        plan.monitor.report(records_in_place=len(block.letters) - len(read.citations))
-        left = read_block_letters(plan.store, block.footer.key)
-        failing = {x.position.offset: x for x in left.letters} if left is not None else {}
-        for letter in block.letters:
-            still = failing.get(letter.position.offset)
+        plan.monitor.report(records_in_place=len(block.dead_letters) - len(read.citations))
+        left = read_block_dead_letters(plan.store, block.footer.key)
+        failing = {x.position.offset: x for x in left.dead_letters} if left is not None else {}
+        for dead_letter in block.dead_letters:
+            still = failing.get(dead_letter.position.offset)
             if still is None:
                 report.annotated += 1
             else:
@@ -114,37 +114,43 @@ def annotate_letters(plan: AnnotatePlan) -> AnnotateReport:
     return report
 
 
-def _chosen(plan: AnnotatePlan) -> Iterator[BlockLetters]:
-    for block in read_letters(plan.store, plan.selection):
-        letters = tuple(x for x in block.letters if (x.position, letter_digest(x)) in plan.letters)
-        if letters:
-            yield BlockLetters(block.footer, letters)
+def _chosen(plan: AnnotatePlan) -> Iterator[BlockDeadLetters]:
+    for block in read_dead_letters(plan.store, plan.selection):
+        dead_letters = tuple(
+            x
+            for x in block.dead_letters
+            if (x.position, dead_letter_digest(x)) in plan.dead_letters
+        )
+        if dead_letters:
+            yield BlockDeadLetters(block.footer, dead_letters)
 
 
-def parse_letters(block: BlockLetters, clock: Callable[[], datetime]) -> ReadBlock:
-    """Return what the letters of `block` give now: citations, and letters with another reason.
+def parse_dead_letters(block: BlockDeadLetters, clock: Callable[[], datetime]) -> ReadBlock:
+    """Parse the dead letters of `block` into citations, and dead letters with a new error.
 
-    A letter that fails as it did before is in neither: it stays as it is, with its time.
+    A dead letter that fails with the same error is in neither, and stays as it is.
     """
     options = row_options(block.footer.settings)
     citations: list[ReadRecord] = []
-    letters: list[DeadLetter] = []
-    for letter in block.letters:
+    dead_letters: list[DeadLetter] = []
+    for dead_letter in block.dead_letters:
         try:
-            found = citation_of(letter, from_topic=block.from_topic, format=options.format)
+            found = citation_of(dead_letter, from_topic=block.from_topic, format=options.format)
         except RecordError as error:
             kind = type(error).__name__
             if isinstance(error, RefusedRecordError):
                 kind = error.error_type
-            if letter.stage != Stage.READ and (kind, str(error)) != (
-                letter.error_type,
-                letter.error,
+            if dead_letter.stage != Stage.READ and (kind, str(error)) != (
+                dead_letter.error_type,
+                dead_letter.error,
             ):
-                letters.append(replace(letter, error_type=kind, error=str(error), seen_at=clock()))
+                dead_letters.append(
+                    replace(dead_letter, error_type=kind, error=str(error), seen_at=clock())
+                )
         else:
-            citations.append(ReadRecord(letter.position.offset, found))
+            citations.append(ReadRecord(dead_letter.position.offset, found))
     header = BlockHeader(block.footer.key, block.footer.input_digest)
-    return ReadBlock(header, tuple(citations), tuple(letters))
+    return ReadBlock(header, tuple(citations), tuple(dead_letters))
 
 
 def _handler(plan: AnnotatePlan, options: RowOptions) -> AnnotateHandler:
@@ -161,7 +167,7 @@ def _handler(plan: AnnotatePlan, options: RowOptions) -> AnnotateHandler:
 
 def _write(
     plan: AnnotatePlan,
-    block: BlockLetters,
+    block: BlockDeadLetters,
     read: ReadBlock,
     handler: AnnotateHandler,
     tagger: Tagger | None,
@@ -185,27 +191,27 @@ def _write(
     ).write(annotated)
 
 
-def _with_messages(annotated: AnnotatedBlock, block: BlockLetters) -> AnnotatedBlock:
-    """Give the letters of a topic that still fail their message back: key, headers and bytes."""
-    before = {letter.position: letter for letter in block.letters}
-    letters = [
+def _with_messages(annotated: AnnotatedBlock, block: BlockDeadLetters) -> AnnotatedBlock:
+    """Restore the original key, headers and payload of a topic's dead letters that still fail."""
+    before = {dead_letter.position: dead_letter for dead_letter in block.dead_letters}
+    dead_letters = [
         replace(
-            letter,
-            key=before[letter.position].key,
-            headers=before[letter.position].headers,
-            payload=before[letter.position].payload,
+            dead_letter,
+            key=before[dead_letter.position].key,
+            headers=before[dead_letter.position].headers,
+            payload=before[dead_letter.position].payload,
         )
-        for letter in annotated.dead_letters
+        for dead_letter in annotated.dead_letters
     ]
-    return replace(annotated, dead_letters=tuple(letters))
+    return replace(annotated, dead_letters=tuple(dead_letters))
 
 
-def _check_block(block: BlockLetters, checkpoint_id: str) -> None:
+def _check_block(block: BlockDeadLetters, checkpoint_id: str) -> None:
     footer = block.footer
     if not footer.checkpoint_id and not block.from_topic:
         raise OutputError(
-            f"the dead letters of {footer.key.source!r} are those of a feed, where nothing is "
-            "annotated; replay them to a topic by --topic"
+            f"the dead letters of {footer.key.source!r} were written by `pubner feed`, which "
+            "annotates nothing; replay them to a topic with --topic"
         )
     if footer.checkpoint_id != checkpoint_id and not block.from_topic:
         raise OutputError(

@@ -1,4 +1,4 @@
-"""Dead letters back to a topic, each once, whatever is killed in between."""
+"""Republisher of dead letters to a topic, each once, even if a replay is killed."""
 
 import uuid
 from collections.abc import Callable, Collection
@@ -10,7 +10,12 @@ from kafka import errors
 
 from pipelines.dead_letters.ledger import Ledger, Replay, Target
 from pipelines.dead_letters.payload import message_of
-from pipelines.dead_letters.reading import LetterId, choose, letter_digest, read_letters
+from pipelines.dead_letters.reading import (
+    DeadLetterId,
+    choose,
+    dead_letter_digest,
+    read_dead_letters,
+)
 from pipelines.dead_letters.selection import Selection, format_position
 from pipelines.dead_letters.sent import REPLAY_ID, REPLAYED_FROM, sent_positions
 from pipelines.kafka.access import KafkaAccess, producer
@@ -28,8 +33,8 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 2**18
 _REQUEST_BYTES = 80 * 2**20
-_MOST_BYTES = 16 * 2**20
-_MOST_MESSAGES = 1000
+_MAX_BYTES_IN_FLIGHT = 16 * 2**20
+_MAX_MESSAGES_IN_FLIGHT = 1000
 _LINGER_MS = 20
 _OVERHEAD_BYTES = 128
 _REFUSALS = (
@@ -38,16 +43,16 @@ _REFUSALS = (
     errors.InvalidRecordError,
     errors.CorruptRecordError,
 )
-"""What a broker says of one message; of no use to send it again as it is."""
+"""Errors with which a broker refuses one message; sending it again unchanged cannot help."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendPlan:
-    """Which letters of which output to send where; `limit` takes the newest of them.
+    """The dead letters of an output to send, and the topic; `limit` selects the newest of them.
 
-    `again` sends what was sent before too. `clock` gives the time in UTC, `meter` tells how far it
-    is. `check` may raise, to end the replay before the next letter; what was sent until then is
-    found by the next replay.
+    `again` includes those that were sent before. `clock` returns the time in UTC; `meter` shows the
+    progress. `check` may raise, to stop the replay before the next dead letter; the next replay
+    finds in the topic what was sent until then.
     """
 
     store: Store
@@ -63,11 +68,11 @@ class SendPlan:
 
 @dataclass(slots=True)
 class SendReport:
-    """What became of the letters that were meant.
+    """The result for the selected dead letters.
 
-    `recovered` of those `sent_before` were sent by a replay that was cut short; `no_message` are
-    letters of files that still give no citation; `refused` says, by position, what the broker does
-    not take, and why.
+    `recovered` of those `sent_before` were sent by an interrupted replay; `no_message` are dead
+    letters of files that still cannot be parsed; `refused` maps the positions of those that the
+    broker refused to the reason.
     """
 
     selected: int = 0
@@ -78,11 +83,11 @@ class SendReport:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def send_letters(plan: SendPlan) -> SendReport:
-    """Send the letters that are meant and were not sent yet; return when the broker has them.
+def send_dead_letters(plan: SendPlan) -> SendReport:
+    """Send the selected dead letters that were not sent yet; return once they are acknowledged.
 
-    :raises PubnerError: if the broker or the output fails; what was sent until then is found in the
-        topic by the next replay, and not sent again.
+    :raises PubnerError: if the broker or the output fails; the next replay finds in the topic what
+        was sent until then, and does not send it again.
     """
     cluster = describe(plan.access, [plan.topic])
     topic = cluster.topics[plan.topic]
@@ -90,20 +95,20 @@ def send_letters(plan: SendPlan) -> SendReport:
     ledger = Ledger(plan.store)
     with ledger.locked():
         report = SendReport()
-        report.recovered = settle(ledger, plan.access, target, topic)
-        letters = choose(plan.store, plan.selection, plan.limit)
-        report.selected = len(letters)
+        report.recovered = recover_interrupted(ledger, plan.access, target, topic)
+        dead_letters = choose(plan.store, plan.selection, plan.limit)
+        report.selected = len(dead_letters)
         if not plan.again:
-            letters -= ledger.sent(target)
-        report.sent_before = report.selected - len(letters)
-        if letters:
+            dead_letters -= ledger.sent(target)
+        report.sent_before = report.selected - len(dead_letters)
+        if dead_letters:
             replay = Replay(
                 id=uuid.uuid4().hex,
                 target=target,
                 topic=plan.topic,
                 begun_at=plan.clock().isoformat(),
                 ends=topic_ends(plan.access, plan.topic, topic.partitions),
-                letters=letters,
+                dead_letters=dead_letters,
             )
             ledger.save(replay)
             sent = _send(plan, replay, topic, report)
@@ -111,41 +116,41 @@ def send_letters(plan: SendPlan) -> SendReport:
     return report
 
 
-def record(ledger: Ledger, replay: Replay, sent: Collection[LetterId]) -> None:
-    """Write down that a replay is at its end, and what it has sent."""
-    ledger.save(replace(replay, letters=frozenset(sent), finished=True))
+def record(ledger: Ledger, replay: Replay, sent: Collection[DeadLetterId]) -> None:
+    """Record that a replay is finished, and which dead letters it has sent."""
+    ledger.save(replace(replay, dead_letters=frozenset(sent), finished=True))
 
 
-def settle(ledger: Ledger, access: KafkaAccess, target: Target, topic: Topic) -> int:
-    """Find what replays to `topic` sent that were cut short, and write it down; return how much."""
+def recover_interrupted(ledger: Ledger, access: KafkaAccess, target: Target, topic: Topic) -> int:
+    """Record what interrupted replays to `topic` have sent; return how many dead letters."""
     recovered = 0
     for replay in ledger.replays():
         if not replay.finished and replay.target == target:
-            there = sent_positions(access, replace(replay, topic=topic.name), topic.partitions)
-            sent = {x for x in replay.letters if format_position(x[0]) in there}
+            in_topic = sent_positions(access, replace(replay, topic=topic.name), topic.partitions)
+            sent = {x for x in replay.dead_letters if format_position(x[0]) in in_topic}
             record(ledger, replay, sent)
             recovered += len(sent)
     return recovered
 
 
-def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> set[LetterId]:
-    """Send the letters of `replay`; return those that the broker acknowledged."""
+def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> set[DeadLetterId]:
+    """Send the dead letters of `replay`; return those that the broker acknowledged."""
     limit = max_message_bytes(plan.access, plan.topic)
     sender = _Sender(plan, replay, topic.partitions, limit)
-    plan.meter.begin("sending", total=len(replay.letters), unit="dead letters")
+    plan.meter.begin("sending", total=len(replay.dead_letters), unit="dead letters")
     try:
-        for block in read_letters(plan.store, plan.selection):
-            for letter in block.letters:
-                letter_id = (letter.position, letter_digest(letter))
-                if letter_id not in replay.letters:
+        for block in read_dead_letters(plan.store, plan.selection):
+            for dead_letter in block.dead_letters:
+                dead_letter_id = (dead_letter.position, dead_letter_digest(dead_letter))
+                if dead_letter_id not in replay.dead_letters:
                     continue
                 plan.check()
                 try:
-                    key, value = message_of(letter, from_topic=block.from_topic)
+                    key, value = message_of(dead_letter, from_topic=block.from_topic)
                 except RecordError:
                     report.no_message += 1
                 else:
-                    sender.send(letter, letter_id, key, value)
+                    sender.send(dead_letter, dead_letter_id, key, value)
                 plan.meter.advance()
         sender.wait()
     finally:
@@ -156,16 +161,16 @@ def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> s
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A letter as it is sent."""
+    """The message for a dead letter."""
 
-    id: LetterId
+    id: DeadLetterId
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
 
     @property
     def size(self) -> int:
-        """The bytes that it takes at most, uncompressed."""
+        """Upper bound of its size in bytes, uncompressed."""
         headers = sum(
             len(header_key_bytes(name)) + len(value or b"") + 8 for name, value in self.headers
         )
@@ -174,77 +179,87 @@ class _Message:
 
 @dataclass(slots=True)
 class _Sender:
-    """Sends the letters of a replay, a bounded number of bytes at a time.
+    """Sends the dead letters of a replay, with a bounded number of bytes in flight.
 
-    A producer of kafka-python's that had one message refused refuses all others, also those that
-    the broker has taken meanwhile. So a message that may be too large for the topic's `limit` goes
-    alone, and where another one is refused, what became of the rest is looked up in the topic.
+    After one refused message, kafka-python's producer fails all others in flight, even those that
+    the broker has accepted. So a message that may exceed the topic's `limit` is sent alone, and if
+    another one is refused, the topic is read to find which of the rest it holds.
     """
 
     plan: SendPlan
     replay: Replay
     partitions: tuple[int, ...]
     limit: int | None
-    sent: set[LetterId] = field(default_factory=set)
+    sent: set[DeadLetterId] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     _client: "KafkaProducer | None" = None
     _waiting: list[tuple[_Message, Any]] = field(default_factory=list)
     _bytes: int = 0
 
     def send(
-        self, letter: DeadLetter, letter_id: LetterId, key: bytes | None, value: bytes | None
+        self,
+        dead_letter: DeadLetter,
+        dead_letter_id: DeadLetterId,
+        key: bytes | None,
+        value: bytes | None,
     ) -> None:
-        """Send one letter.
+        """Send one dead letter.
 
-        :raises BrokerError: if the broker cannot be reached, or refuses us.
+        :raises BrokerError: if the broker cannot be reached, or denies access.
         """
-        ours = (
-            (REPLAYED_FROM, format_position(letter.position).encode()),
+        own_headers = (
+            (REPLAYED_FROM, format_position(dead_letter.position).encode()),
             (REPLAY_ID, self.replay.id.encode()),
         )
-        headers = (x for x in letter.headers if x[0] not in (REPLAYED_FROM, REPLAY_ID))
-        message = _Message(letter_id, key, value, (*headers, *ours))
+        headers = (x for x in dead_letter.headers if x[0] not in (REPLAYED_FROM, REPLAY_ID))
+        message = _Message(dead_letter_id, key, value, (*headers, *own_headers))
         alone = self.limit is not None and message.size > self.limit
         if alone:
             self.wait()
-        self._waiting.append((message, self._give(message)))
+        self._waiting.append((message, self._produce(message)))
         self._bytes += message.size
-        if alone or self._bytes >= _MOST_BYTES or len(self._waiting) >= _MOST_MESSAGES:
+        if (
+            alone
+            or self._bytes >= _MAX_BYTES_IN_FLIGHT
+            or len(self._waiting) >= _MAX_MESSAGES_IN_FLIGHT
+        ):
             self.wait()
 
     def wait(self) -> None:
-        """Wait until the broker has answered for all that is under way.
+        """Wait until the broker has acknowledged or refused all messages in flight.
 
         :raises BrokerError: as `send`.
         """
-        under_way, self._waiting, self._bytes = self._waiting, [], 0
-        alone = len(under_way) == 1
-        answers = [(x, self._answer(x, future, alone=alone)) for x, future in under_way]
-        failed = [(message, error) for message, error in answers if error is not None]
+        in_flight, self._waiting, self._bytes = self._waiting, [], 0
+        alone = len(in_flight) == 1
+        outcomes = [
+            (x, self._await_acknowledgement(x, future, alone=alone)) for x, future in in_flight
+        ]
+        failed = [(message, error) for message, error in outcomes if error is not None]
         if failed and not alone:
             self.close()
-            there = sent_positions(self.plan.access, self.replay, self.partitions)
-            self.sent |= {x.id for x, _ in failed if format_position(x.id[0]) in there}
+            in_topic = sent_positions(self.plan.access, self.replay, self.partitions)
+            self.sent |= {x.id for x, _ in failed if format_position(x.id[0]) in in_topic}
             again = [message for message, _ in failed if message.id not in self.sent]
-            failed = [(x, error) for x in again if (error := self._alone(x)) is not None]
+            failed = [(x, error) for x in again if (error := self._send_alone(x)) is not None]
         elif failed:
             self.close()
         for message, error in failed:
             self.refused[format_position(message.id[0])] = self._reason(message, error)
 
     def close(self) -> None:
-        """Close the producer; another is opened where one is needed."""
+        """Close the producer; the next message opens another."""
         if self._client is not None:
             self._client.close(timeout=0)
             self._client = None
 
-    def _alone(self, message: _Message) -> errors.KafkaError | None:
-        error = self._answer(message, self._give(message), alone=True)
+    def _send_alone(self, message: _Message) -> errors.KafkaError | None:
+        error = self._await_acknowledgement(message, self._produce(message), alone=True)
         if error is not None:
             self.close()
         return error
 
-    def _give(self, message: _Message) -> Any:  # noqa: ANN401 - a future of kafka-python's
+    def _produce(self, message: _Message) -> Any:  # noqa: ANN401 - a future of kafka-python's
         if self._client is None:
             self._client = _open_producer(self.plan.access, self.limit)
         try:
@@ -259,18 +274,18 @@ class _Sender:
         except errors.KafkaError as error:
             raise self._failure(error) from error
 
-    def _answer(
+    def _await_acknowledgement(
         self,
         message: _Message,
         future: Any,  # noqa: ANN401
         *,
         alone: bool,
     ) -> errors.KafkaError | None:
-        """Return None where the broker took the message, else why it does not.
+        """Return None if the broker acknowledged the message, else the error of its refusal.
 
-        Unless the message went `alone`, that can be because of another one in its batch.
+        Unless the message was sent `alone`, another one in its batch may be the cause.
 
-        :raises BrokerError: where that is not the message's fault.
+        :raises BrokerError: if the failure does not concern the message.
         """
         try:
             if isinstance(future, errors.KafkaError):
@@ -288,11 +303,11 @@ class _Sender:
     def _reason(self, message: _Message, error: errors.KafkaError) -> str:
         if self.limit is not None and message.size > self.limit:
             return (
-                f"{message.size:,} bytes, and topic {self.plan.topic!r} takes {self.limit:,}, "
-                "compressed; raise its max.message.bytes, and replay the letter again"
+                f"{message.size:,} bytes, and topic {self.plan.topic!r} allows {self.limit:,}, "
+                "compressed; raise its max.message.bytes, and replay the dead letter again"
             )
         if isinstance(error, errors.InvalidRecordError) and message.key is None:
-            return "it has no key, and a topic that is compacted takes none without"
+            return "it has no key, and a compacted topic requires one"
         return explain(error, self.plan.access).reason
 
     def _failure(self, error: errors.KafkaError) -> BrokerError:
@@ -307,7 +322,7 @@ def _open_producer(access: KafkaAccess, limit: int | None) -> "KafkaProducer":
         access,
         client_id="pubner-replay",
         linger_ms=_LINGER_MS,
-        # No batch of several messages is over the topic's limit, so a refusal is of one message.
+        # No batch of several messages exceeds the topic's limit, so a refusal concerns one message.
         batch_size=1 if limit is None else max(1, min(_BATCH_BYTES, limit // 2)),
         max_request_size=_REQUEST_BYTES,
         delivery_timeout_ms=int(max(access.timeout_seconds, 5) * 1000) + _LINGER_MS + 1000,

@@ -1,4 +1,4 @@
-"""Which dead letters are meant: what a user asks for, and how a position is written."""
+"""Selection of dead letters by a user's criteria, and the text form of positions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from schemas.records import DeadLetter, SourcePosition
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a letter must be; an empty set, and None, ask for nothing. `since` is in UTC."""
+    """The criteria that dead letters must match; an empty set or None matches all.
+
+    `since` is in UTC.
+    """
 
     sources: frozenset[str] = frozenset()
     stages: frozenset[str] = frozenset()
@@ -19,7 +22,7 @@ class Selection:
     since: datetime | None = None
 
     def may_hold(self, key: BlockKey) -> bool:
-        """Whether letters of the block `key` can be meant."""
+        """Whether the block `key` may hold matching dead letters."""
         return (not self.sources or key.source in self.sources) and (
             not self.positions
             or any(
@@ -28,14 +31,14 @@ class Selection:
             )
         )
 
-    def matches(self, letter: DeadLetter) -> bool:
-        """Whether `letter` is meant."""
+    def matches(self, dead_letter: DeadLetter) -> bool:
+        """Whether `dead_letter` matches."""
         return (
-            _among(letter.position.source, self.sources)
-            and _among(str(letter.stage), self.stages)
-            and _among(letter.error_type, self.error_types)
-            and (not self.positions or letter.position in self.positions)
-            and (self.since is None or letter.seen_at >= self.since)
+            _among(dead_letter.position.source, self.sources)
+            and _among(str(dead_letter.stage), self.stages)
+            and _among(dead_letter.error_type, self.error_types)
+            and (not self.positions or dead_letter.position in self.positions)
+            and (self.since is None or dead_letter.seen_at >= self.since)
         )
 
 
@@ -44,14 +47,14 @@ def _among(value: str, wanted: Iterable[str]) -> bool:
 
 
 def parse_position(text: str) -> SourcePosition:
-    """Return the position that `text` writes as SOURCE/PARTITION/OFFSET.
+    """Return the position that `text` gives as SOURCE/PARTITION/OFFSET.
 
-    :raises ValueError: if it is none.
+    :raises ValueError: if `text` is not of that form.
     """
     parts = text.rsplit("/", 2)
     if len(parts) == 3 and parts[0] and all(_is_number(part) for part in parts[1:]):
         return SourcePosition(parts[0], int(parts[1]), int(parts[2]))
-    raise ValueError(f"{text!r} is no SOURCE/PARTITION/OFFSET such as citations/0/1234")
+    raise ValueError(f"{text!r} is not a SOURCE/PARTITION/OFFSET such as citations/0/1234")
 
 
 def _is_number(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which letters of a replay that was cut short are in the topic."""
+"""Finds the dead letters that an interrupted replay has sent, by reading the topic."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from kafka import KafkaConsumer
 
 REPLAYED_FROM = "pubner-replayed-from"
-"""The header that names the position of the dead letter that a message was."""
+"""The header with the position of the dead letter from which a message was made."""
 REPLAY_ID = "pubner-replay"
-"""The header that names the replay that sent it."""
+"""The header with the id of the replay that sent a message."""
 _POLL_MS = 500
 
 
 def sent_positions(access: KafkaAccess, replay: Replay, partitions: Iterable[int]) -> set[str]:
-    """Return the positions, as text, of the letters of `replay` that the topic holds.
+    """Return the positions, as text, of the dead letters of `replay` that the topic holds.
 
-    Only what lies behind the ends that the replay began with is read, and partitions that it did
-    not know yet. What retention or compaction has removed since is not seen, and will be sent
-    again: nothing is lost, and that copy is the only one left.
+    Only messages after the replay's end offsets are read, and partitions created since. Messages
+    that retention or compaction has removed since are not found, and are sent again: nothing is
+    lost, and the topic holds no duplicate.
 
     :raises BrokerError: if the topic cannot be read.
     """
@@ -68,8 +68,8 @@ def _read(
         polls = polls + 1 if position == before else 0
         if polls * _POLL_MS > 1000 * access.timeout_seconds:
             raise BrokerError(
-                f"{access}: topic {partition.topic!r}, partition {partition.partition} gave "
-                f"nothing at offset {position} for {access.timeout_seconds:g} s; see to the "
-                "broker, then give the command again"
+                f"{access}: topic {partition.topic!r}, partition {partition.partition} returned "
+                f"nothing at offset {position} for {access.timeout_seconds:g} s; check the "
+                "broker, then run the command again"
             )
     return found

@@ -1,1 +1,1 @@
-"""Files into a Kafka topic: read, sent, acknowledged; what cannot be sent becomes a dead letter."""
+"""The feed: publishes files to a Kafka topic; records that cannot be sent become dead letters."""

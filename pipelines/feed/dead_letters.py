@@ -1,4 +1,4 @@
-"""The dead letters of a feed, as a Parquet data set: one a position, however often it is fed."""
+"""Writer of a feed's dead letters to a Parquet data set, with at most one a position."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,15 +16,15 @@ from worker.readers.failures import Failure
 from worker.readers.formats import BadRecord
 
 BLOCK_SIZE = 1000
-_MOST_BYTES = 32 * 2**20
+_MAX_PENDING_BYTES = 32 * 2**20
 
 
 @dataclass(slots=True)
-class LetterBook:
-    """Collects the dead letters of a run and writes them, by the block writer, to `store`.
+class DeadLetterWriter:
+    """Collects the dead letters of a run and writes them to `store` in blocks.
 
-    A letter at a position that has one goes over it. `clock` gives the time in UTC. `counts` are
-    this run's letters by stage.
+    A dead letter replaces an earlier one at the same position. `clock` returns the time in UTC.
+    `counts` are this run's dead letters by stage.
     """
 
     store: Store
@@ -32,24 +32,24 @@ class LetterBook:
     counts: Counter[str] = field(default_factory=Counter)
     _source: str = ""
     _digest: str = ""
-    _held: list[DeadLetter] = field(default_factory=list)
-    _held_bytes: int = 0
+    _pending: list[DeadLetter] = field(default_factory=list)
+    _pending_bytes: int = 0
 
-    def begin(self, source: str, digest: str, *, anew: bool) -> None:
-        """Take letters of another file; where it is read `anew`, those of before are removed.
+    def begin(self, source: str, digest: str, *, from_scratch: bool) -> None:
+        """Begin another file, removing its earlier dead letters if it is read `from_scratch`.
 
-        Those of another content of the file are removed in any case.
+        Those of a file of the same name with other content are removed in any case.
         """
         self.flush()
         self._source, self._digest = source, digest
         for kind in reversed(KINDS):
             for name in self._names(kind, source):
-                footer = None if anew else read_footer(self.store, kind, name)
+                footer = None if from_scratch else read_footer(self.store, kind, name)
                 if footer is None or footer.input_digest != digest:
                     self.store.remove(kind, name)
 
     def holds(self, source: str) -> bool:
-        """Whether letters of `source` are in place."""
+        """Whether dead letters of `source` are written."""
         return any(self._names("citations", source))
 
     def _names(self, kind: str, source: str) -> list[str]:
@@ -64,35 +64,35 @@ class LetterBook:
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
-        """Keep the dead letter of one record; it is written by the next `flush`."""
+        """Add the dead letter of one record; the next `flush` writes it."""
         self.counts[str(failure.stage)] += 1
         block = BlockKey(self._source, 0, block_start(offset, BLOCK_SIZE))
-        self._held.append(
+        self._pending.append(
             dead_letter(block, offset, failure, self.clock(), key=key, headers=headers)
         )
-        self._held_bytes += len(failure.payload)
-        if self._held_bytes >= _MOST_BYTES:
+        self._pending_bytes += len(failure.payload)
+        if self._pending_bytes >= _MAX_PENDING_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Put all letters so far in place.
+        """Write all pending dead letters.
 
         :raises OutputError: if that fails.
         """
         blocks: dict[int, list[DeadLetter]] = {}
-        for letter in self._held:
-            start = block_start(letter.position.offset, BLOCK_SIZE)
-            blocks.setdefault(start, []).append(letter)
+        for pending in self._pending:
+            start = block_start(pending.position.offset, BLOCK_SIZE)
+            blocks.setdefault(start, []).append(pending)
         writer = BlockWriter(self.store, BLOCK_SIZE, settings="feed", store_text=False)
-        for start, letters in sorted(blocks.items()):
+        for start, dead_letters in sorted(blocks.items()):
             writer.write(
                 AnnotatedBlock(
                     BlockHeader(BlockKey(self._source, 0, start), self._digest),
                     checkpoint_id="",
                     annotated_at=self.clock(),
                     citations=(),
-                    dead_letters=tuple(letters),
+                    dead_letters=tuple(dead_letters),
                 )
             )
-        self._held.clear()
-        self._held_bytes = 0
+        self._pending.clear()
+        self._pending_bytes = 0

@@ -1,4 +1,4 @@
-"""One run of `pubner feed`: files in, messages and dead letters out, resumable at any point."""
+"""A run of `pubner feed`: sends files as messages and dead letters, and can resume at any point."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipelines.blocks.elements import InputFile
-from pipelines.feed.dead_letters import LetterBook
+from pipelines.feed.dead_letters import DeadLetterWriter
 from pipelines.feed.sender import Delivery, Message, Refused, open_producer
 from pipelines.feed.state import (
     FeedState,
@@ -57,7 +57,7 @@ _CLOSE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class FeedReport:
-    """What a run did; `skipped_files` and `skipped_records` are what a broken run had sent."""
+    """The result of a run; the `skipped` counts are what an interrupted run had sent."""
 
     citations: int = 0
     tombstones: int = 0
@@ -73,9 +73,9 @@ class FeedReport:
 
 @dataclass(frozen=True, slots=True)
 class FeedPlan:
-    """What to feed, and where to: `topic` is the one topic of `cluster` that is meant.
+    """The inputs and the target of a feed: `topic` is a topic of `cluster`.
 
-    `again` forgets what a broken run has sent; `check` may raise `StoppedError`.
+    `again` ignores what an interrupted run has sent; `check` may raise `StoppedError`.
     """
 
     files: Sequence[InputFile]
@@ -91,10 +91,10 @@ class FeedPlan:
 
 
 def run_feed(plan: FeedPlan) -> FeedReport:
-    """Feed all files; return what was done, also where `check` ended it.
+    """Feed all files; return the report, also of a run that `check` stopped.
 
-    :raises PubnerError: if the broker, the dead letters or the state fail; what is acknowledged is
-        noted before, so that the same run can go on.
+    :raises PubnerError: if the broker, the dead letters or the state fail; the acknowledged records
+        are saved before, so that the same run can resume.
     """
     feed = _Feed(plan)
     plan.meter.follow(feed.progress)
@@ -102,7 +102,7 @@ def run_feed(plan: FeedPlan) -> FeedReport:
 
 
 class _Feed:
-    """A run with all that it holds open."""
+    """The state of a running feed: its plan, open clients and progress."""
 
     def __init__(self, plan: FeedPlan) -> None:
         self.plan = plan
@@ -110,7 +110,7 @@ class _Feed:
         self.counts = Counter(input_bytes=0, records=0, bad=0)
         self.total_bytes = sum(file.size for file in plan.files)
         self.topic = plan.cluster.topics[plan.topic]
-        self.letters = LetterBook(plan.store, lambda: datetime.now(UTC))
+        self.dead_letters = DeadLetterWriter(plan.store, lambda: datetime.now(UTC))
         self.state, self.sent = self._begin()
         limit = max_message_bytes(plan.access, plan.topic)
         self.delivery = Delivery(
@@ -124,10 +124,10 @@ class _Feed:
         )
         self.saved_at = time.monotonic()
         self.current: tuple[InputFile, str, int] | None = None
-        """The file that is being fed, its digest, and the index of the record to read next."""
+        """The file being fed, its digest, and the index of the next record to read."""
 
     def _begin(self) -> tuple[FeedState, Sent]:
-        """Return where to begin: where the run before was broken, or at the start of all files."""
+        """Return the state to begin with, and the records sent since it was saved."""
         plan = self.plan
         inputs = inputs_id(plan.files)
         before = None if plan.again else load_state(plan.state_file)
@@ -138,9 +138,11 @@ class _Feed:
             ends = topic_ends(plan.access, plan.topic, self.topic.partitions)
             return FeedState(plan.cluster.id, self.topic.id, inputs, ends), {}
         if before.inputs != inputs:
-            # Another run: it goes on within a file, but a whole one is asked for anew.
-            halves = {x: progress for x, progress in before.files.items() if not progress.finished}
-            before = replace(before, inputs=inputs, files=halves)
+            # A run with other inputs resumes unfinished files, but sends finished ones again.
+            unfinished = {
+                x: progress for x, progress in before.files.items() if not progress.finished
+            }
+            before = replace(before, inputs=inputs, files=unfinished)
         sent = sent_since(plan.access, plan.topic, self.topic.partitions, before.ends)
         return before, sent
 
@@ -151,13 +153,13 @@ class _Feed:
             for file in self.plan.files:
                 self._feed(file)
             self.delivery.wait()
-            self.letters.flush()
+            self.dead_letters.flush()
             drop_state(self.plan.state_file)
         except StoppedError:
             self.report.stopped = True
-            self._leave(wait=True)
+            self._save_before_exit(wait=True)
         except PubnerError:
-            self._leave(wait=False)
+            self._save_before_exit(wait=False)
             raise
         finally:
             self.delivery.close(seconds=_CLOSE_SECONDS)
@@ -176,19 +178,19 @@ class _Feed:
             self._read(input_bytes=file.size)
             return
         self.report.files += 1
-        begin = self.state.begin_of(digest)
-        self.letters.begin(file.source, digest, anew=begin == 0)
+        begin = self.state.first_unacknowledged(digest)
+        self.dead_letters.begin(file.source, digest, from_scratch=begin == 0)
         self.current = (file, digest, begin)
         whole = self._send_records(file, digest)
         self.delivery.wait()
         _, _, end = self.current
         self.current = None
-        self._note(file, digest, end, finished=whole)
+        self._record_progress(file, digest, end, finished=whole)
         self._save()
 
     def _send_records(self, file: InputFile, digest: str) -> bool:
-        """Send what is not sent yet; return whether the file could be read to its end."""
-        begin = self.state.begin_of(digest)
+        """Send the records not sent yet; return whether the file could be read to its end."""
+        begin = self.state.first_unacknowledged(digest)
         sent = self.sent.get((file.source, digest[:DIGEST_DIGITS]), set())
         headers = (
             (SOURCE, file.source.encode("utf-8")),
@@ -206,18 +208,18 @@ class _Feed:
                         self.report.skipped_records += 1
                     elif isinstance(item, BadRecord):
                         counted.bad += 1
-                        self._letter(item)
+                        self._add_dead_letter(item)
                     else:
                         self._send(item.offset, item.citation, headers)
                     end = max(begin, item.offset + 1)
                     self.current = (file, digest, end)
                     if item.offset % _CHECK_RECORDS == 0:
-                        self._tick()
+                        self._save_periodically()
                 counted.settle()
         except OSError as error:
-            # Of content that is known, so what failed is the reading: another run reads it again.
+            # The digest was computed, so the failure is one of reading: another run reads it again.
             reason = reason_of(file.path, error)
-            self._letter(BadRecord(end, Stage.READ, type(error).__name__, reason, b""))
+            self._add_dead_letter(BadRecord(end, Stage.READ, type(error).__name__, reason, b""))
             self.report.refused_files += 1
             return False
         return True
@@ -240,59 +242,61 @@ class _Feed:
     def _refused(self, refused: Refused) -> None:
         message = refused.message
         failure = Failure(Stage.WRITE, refused.error_type, refused.error, message.value or b"")
-        self.letters.add(message.offset, failure, key=message.key, headers=message.headers)
+        self.dead_letters.add(message.offset, failure, key=message.key, headers=message.headers)
 
-    def _letter(self, item: BadRecord) -> None:
-        self.letters.add(item.offset, item)
+    def _add_dead_letter(self, item: BadRecord) -> None:
+        self.dead_letters.add(item.offset, item)
 
     def _refuse_file(self, file: InputFile, refusal: RefusedFileError) -> None:
-        """Keep one dead letter of a file that is refused as a whole."""
+        """Write one dead letter for a file that is refused as a whole."""
         self.report.refused_files += 1
         self._read(input_bytes=file.size)
         unreadable = refusal.digest == UNREADABLE
         if (
-            self.letters.holds(file.source)
+            self.dead_letters.holds(file.source)
             if unreadable
             else self.state.is_finished(refusal.digest)
         ):
             return
-        self.letters.begin(file.source, refusal.digest, anew=True)
+        self.dead_letters.begin(file.source, refusal.digest, from_scratch=True)
         kind = type(refusal.reason).__name__
         reason = reason_of(file.path, refusal.reason)
-        self._letter(BadRecord(0, Stage.READ, kind, reason, refusal.payload))
-        self.letters.flush()
+        self._add_dead_letter(BadRecord(0, Stage.READ, kind, reason, refusal.payload))
+        self.dead_letters.flush()
         if not unreadable:
-            self._note(file, refusal.digest, 0, finished=True)
+            self._record_progress(file, refusal.digest, 0, finished=True)
 
-    def _tick(self) -> None:
+    def _save_periodically(self) -> None:
         self.plan.check()
         now = time.monotonic()
         if self.current is not None and now - self.saved_at >= _SAVE_SECONDS:
             self.saved_at = now
             file, digest, end = self.current
-            self._note(file, digest, self.delivery.acknowledged(end), finished=False)
+            self._record_progress(file, digest, self.delivery.acknowledged(end), finished=False)
             self._save()
 
-    def _note(self, file: InputFile, digest: str, acknowledged: int, *, finished: bool) -> None:
-        known = max(acknowledged, self.state.begin_of(digest))
+    def _record_progress(
+        self, file: InputFile, digest: str, acknowledged: int, *, finished: bool
+    ) -> None:
+        known = max(acknowledged, self.state.first_unacknowledged(digest))
         progress = FileProgress(file.source, known, finished)
         self.state = replace(self.state, files={**self.state.files, digest: progress})
 
     def _save(self) -> None:
-        """Write down how far we are, once the dead letters up to there are in place."""
-        self.letters.flush()
+        """Save the progress, after writing the dead letters up to it."""
+        self.dead_letters.flush()
         self.state = replace(self.state, ends=dict(self.delivery.ends))
         save_state(self.plan.state_file, self.state)
 
-    def _leave(self, *, wait: bool) -> None:
-        """Note what can be noted before the run is given up; why it is matters more than this."""
+    def _save_before_exit(self, *, wait: bool) -> None:
+        """Save the progress of a run that ends early, suppressing errors in favour of its cause."""
         with suppress(PubnerError):
             if wait:
                 self.delivery.wait(check=False)
         with suppress(PubnerError):
             if self.current is not None:
                 file, digest, end = self.current
-                self._note(file, digest, self.delivery.acknowledged(end), finished=False)
+                self._record_progress(file, digest, self.delivery.acknowledged(end), finished=False)
                 self._save()
 
     def _read(self, *, input_bytes: int, records: int = 0, bad: int = 0) -> None:
@@ -301,7 +305,7 @@ class _Feed:
         self.counts["bad"] += bad
 
     def progress(self) -> Progress:
-        """Return how far the feed is; another thread may ask."""
+        """Return the progress of the feed; may be called from another thread."""
         sent, skipped = self.delivery.messages, self.report.skipped_records
         total = estimated({**self.counts, "records_in_place": skipped}, self.total_bytes)
         return Progress(
@@ -318,5 +322,5 @@ class _Feed:
         report.citations = delivery.messages - delivery.tombstones
         report.tombstones = delivery.tombstones
         report.bytes = delivery.bytes
-        report.dead_letters = dict(self.letters.counts)
+        report.dead_letters = dict(self.dead_letters.counts)
         report.seconds = seconds

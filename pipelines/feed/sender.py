@@ -1,4 +1,4 @@
-"""Messages to the broker: in order, in bounded memory, with what is acknowledged so far."""
+"""Sender of messages: in order, in bounded memory, tracking acknowledged records."""
 
 import time
 from collections import deque
@@ -12,13 +12,13 @@ from pipelines.kafka.access import KafkaAccess, close_producer, producer
 from pipelines.kafka.errors import explain
 from schemas.errors import BrokerError
 
-MOST_BYTES_UNDER_WAY = 32 * 2**20
-_MOST_UNDER_WAY = 50_000
+MAX_BYTES_IN_FLIGHT = 32 * 2**20
+_MAX_IN_FLIGHT = 50_000
 _BATCH_BYTES = 2**18
 _LINGER_MS = 20
 _REQUEST_BYTES = 80 * 2**20
 _OVERHEAD_BYTES = 128
-"""More than what a batch and a record in it take besides key, value and headers' texts."""
+"""Upper bound of the size of a batch and a record besides the key, value and headers."""
 _PAUSE_SECONDS = 0.002
 _GRACE_SECONDS = 10.0
 _REFUSALS = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
@@ -26,9 +26,9 @@ _REFUSALS = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a topic, and the index in its file of the record that it is.
+    """A message to send; `offset` is the index of its record in the file.
 
-    `tombstone` says that it deletes its citation, or a version of that.
+    `tombstone` is whether it deletes its citation, or a version of it.
     """
 
     offset: int
@@ -39,14 +39,14 @@ class Message:
 
     @property
     def size(self) -> int:
-        """The bytes that it takes at most, uncompressed."""
+        """Upper bound of its size in bytes, uncompressed."""
         headers = sum([len(name) + len(value) + 8 for name, value in self.headers])
         return len(self.key) + len(self.value or b"") + headers + _OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A message that the broker does not take, and why."""
+    """A message that the broker refused, and the reason."""
 
     message: Message
     error_type: str
@@ -54,11 +54,11 @@ class Refused:
 
 
 def open_producer(access: KafkaAccess, *, limit: int | None) -> KafkaProducer:
-    """Return a producer for a topic whose batches may have `limit` bytes (None where unknown).
+    """Return a producer for a topic whose batches may have `limit` bytes (None if unknown).
 
-    No batch of several messages is ever over the limit, so that none must be split: a split while
-    others are under way could change their order. Where the limit is unknown, one batch is under
-    way at a time.
+    No batch of several messages exceeds the limit, so that none must be split: splitting a batch
+    while others are in flight could change their order. If the limit is unknown, only one batch is
+    in flight at a time.
     """
     return producer(
         access,
@@ -72,18 +72,18 @@ def open_producer(access: KafkaAccess, *, limit: int | None) -> KafkaProducer:
 
 
 def delivery_seconds(access: KafkaAccess) -> float:
-    """Return how long a message is tried to be delivered, which is longer than one request."""
+    """Return the delivery timeout of a message, which is longer than that of a request."""
     return max(access.timeout_seconds, 5) + _LINGER_MS / 1000 + 1
 
 
 @dataclass(slots=True)
 class Delivery:
-    """Sends the messages of one file after the other to `topic`.
+    """Sends the messages of one file after the other to `topic`, in order.
 
-    `open_client` gives a producer, and another one where a refusal has spent it. `limit` is the
-    most bytes of a batch, None where unknown. `refused` is called with each message that the broker
-    does not take, and `check` while waiting; it may raise. `ends` gives, by partition, the offset
-    behind the last message that is acknowledged together with all before it.
+    `open_client` returns a new producer, also to replace one that a refusal has made unusable.
+    `limit` is the maximum bytes of a batch, None if unknown. `refused` is called with each message
+    that the broker refuses, and `check` while waiting; it may raise. `ends` maps each partition to
+    the offset after the last message that is acknowledged together with all before it.
     """
 
     open_client: Callable[[], KafkaProducer]
@@ -96,56 +96,56 @@ class Delivery:
     messages: int = 0
     tombstones: int = 0
     bytes: int = 0
-    _under_way: deque[tuple[Message, int, Any]] = field(default_factory=deque)
-    _bytes_under_way: int = 0
+    _in_flight: deque[tuple[Message, int, Any]] = field(default_factory=deque)
+    _bytes_in_flight: int = 0
     _client: KafkaProducer = field(init=False)
 
     def __post_init__(self) -> None:
         self._client = self.open_client()
 
     def send(self, message: Message) -> None:
-        """Send a message, after waiting until there is room for it.
+        """Send a message, after waiting until the messages in flight leave room for it.
 
-        :raises BrokerError: if the broker cannot be reached, or refuses us.
+        :raises BrokerError: if the broker cannot be reached, or denies access.
         """
         size = message.size
         alone = self.limit is not None and size > self.limit
-        most = 0 if alone else MOST_BYTES_UNDER_WAY - min(size, MOST_BYTES_UNDER_WAY)
-        self._wait_until(most)
+        most_bytes = 0 if alone else MAX_BYTES_IN_FLIGHT - min(size, MAX_BYTES_IN_FLIGHT)
+        self._wait_until(most_bytes)
         try:
-            future = self._hand_over(message)
+            future = self._produce(message)
         except errors.MessageSizeTooLargeError as error:
             self._refuse(message, error)
             return
-        self._under_way.append((message, size, future))
-        self._bytes_under_way += size
+        self._in_flight.append((message, size, future))
+        self._bytes_in_flight += size
         if alone:
             self.wait()
 
     def acknowledged(self, next_offset: int) -> int:
-        """Return the index before which nothing is under way; `next_offset` is to be read next."""
-        return self._under_way[0][0].offset if self._under_way else next_offset
+        """Return the index of the first record in flight, or `next_offset` if there is none."""
+        return self._in_flight[0][0].offset if self._in_flight else next_offset
 
     def wait(self, *, check: bool = True) -> None:
-        """Wait until nothing is under way; with `check` off, whatever `check` would say.
+        """Wait until nothing is in flight; without `check`, a stop request is ignored.
 
         :raises BrokerError: if a message cannot be delivered.
         """
         self._wait_until(0, check=check)
 
-    def settle(self) -> None:
-        """Take note of what the broker has acknowledged or refused.
+    def collect_responses(self) -> None:
+        """Process the messages that the broker has acknowledged or refused.
 
         :raises BrokerError: if a message cannot be delivered.
         """
-        under_way = self._under_way
-        while under_way and under_way[0][2].is_done:
-            message, _, future = under_way[0]
+        in_flight = self._in_flight
+        while in_flight and in_flight[0][2].is_done:
+            message, _, future = in_flight[0]
             if not future.failed():
-                self._note(message, future)
+                self._record_acknowledged(message, future)
             elif not isinstance(future.exception, _REFUSALS):
                 raise self._failure(future.exception)
-            elif len(under_way) == 1:
+            elif len(in_flight) == 1:
                 self._refuse(message, future.exception)
                 self._reopen()
             else:
@@ -154,10 +154,10 @@ class Delivery:
             self._drop_first()
 
     def close(self, *, seconds: float) -> None:
-        """Close the producer; what is still under way after that time is given up."""
+        """Close the producer; messages still in flight after `seconds` are dropped."""
         close_producer(self._client, seconds=seconds)
 
-    def _hand_over(self, message: Message) -> Any:  # noqa: ANN401 - a future of kafka-python's
+    def _produce(self, message: Message) -> Any:  # noqa: ANN401 - a future of kafka-python's
         try:
             return self._client.send(
                 self.topic, key=message.key, value=message.value, headers=list(message.headers)
@@ -168,23 +168,23 @@ class Delivery:
             raise self._failure(error) from error
 
     def _send_singly(self) -> None:
-        """Send again, one at a time, all that failed with a message that the broker refuses.
+        """Send the messages in flight again, one at a time, to find the one that is refused.
 
-        kafka-python gives up an idempotent producer with all that it holds where a batch is too
-        large, so which message was at fault is found out here.
+        If a batch is too large, kafka-python fails all messages of an idempotent producer, without
+        telling which of them was the cause.
         """
-        for _, _, future in self._under_way:
+        for _, _, future in self._in_flight:
             self._wait_for(future)
         self._reopen()
-        while self._under_way:
-            message, _, future = self._under_way[0]
+        while self._in_flight:
+            message, _, future = self._in_flight[0]
             if future.failed():
                 if not isinstance(future.exception, _REFUSALS):
                     raise self._failure(future.exception)
-                future = self._hand_over(message)
+                future = self._produce(message)
                 self._wait_for(future)
             if not future.failed():
-                self._note(message, future)
+                self._record_acknowledged(message, future)
             elif isinstance(future.exception, _REFUSALS):
                 self._refuse(message, future.exception)
                 self._reopen()
@@ -196,33 +196,35 @@ class Delivery:
         end = time.monotonic() + delivery_seconds(self.access) + _GRACE_SECONDS
         while not future.is_done:
             if time.monotonic() > end:
-                raise self._failure(errors.KafkaTimeoutError("a message is neither in nor out"))
+                raise self._failure(
+                    errors.KafkaTimeoutError("a message was neither acknowledged nor refused")
+                )
             time.sleep(_PAUSE_SECONDS)
 
     def _reopen(self) -> None:
         self.close(seconds=0)
         self._client = self.open_client()
 
-    def _note(self, message: Message, future: Any) -> None:  # noqa: ANN401 - kafka-python's
+    def _record_acknowledged(self, message: Message, future: Any) -> None:  # noqa: ANN401 - kafka-python's
         self.ends[future.value.partition] = future.value.offset + 1
         self.messages += 1
         self.tombstones += message.tombstone
         self.bytes += len(message.value or b"")
 
     def _drop_first(self) -> None:
-        _, size, _ = self._under_way.popleft()
-        self._bytes_under_way -= size
+        _, size, _ = self._in_flight.popleft()
+        self._bytes_in_flight -= size
 
     def _wait_until(self, most_bytes: int, *, check: bool = True) -> None:
-        self.settle()
-        while self._bytes_under_way > most_bytes or len(self._under_way) >= _MOST_UNDER_WAY:
+        self.collect_responses()
+        while self._bytes_in_flight > most_bytes or len(self._in_flight) >= _MAX_IN_FLIGHT:
             if check:
                 self.check()
             time.sleep(_PAUSE_SECONDS)
-            self.settle()
+            self.collect_responses()
 
     def _refuse(self, message: Message, error: Exception) -> None:
-        reason = f"the broker does not take the message of {message.size:,} bytes"
+        reason = f"the broker refuses the message of {message.size:,} bytes"
         if self.limit is not None and message.size > self.limit:
             reason += (
                 f": topic {self.topic!r} allows {self.limit:,} bytes, compressed; raise its "

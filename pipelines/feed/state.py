@@ -1,4 +1,4 @@
-"""How far a run of `pubner feed` is: kept in a file until the run ends, so that it can go on."""
+"""Progress of a run of `pubner feed`, kept in a file until the run ends so that it can resume."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class FileProgress:
-    """Of a file: what is acknowledged of it (all records before that index), and if that is all."""
+    """The progress of a file: all records before `acknowledged`, and whether those are all."""
 
     source: str
     acknowledged: int
@@ -25,11 +25,11 @@ class FileProgress:
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """Of a run: which topic it feeds, with which inputs, and how far it is.
+    """The progress of a run: the topic that it feeds, its inputs and its files.
 
-    `inputs` identifies the inputs together (see `inputs_id`); `files` tells of each by the digest
-    of its content; `ends` gives, by partition, the offset behind the last message of ours that is
-    sure to be in the topic with all before it.
+    `inputs` identifies the inputs together (see `inputs_id`); `files` maps the digest of a file's
+    content to its progress; `ends` maps each partition to the offset after this run's last message
+    that is acknowledged together with all before it.
     """
 
     cluster_id: str
@@ -38,8 +38,8 @@ class FeedState:
     ends: Mapping[int, int]
     files: Mapping[str, FileProgress] = field(default_factory=dict)
 
-    def begin_of(self, digest: str) -> int:
-        """Return the index of the first record of a file that is not known to be acknowledged."""
+    def first_unacknowledged(self, digest: str) -> int:
+        """Return the index of the first record of a file not known to be acknowledged."""
         progress = self.files.get(digest)
         return 0 if progress is None else progress.acknowledged
 
@@ -50,15 +50,15 @@ class FeedState:
 
 
 def inputs_id(files: Iterable[InputFile]) -> str:
-    """Return what identifies the inputs of a run together: their names and sizes, in any order."""
+    """Return an id of the inputs of a run together: a digest of their sorted names and sizes."""
     names = sorted(f"{file.source}\0{file.size}" for file in files)
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def load_state(path: Path) -> FeedState | None:
-    """Return the state in a file; None where there is no file.
+    """Return the state in a file; None if the file does not exist.
 
-    :raises InputError: if it cannot be read, or is no such state.
+    :raises InputError: if the file cannot be read, or is not a state of this version.
     """
     try:
         data = path.read_bytes()
@@ -72,7 +72,7 @@ def load_state(path: Path) -> FeedState | None:
         return _from_json(json.loads(data))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
-            f"{str(path)!r} is not the state of a feed that this pubner wrote; remove it, or give "
+            f"{str(path)!r} is not a feed state of this version of pubner; remove it, or give "
             "another --state"
         ) from None
 
@@ -95,7 +95,7 @@ def _from_json(values: Any) -> FeedState:  # noqa: ANN401 - what JSON holds
 
 
 def save_state(path: Path, state: FeedState) -> None:
-    """Write the state to a file: all of it or nothing.
+    """Write the state to a file atomically.
 
     :raises OutputError: if it cannot be written.
     """
@@ -110,13 +110,13 @@ def save_state(path: Path, state: FeedState) -> None:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
-            f"the feed's state {str(path)!r} cannot be written: {error.strerror}; make room, or "
-            "give another --state"
+            f"the feed's state {str(path)!r} cannot be written: {error.strerror}; free disk "
+            "space, or give another --state"
         ) from error
 
 
 def drop_state(path: Path) -> None:
-    """Remove the state of a run that is at its end.
+    """Remove the state of a run that has ended.
 
     :raises OutputError: if it cannot be removed.
     """
@@ -126,5 +126,5 @@ def drop_state(path: Path) -> None:
     except OSError as error:
         raise OutputError(
             f"the feed's state {str(path)!r} cannot be removed: {error.strerror}; remove it by "
-            "hand, since the run is at its end"
+            "hand, since the run has ended"
         ) from error

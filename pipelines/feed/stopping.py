@@ -1,4 +1,4 @@
-"""Signals that ask to end while messages are sent: the first asks, the second ends it at once."""
+"""Stop signals while messages are sent: the first requests a stop, the second kills the process."""
 
 import signal
 from collections.abc import Iterator
@@ -10,32 +10,32 @@ from worker.cli.signals import stop_requests
 
 
 class StoppedError(Exception):
-    """The command was asked to end."""
+    """Raised when the command is asked to stop."""
 
 
 @dataclass(slots=True)
 class StopRequest:
-    """The signal that asked the command to end; 0 where none did."""
+    """The signal that asked the command to stop; 0 if none did."""
 
     signal: int = 0
 
     def check(self) -> None:
-        """Go on, or end.
+        """Raise if a stop was requested.
 
-        :raises StoppedError: if a signal came.
+        :raises StoppedError: if a signal was received.
         """
         if self.signal:
             raise StoppedError
 
     @property
     def exit_code(self) -> int:
-        """The status of a process that ended on the signal's account."""
+        """The exit code of a process that the signal ended."""
         return 128 + self.signal
 
 
 @contextmanager
 def stopping() -> Iterator[StopRequest]:
-    """Take SIGINT, SIGTERM and SIGHUP as requests while the block runs, in the main thread."""
+    """Treat SIGINT, SIGTERM and SIGHUP as stop requests within the block, in the main thread."""
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in stop_requests()}
 

@@ -1,7 +1,7 @@
-"""The graph: files, blocks of records, annotated blocks, blocks in place.
+"""Beam graph of a batch run: files to blocks of records to annotated blocks to written blocks.
 
-Files are spread over the workers; from there on a block goes through in one go, so memory holds a
-few blocks of each worker: one is annotated while the next is read and the one before is written.
+Files are distributed over the workers; the later steps are fused, so memory holds a few blocks a
+worker: one is annotated while the next is read and the previous one is written.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ from worker.system.pipelining import WriteBehind, make_helper, read_ahead
 @beam.typehints.with_input_types(InputFile)
 @beam.typehints.with_output_types(ReadBlock)
 class ReadBlocks(beam.DoFn):
-    """Reads a file's blocks that are not in place yet, one ahead of the model."""
+    """Reads the blocks of a file that are not written yet, one ahead of the model."""
 
     def __init__(self, reader: BlockReader, store: Store) -> None:
         self.reader = reader
         self.store = store
 
     def setup(self) -> None:
-        """Make the helper that reads ahead."""
+        """Create the thread that reads ahead."""
         self._helper = make_helper("pubner-read")
 
     def process(self, element: InputFile) -> Iterator[ReadBlock]:
@@ -47,14 +47,14 @@ class ReadBlocks(beam.DoFn):
             yield from read_ahead(self.reader.read(element, self.store), self._helper)
 
     def teardown(self) -> None:
-        """Wait for the helper."""
+        """Wait for the thread."""
         self._helper.shutdown()
 
 
 @beam.typehints.with_input_types(AnnotatedBlock)
 @beam.typehints.with_output_types(AnnotatedBlock)
 class RefuseUnstorable(beam.DoFn):
-    """Makes dead letters of the citations that the output cannot hold."""
+    """Converts citations that the output cannot store into dead letters."""
 
     def __init__(self, *, store_text: bool) -> None:
         self.store_text = store_text
@@ -69,39 +69,39 @@ class RefuseUnstorable(beam.DoFn):
 
 
 class Writer(Protocol):
-    """Puts a block in place."""
+    """Writer of blocks to an output."""
 
     def write(self, block: AnnotatedBlock) -> WrittenBlock | None:
-        """Put `block` in place and return what its files then hold; None if a part is to come."""
+        """Write `block`; return its files' content, None if a piece of it is still to come."""
 
 
 @beam.typehints.with_input_types(AnnotatedBlock)
 @beam.typehints.with_output_types(WrittenBlock)
 class WriteBlock(beam.DoFn):
-    """Puts a block in place, while the model already works on the next one."""
+    """Writes a block in a thread while the model annotates the next one."""
 
     def __init__(self, writer: Writer, monitor: Monitor) -> None:
         self.writer = writer
         self.monitor = monitor
 
     def setup(self) -> None:
-        """Make the helper that writes."""
+        """Create the thread that writes."""
         self._helper = make_helper("pubner-write")
         self._writing = WriteBehind(self.writer.write, self._helper)
 
     def start_bundle(self) -> None:
-        """Begin with nothing under way."""
+        """Begin without a pending write."""
         self._writing = WriteBehind(self.writer.write, self._helper)
 
     def process(self, element: AnnotatedBlock) -> Iterator[WrittenBlock]:
-        """Begin to write one block; yield the one before."""
+        """Begin to write one block; yield the previous one."""
         with self.monitor.watching():
             written = self._writing.put(element)
         if written is not None:
             yield self._counted(written)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """Yield the last block once it is in place."""
+        """Yield the last block after it is written."""
         with self.monitor.watching():
             written = self._writing.wait()
         if written is not None:
@@ -109,7 +109,7 @@ class WriteBlock(beam.DoFn):
             yield WindowedValue(self._counted(written), window.max_timestamp(), (window,))
 
     def teardown(self) -> None:
-        """Wait for the helper; what a run that ended early did not ask for is asked for here."""
+        """Wait for the thread, and for a write that an interrupted bundle left pending."""
         self._helper.shutdown()
         with contextlib.suppress(Exception), self.monitor.watching():
             self._writing.wait()

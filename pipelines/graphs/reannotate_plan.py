@@ -1,4 +1,4 @@
-"""Which blocks of an output hold citations to annotate again, and how much that is."""
+"""Plan of a reannotation: the blocks with citations to annotate again, and their counts."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,8 +23,8 @@ from pipelines.sources.stored import is_textless
 class BlockWork:
     """A block with citations to annotate again.
 
-    `revision` is that of its rows now. Of a text over `max_text_chars` code points only that many
-    are read, as when the block was made.
+    `revision` is that of its present rows. At most `max_text_chars` code points of a text are read,
+    as when the block was made.
     """
 
     key: BlockKey
@@ -51,7 +51,7 @@ class Work:
 
 
 def block_size_of(store: Store) -> int | None:
-    """Return the block size that an output was made with; None where it holds no block yet."""
+    """Return the block size of an output; None if it holds no block yet."""
     for name in store.names("citations"):
         footer = read_footer(store, "citations", name)
         if footer is not None:
@@ -60,7 +60,7 @@ def block_size_of(store: Store) -> int | None:
 
 
 def blocks_in(store: Store) -> list[BlockKey]:
-    """Return every block whose citations lie in an output, in order."""
+    """Return every block with citations in an output, in order."""
     keys = [parse_name(name) for name in store.names("citations")]
     return sorted(key for key in keys if key is not None)
 
@@ -71,62 +71,62 @@ def find_work(
     checkpoint_id: str,
     blocks: Iterable[BlockKey],
     *,
-    settle: bool,
+    recover: bool,
 ) -> Work:
-    """Return what of `blocks` matches a condition and was not made by `checkpoint_id`.
+    """Return the blocks with citations that match a condition and are not by `checkpoint_id`.
 
-    With `settle`, a block that matches and was left half replaced is finished or undone first.
+    With `recover`, an interrupted replacement of such a block is first rolled forward or back.
 
     :raises SettingsError: if the condition cannot be evaluated on a row.
-    :raises OutputError: if a file is damaged, or (with `settle`) a block's files do not belong
-        together.
+    :raises OutputError: if a file is damaged, or (with `recover`) a block's files are
+        inconsistent.
     """
     work = Work()
     with condition.evaluating() as evaluate:
         for key in blocks:
-            part = _look(store, key, condition, evaluate, checkpoint_id)
-            if part.blocks and settle and committed_footer(store, key) is None:
-                _settle(store, key)
-                part = _look(store, key, condition, evaluate, checkpoint_id)
-            work.blocks += part.blocks
-            work.statuses += part.statuses
-            work.checkpoints += part.checkpoints
-            work.textless += part.textless
+            found = _find_block_work(store, key, condition, evaluate, checkpoint_id)
+            if found.blocks and recover and committed_footer(store, key) is None:
+                _recover(store, key)
+                found = _find_block_work(store, key, condition, evaluate, checkpoint_id)
+            work.blocks += found.blocks
+            work.statuses += found.statuses
+            work.checkpoints += found.checkpoints
+            work.textless += found.textless
     return work
 
 
 def count_written(store: Store, blocks: Iterable[BlockWork]) -> int:
-    """Return how many of `blocks` have other rows now."""
+    """Return how many of `blocks` have another revision now."""
     footers = ((x, read_footer(store, "citations", file_name(x.key))) for x in blocks)
     return sum(now is not None and now.revision != x.revision for x, now in footers)
 
 
 def limit_of(footer: Footer) -> int | None:
-    """Return how many code points of a text were read for a block; None where all were.
+    """Return the maximum code points read of a block's texts; None if all were read.
 
-    Where its rows were made by several settings, all are read.
+    If its rows were made with several settings, there is no maximum.
     """
     return row_options(footer.settings).max_text_chars
 
 
-def _settle(store: Store, key: BlockKey) -> None:
-    """Make sure that a block's files belong together.
+def _recover(store: Store, key: BlockKey) -> None:
+    """Roll an interrupted replacement of a block forward or back.
 
-    :raises OutputError: if they do not, and no writer is at it.
+    :raises OutputError: if its files are still inconsistent, and no other writer holds it.
     """
 
-    def look(place: Replacement) -> None:
+    def check(replacement: Replacement) -> None:
         if committed_footer(store, key) is None:
-            place.check()
+            replacement.check()
             raise torn(key)
 
-    replace_block(store, key, look)
+    replace_block(store, key, check)
 
 
-def _look(
+def _find_block_work(
     store: Store, key: BlockKey, condition: Condition, evaluate: Evaluate, checkpoint_id: str
 ) -> Work:
-    """Return the work of one block: nothing, or that block alone."""
+    """Return the work of one block, which is empty if nothing in it matches."""
     name = file_name(key)
     stream = store.open("citations", name)
     if stream is None:

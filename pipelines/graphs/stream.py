@@ -1,7 +1,7 @@
-"""The graph of a stream: parts of blocks, annotated parts, blocks in place, offsets committed.
+"""Beam graph of a stream: slices of blocks to annotated slices to writes to committed offsets.
 
-From reading to writing a part goes through in one go, as a block does in batch. Only the short note
-that it is in place travels between workers, to the step that commits offsets.
+The steps from reading to writing are fused, as in batch. Only the short acknowledgement of a write
+is shuffled between workers, to the step that commits offsets.
 """
 
 import time
@@ -19,21 +19,21 @@ from pipelines.inference.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.commits import CommitOffsets
 from pipelines.kafka.dead_letter_topic import DeadLetterTopic
-from pipelines.kafka.decode import decode_part
+from pipelines.kafka.decode import decode_slice
 from pipelines.kafka.drain import DrainSignal
 from pipelines.kafka.ranges import OffsetRange, RangeReader
-from pipelines.kafka.slices import RawPart
+from pipelines.kafka.slices import RawSlice
 from pipelines.kafka.source import KafkaSource
-from pipelines.kafka.splits import ReadShares
+from pipelines.kafka.splits import ReadSplits
 from pipelines.output.writer import BlockWriter
 from pipelines.telemetry.metrics import count, observe
 from pipelines.telemetry.run_channel import Monitor
 
 
 @beam.typehints.with_input_types(OffsetRange)
-@beam.typehints.with_output_types(RawPart)
+@beam.typehints.with_output_types(RawSlice)
 class ReadRanges(beam.DoFn):
-    """Reads ranges of offsets; once the run is asked to end, it reads no more."""
+    """Reads offset ranges; after a drain request, it skips them."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ReadRanges(beam.DoFn):
         self.timeout_seconds = timeout_seconds
 
     def setup(self) -> None:
-        """Make the reader, which connects when it is first used."""
+        """Create the reader, which connects on first use."""
         self._reader = RangeReader(
             self.access,
             block_size=self.block_size,
@@ -62,8 +62,8 @@ class ReadRanges(beam.DoFn):
             clock=time.monotonic,
         )
 
-    def process(self, element: OffsetRange) -> Iterator[RawPart]:
-        """Yield the parts of one range."""
+    def process(self, element: OffsetRange) -> Iterator[RawSlice]:
+        """Yield the slices of one range."""
         if self.drain.requested(time.monotonic()):
             return
         with self.monitor.watching():
@@ -74,103 +74,103 @@ class ReadRanges(beam.DoFn):
         self._reader.close()
 
 
-@beam.typehints.with_input_types(RawPart)
+@beam.typehints.with_input_types(RawSlice)
 @beam.typehints.with_output_types(ReadBlock)
-class DecodePart(beam.DoFn):
-    """Makes citations and tombstones of messages, and dead letters of what is none."""
+class DecodeSlice(beam.DoFn):
+    """Decodes messages into citations, tombstones and dead letters."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
 
-    def process(self, element: RawPart) -> Iterator[ReadBlock]:
-        """Decode one part."""
-        yield decode_part(element, self.clock)
+    def process(self, element: RawSlice) -> Iterator[ReadBlock]:
+        """Decode one slice."""
+        yield decode_slice(element, self.clock)
 
 
 @beam.typehints.with_input_types(AnnotatedBlock)
 @beam.typehints.with_output_types(WrittenBlock)
-class WritePart(beam.DoFn):
-    """Merges a part into its block; a gap needs no file."""
+class WriteSlice(beam.DoFn):
+    """Merges a slice into its block; a gap writes no file."""
 
     def __init__(
-        self, writer: BlockWriter, letters: DeadLetterTopic | None, monitor: Monitor
+        self, writer: BlockWriter, dead_letter_topic: DeadLetterTopic | None, monitor: Monitor
     ) -> None:
         self.writer = writer
-        self.letters = letters
+        self.dead_letter_topic = dead_letter_topic
         self.monitor = monitor
 
     def process(self, element: AnnotatedBlock) -> Iterator[WrittenBlock]:
-        """Write one part."""
+        """Write one slice."""
         with self.monitor.watching():
             yield self._write(element)
 
     def teardown(self) -> None:
-        """Close the producer of dead letters."""
-        if self.letters is not None:
-            self.letters.close()
+        """Close the producer of the dead-letter topic."""
+        if self.dead_letter_topic is not None:
+            self.dead_letter_topic.close()
 
-    def _write(self, part: AnnotatedBlock) -> WrittenBlock:
-        if not part.citations and not part.dead_letters:
-            return WrittenBlock(part.header)
+    def _write(self, block: AnnotatedBlock) -> WrittenBlock:
+        if not block.citations and not block.dead_letters:
+            return WrittenBlock(block.header)
         begin = time.monotonic()
-        written = self.writer.write(part)
+        written = self.writer.write(block)
         observe("write_milliseconds", round(1000 * (time.monotonic() - begin)))
         count("blocks")
-        if self.letters is not None and part.dead_letters:
-            self.letters.send(part.dead_letters)
+        if self.dead_letter_topic is not None and block.dead_letters:
+            self.dead_letter_topic.send(block.dead_letters)
         self.monitor.report(blocks=1)
         return written
 
 
-def read_stream(pipeline: beam.Pipeline, shares: Sequence[KafkaSource]) -> PCollection[RawPart]:
-    """Read without end, each share by a reader of its own."""
-    parts: PCollection[RawPart] = pipeline | "Read" >> ReadShares(shares)
-    return parts
+def read_stream(pipeline: beam.Pipeline, splits: Sequence[KafkaSource]) -> PCollection[RawSlice]:
+    """Read an unbounded source, each split with a reader of its own."""
+    slices: PCollection[RawSlice] = pipeline | "Read" >> ReadSplits(splits)
+    return slices
 
 
 def read_ranges(
     pipeline: beam.Pipeline, ranges: Sequence[OffsetRange], reader: ReadRanges
-) -> PCollection[RawPart]:
-    """Read some ranges, spread over the workers."""
-    parts: PCollection[RawPart] = (
+) -> PCollection[RawSlice]:
+    """Read offset ranges, distributed over the workers."""
+    slices: PCollection[RawSlice] = (
         pipeline
         | "Ranges" >> beam.Create(list(ranges))
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(reader)
     )
-    return parts
+    return slices
 
 
-def annotate_parts(
-    parts: PCollection[RawPart],
-    in_place: Sequence[WrittenBlock] = (),
+def annotate_slices(
+    slices: PCollection[RawSlice],
+    already_written: Sequence[WrittenBlock] = (),
     *,
     clock: Callable[[], datetime],
     handler: AnnotateHandler,
-    writer: WritePart,
+    writer: WriteSlice,
     committer: CommitOffsets,
 ) -> PCollection[tuple[str, int, int]]:
-    """Build the graph from parts to committed offsets: topic, partition and offset.
+    """Build the graph from slices to committed offsets: topic, partition and offset.
 
-    `in_place` is what an earlier run put in place and did not commit.
+    `already_written` are the blocks that an earlier run wrote without committing their offsets.
     """
     register_coders()
     written: PCollection[WrittenBlock] = (
-        parts
-        | "Decode" >> beam.ParDo(DecodePart(clock))
+        slices
+        | "Decode" >> beam.ParDo(DecodeSlice(clock))
         | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
         | "Refuse" >> beam.ParDo(RefuseUnstorable(store_text=writer.writer.store_text))
         | "Write" >> beam.ParDo(writer)
     )
-    if in_place:
-        known = parts.pipeline | "InPlace" >> beam.Create(list(in_place))
-        written = (written, known) | "WithInPlace" >> beam.Flatten()
+    if already_written:
+        known = slices.pipeline | "AlreadyWritten" >> beam.Create(list(already_written))
+        written = (written, known) | "WithAlreadyWritten" >> beam.Flatten()
     committed: PCollection[tuple[str, int, int]] = (
-        written | "ByPartition" >> beam.Map(_with_place) | "Commit" >> beam.ParDo(committer)
+        written | "ByPartition" >> beam.Map(_with_partition_key) | "Commit" >> beam.ParDo(committer)
     )
     return committed
 
 
 @beam.typehints.with_output_types(tuple[tuple[str, int], WrittenBlock])
-def _with_place(written: WrittenBlock) -> tuple[tuple[str, int], WrittenBlock]:
+def _with_partition_key(written: WrittenBlock) -> tuple[tuple[str, int], WrittenBlock]:
     return (written.header.key.source, written.header.key.partition), written

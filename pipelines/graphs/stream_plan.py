@@ -1,4 +1,4 @@
-"""What a stream has to do: which topics, from where, up to where, and what is in place already."""
+"""Plan of a stream: its topics, the offset ranges to read, and those already written."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from pipelines.blocks.keys import BlockKey, block_start, file_name
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.errors import reporting
 from pipelines.kafka.ranges import OffsetRange, ranges_to_read
-from pipelines.kafka.source import first_place
+from pipelines.kafka.source import first_offset
 from pipelines.kafka.topics import (
     Cluster,
     begin_offsets,
@@ -25,7 +25,7 @@ from pipelines.output.writer import committed_footer
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics of a stream: what each is, by its name, and their partitions."""
+    """The topics of a stream: their input digests, by name, and their partitions."""
 
     digests: Mapping[str, str]
     partitions: tuple[TopicPartition, ...]
@@ -33,21 +33,21 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """How far a group is and how far the topics go, by partition."""
+    """The offsets at which a run of a group begins, and the end offsets, by partition."""
 
-    places: Mapping[TopicPartition, int]
+    begins: Mapping[TopicPartition, int]
     ends: Mapping[TopicPartition, int]
 
     @property
     def lag(self) -> int:
-        """How many offsets lie between."""
-        return sum(max(0, self.ends[x] - place) for x, place in self.places.items())
+        """The number of offsets between begins and ends."""
+        return sum(max(0, self.ends[x] - begin) for x, begin in self.begins.items())
 
 
 def find_topics(access: KafkaAccess, names: Iterable[str]) -> Topics:
-    """Return what the topics are.
+    """Look up the topics.
 
-    :raises PubnerError: if the broker does not answer or a topic is not there.
+    :raises PubnerError: if the broker does not answer or a topic does not exist.
     """
     cluster: Cluster = describe(access, list(names))
     for name in cluster.topics:
@@ -65,7 +65,7 @@ def find_topics(access: KafkaAccess, names: Iterable[str]) -> Topics:
 def find_positions(
     access: KafkaAccess, group: str, topics: Topics, *, block_size: int, read_committed: bool
 ) -> Positions:
-    """Return where a run of `group` begins, and where the topics end now."""
+    """Return the offsets at which a run of `group` begins, and the current end offsets."""
     client = consumer(access, group=group, read_committed=read_committed)
     partitions = list(topics.partitions)
     try:
@@ -75,36 +75,36 @@ def find_positions(
             ends = end_offsets(client, partitions)
     finally:
         client.close()
-    places = {}
+    begins = {}
     for partition in partitions:
         offset = committed.get(partition)
         if offset is not None and offset >= ends[partition]:
-            places[partition] = offset
+            begins[partition] = offset
         else:
-            places[partition] = first_place(offset, first[partition], block_size)
-    return Positions(places, ends)
+            begins[partition] = first_offset(offset, first[partition], block_size)
+    return Positions(begins, ends)
 
 
 def plan_ranges(positions: Positions, topics: Topics, *, block_size: int) -> list[OffsetRange]:
-    """Return what is to be read, block by block."""
-    return ranges_to_read(positions.places, positions.ends, topics.digests, block_size=block_size)
+    """Return the offset ranges to read, block by block."""
+    return ranges_to_read(positions.begins, positions.ends, topics.digests, block_size=block_size)
 
 
 def with_bases(ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
-    """Return ranges that one pipeline reads, each with where it begins to read the partition."""
+    """Return a pipeline's ranges, each with the first offset that it reads of the partition."""
     bases: dict[tuple[str, int], int] = {}
     for wanted in ranges:
-        place = (wanted.topic, wanted.partition)
-        bases[place] = min(bases.get(place, wanted.begin), wanted.begin)
+        partition_key = (wanted.topic, wanted.partition)
+        bases[partition_key] = min(bases.get(partition_key, wanted.begin), wanted.begin)
     return [replace(x, base=bases[(x.topic, x.partition)]) for x in ranges]
 
 
-def find_in_place(
+def find_written(
     store: Store, wanted: OffsetRange, *, block_size: int, checkpoint_id: str, settings: str
 ) -> WrittenBlock | None:
-    """Return the note of a range that an earlier run put in place and did not commit.
+    """Return the acknowledgement of a range that an earlier run wrote but did not commit.
 
-    None where it is not in place whole, or by another checkpoint or other settings.
+    None unless all of it was written, with the same checkpoint and settings.
     """
     key = BlockKey(wanted.topic, wanted.partition, block_start(wanted.begin, block_size))
     last = committed_footer(store, key)

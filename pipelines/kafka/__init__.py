@@ -1,1 +1,1 @@
-"""Kafka: who may connect and how, what a topic holds, and the source that reads it."""
+"""Kafka access: clients and authentication, topic metadata, and the unbounded source."""

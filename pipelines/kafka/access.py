@@ -1,7 +1,7 @@
-"""How to connect to Kafka: what a runner may send to a worker, and the clients made from it there.
+"""Kafka connection settings, safe to send to workers, and the clients created from them.
 
-Nothing here holds a secret. `KafkaAccess` says in which environment variable or file one is found;
-it is read when a client is made, on the machine where that happens.
+`KafkaAccess` holds no secret, only the environment variable or file that holds it. The secret is
+read when a client is created, on the machine that creates it.
 """
 
 import importlib
@@ -25,12 +25,12 @@ T = TypeVar("T")
 _FIRST_ATTEMPT_SECONDS = 2.0
 _PAUSE_SECONDS = 0.5
 _METADATA_SECONDS = 15
-"""How old what a client knows of topics may be: a new partition is seen after that time."""
+"""Maximum age of a client's topic metadata: a new partition is seen after that time."""
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaAccess:
-    """Brokers, protocol, and where the secrets are found; may be pickled and shown."""
+    """Brokers, protocol, and the location of secrets; safe to pickle and to print."""
 
     brokers: tuple[str, ...]
     security_protocol: str = "PLAINTEXT"
@@ -60,7 +60,7 @@ def client_arguments(
 ) -> dict[str, Any]:
     """Return the keyword arguments of kafka-python's clients; secrets are read now.
 
-    :raises SettingsError: if a secret, a certificate or the token provider cannot be had here.
+    :raises SettingsError: if a secret, a certificate or the token provider is not available here.
     """
     arguments: dict[str, Any] = {
         "bootstrap_servers": list(access.brokers),
@@ -84,14 +84,14 @@ def client_arguments(
         )
     elif access.sasl_mechanism is not None:
         arguments["sasl_plain_username"] = access.sasl_username
-        arguments["sasl_plain_password"] = _Hidden(_password(access, environment))
+        arguments["sasl_plain_password"] = _Secret(_password(access, environment))
     return arguments
 
 
 def tls_context(access: KafkaAccess) -> ssl.SSLContext:
     """Return the TLS settings of `access`, with its certificates loaded.
 
-    :raises SettingsError: if a file is missing or no certificate.
+    :raises SettingsError: if a file is missing or holds no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -124,7 +124,7 @@ def tls_context(access: KafkaAccess) -> ssl.SSLContext:
 
 def _tls_reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        return str(error.reason or "it is not what OpenSSL can read, or the password is wrong")
+        return str(error.reason or "OpenSSL cannot read the file, or the password is wrong")
     return error.strerror or str(error)
 
 
@@ -136,12 +136,12 @@ def consumer(
     client_id: str = "pubner",
     **arguments: Any,  # noqa: ANN401 - kafka-python's own
 ) -> "Consumer":
-    """Return a connected consumer without partitions; it commits nothing of its own accord.
+    """Return a connected consumer without assigned partitions and without automatic commits.
 
-    Out of range offsets are errors, not a silent jump, unless `arguments` say otherwise; these are
-    kafka-python's.
+    `arguments` override kafka-python's configuration. Unless they set `auto_offset_reset`, an
+    offset out of range is an error, not a silent reset.
 
-    :raises BrokerError: if no broker lets us in within the time set.
+    :raises BrokerError: if no broker accepts the connection within the timeout.
     :raises SettingsError: as `client_arguments`.
     """
     from pipelines.kafka.client import Consumer
@@ -166,9 +166,9 @@ def producer(
 ) -> "KafkaProducer":
     """Return a connected, idempotent producer: acks=all, lz4; `arguments` are kafka-python's.
 
-    It bounds no memory itself: who sends must bound what is under way.
+    It does not bound its memory: the caller must bound the messages in flight.
 
-    :raises BrokerError: if no broker lets us in within the time set.
+    :raises BrokerError: if no broker accepts the connection within the timeout.
     :raises SettingsError: as `client_arguments`.
     """
     from kafka import KafkaProducer
@@ -186,10 +186,10 @@ def producer(
 
 
 def close_producer(client: "KafkaProducer", *, seconds: float) -> None:
-    """Close a producer; what it could not deliver within that time is given up.
+    """Close a producer, dropping the messages not delivered within `seconds`.
 
-    Without this, kafka-python's own `close` raises where something is left, leaves the producer
-    open, and complains on standard error when it is collected.
+    kafka-python's own `close` raises if messages are left, leaves the producer open, and prints a
+    warning on standard error when the producer is garbage-collected.
     """
     from kafka.errors import KafkaError
 
@@ -205,7 +205,7 @@ def close_producer(client: "KafkaProducer", *, seconds: float) -> None:
 def admin(access: KafkaAccess, *, client_id: str = "pubner") -> "KafkaAdminClient":
     """Return a connected admin client.
 
-    :raises BrokerError: if no broker lets us in within the time set.
+    :raises BrokerError: if no broker accepts the connection within the timeout.
     :raises SettingsError: as `client_arguments`.
     """
     from kafka import KafkaAdminClient
@@ -214,11 +214,11 @@ def admin(access: KafkaAccess, *, client_id: str = "pubner") -> "KafkaAdminClien
 
 
 def _connect(make: Callable[..., T], access: KafkaAccess, arguments: dict[str, Any]) -> T:
-    """Make a client; wait for a broker that is not there yet, but not for one that says no."""
+    """Create a client, retrying while no broker is reachable but not after a permanent refusal."""
     from kafka.errors import KafkaError
     from kafka.net.compat import KafkaNetClient
 
-    from pipelines.kafka.errors import explain, gravest, overheard, probe
+    from pipelines.kafka.errors import explain, gravest_failure, logged_connection_errors, probe
     from pipelines.kafka.login import login_refusal
 
     networks: list[Any] = []
@@ -228,39 +228,39 @@ def _connect(make: Callable[..., T], access: KafkaAccess, arguments: dict[str, A
         return networks[-1]
 
     deadline = time.monotonic() + access.timeout_seconds
-    patience = _FIRST_ATTEMPT_SECONDS
+    attempt_seconds = _FIRST_ATTEMPT_SECONDS
     while True:
-        seconds = min(max(deadline - time.monotonic(), 1.0), patience)
+        seconds = min(max(deadline - time.monotonic(), 1.0), attempt_seconds)
         failure = probe(access, arguments.get("ssl_context"), seconds=seconds)
         if failure is None:
             own = {"bootstrap_timeout_ms": int(seconds * 1000), "kafka_client": network}
-            with overheard() as causes:
+            with logged_connection_errors() as causes:
                 try:
                     return make(**{**arguments, **own})
                 except KafkaError as error:
                     _stop(networks)
                     if access.sasl_mechanism is not None:
-                        asked = [
+                        refusals = [
                             login_refusal(x, arguments, seconds=seconds) for x in access.brokers
                         ]
-                        causes += [x for x in asked if x is not None]
-                    failure = gravest([explain(x, access) for x in causes or [error]])
-        patience *= 2
+                        causes += [x for x in refusals if x is not None]
+                    failure = gravest_failure([explain(x, access) for x in causes or [error]])
+        attempt_seconds *= 2
         if failure.permanent or time.monotonic() >= deadline:
             raise BrokerError(f"{access}: {failure.reason}", permanent=failure.permanent)
         time.sleep(_PAUSE_SECONDS)
 
 
 def _stop(networks: list[Any]) -> None:
-    """End the threads that kafka-python leaves behind of a client that could not connect."""
+    """Stop the threads that kafka-python leaves running when a client could not connect."""
     while networks:
         client = networks.pop()
         client.close()
         client._net.stop()
 
 
-class _Hidden(str):
-    """A secret that does not show where a library logs its settings."""
+class _Secret(str):
+    """A secret string whose `repr` is masked, since libraries log their settings."""
 
     __slots__ = ()
 
@@ -276,7 +276,7 @@ def _password(access: KafkaAccess, environment: Mapping[str, str]) -> str:
     if not password:
         raise SettingsError(
             f"the SASL password is expected in the environment variable {variable} of every "
-            "worker, and it is not set here; set it, or give --sasl-password-file"
+            "worker, but is not set here; set it, or give --sasl-password-file"
         )
     return password
 

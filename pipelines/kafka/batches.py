@@ -1,14 +1,14 @@
-"""Messages as they lie in a partition's log, and record batches as messages.
+"""Raw messages of a partition's log, and a record batch decoder that tolerates any input.
 
-Whoever may write to a topic may write anything there, so nothing in a batch raises. kafka-python's
-own reader stops for good at a header key that is not UTF-8, at a checksum that is wrong and at a
-codec that it does not know, and decompresses a batch whole, however large that gets.
+Any producer may write arbitrary bytes to a topic, so the content of a batch never stops the reader.
+kafka-python's own decoder fails permanently at a header key that is not UTF-8, at a wrong checksum
+and at an unknown codec, and decompresses a batch as a whole, whatever its size.
 
-* A header's key that is not UTF-8 is kept byte for byte, by surrogates (PEP 383).
-* A batch is decompressed record by record. A record of more than 32 MiB, or one whose own fields do
-  not agree with its length, is one message that cannot be read, and those behind it are read.
-* What of a batch cannot be decoded is one message that cannot be read for each of its offsets, so
-  that every offset still has exactly one row or dead letter. The first holds the batch's bytes.
+* A header key that is not UTF-8 is kept byte for byte, as surrogates (PEP 383).
+* A batch is decompressed record by record. A record of more than 32 MiB, or one whose fields
+  contradict its length, becomes one unreadable message; the records after it are still read.
+* Each offset of a batch that cannot be decoded becomes one unreadable message, so that every offset
+  still has exactly one row or dead letter. The first of them holds the batch's bytes.
 """
 
 import io
@@ -27,29 +27,29 @@ from schemas.records import header_key
 from worker.readers.failures import MAX_RECORD_BYTES
 
 KEPT_BYTES: Final = 2**20
-"""So much of a batch, or of a record over the limit, is kept in a dead letter."""
+"""Maximum bytes of a batch, or of a record over the size limit, kept in a dead letter."""
 MAX_BATCH_BYTES: Final = 2**30
-"""A batch that decompresses to more is not read on."""
+"""Maximum decompressed size of a batch; the rest of a larger one is not read."""
 MAX_HEADERS: Final = 10_000
 _HEADER_WEIGHT: Final = 200
-"""About what the objects of one header take beside its bytes."""
+"""Approximate memory overhead of one header's objects, in bytes."""
 _FRAME = struct.Struct(">qii b")
-_OLDEST_FRAME: Final = 26
-"""The bytes that a batch of the oldest format has at least."""
-_MOST_OFFSETS: Final = 2**20
-"""A batch that says it has more offsets is one message that cannot be read, not one an offset."""
+_MIN_FRAME_BYTES: Final = 26
+"""Minimum size in bytes of a batch of the oldest format."""
+_MAX_OFFSETS: Final = 2**20
+"""Maximum offsets of an unreadable batch; a larger one becomes one message, not one an offset."""
 _CHUNK_BYTES: Final = 2**16
 
 Headers = tuple[tuple[str, bytes | None], ...]
-"""Keys and values in their order; bytes of a key that are not UTF-8 are surrogates."""
+"""Header keys and values, in order; key bytes that are not UTF-8 are surrogates."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """One message as it came, `timestamp` in milliseconds since 1970, -1 where there is none.
+    """One undecoded message; `timestamp` is in milliseconds since 1970, -1 if it has none.
 
-    Where `error` is not empty, it says why the message cannot be read, and `value` holds bytes of
-    the record or its batch, as much of them as is kept.
+    If `error` is not empty, it is the reason why the message cannot be read, and `value` holds the
+    bytes kept of the record or of its batch.
     """
 
     offset: int
@@ -61,7 +61,7 @@ class RawRecord:
 
     @property
     def size(self) -> int:
-        """About how many bytes of memory it takes."""
+        """Approximate memory use in bytes."""
         headers = sum(len(name) + len(value or b"") for name, value in self.headers)
         own = len(self.key or b"") + len(self.value or b"")
         return own + headers + _HEADER_WEIGHT * len(self.headers)
@@ -69,22 +69,22 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The bytes of one batch; `next_offset` is where the batch behind it begins, -1 if unknown."""
+    """The bytes of one batch; `next_offset` is where the batch after it begins, -1 if unknown."""
 
     data: memoryview
     next_offset: int
 
 
 def frames(data: bytes | memoryview) -> Iterator[Frame]:
-    """Yield the batches of a fetched stretch of a log; one that is cut off at its end is left out.
+    """Yield the batches of a fetched log segment, without a last one that is truncated.
 
-    A batch whose length cannot be right is the last one: where the next begins is not known.
+    A batch with an impossible length is the last one, since the begin of the next is unknown.
     """
     view = memoryview(data)
     begin = 0
     while len(view) - begin >= _FRAME.size:
         size = 12 + int(_FRAME.unpack_from(view, begin)[1])
-        if size < _OLDEST_FRAME:
+        if size < _MIN_FRAME_BYTES:
             yield Frame(view[begin:], -1)
             return
         end = begin + size
@@ -93,7 +93,7 @@ def frames(data: bytes | memoryview) -> Iterator[Frame]:
         following = -1
         if len(view) - end >= _FRAME.size:
             first, _, _, magic = _FRAME.unpack_from(view, end)
-            following = first if magic > 1 else -1  # older ones say where they end
+            following = first if magic > 1 else -1  # older formats begin with their last offset
         yield Frame(view[begin:end], following)
         begin = end
 
@@ -102,9 +102,9 @@ class CurrentBatch(DefaultRecordBatch):  # type: ignore[misc]
     """A batch of the format of Kafka 0.11 and later, read record by record."""
 
     def records(self) -> Iterator[RawRecord]:
-        """Yield the messages, with offsets that rise.
+        """Yield the messages, in ascending order of offset.
 
-        :raises RecordBatchError: where it cannot be decoded further.
+        :raises RecordBatchError: where the batch cannot be decoded further.
         """
         least, read = self.base_offset, 0
         with decompressed(self.compression_type, memoryview(self._buffer)[self._pos :]) as stream:
@@ -120,7 +120,7 @@ class CurrentBatch(DefaultRecordBatch):  # type: ignore[misc]
                 record = self._record(kept, size)
                 if not least <= record.offset <= self.last_offset:
                     raise RecordBatchError(
-                        f"record {number} says that its offset is {record.offset}; one from "
+                        f"record {number} has offset {record.offset}; one from "
                         f"{least} to {self.last_offset} was expected"
                     )
                 if size > len(kept):
@@ -131,10 +131,10 @@ class CurrentBatch(DefaultRecordBatch):  # type: ignore[misc]
                 raise RecordBatchError(f"bytes follow its {self.records_count} records")
 
     def _record(self, body: bytes, size: int) -> RawRecord:
-        """Return one record; of `size` bytes, `body` are there."""
+        """Return one record of `size` bytes, decoded from `body`, its first bytes."""
         try:
-            delta, place = decode_varint(body, 1)
-            offset_delta, place = decode_varint(body, place)
+            delta, position = decode_varint(body, 1)
+            offset_delta, position = decode_varint(body, position)
         except (ValueError, IndexError):
             raise RecordBatchError("a record in it is damaged") from None
         offset = self.base_offset + offset_delta
@@ -147,11 +147,11 @@ class CurrentBatch(DefaultRecordBatch):  # type: ignore[misc]
             )
             return RawRecord(offset, timestamp, None, body, (), error)
         try:
-            key, value, headers = _fields(body, place)
+            key, value, headers = _fields(body, position)
         except (ValueError, IndexError) as error:
             reason = str(error) if isinstance(error, _DamagedRecordError) else "it ends too early"
-            said = f"the record cannot be read: {reason}; its bytes are kept as in the batch"
-            return RawRecord(offset, timestamp, None, body[:KEPT_BYTES], (), said)
+            message = f"the record cannot be read: {reason}; its bytes are kept as in the batch"
+            return RawRecord(offset, timestamp, None, body[:KEPT_BYTES], (), message)
         return RawRecord(offset, timestamp, key, value, headers)
 
 
@@ -160,13 +160,13 @@ class LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]
 
     @property
     def last_offset(self) -> int:
-        """The offset of its last message: in these formats what a batch begins with."""
+        """The offset of its last message, which is what a batch of these formats begins with."""
         return int(self.base_offset)
 
     def records(self) -> Iterator[RawRecord]:
         """Yield the messages.
 
-        :raises RecordBatchError: where it cannot be decoded.
+        :raises RecordBatchError: if the batch cannot be decoded.
         """
         least = -1
         try:
@@ -185,12 +185,12 @@ class LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]
             yield RawRecord(record.offset, timestamp, record.key, record.value, ())
 
     def _decompress(self, key_offset: int) -> bytes:
-        # In place of kafka-python's own, which has no limit.
-        place = key_offset
+        # Overrides kafka-python's method, which has no size limit.
+        position = key_offset
         for _ in range(2):
-            [size] = struct.unpack_from(">i", self._buffer, place)
-            begin, place = place + 4, place + 4 + max(size, 0)
-        with decompressed(self.compression_type, self._buffer[begin:place]) as stream:
+            [size] = struct.unpack_from(">i", self._buffer, position)
+            begin, position = position + 4, position + 4 + max(size, 0)
+        with decompressed(self.compression_type, self._buffer[begin:position]) as stream:
             data = read_some(stream, MAX_RECORD_BYTES + 1)
         if len(data) > MAX_RECORD_BYTES:
             raise RecordBatchError(f"it decompresses to more than {MAX_RECORD_BYTES} bytes")
@@ -198,13 +198,13 @@ class LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]
 
 
 def open_batch(frame: Frame) -> CurrentBatch | LegacyBatch:
-    """Return a batch whose checksum is right.
+    """Return the batch of a frame after verifying its checksum.
 
-    :raises RecordBatchError: if it is not, or if its format is not known.
+    :raises RecordBatchError: if the checksum is wrong or the format unknown.
     """
     base, length, _, magic = _FRAME.unpack_from(frame.data)
     if length + 12 != len(frame.data):
-        raise RecordBatchError(f"it says that it is {length} bytes long, which cannot be")
+        raise RecordBatchError(f"its length field of {length} bytes contradicts its size")
     try:
         if magic in (0, 1):
             batch: Any = LegacyBatch(frame.data, magic)
@@ -223,11 +223,11 @@ def open_batch(frame: Frame) -> CurrentBatch | LegacyBatch:
 
 
 def damaged_offsets(frame: Frame, position: int) -> range:
-    """Return the offsets from `position` on of a batch whose header is not to be trusted.
+    """Return the offsets from `position` on of a batch whose header cannot be trusted.
 
-    It ends where two fields of the header agree that it does, or where the next batch begins. Where
-    neither is known, it has the next offset alone: the broker gives the same batch again as long as
-    what is asked for may lie in it.
+    The range ends where two fields of the header agree, or where the next batch begins. If neither
+    is known, it is the next offset alone: the broker returns the same batch again for every
+    requested offset that may lie in it.
     """
     base, _, _, magic = _FRAME.unpack_from(frame.data)
     following = frame.next_offset
@@ -250,9 +250,9 @@ def damaged_offsets(frame: Frame, position: int) -> range:
 
 
 def undecoded(frame: Frame, offsets: range, reason: RecordBatchError) -> Iterator[RawRecord]:
-    """Yield what stands for some offsets of a batch, which cannot be read; at least one.
+    """Yield one unreadable message for each of `offsets`, which must not be empty.
 
-    The first holds the batch's bytes, a MiB of them at most.
+    The first holds the batch's bytes, at most 1 MiB of them.
     """
     begin, last = offsets[0], offsets[-1]
     which = f"offsets {begin} to {last}" if last > begin else f"offset {begin}"
@@ -260,50 +260,48 @@ def undecoded(frame: Frame, offsets: range, reason: RecordBatchError) -> Iterato
     data = bytes(frame.data[:KEPT_BYTES])
     cut = f", the first {len(data)} of {len(frame.data)} bytes" * (len(data) < len(frame.data))
     yield RawRecord(begin, -1, None, data, (), f"{error}; here are the batch's bytes{cut}")
-    if len(offsets) > _MOST_OFFSETS:
+    if len(offsets) > _MAX_OFFSETS:
         return
     for offset in offsets[1:]:
-        said = f"{error}; the batch's bytes are in the dead letter of offset {begin}"
-        yield RawRecord(offset, -1, None, b"", (), said)
+        message = f"{error}; the batch's bytes are in the dead letter of offset {begin}"
+        yield RawRecord(offset, -1, None, b"", (), message)
 
 
 class _DamagedRecordError(ValueError):
-    """A record whose fields contradict each other; says how."""
+    """A record whose fields contradict each other; the message is the contradiction."""
 
 
-def _fields(body: bytes, place: int) -> tuple[bytes | None, bytes | None, Headers]:
-    """Return key, value and headers, which begin at `place` of a record."""
-    key, place = _bytes(body, place)
-    value, place = _bytes(body, place)
-    count, place = decode_varint(body, place)
+def _fields(body: bytes, position: int) -> tuple[bytes | None, bytes | None, Headers]:
+    """Return the key, value and headers that begin at `position` of a record."""
+    key, position = _bytes(body, position)
+    value, position = _bytes(body, position)
+    count, position = decode_varint(body, position)
     if not 0 <= count <= MAX_HEADERS:
-        raise _DamagedRecordError(
-            f"it says that it has {count} headers, and 0 to {MAX_HEADERS} are read"
-        )
+        raise _DamagedRecordError(f"it has {count} headers, and 0 to {MAX_HEADERS} are read")
     headers = []
     for _ in range(count):
-        name, place = _bytes(body, place)
-        content, place = _bytes(body, place)
+        name, position = _bytes(body, position)
+        content, position = _bytes(body, position)
         if name is None:
             raise _DamagedRecordError("a header has no key")
         headers.append((header_key(name), content))
-    if place != len(body):
-        raise _DamagedRecordError(f"its fields take {place} of its {len(body)} bytes")
+    if position != len(body):
+        raise _DamagedRecordError(f"its fields take {position} of its {len(body)} bytes")
     return key, value, tuple(headers)
 
 
-def _bytes(body: bytes, place: int) -> tuple[bytes | None, int]:
-    size, place = decode_varint(body, place)
+def _bytes(body: bytes, position: int) -> tuple[bytes | None, int]:
+    size, position = decode_varint(body, position)
     if size < 0:
-        return None, place
-    end = place + size
+        return None, position
+    end = position + size
     if end > len(body):
         raise _DamagedRecordError("a field reaches beyond its end")
-    return body[place:end], end
+    return body[position:end], end
 
 
 def _size(stream: io.BufferedIOBase, number: int) -> tuple[int, int]:
-    """Return the length of the next record, and how many bytes said so."""
+    """Return the length of the next record, and the width of the length field itself."""
     result = 0
     for width in range(5):
         [byte] = _read(stream, 1)

@@ -1,8 +1,8 @@
-"""kafka-python's consumer, which no message can stop, and whose polls are bounded in bytes.
+"""Kafka consumer based on kafka-python's that no message can stop, with polls bounded in bytes.
 
-It takes the place of three private names of kafka-python: the fetcher of a consumer, the class that
-the fetcher reads a fetched stretch of a partition by, and how much it takes of that. A test holds
-that they are what this module takes them for.
+It overrides three private names of kafka-python: the fetcher of a consumer, the class by which the
+fetcher decodes the data fetched of a partition, and the method that limits the size of a poll. A
+test pins them to kafka-python's present implementation.
 """
 
 import logging
@@ -25,8 +25,8 @@ from pipelines.kafka.batches import (
 )
 from schemas.errors import RecordBatchError
 
-MOST_BYTES: Final = 32 * 2**20
-"""A poll, like a part of a block, ends at that many bytes of messages, however few they are."""
+MAX_POLL_BYTES: Final = 32 * 2**20
+"""Maximum bytes of messages of one poll, and of one slice of a block; at least one message."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -36,14 +36,14 @@ def input_digest(cluster_id: object, topic_id: object) -> str:
 
 
 class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """What was fetched of one partition, message by message."""
+    """The data fetched of one partition, decoded message by message."""
 
     def take(self, n: int | None = None) -> list[RawRecord]:
-        """Return up to `n` messages, of about `MOST_BYTES` at most."""
+        """Return up to `n` messages, of about `MAX_POLL_BYTES` at most."""
         records: list[RawRecord] = []
         size = 0
         messages = self.record_iterator
-        while size < MOST_BYTES and (n is None or len(records) < n):
+        while size < MAX_POLL_BYTES and (n is None or len(records) < n):
             record = next(messages, None)
             if record is None:
                 break
@@ -93,7 +93,7 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             return
         _LOGGER.error(
             "topic %s, partition %d: the record batch with the offsets %d to %d cannot be read, "
-            "and is a dead letter for each: %s",
+            "and becomes one dead letter an offset: %s",
             self.topic_partition.topic,
             self.topic_partition.partition,
             offsets[0],
@@ -104,7 +104,7 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         self.next_fetch_offset = offsets[-1] + 1
 
     def _is_passed_over(self, batch: CurrentBatch) -> bool:
-        """Whether a batch is a transaction's marker or, where those are left out, was aborted."""
+        """Whether a batch is a control batch or, if reading committed messages, was aborted."""
         self.leader_epoch = batch.leader_epoch
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
             self._consume_aborted_transactions_up_to(batch.last_offset)
@@ -117,7 +117,7 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
 
 
 def _is_abort_marker(batch: CurrentBatch) -> bool:
-    """Whether a control batch ends a transaction that was aborted: type 0 of two numbers."""
+    """Whether a control batch marks an aborted transaction: the second number of its key is 0."""
     try:
         key = next((x.key or b"" for x in batch.records()), b"")
     except RecordBatchError:
@@ -126,7 +126,7 @@ def _is_abort_marker(batch: CurrentBatch) -> bool:
 
 
 class _Fetcher(Fetcher):  # type: ignore[misc]
-    """Ends a poll where what it took is as much as a poll may hold."""
+    """A fetcher that ends a poll once it holds `MAX_POLL_BYTES`."""
 
     PartitionRecords = _PartitionRecords
 
@@ -139,11 +139,11 @@ class _Fetcher(Fetcher):  # type: ignore[misc]
     ) -> int:
         taken: int = super()._append(drained, part, max_records, update_offsets)
         size = sum(record.size for records in drained.values() for record in records)
-        return max_records if size >= MOST_BYTES else taken
+        return max_records if size >= MAX_POLL_BYTES else taken
 
 
 class Consumer(KafkaConsumer):  # type: ignore[misc]
-    """kafka-python's consumer; `poll` gives `RawRecord`s and raises nothing because of them."""
+    """kafka-python's consumer whose `poll` returns `RawRecord`s and tolerates any message."""
 
     FETCHER = _Fetcher
 
@@ -154,11 +154,11 @@ class Consumer(KafkaConsumer):  # type: ignore[misc]
         )
 
     def identify(self, topics: Sequence[str]) -> dict[str, str]:
-        """Ask the cluster which topics of these names it has now; return their input digests.
+        """Return the current input digests of `topics` from the cluster.
 
-        One that is not there, or not known yet to the broker that answers, is left out.
+        A topic that does not exist, or that the answering broker does not know yet, is left out.
 
-        :raises KafkaError: if no broker answers, or if we may not know.
+        :raises KafkaError: if no broker answers, or if access to a topic is denied.
         """
         asked = [MetadataRequest.MetadataRequestTopic(name=name) for name in topics]
         request = MetadataRequest(topics=asked, allow_auto_topic_creation=False)

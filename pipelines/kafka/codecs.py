@@ -1,4 +1,4 @@
-"""What record batches are compressed by: each of Kafka's codecs as a stream of bytes."""
+"""Kafka's compression codecs, each as a stream of decompressed bytes."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ _XERIAL_BYTES: Final = 16
 
 
 def read_some(stream: io.BufferedIOBase, size: int) -> bytes:
-    """Read up to `size` bytes; whatever a codec's library raises says that the batch is damaged."""
+    """Read up to `size` bytes; any error of a codec's library becomes a `RecordBatchError`."""
     try:
         return stream.read(size)
     except RecordBatchError:
@@ -30,7 +30,7 @@ def read_some(stream: io.BufferedIOBase, size: int) -> bytes:
 
 
 def decompressed(codec: int, data: memoryview) -> io.BufferedIOBase:
-    """Return the records' bytes as a stream.
+    """Return the decompressed records as a stream.
 
     :raises RecordBatchError: if the codec is not known.
     """
@@ -54,7 +54,7 @@ def decompressed(codec: int, data: memoryview) -> io.BufferedIOBase:
 
 
 class _SnappyBlocks(io.RawIOBase):
-    """The bytes of a snappy batch: one block, or several as the Java client frames them."""
+    """Decompressed bytes of a snappy batch: one block, or several framed by the Java client."""
 
     def __init__(self, data: bytes) -> None:
         self._blocks = _snappy_blocks(data)
@@ -69,28 +69,28 @@ class _SnappyBlocks(io.RawIOBase):
             if block is None:
                 return 0
             self._rest = memoryview(block)
-        taken = min(len(buffer), len(self._rest))
-        buffer[:taken] = self._rest[:taken]
-        self._rest = self._rest[taken:]
-        return taken
+        copied = min(len(buffer), len(self._rest))
+        buffer[:copied] = self._rest[:copied]
+        self._rest = self._rest[copied:]
+        return copied
 
 
 def _snappy_blocks(data: bytes) -> Iterator[bytes]:
     if not data.startswith(_XERIAL):
         yield _snappy_block(data)
         return
-    place = _XERIAL_BYTES
-    while place < len(data):
-        [size] = struct.unpack_from(">i", data, place)
-        place += 4
-        if not 0 <= size <= len(data) - place:
+    position = _XERIAL_BYTES
+    while position < len(data):
+        [size] = struct.unpack_from(">i", data, position)
+        position += 4
+        if not 0 <= size <= len(data) - position:
             raise RecordBatchError("a block of its snappy data is cut off")
-        yield _snappy_block(data[place : place + size])
-        place += size
+        yield _snappy_block(data[position : position + size])
+        position += size
 
 
 def _snappy_block(block: bytes) -> bytes:
-    """Return what a block holds; how much that is stands before it, and is not allocated unseen."""
+    """Return a decompressed block, after checking the size it declares before allocating it."""
     size = 0
     for number, byte in enumerate(block[:5]):
         size |= (byte & 0x7F) << 7 * number
@@ -105,5 +105,5 @@ def _snappy_block(block: bytes) -> bytes:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error of another library as one short line."""
+    """Return an error of another library as one line of at most 200 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

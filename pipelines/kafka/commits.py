@@ -1,7 +1,6 @@
-"""The one step that commits offsets to the consumer group: what is in place without a gap.
+"""The step that commits offsets: for each partition, the end of the written prefix without a gap.
 
-Everything else reads; only this step, which sees one partition at a time and keeps its progress in
-Beam's state, tells the group how far it is.
+No other step commits. This one is keyed by partition and keeps its progress in Beam's state.
 """
 
 import time
@@ -28,26 +27,26 @@ from pipelines.telemetry.metrics import count, gauge
 from pipelines.telemetry.run_channel import Monitor
 from schemas.errors import InputError
 
-_NOTE = "pubner output "
+_METADATA_PREFIX = "pubner output "
 
 _PROGRESS_PARAMETER: Any = beam.DoFn.StateParam(
     ReadModifyWriteStateSpec("progress", StrUtf8Coder())
 )
 
-Place = tuple[str, int]
+PartitionKey = tuple[str, int]
 """A topic and a partition's number."""
 
 
 class CommitOffsets(beam.DoFn):
-    """Commits the contiguous prefix of what was put in place, by topic and partition.
+    """DoFn that commits the contiguous prefix of the written offsets, by topic and partition.
 
-    A broker that is away is waited for. The group's offset never goes back. Before each commit the
-    topic is compared with what it was when the run began, and the group's offset with what was
-    committed last: a topic that was made anew, and a group that was deleted or whose offset was set
-    by others, end the run.
+    It retries while no broker is reachable. The group's offset never goes back. Before each commit
+    it compares the topic with the one that the run began with, and the group's offset with the last
+    commit: a topic that was recreated, a group that was deleted, and an offset that another client
+    set all end the run.
 
-    `topics` are the topics' input digests; `output` is the id of the output, which each commit
-    bears in its note.
+    `topics` are the topics' input digests; `output` is the id of the output, which goes into the
+    metadata of each commit.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class CommitOffsets(beam.DoFn):
         topics: Mapping[str, str],
         *,
         output: str,
-        monitor: Monitor = Monitor(),  # noqa: B008 - a frozen record that nobody listens to
+        monitor: Monitor = Monitor(),  # noqa: B008 - an immutable instance without a listener
     ) -> None:
         self.access = access
         self.group = group
@@ -68,10 +67,10 @@ class CommitOffsets(beam.DoFn):
 
     def process(
         self,
-        element: tuple[Place, WrittenBlock],
+        element: tuple[PartitionKey, WrittenBlock],
         state: ReadModifyWriteRuntimeState = _PROGRESS_PARAMETER,
     ) -> Iterator[tuple[str, int, int]]:
-        """Take one stretch that is in place; yield topic, partition and offset if it commits."""
+        """Record one written offset range; yield topic, partition and offset after a commit."""
         (topic, number), written = element
         if written.header.coverage is None:
             raise TypeError("a block of a file has no offsets to commit")
@@ -96,18 +95,20 @@ class CommitOffsets(beam.DoFn):
     def _commit(
         self, partition: TopicPartition, after: Progress, written: WrittenBlock, *, ends: bool
     ) -> int | None:
-        """Commit, unless the group is further already; return the offset, None without a commit."""
-        note = commit_note(self.output, written.header.drained if ends else "")
+        """Commit unless the group's offset is higher; return the committed offset, else None."""
+        metadata = commit_metadata(self.output, written.header.drained if ends else "")
         committed: list[int] = []
 
         def action() -> None:
             self._guard(partition.topic).wait(self._client, time.sleep)
             client = self._client()
             with reporting(self.access, f"commit offsets of group {self.group!r}"):
-                done = self._look(client, partition, after.committed, written.header.base)
+                done = self._committed_offset(
+                    client, partition, after.committed, written.header.base
+                )
                 if after.prefix > done or ends:
-                    # Never back: what lies before the group's offset is in place already.
-                    commit(client, {partition: max(after.prefix, done)}, note=note)
+                    # Never back: everything before the group's offset is written already.
+                    commit(client, {partition: max(after.prefix, done)}, metadata=metadata)
                     committed.append(max(after.prefix, done))
 
         retry(action, before_again=self._close, sleep=time.sleep)
@@ -116,20 +117,23 @@ class CommitOffsets(beam.DoFn):
         count("commits")
         return committed[-1]
 
-    def _look(self, client: Consumer, partition: TopicPartition, committed: int, base: int) -> int:
+    def _committed_offset(
+        self, client: Consumer, partition: TopicPartition, committed: int, base: int
+    ) -> int:
         """Return the group's offset, -1 for none.
 
-        `committed` is what was committed last, as far as the state knows, and `base` where the run
-        began to read. A step that goes on from an older state finds an offset of ours further on.
+        `committed` is the last commit known to the state, and `base` the offset at which the run
+        began to read. A step restored from an older state finds a higher offset that pubner
+        committed.
 
-        :raises InputError: if someone else has set or removed it.
+        :raises InputError: if another client has set or removed the offset.
         """
-        place = client.committed(partition, metadata=True)
-        found, note = (-1, "") if place is None else (int(place.offset), str(place.metadata))
+        stored = client.committed(partition, metadata=True)
+        found, metadata = (-1, "") if stored is None else (int(stored.offset), str(stored.metadata))
         least = committed
         if committed < 0 and found < base and base > begin_offsets(client, [partition])[partition]:
-            least = base  # the run began there because of the group's offset, not of the log
-        if found < least or (0 <= committed < found and output_in(note) is None):
+            least = base  # the run began at the group's offset, not at the log's start
+        if found < least or (0 <= committed < found and output_in(metadata) is None):
             now = "none" if found < 0 else found
             raise InputError(
                 f"group {self.group!r} was deleted or reset while it was used: its offset of topic "
@@ -154,11 +158,15 @@ class CommitOffsets(beam.DoFn):
             self._consumer = None
 
 
-def commit_note(output: str, drained: str = "") -> str:
-    """Return the note of a commit: the output's id, and of a drained partition's last the token."""
-    return f"{_NOTE}{output}" + (f" drained {drained}" if drained else "")
+def commit_metadata(output: str, drained: str = "") -> str:
+    """Return a commit's metadata: the output's id and, once drained, the drain's token."""
+    return f"{_METADATA_PREFIX}{output}" + (f" drained {drained}" if drained else "")
 
 
-def output_in(note: str) -> str | None:
-    """Return the id of the output that a commit's note names; None where it names none."""
-    return note.removeprefix(_NOTE).split(" ")[0] if note.startswith(_NOTE) else None
+def output_in(metadata: str) -> str | None:
+    """Return the output's id in a commit's metadata; None if it holds none."""
+    return (
+        metadata.removeprefix(_METADATA_PREFIX).split(" ")[0]
+        if metadata.startswith(_METADATA_PREFIX)
+        else None
+    )

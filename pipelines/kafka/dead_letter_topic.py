@@ -1,4 +1,4 @@
-"""The topic that dead letters also go to, where the user names one."""
+"""Optional Kafka topic that dead letters are sent to, besides the Parquet data set."""
 
 import time
 from collections.abc import Sequence
@@ -24,24 +24,24 @@ _TRUNCATED = (
 
 @dataclass(slots=True)
 class DeadLetterTopic:
-    """Sends dead letters to `topic` once their block is in place.
+    """Sends dead letters to `topic` after their block is written.
 
-    The message has the original's key, bytes and headers, and headers of our own, which begin with
-    `pubner-letter-`: source, partition, offset, stage, error-type and error. A part that is written
-    again sends its letters again; who reads the topic can tell by the position.
+    Each message has the original's key, bytes and headers, and pubner's own headers, which begin
+    with `pubner-letter-`: source, partition, offset, stage, error-type and error. A slice that is
+    written again sends its dead letters again; consumers can deduplicate them by position.
     """
 
     access: KafkaAccess
     topic: str
     _producer: KafkaProducer | None = field(default=None, init=False, compare=False)
 
-    def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Send `letters` and wait until the broker has them.
+    def send(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Send `dead_letters` and wait until the broker has them.
 
-        :raises PubnerError: if it does not take them.
+        :raises PubnerError: if the broker refuses them.
         """
-        for letter in letters:
-            retry(partial(self._report, letter), before_again=self.close, sleep=time.sleep)
+        for dead_letter in dead_letters:
+            retry(partial(self._report, dead_letter), before_again=self.close, sleep=time.sleep)
 
     def close(self) -> None:
         """Close the producer."""
@@ -49,26 +49,28 @@ class DeadLetterTopic:
             close_producer(self._producer, seconds=_CLOSE_SECONDS)
             self._producer = None
 
-    def _report(self, letter: DeadLetter) -> None:
+    def _report(self, dead_letter: DeadLetter) -> None:
         with reporting(self.access, f"send dead letters to topic {self.topic!r}"):
-            self._send(letter)
+            self._send(dead_letter)
 
-    def _send(self, letter: DeadLetter) -> None:
-        """Send one letter; of one over the broker's limit the output alone holds the bytes."""
-        ours = letter_headers(letter)
+    def _send(self, dead_letter: DeadLetter) -> None:
+        """Send one dead letter, without its bytes and headers if it is over the broker's limit."""
+        own_headers = dead_letter_headers(dead_letter)
         try:
-            self._deliver(letter.key, letter.payload, [*letter.headers, *ours])
+            self._deliver(
+                dead_letter.key, dead_letter.payload, [*dead_letter.headers, *own_headers]
+            )
         except MessageSizeTooLargeError:
-            self._deliver(letter.key, b"", [*ours, _TRUNCATED])
+            self._deliver(dead_letter.key, b"", [*own_headers, _TRUNCATED])
 
     def _deliver(self, key: bytes | None, value: bytes, headers: Headers) -> None:
         if self._producer is None:
             self._producer = producer(self.access)
         try:
-            sent = self._producer.send(
+            future = self._producer.send(
                 self.topic, key=key, value=value, headers=headers_to_send(headers)
             )
-            sent.get(timeout=_SEND_SECONDS)
+            future.get(timeout=_SEND_SECONDS)
         except KafkaError:
             self.close()  # an idempotent producer that was refused once refuses all that follows
             raise
@@ -81,16 +83,16 @@ class DeadLetterTopic:
         self._producer = None
 
 
-def letter_headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
-    """Return the headers that say where a dead letter is from and why it is one."""
-    position = letter.position
+def dead_letter_headers(dead_letter: DeadLetter) -> list[tuple[str, bytes]]:
+    """Return the headers with the position and the error of a dead letter."""
+    position = dead_letter.position
     values = {
         "source": position.source,
         "partition": str(position.partition),
         "offset": str(position.offset),
-        "stage": str(letter.stage),
-        "error-type": letter.error_type,
-        "error": letter.error,
+        "stage": str(dead_letter.stage),
+        "error-type": dead_letter.error_type,
+        "error": dead_letter.error,
     }
     return [
         (f"pubner-letter-{name}", value.encode("utf-8", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""From a part as it was read to citations, tombstones and dead letters."""
+"""Decoder of raw slices into citations, tombstones and dead letters."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,7 @@ from pipelines.blocks.elements import ReadBlock
 from pipelines.blocks.failures import dead_letter
 from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.messages import decode_record
-from pipelines.kafka.slices import RawPart
+from pipelines.kafka.slices import RawSlice
 from pipelines.telemetry.metrics import observe
 from schemas.errors import RecordBatchError
 from schemas.records import Citation, DeadLetter
@@ -17,19 +17,19 @@ from worker.readers.failures import Failure, parse_record, read_failure
 from worker.readers.formats import ReadRecord
 
 
-def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
-    """Return a part with each message as the citation it holds, or as a dead letter.
+def decode_slice(raw_slice: RawSlice, clock: Callable[[], datetime]) -> ReadBlock:
+    """Return a slice with each message decoded as a citation, or as a dead letter.
 
-    `clock` gives the time in UTC.
+    `clock` returns the time in UTC.
     """
     citations: list[ReadRecord] = []
-    letters: list[DeadLetter] = []
-    for record in part.records:
+    dead_letters: list[DeadLetter] = []
+    for record in raw_slice.records:
         found = _read(record)
         if isinstance(found, Failure):
-            letters.append(
+            dead_letters.append(
                 dead_letter(
-                    part.header.key,
+                    raw_slice.header.key,
                     record.offset,
                     found,
                     clock(),
@@ -39,9 +39,9 @@ def decode_part(part: RawPart, clock: Callable[[], datetime]) -> ReadBlock:
             )
         else:
             citations.append(ReadRecord(record.offset, found))
-    observe("part_records", len(part.records))
-    header = replace(part.header, coverage=(part.begin, part.end))
-    return ReadBlock(header, tuple(citations), tuple(letters))
+    observe("part_records", len(raw_slice.records))
+    header = replace(raw_slice.header, coverage=(raw_slice.begin, raw_slice.end))
+    return ReadBlock(header, tuple(citations), tuple(dead_letters))
 
 
 def _read(record: RawRecord) -> Citation | Failure:

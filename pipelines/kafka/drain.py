@@ -1,7 +1,7 @@
-"""The request to end a running stream, through the place that all its workers reach: the output.
+"""Drain request: a marker file in the output that asks the readers of a running stream to stop.
 
-Signals and pipes reach one process; the workers of a cluster are others. The command writes a
-request into a file of the output, and every reader looks at it now and then.
+Signals and pipes reach one process only, and a cluster's workers run in others. All of them reach
+the output, so the command writes the request there, and every reader polls for it.
 """
 
 import uuid
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from worker.storage.objects import Objects
 
 MARKER = ".pubner-stop"
-_LOOK_SECONDS = 2.0
+_CHECK_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class DrainSignal:
-    """Whether the runs called `name`, which write to `output`, are asked to end.
+    """Reads and writes the request that the runs called `name`, writing to `output`, drain.
 
-    Once they are, it stays so, and `token` tells this request from others. A marker that calls
-    another name means nothing.
+    A request once seen stays in force, and `token` identifies it. A marker with another name is
+    ignored.
     """
 
     output: str
     name: str
     token: str = field(default="", init=False, compare=False)
-    _looked: float = field(default=-_LOOK_SECONDS, init=False, compare=False)
+    _checked_at: float = field(default=-_CHECK_SECONDS, init=False, compare=False)
     _objects: "Objects | None" = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.output = absolute(self.output)
 
     def requested(self, now: float) -> bool:
-        """Return whether to end; look at most every two seconds of the clock `now`."""
-        if not self.token and now - self._looked >= _LOOK_SECONDS:
-            self._looked = now
+        """Return whether to drain; read the marker at most every two seconds of the clock `now`."""
+        if not self.token and now - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at = now
             name, _, token = self._read().decode("utf-8", "replace").partition("\n")
             self.token = token if name == self.name else ""
         return bool(self.token)
 
     def request(self) -> str:
-        """Ask to end; return the token of this request.
+        """Write a request; return its token.
 
         :raises OutputError: if the output cannot be written.
         """
@@ -63,7 +63,7 @@ class DrainSignal:
         return token
 
     def clear(self) -> None:
-        """Remove the marker, whomever it names."""
+        """Remove the marker, whichever run it names."""
         if is_local(self.output):
             marker = local_path(self.output) / MARKER
             with reporting("remove", marker):
@@ -76,7 +76,7 @@ class DrainSignal:
 
     def __setstate__(self, state: tuple[str, str]) -> None:
         self.output, self.name = state
-        self.token, self._looked, self._objects = "", -_LOOK_SECONDS, None
+        self.token, self._checked_at, self._objects = "", -_CHECK_SECONDS, None
 
     def _read(self) -> bytes:
         try:
@@ -84,11 +84,11 @@ class DrainSignal:
                 return (local_path(self.output) / MARKER).read_bytes()
             stored = self._opened().get(MARKER)
         except (OSError, OutputError):
-            return b""  # a store that is away now is asked again two seconds later
+            return b""  # an unreachable store is retried two seconds later
         return b"" if stored is None else stored.data
 
     def _opened(self) -> "Objects":
-        """Return the output's objects, opened once: a look must not cost a new connection."""
+        """Return the output's objects, opened once so that polling opens no connections."""
         if self._objects is None:
             from pipelines.output.object_store import open_object_store
 

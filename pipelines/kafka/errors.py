@@ -1,4 +1,4 @@
-"""What goes wrong with Kafka, said in one line: what happened, and what the user can do."""
+"""Kafka errors as one line each: what happened, and what the user can do."""
 
 import logging
 import re
@@ -26,15 +26,16 @@ _GROUP_ERRORS = (
     errors.UnknownMemberIdError,
 )
 OTHER_MEMBERS = (
-    "pubner joins no group, and the broker takes no offsets beside consumers that have; give "
-    "another --group, or end them (one that was killed stays for its session time-out, about 45 s)"
+    "pubner commits without joining the group, and the broker refuses that while the group has "
+    "members; give another --group, or stop the members (one that was killed remains until its "
+    "session times out, about 45 s)"
 )
 _TIMEOUTS = (errors.KafkaTimeoutError, errors.RequestTimedOutError)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a broker could not be used; `permanent` where trying again cannot help."""
+    """The reason why a broker could not be used; `permanent` if retrying cannot help."""
 
     reason: str
     permanent: bool
@@ -44,7 +45,7 @@ class Failure:
 def reporting(access: "KafkaAccess", action: str) -> Iterator[None]:
     """Turn an error of kafka-python's within the block into a `BrokerError` of one line.
 
-    `action` says what was being done: `"read the offsets of topic 'x'"`.
+    `action` is what the block does, such as `"read the offsets of topic 'x'"`.
     """
     try:
         yield
@@ -55,7 +56,7 @@ def reporting(access: "KafkaAccess", action: str) -> Iterator[None]:
 
 
 def explain(error: BaseException, access: "KafkaAccess") -> Failure:
-    """Return what `error`, which a client raised or logged, means to a user."""
+    """Return the explanation for the user of an `error` that a client raised or logged."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, errors.SaslAuthenticationFailedError):
         what = "the user name and password, and that the broker knows them for this mechanism"
@@ -63,25 +64,26 @@ def explain(error: BaseException, access: "KafkaAccess") -> Failure:
             what = "what --oauth-token-provider returns"
         user = f" for user {access.sasl_username!r}" if access.sasl_username else ""
         return Failure(
-            f"authentication by {access.sasl_mechanism} failed{user} ({_last(text)}); check {what}",
+            f"authentication by {access.sasl_mechanism} failed{user} ({_detail(text)}); "
+            f"check {what}",
             permanent=True,
         )
     if isinstance(error, errors.UnsupportedSaslMechanismError):
         return Failure(
-            f"the broker does not take --sasl-mechanism {access.sasl_mechanism} on this listener; "
-            "choose one that it has enabled",
+            f"the broker does not accept --sasl-mechanism {access.sasl_mechanism} on this "
+            "listener; choose one that it has enabled",
             permanent=True,
         )
     if isinstance(error, errors.IllegalSaslStateError):
         return Failure(
-            f"this listener has no SASL, and --security-protocol is {access.security_protocol}; "
-            "choose the protocol of the listener, or another port",
+            "this listener does not use SASL, and --security-protocol is "
+            f"{access.security_protocol}; choose the protocol of the listener, or another port",
             permanent=True,
         )
     if isinstance(error, errors.AuthorizationError):
         return Failure(
-            f"we are not allowed to ({type(error).__name__}: {_last(text)}); ask for the right in "
-            "the cluster's access control list",
+            f"permission denied ({type(error).__name__}: {_detail(text)}); ask for the "
+            "permission in the cluster's access control list",
             permanent=True,
         )
     if isinstance(error, _GROUP_ERRORS):
@@ -89,43 +91,43 @@ def explain(error: BaseException, access: "KafkaAccess") -> Failure:
     if isinstance(error, errors.UnsupportedVersionError | errors.UnrecognizedBrokerVersion):
         return Failure(f"the broker is too old ({text}); Kafka 2.8 or later is needed", True)
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.UnknownTopicIdError):
-        return Failure(f"there is no such topic or partition ({_last(text)})", permanent=True)
+        return Failure(f"there is no such topic or partition ({_detail(text)})", permanent=True)
     if isinstance(error, (*_TIMEOUTS, errors.NodeNotReadyError)):
         return Failure(
-            f"no answer within {access.timeout_seconds:g} s ({_last(text)}); is it up, is "
+            f"no answer within {access.timeout_seconds:g} s ({_detail(text)}); is it up, is "
             f"{access.security_protocol} what its listener speaks, and can the address that it "
             "advertises be reached from here?",
             permanent=False,
         )
     if isinstance(error, errors.KafkaProtocolError):
         return Failure(
-            f"what answers is not Kafka's protocol ({_last(text)}); is {access.security_protocol} "
-            "what this port's listener speaks?",
+            f"what answers is not Kafka's protocol ({_detail(text)}); is "
+            f"{access.security_protocol} what this port's listener speaks?",
             permanent=False,
         )
     if isinstance(error, errors.KafkaConnectionError):
         if access.sasl_mechanism is not None:
-            # A refusal may be lost: the broker cuts the connection right behind it.
+            # A refusal may be lost: the broker closes the connection right after it.
             return Failure(
-                f"the broker ends the connection while we log in by {access.sasl_mechanism} "
-                f"({_last(text)}); check the user name and the password or token, and that "
+                f"the broker closes the connection during the {access.sasl_mechanism} login "
+                f"({_detail(text)}); check the user name and the password or token, and that "
                 f"{access.security_protocol} is what this port's listener speaks",
                 permanent=False,
             )
         certificate = access.has_tls and access.tls_certificate_file is None
         return Failure(
-            f"the broker ends the connection ({_last(text)}); is {access.security_protocol} what "
-            "this port's listener speaks"
+            f"the broker closes the connection ({_detail(text)}); is "
+            f"{access.security_protocol} what this port's listener speaks"
             + (", and does it ask for a --tls-certificate-file?" if certificate else "?"),
             permanent=False,
         )
-    return Failure(f"{type(error).__name__}: {_last(text)}", permanent=False)
+    return Failure(f"{type(error).__name__}: {_detail(text)}", permanent=False)
 
 
-def gravest(failures: Sequence[Failure]) -> Failure:
-    """Return the failure to speak of: one that lasts, else the last one.
+def gravest_failure(failures: Sequence[Failure]) -> Failure:
+    """Return the failure to report: the first permanent one, else the last one.
 
-    A broker that refuses us also cuts the connection, and that may be heard later.
+    A broker that refuses a client also closes the connection, which may be reported later.
     """
     return next((failure for failure in failures if failure.permanent), failures[-1])
 
@@ -133,9 +135,9 @@ def gravest(failures: Sequence[Failure]) -> Failure:
 def probe(
     access: "KafkaAccess", context: ssl.SSLContext | None, *, seconds: float
 ) -> Failure | None:
-    """Return None where one of the brokers takes a connection, else why the first does not.
+    """Return None if one of the brokers accepts a connection, else the failure of the first.
 
-    With `context`, TLS must come about too. A certificate that is not trusted is permanent.
+    With `context`, the TLS handshake must succeed too. An untrusted certificate is permanent.
     """
     failures = []
     for broker in access.brokers:
@@ -158,7 +160,7 @@ def _probe_one(
                     pass
     except ssl.SSLCertVerificationError as error:
         return Failure(
-            f"the certificate of {broker} is not to be trusted: {error.verify_message.rstrip('.')};"
+            f"the certificate of {broker} is not trusted: {error.verify_message.rstrip('.')};"
             " give the authority that signed it by --tls-ca-file"
             + ("" if access.tls_check_hostname else ", a host name need not match"),
             permanent=True,
@@ -177,7 +179,7 @@ def _probe_one(
     except TimeoutError:
         return Failure(f"{broker} does not answer; is it up, and is the port open?", False)
     except OSError as error:
-        # Where it is the TLS that was reset, the listener most likely has none.
+        # If the TLS handshake was reset, the listener most likely does not use TLS.
         return Failure(
             f"cannot connect to {broker}: {error.strerror or error}; is the broker up, and is "
             "--brokers right?",
@@ -187,10 +189,10 @@ def _probe_one(
 
 
 @contextmanager
-def overheard() -> Iterator[list[BaseException]]:
+def logged_connection_errors() -> Iterator[list[BaseException]]:
     """Collect the errors that kafka-python only logs while it tries to connect.
 
-    A client that cannot connect raises a time-out; why each attempt failed stands in the log.
+    A client that cannot connect raises a time-out; the cause of each attempt is only logged.
     """
     causes: list[BaseException] = []
     logger = logging.getLogger(_CONNECTION_LOGGER)
@@ -198,7 +200,7 @@ def overheard() -> Iterator[list[BaseException]]:
     level, propagate = logger.level, logger.propagate
     logger.addHandler(listener)
     if not logger.isEnabledFor(logging.WARNING):
-        # Nobody else wants to hear it, so nobody else does.
+        # The warnings are disabled, so other handlers must not see them.
         logger.propagate = False
         logger.setLevel(logging.WARNING)
     try:
@@ -221,6 +223,6 @@ class _Listener(logging.Handler):
         )
 
 
-def _last(text: str) -> str:
-    """Return an error's text without the code and the names that kafka-python sets before it."""
+def _detail(text: str) -> str:
+    """Return an error's text without the code and class names that kafka-python prepends."""
     return _NAMES.sub("", text)[:200].rstrip(".")

@@ -1,23 +1,23 @@
-"""Message headers as they are sent, byte for byte as they came."""
+"""Message headers for the producer, byte for byte as they were consumed."""
 
 from collections.abc import Sequence
 
 from schemas.records import header_key_bytes
 
 Headers = Sequence[tuple[str, bytes | None]]
-"""Keys and values in their order; bytes of a key that are not UTF-8 are surrogates."""
+"""Header keys and values, in order; key bytes that are not UTF-8 are surrogates."""
 
 
 class _Key(str):
-    """A header's key; kafka-python takes a `str` alone, and encodes it."""
+    """A header's key as kafka-python requires it: a `str` whose `encode` returns its bytes."""
 
     __slots__ = ()
 
     def encode(self, *_: object) -> bytes:
-        """Return the key's own bytes."""
+        """Return the key's original bytes."""
         return header_key_bytes("".join(self))
 
 
 def headers_to_send(headers: Headers) -> list[tuple[str, bytes]]:
-    """Return `headers` as kafka-python's producer takes them; it knows no null value."""
+    """Return `headers` for kafka-python's producer, which has no null values: they become empty."""
     return [(_Key(name), value or b"") for name, value in headers]

@@ -1,7 +1,7 @@
-"""A login by hand, to hear why a broker refuses it.
+"""SASL login without kafka-python's network layer, to learn why a broker refuses it.
 
-A broker that refuses a login says why and ends the connection at once. kafka-python drops what it
-has read where it reads the end along with it, so its users only learn that the connection ended.
+A broker that refuses a login sends the reason and closes the connection at once. kafka-python drops
+the data that it reads together with the end of the connection, so the reason is lost.
 """
 
 import socket
@@ -20,9 +20,9 @@ _READ_BYTES = 65_536
 def login_refusal(
     broker: str, arguments: Mapping[str, Any], *, seconds: float
 ) -> errors.KafkaError | None:
-    """Return why `broker` refuses a login; None where it does not, or does not say.
+    """Return the error with which `broker` refuses a login; None if it accepts or gives no reason.
 
-    `arguments` are those of kafka-python's clients, of a protocol with SASL.
+    `arguments` are those of kafka-python's clients, for a protocol with SASL.
     """
     name, _, port = broker.rpartition(":")
     host = name.strip("[]")
@@ -42,10 +42,10 @@ def login_refusal(
 
 
 def _log_in(stream: socket.socket, host: str, arguments: Mapping[str, Any]) -> None:
-    """Go through the login.
+    """Perform the login.
 
-    :raises KafkaError: as the broker refuses it.
-    :raises OSError: if the connection ends without a word.
+    :raises KafkaError: if the broker refuses it.
+    :raises OSError: if the connection ends without a response.
     """
     protocol = KafkaProtocol(client_id=arguments["client_id"])
     name = arguments["sasl_mechanism"]

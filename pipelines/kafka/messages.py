@@ -1,4 +1,4 @@
-"""A Kafka message's key and value as a citation."""
+"""Decoder of a Kafka message's key and value into a citation."""
 
 from schemas.errors import RecordError
 from schemas.records import ALL_VERSIONS, Citation
@@ -9,12 +9,12 @@ _SHOWN = 40
 
 
 def decode_record(key: bytes | None, value: bytes | None) -> Citation:
-    """Return the citation of a message, or where the value is null the tombstone of all versions.
+    """Return the citation of a message or, if its value is null, the tombstone of all versions.
 
     The key is the PMID in ASCII digits; a message with a value may have none.
 
-    :raises RecordError: if the value breaks the contract (see `parse_message`), if the key is no
-        PMID or another one than the value's, or if there is neither key nor value.
+    :raises RecordError: if the value violates the schema (see `parse_message`), if the key is not a
+        PMID or not the value's PMID, or if both key and value are null.
     """
     if value is None:
         if key is None:

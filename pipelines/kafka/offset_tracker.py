@@ -1,4 +1,4 @@
-"""How far a partition is in place: the contiguous prefix of what was covered."""
+"""Tracker of a partition's written offsets: the contiguous prefix and the ranges after it."""
 
 import json
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from pipelines.blocks.intervals import Intervals, union
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """All offsets before `prefix` are in place, and so are the `pending` stretches behind it.
+    """The written offsets: all before `prefix`, and the `pending` offset ranges after it.
 
-    `committed` is the last prefix that the consumer group was told, -1 for none.
+    `committed` is the offset last committed to the consumer group, -1 for none.
     """
 
     prefix: int
@@ -18,7 +18,7 @@ class Progress:
     committed: int = -1
 
     def cover(self, begin: int, end: int) -> "Progress":
-        """Return the progress once `begin` to before `end` is in place too."""
+        """Return the progress after the offsets `begin` to before `end` are written too."""
         prefix = self.prefix
         pending = []
         for interval in union([*self.pending, (begin, end)]):
@@ -29,7 +29,7 @@ class Progress:
         return Progress(prefix, tuple(pending), self.committed)
 
     def to_json(self) -> str:
-        """Return the progress as one line."""
+        """Return the progress as one line of JSON."""
         return json.dumps([self.prefix, self.committed, self.pending])
 
     @classmethod

@@ -1,4 +1,4 @@
-"""One poll of a consumer; offsets that retention has removed are left out, and said so."""
+"""One poll of a consumer, which skips and logs offsets that retention has removed."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ _LOGGER = logging.getLogger(__name__)
 def poll(
     client: KafkaConsumer, *, timeout_ms: int, max_records: int
 ) -> Mapping[TopicPartition, Sequence[RawRecord]]:
-    """Return the messages that are there now, or come within `timeout_ms`, by partition.
+    """Return the messages available now or within `timeout_ms`, by partition.
 
-    Where retention has removed the offset to read next, the reading goes on at the log's start,
-    and the offsets between, which nobody can read any more, are counted as `offsets_removed`.
+    If retention has removed the offset to read next, the consumer moves to the log's start, and the
+    skipped offsets, which are lost, are counted as `offsets_removed`.
 
-    :raises InputError: if an offset lies behind the end of its partition.
+    :raises InputError: if an offset lies after the end of its partition.
     """
     try:
         return dict(client.poll(timeout_ms=timeout_ms, max_records=max_records))
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-        _go_on_at_the_start(client, error)
+        _skip_to_log_start(client, error)
         return {}
 
 
-def _go_on_at_the_start(client: KafkaConsumer, error: Exception) -> None:
+def _skip_to_log_start(client: KafkaConsumer, error: Exception) -> None:
     partitions = list(client.assignment())
     first = client.beginning_offsets(partitions)
     moved = 0
@@ -50,6 +50,6 @@ def _go_on_at_the_start(client: KafkaConsumer, error: Exception) -> None:
             moved += 1
     if not moved:
         raise InputError(
-            f"an offset to read next lies behind the end of its partition ({error}); was the topic "
-            "cut off or made anew? Set the group's offsets with Kafka's own tools"
+            f"the next offset lies after the end of its partition ({error}); was the topic "
+            "truncated or recreated? Set the group's offsets with Kafka's own tools"
         ) from error

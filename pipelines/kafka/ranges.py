@@ -1,4 +1,4 @@
-"""Bounded reading: the offsets of a partition up to a fixed end, one block an element."""
+"""Bounded reader: the offsets of a partition up to a fixed end, one block an element."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.client import Consumer
 from pipelines.kafka.errors import reporting
 from pipelines.kafka.polling import poll
-from pipelines.kafka.slices import PartCutter, RawPart
+from pipelines.kafka.slices import RawSlice, SliceCutter
 from pipelines.kafka.topic_identity import TopicGuard
 from schemas.errors import InputError
 
@@ -22,7 +22,8 @@ _WAIT_MS = 500
 class OffsetRange:
     """The offsets `begin` to before `end` of a partition, within one block.
 
-    `base` is where the run begins to read the partition; `input_digest` names the topic.
+    `base` is the offset at which the run begins to read the partition; `input_digest` identifies
+    the topic.
     """
 
     topic: str
@@ -36,7 +37,7 @@ class OffsetRange:
 def cut_ranges(
     topic: str, partition: int, begin: int, end: int, *, block_size: int, input_digest: str
 ) -> list[OffsetRange]:
-    """Return the offsets `begin` to before `end`, cut at the blocks' borders."""
+    """Return the offsets `begin` to before `end`, split at the blocks' boundaries."""
     ranges = []
     start = begin
     while start < end:
@@ -47,10 +48,10 @@ def cut_ranges(
 
 
 class RangeReader:
-    """Reads ranges with one consumer, which goes on where the last range ended if it can.
+    """Reads ranges with one consumer, without a seek if a range begins where the last one ended.
 
-    `timeout_seconds` is how long a broker may give nothing before the reading is given up; `clock`
-    gives seconds from any origin.
+    `timeout_seconds` is how long a broker may return nothing before reading fails; `clock` returns
+    seconds since any origin.
     """
 
     def __init__(
@@ -70,19 +71,19 @@ class RangeReader:
         self._consumer: Consumer | None = None
         self._at: tuple[TopicPartition, int] | None = None
 
-    def read(self, wanted: OffsetRange) -> Iterator[RawPart]:
-        """Yield the parts of one range; together they cover all of it.
+    def read(self, wanted: OffsetRange) -> Iterator[RawSlice]:
+        """Yield the slices of one range, which cover all of it.
 
-        :raises InputError: if the broker gives nothing for the set time, or if the topic is not the
-            one any more that the run began with.
+        :raises InputError: if the broker returns nothing within the timeout, or if the topic is no
+            longer the one that the run began with.
         """
         with reporting(self._access, f"read topic {wanted.topic!r}"):
             yield from self._read(wanted)
 
-    def _read(self, wanted: OffsetRange) -> Iterator[RawPart]:
+    def _read(self, wanted: OffsetRange) -> Iterator[RawSlice]:
         partition = TopicPartition(wanted.topic, wanted.partition)
         client = self._open(partition, wanted.begin)
-        cutter = PartCutter(
+        cutter = SliceCutter(
             topic=wanted.topic,
             partition=wanted.partition,
             block_size=self._block_size,
@@ -101,19 +102,19 @@ class RangeReader:
                 waiting_since = self._clock()
             elif self._clock() - waiting_since > self._timeout_seconds:
                 raise InputError(
-                    f"topic {wanted.topic!r}, partition {wanted.partition}: the broker gave "
+                    f"topic {wanted.topic!r}, partition {wanted.partition}: the broker returned "
                     f"nothing at offset {cutter.position} for {self._timeout_seconds:g} s, and "
-                    f"messages up to {wanted.end} were expected; see to it, then give the command "
-                    "again"
+                    f"messages up to {wanted.end} were expected; check the broker, then run the "
+                    "command again"
                 )
-            parts = list(cutter.add(records, position, waiting_since))
-            if parts:
+            slices = list(cutter.add(records, position, waiting_since))
+            if slices:
                 guard.wait(lambda: client, time.sleep)
-            yield from parts
-        parts = list(cutter.flush())
-        if parts:
+            yield from slices
+        slices = list(cutter.flush())
+        if slices:
             guard.wait(lambda: client, time.sleep)
-        yield from parts
+        yield from slices
         self._at = (partition, int(client.position(partition)))
 
     def close(self) -> None:
@@ -133,26 +134,26 @@ class RangeReader:
 
 
 def ranges_to_read(
-    places: Mapping[TopicPartition, int],
+    begins: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
     digests: Mapping[str, str],
     *,
     block_size: int,
 ) -> list[OffsetRange]:
-    """Return the ranges from each partition's place to its end, in turn through the partitions.
+    """Return the ranges from each partition's begin to its end, alternating between partitions.
 
-    So a run that is stopped has done about as much of each.
+    A run that is stopped has thus read about as much of each partition.
     """
     lanes = [
         cut_ranges(
             partition.topic,
             partition.partition,
-            places[partition],
+            begins[partition],
             ends[partition],
             block_size=block_size,
             input_digest=digests[partition.topic],
         )
-        for partition in sorted(places)
+        for partition in sorted(begins)
     ]
     longest = max((len(lane) for lane in lanes), default=0)
     return [lane[row] for row in range(longest) for lane in lanes if row < len(lane)]

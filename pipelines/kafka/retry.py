@@ -1,4 +1,4 @@
-"""Waiting for a broker that is away: not every runner repeats a step that failed."""
+"""Retry loop for an unreachable broker, since not every runner retries a failed step."""
 
 import logging
 from collections.abc import Callable
@@ -15,9 +15,9 @@ def retry(
     before_again: Callable[[], None],
     sleep: Callable[[float], None],
 ) -> None:
-    """Do `action`, again and again while the broker is away.
+    """Run `action`, repeatedly while the broker is unreachable.
 
-    :raises PubnerError: if what is wrong will not pass by itself.
+    :raises PubnerError: if the failure is permanent.
     """
     while True:
         try:

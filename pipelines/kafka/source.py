@@ -1,8 +1,8 @@
-"""The unbounded Kafka source: partitions in, parts of blocks out, positions as checkpoint.
+"""Unbounded Kafka source: reads partitions, emits slices of blocks, checkpoints positions.
 
-One reader owns the partitions of its share; between two bundles Beam keeps it, with its consumer
-and its open parts. What a checkpoint holds is where each open part begins, never a record: what was
-read and not given out is read again.
+One reader owns the partitions of its split; between two bundles Beam keeps it, with its consumer
+and its open slices. A checkpoint mark holds the offset at which each open slice begins, never a
+record: records that were read but not emitted are read again.
 """
 
 import json
@@ -23,32 +23,32 @@ from pipelines.kafka.drain import DrainSignal
 from pipelines.kafka.errors import reporting
 from pipelines.kafka.polling import poll
 from pipelines.kafka.retry import retry
-from pipelines.kafka.slices import PartCutter, RawPart
+from pipelines.kafka.slices import RawSlice, SliceCutter
 from pipelines.kafka.topic_identity import TopicGuard
 from pipelines.kafka.topics import begin_offsets, committed_offsets
 from pipelines.telemetry.metrics import count, gauge
 from pipelines.telemetry.run_channel import Monitor
 
 _WAIT_MS = 100
-"""How long one poll waits for messages before the reader says that there are none now."""
+"""Maximum time that one poll waits for messages."""
 _READ_SECONDS = 1.0
-"""How long the reader reads on at most before it says so where no part is complete."""
+"""Maximum time that `advance` reads before it returns False, if no slice is complete."""
 _DISCOVERY_SECONDS = 20.0
 _LAG_SECONDS = 1.0
-_MOST_SHARES = 8
-"""Readers of a run, at most: each takes its turn, and one reads several partitions."""
+_MAX_SPLITS = 8
+"""Maximum readers of a run: they run in turn, and each reads several partitions."""
 
-Place = tuple[int, int, float]
-"""Of a partition: where its next part begins, where this run began to read it, and when that part
-began to hold something, in seconds since 1970; 0 while it holds nothing."""
+PartitionPosition = tuple[int, int, float]
+"""The position of a partition: the begin of its next slice, the offset at which this run began to
+read it, and the time at which that slice was opened, in seconds since 1970; 0 if it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What every reader of a run needs to know, and a runner may send to a worker.
+    """The read settings of a run, shared by all readers and safe to send to workers.
 
-    `topics` gives each topic's `input_digest`; `group` is the consumer group whose offsets tell
-    where to begin; a part is given out when it is `flush_seconds` old.
+    `topics` maps each topic to its `input_digest`; `group` is the consumer group at whose offsets a
+    run begins; a slice is emitted at the latest when it is `flush_seconds` old.
     """
 
     access: KafkaAccess
@@ -59,24 +59,24 @@ class Reading:
     read_committed: bool = True
 
 
-class KafkaMark(CheckpointMark):
-    """Where each partition's next part begins, and where the run began, by topic and partition."""
+class KafkaCheckpointMark(CheckpointMark):
+    """The checkpoint mark of a reader: the position of each partition."""
 
-    def __init__(self, places: Mapping[TopicPartition, Place]) -> None:
-        self.places = dict(places)
+    def __init__(self, positions: Mapping[TopicPartition, PartitionPosition]) -> None:
+        self.positions = dict(positions)
 
 
-class KafkaMarkCoder(Coder):
-    """A mark as JSON: the same positions always give the same bytes."""
+class KafkaCheckpointMarkCoder(Coder):
+    """The coder of checkpoint marks: JSON, deterministic."""
 
-    def encode(self, value: KafkaMark) -> bytes:
-        """Return the bytes of a mark."""
-        rows = sorted([*partition, *place] for partition, place in value.places.items())
+    def encode(self, value: KafkaCheckpointMark) -> bytes:
+        """Return a checkpoint mark as bytes."""
+        rows = sorted([*partition, *position] for partition, position in value.positions.items())
         return json.dumps(rows).encode()
 
-    def decode(self, encoded: bytes) -> KafkaMark:
-        """Return the mark of some bytes."""
-        return KafkaMark(
+    def decode(self, encoded: bytes) -> KafkaCheckpointMark:
+        """Return the checkpoint mark that `encode` wrote."""
+        return KafkaCheckpointMark(
             {
                 TopicPartition(topic, number): (begin, base, opened)
                 for topic, number, begin, base, opened in json.loads(encoded)
@@ -84,31 +84,31 @@ class KafkaMarkCoder(Coder):
         )
 
     def is_deterministic(self) -> bool:
-        """Whether equal marks give equal bytes."""
+        """Whether equal marks have equal bytes."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaSource(UnboundedSource):
-    """The messages of some topics as parts of blocks; `index` of `count` shares of them.
+    """Unbounded source of the messages of some topics, in slices: split `index` of `count`.
 
-    A partition belongs to the share that its number and topic give, so one that is added while the
+    A partition's number and topic determine its split, so a partition that is added while the
     source runs has an owner already.
     """
 
     reading: Reading
     drain: DrainSignal
-    monitor: Monitor = Monitor()  # noqa: RUF009 - a frozen record that nobody listens to
+    monitor: Monitor = Monitor()  # noqa: RUF009 - an immutable instance without a listener
     index: int = 0
     count: int = 1
 
-    def shares(self, partitions: int) -> list["KafkaSource"]:
-        """Return a source for each share of so many partitions."""
-        count = max(1, min(partitions, _MOST_SHARES))
+    def splits_for(self, partitions: int) -> list["KafkaSource"]:
+        """Return the source of each split, at most one a partition."""
+        count = max(1, min(partitions, _MAX_SPLITS))
         return [replace(self, index=index, count=count) for index in range(count)]
 
     def split(self, desired_num_splits: int, options: object = None) -> list["KafkaSource"]:  # noqa: ARG002
-        """Return the source itself: a share is never split."""
+        """Return the source itself, since `splits_for` has split it already."""
         return [self]
 
     def create_reader(
@@ -116,41 +116,44 @@ class KafkaSource(UnboundedSource):
         options: object,  # noqa: ARG002 - Beam's signature
         checkpoint_mark: CheckpointMark | None,
     ) -> "KafkaReader":
-        """Return a reader that begins at the mark, or without one at the group's offsets."""
-        places = checkpoint_mark.places if isinstance(checkpoint_mark, KafkaMark) else {}
-        return KafkaReader(self, places, clock=time.time)
+        """Return a reader that begins at the mark or, without one, at the group's offsets."""
+        positions = (
+            checkpoint_mark.positions if isinstance(checkpoint_mark, KafkaCheckpointMark) else {}
+        )
+        return KafkaReader(self, positions, clock=time.time)
 
     def get_checkpoint_mark_coder(self) -> Coder:
-        """Return the coder of marks."""
-        return KafkaMarkCoder()
+        """Return the coder of checkpoint marks."""
+        return KafkaCheckpointMarkCoder()
 
     def owns(self, partition: TopicPartition) -> bool:
-        """Whether this share reads `partition`."""
+        """Whether this split reads `partition`."""
         topics = sorted(self.reading.topics)
         return (topics.index(partition.topic) + int(partition.partition)) % self.count == self.index
 
 
 class KafkaReader(UnboundedReader):
-    """Reads one share of the partitions with one consumer.
+    """Reads the partitions of one split with one consumer.
 
-    Memory is bounded by the consumer's fetch buffers and one open part a partition. `clock` gives
-    seconds since 1970: when a part is due must hold for whoever reads on in our place.
+    Memory is bounded by the consumer's fetch buffers and one open slice a partition. `clock`
+    returns seconds since 1970, so that the time at which a slice is due also holds for a reader
+    that is restored from the checkpoint mark.
     """
 
     def __init__(
         self,
         source: KafkaSource,
-        places: Mapping[TopicPartition, Place],
+        positions: Mapping[TopicPartition, PartitionPosition],
         *,
         clock: Callable[[], float],
     ) -> None:
         self._source = source
         self._reading = source.reading
         self._clock = clock
-        self._places = dict(places)
-        self._cutters: dict[TopicPartition, PartCutter] = {}
-        self._ready: deque[RawPart] = deque()
-        self._current: RawPart | None = None
+        self._positions = dict(positions)
+        self._cutters: dict[TopicPartition, SliceCutter] = {}
+        self._ready: deque[RawSlice] = deque()
+        self._current: RawSlice | None = None
         self._consumer: Consumer | None = None
         self._discovered = -_DISCOVERY_SECONDS
         self._lag_at = -_LAG_SECONDS
@@ -160,7 +163,7 @@ class KafkaReader(UnboundedReader):
         self._confirmed = False
 
     def start(self) -> bool:
-        """Connect, take the partitions' places, and read the first part if there is one."""
+        """Connect, seek to the partitions' positions, and read the first slice, if there is one."""
         with self._source.monitor.watching():
             retry(self._connect, before_again=self.close, sleep=time.sleep)
         return self.advance()
@@ -173,11 +176,11 @@ class KafkaReader(UnboundedReader):
         )
 
     def advance(self) -> bool:
-        """Read on until a part is complete or due; False where there is none now."""
+        """Read until a slice is complete or due; return False if there is none now."""
         with self._source.monitor.watching():
             self._read_on()
-            given_out = bool(self._ready) and self._is_confirmed()
-        self._current = self._ready.popleft() if given_out else None
+            emitted = bool(self._ready) and self._is_confirmed()
+        self._current = self._ready.popleft() if emitted else None
         return self._current is not None
 
     def _read_on(self) -> None:
@@ -192,30 +195,30 @@ class KafkaReader(UnboundedReader):
                 return
 
     def _is_confirmed(self) -> bool:
-        """Whether all that was read came from the topics that the run began with."""
+        """Whether everything read came from the topics that the run began with."""
         if not self._confirmed:
             self._confirmed = self._guard.confirm(self._client())
         return self._confirmed
 
-    def get_current(self) -> RawPart:
-        """Return the part that was read last."""
+    def get_current(self) -> RawSlice:
+        """Return the slice that was read last."""
         if self._current is None:
-            raise LookupError("no part was read")
+            raise LookupError("no slice was read")
         return self._current
 
     def get_current_timestamp(self) -> Timestamp:
-        """Return the timestamp of the part's oldest message."""
-        part = self.get_current()
-        return _timestamp(part.timestamp) if part.timestamp >= 0 else self._now()
+        """Return the timestamp of the slice's oldest message."""
+        raw_slice = self.get_current()
+        return _timestamp(raw_slice.timestamp) if raw_slice.timestamp >= 0 else self._now()
 
     def get_watermark(self) -> Timestamp:
-        """Return the oldest message that is read and not given out, or how far the reading is.
+        """Return the timestamp of the oldest message read but not emitted, or of the current slice.
 
-        A partition without new messages does not count; once all are read up, it is the time now.
+        Partitions without new messages do not hold it back; at the end of all, it is the time now.
         """
         if self._drained and not self._ready:
             return MAX_TIMESTAMP
-        waiting = [part.timestamp for part in self._ready if part.timestamp >= 0]
+        waiting = [raw_slice.timestamp for raw_slice in self._ready if raw_slice.timestamp >= 0]
         waiting += [x.oldest for x in self._cutters.values() if x.oldest is not None]
         if waiting:
             return _timestamp(min(waiting))
@@ -225,15 +228,15 @@ class KafkaReader(UnboundedReader):
             return _timestamp(self._current.timestamp)
         return MIN_TIMESTAMP
 
-    def get_checkpoint_mark(self) -> KafkaMark:
-        """Return where the first part that was not given out begins, for each partition."""
-        places = dict(self._places)
+    def get_checkpoint_mark(self) -> KafkaCheckpointMark:
+        """Return the begin of the first slice that was not emitted, for each partition."""
+        positions = dict(self._positions)
         for partition, cutter in self._cutters.items():
-            places[partition] = (cutter.begin, cutter.base, cutter.opened_at or 0.0)
-        for part in reversed(self._ready):
-            partition = TopicPartition(part.header.key.source, part.header.key.partition)
-            places[partition] = (part.begin, part.header.base, places[partition][2])
-        return KafkaMark(places)
+            positions[partition] = (cutter.begin, cutter.base, cutter.opened_at or 0.0)
+        for raw_slice in reversed(self._ready):
+            partition = TopicPartition(raw_slice.header.key.source, raw_slice.header.key.partition)
+            positions[partition] = (raw_slice.begin, raw_slice.header.base, positions[partition][2])
+        return KafkaCheckpointMark(positions)
 
     def close(self) -> None:
         """Close the consumer."""
@@ -242,7 +245,7 @@ class KafkaReader(UnboundedReader):
             self._consumer = None
 
     def _discover(self) -> None:
-        """Take up the partitions of this share that are not read yet."""
+        """Assign the partitions of this split that are not read yet."""
         now = self._clock()
         if now - self._discovered < _DISCOVERY_SECONDS:
             return
@@ -256,12 +259,12 @@ class KafkaReader(UnboundedReader):
         new = sorted(x for x in found if self._source.owns(x) and x not in self._cutters)
         if not new:
             return
-        places = self._places | _first_places(
-            client, [x for x in new if x not in self._places], self._reading.block_size
+        positions = self._positions | _first_positions(
+            client, [x for x in new if x not in self._positions], self._reading.block_size
         )
         for partition in new:
-            begin, base, opened = places[partition]
-            self._cutters[partition] = PartCutter(
+            begin, base, opened = positions[partition]
+            self._cutters[partition] = SliceCutter(
                 topic=partition.topic,
                 partition=partition.partition,
                 block_size=self._reading.block_size,
@@ -287,7 +290,7 @@ class KafkaReader(UnboundedReader):
                 self._ready.extend(cutter.add(records, position or records[-1].offset + 1, now))
 
     def _flush(self) -> None:
-        """Close the parts that are due, all of them where the run is to end."""
+        """Close the slices that are due, or all of them if a drain is requested."""
         drain = self._source.drain.requested(self._clock())
         now = self._clock()
         for cutter in self._cutters.values():
@@ -320,10 +323,10 @@ class KafkaReader(UnboundedReader):
         return Timestamp.now()
 
 
-def _first_places(
+def _first_positions(
     client: Consumer, partitions: list[TopicPartition], block_size: int
-) -> dict[TopicPartition, Place]:
-    """Return where a run without state begins: at the block that the group's offset lies in."""
+) -> dict[TopicPartition, PartitionPosition]:
+    """Return where a run without state begins: at the start of the block of the group's offset."""
     if not partitions:
         return {}
     committed = committed_offsets(client, partitions)
@@ -331,22 +334,22 @@ def _first_places(
     removed = sum(max(0, first[x] - offset) for x, offset in committed.items())
     if removed:
         count("offsets_removed", removed)
-    return {x: _place(committed.get(x), first[x], block_size) for x in partitions}
+    return {x: _first_position(committed.get(x), first[x], block_size) for x in partitions}
 
 
-def first_place(committed: int | None, log_start: int, block_size: int) -> int:
-    """Return the offset to begin at: the start of the block of `committed`, or the log's start."""
+def first_offset(committed: int | None, log_start: int, block_size: int) -> int:
+    """Return the start of the block of `committed`, but at least the log's start."""
     if committed is None:
         return log_start
     return max(block_start(committed, block_size), log_start)
 
 
-def _place(committed: int | None, log_start: int, block_size: int) -> Place:
-    begin = first_place(committed, log_start, block_size)
+def _first_position(committed: int | None, log_start: int, block_size: int) -> PartitionPosition:
+    begin = first_offset(committed, log_start, block_size)
     return begin, begin, 0.0
 
 
 def _timestamp(milliseconds: int) -> Timestamp:
-    """Return a message's time; one in the future, which would end the source, is now."""
+    """Return a message's timestamp, at most now: a later watermark could end the source."""
     now = Timestamp.now()
     return Timestamp(micros=min(milliseconds * 1000, now.micros))

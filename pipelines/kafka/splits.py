@@ -1,17 +1,17 @@
-"""Reading the shares of a stream without end, each an element of its own.
+"""Unbounded read transform in which each split of the source is an element of its own.
 
-Beam's `ReadFromUnboundedSource` takes one source and splits it, and its bundles wait to be
-finalized. Two things follow on Flink that this transform is without; the rest is Beam's.
+Beam's `ReadFromUnboundedSource` splits a single element, the source, and registers its bundles for
+finalization. On Flink that causes two problems, which this transform avoids; the rest is Beam's.
 
-*Places that overwrite each other.* The runner keeps where each part of a source is under a key that
-is the source, with names that count from zero again after every restart. Where a job was restarted
-from a checkpoint that was its first, a part's place was written over another's, and what that one
-had to read was read no more. With an element a share, each has a key of its own, and Flink may read
-shares in several slots at once.
+*Overwritten positions.* The runner stores the position of each split in state keyed by the element,
+under names that count from zero again after every restart. When a job was restarted from its first
+checkpoint, one split's position could overwrite another's, and the rest of the other split was
+never read. With one element a split, each has its own key, and Flink may read splits in several
+slots at once.
 
-*Readers that are left behind.* A bundle that is to be finalized keeps the step that processed it,
-with the readers that rest in it, until the runner's next checkpoint; the bundle behind it has
-another step, which opens readers anew. Our marks have nothing to finalize.
+*Leaked readers.* A bundle that awaits finalization keeps the DoFn instance that processed it, with
+its idle readers, until the runner's next checkpoint; the next bundle uses another instance, which
+opens new readers. pubner's checkpoint marks need no finalization.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,54 +22,54 @@ from apache_beam.io.unbounded_source import _PROVIDER, _ReadFromUnboundedSourceD
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.pvalue import PBegin, PCollection
 
-from pipelines.kafka.slices import RawPart
+from pipelines.kafka.slices import RawSlice
 from pipelines.kafka.source import KafkaSource
 
 _POLL_SECONDS = 0.5
-"""How long a share without messages rests."""
+"""Pause between two polls of a split without messages."""
 _BUNDLE_SECONDS = 3.0
-"""After how long a bundle ends, once the part in hand is written; checkpoints wait for it."""
-_PLACE: Any = beam.DoFn.RestrictionParam(_PROVIDER)
+"""Maximum read time of a bundle; checkpoints wait until its last slice is written."""
+_RESTRICTION: Any = beam.DoFn.RestrictionParam(_PROVIDER)
 _WATERMARK: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
 
 
 class _NothingToFinalize:
-    """Stands where Beam's step registers what it wants to be told of."""
+    """A bundle finalizer that ignores the callbacks that Beam's DoFn registers."""
 
     def register(self, callback: Callable[[], None]) -> None:
         """Register nothing."""
 
 
-class _ReadShare(_ReadFromUnboundedSourceDoFn):
-    """Beam's step, without finalization."""
+class _ReadSplit(_ReadFromUnboundedSourceDoFn):
+    """Beam's unbounded read DoFn, without bundle finalization."""
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator] # Beam has no type for it
     def process(
         self,
         element: KafkaSource,
-        tracker: Any = _PLACE,  # noqa: ANN401 - Beam gives what its own step takes
+        tracker: Any = _RESTRICTION,  # noqa: ANN401 - Beam's own DoFn has these arguments
         watermark_estimator: Any = _WATERMARK,  # noqa: ANN401 - the same
     ) -> Iterator[Any]:
-        """Yield parts, and leave the rest to the next bundle."""
-        parts: Iterator[Any] = super().process(
+        """Yield slices, and defer the rest of the split to the next bundle."""
+        slices: Iterator[Any] = super().process(
             element, _NothingToFinalize(), tracker, watermark_estimator
         )
-        return parts
+        return slices
 
 
-class ReadShares(beam.PTransform[PBegin, PCollection[RawPart]]):
-    """Reads some shares of a source without end."""
+class ReadSplits(beam.PTransform[PBegin, PCollection[RawSlice]]):
+    """Reads the given splits of an unbounded source."""
 
-    def __init__(self, shares: Sequence[KafkaSource]) -> None:
+    def __init__(self, splits: Sequence[KafkaSource]) -> None:
         super().__init__()
-        self.shares = list(shares)
+        self.splits = list(splits)
 
-    def expand(self, input_or_inputs: PBegin) -> PCollection[RawPart]:
+    def expand(self, input_or_inputs: PBegin) -> PCollection[RawSlice]:
         """Build the graph."""
-        step = _ReadShare(poll_interval=_POLL_SECONDS, max_read_time_seconds=_BUNDLE_SECONDS)
-        parts: PCollection[RawPart] = (
+        step = _ReadSplit(poll_interval=_POLL_SECONDS, max_read_time_seconds=_BUNDLE_SECONDS)
+        slices: PCollection[RawSlice] = (
             input_or_inputs
-            | "Create" >> beam.Create(self.shares, reshuffle=False)
+            | "Create" >> beam.Create(self.splits, reshuffle=False)
             | "ReadUnbounded" >> beam.ParDo(step)
         )
-        return parts
+        return slices

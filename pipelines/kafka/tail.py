@@ -1,7 +1,7 @@
-"""What of ours a topic already holds behind the offsets that a broken run had noted.
+"""Finds the messages that an interrupted feed produced after its last saved offsets.
 
-A run that is killed has sent more than it had noted. Its messages bear their origin in headers, so
-the run that goes on finds them in the topic and does not send them twice.
+A run that is killed has sent more messages than its saved state records. Their headers name the
+records that they hold, so the resumed run finds them in the topic and does not send them twice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,13 +24,13 @@ DIGEST_DIGITS = 16
 _POLL_MS = 500
 
 Sent = Mapping[tuple[str, str], set[int]]
-"""The indices of records that were sent, by a file's source name and the digest's first digits."""
+"""The indices of the records sent, by the file's source name and its digest's first digits."""
 
 
 def topic_ends(access: KafkaAccess, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-    """Return the offset behind the last message of each partition.
+    """Return the offset after the last message of each partition.
 
-    :raises BrokerError: if the cluster cannot be asked.
+    :raises BrokerError: if the cluster does not answer.
     """
     wanted = [TopicPartition(topic, number) for number in partitions]
     client = consumer(access, read_committed=False)
@@ -44,7 +44,7 @@ def topic_ends(access: KafkaAccess, topic: str, partitions: Iterable[int]) -> di
 def sent_since(
     access: KafkaAccess, topic: str, partitions: Iterable[int], ends: Mapping[int, int]
 ) -> Sent:
-    """Return which records the messages from `ends` on are; a partition not in it is read whole.
+    """Return the records sent since `ends`; a partition not among them is read from its start.
 
     :raises BrokerError: if the topic cannot be read.
     """
@@ -78,7 +78,7 @@ def _read(
                     digest = headers[DIGEST].decode("ascii")
                     offset = int(headers[OFFSET])
                 except (KeyError, ValueError):
-                    continue  # another producer's
+                    continue  # a message of another producer
                 sent.setdefault((source, digest), set()).add(offset)
         open_partitions = [x for x in open_partitions if client.position(x) < end[x]]
         client.pause(*(x for x in begin if x not in open_partitions and begin[x] < end[x]))

@@ -1,4 +1,4 @@
-"""OAUTHBEARER tokens by a function of the user's."""
+"""Token provider for OAUTHBEARER that calls a user's function."""
 
 from collections.abc import Callable
 
@@ -26,8 +26,9 @@ class _FunctionTokenProvider(AbstractTokenProvider):  # type: ignore[misc]
 
 
 def token_provider(function: Callable[[], object]) -> AbstractTokenProvider:
-    """Return what kafka-python asks for tokens: `function`, called at each login.
+    """Return a token provider for kafka-python that calls `function` at each login.
 
-    The error of a failing function says its class only: its text might hold a secret.
+    If the function fails, the error names only its exception's class, since the text might hold a
+    secret.
     """
     return _FunctionTokenProvider(function)

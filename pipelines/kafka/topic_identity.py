@@ -1,4 +1,4 @@
-"""Whether topics are still those that a run began with."""
+"""Guard that checks that topics are still those that a run began with."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ _PAUSE_SECONDS = 0.5
 
 
 class Identifies(Protocol):
-    """What a guard needs of a consumer."""
+    """The method of a consumer that a guard needs."""
 
     def identify(self, topics: Collection[str]) -> Mapping[str, str]:
-        """Return the input digest of each topic that there is."""
+        """Return the input digest of each topic that exists."""
 
 
 @dataclass(slots=True)
 class TopicGuard:
     """Compares topics with `topics`, the input digests that they had when the run began.
 
-    What was read before a comparison came from those topics, since a topic's id never comes again.
-    A topic that is not there may be one that the broker does not know yet, so it is waited for, as
-    long as a broker is. `clock` gives seconds from any origin.
+    Everything read before a successful comparison came from those topics, since topic ids are never
+    reused. The broker may not know a missing topic yet, so the guard waits for it as long as for a
+    broker. `clock` returns seconds since any origin.
     """
 
     access: KafkaAccess
@@ -33,10 +33,10 @@ class TopicGuard:
     _missing_since: float | None = field(default=None, init=False)
 
     def confirm(self, client: Identifies) -> bool:
-        """Return whether all are the same; False where that cannot be known now.
+        """Return whether all topics are the same; False if that cannot be determined now.
 
-        :raises InputError: if one is another topic, or is there no more.
-        :raises BrokerError: if we may not know.
+        :raises InputError: if a topic was recreated or deleted.
+        :raises BrokerError: if access to a topic is denied.
         """
         try:
             with reporting(self.access, f"look up the topics {', '.join(sorted(self.topics))}"):
@@ -58,7 +58,7 @@ class TopicGuard:
         return False
 
     def wait(self, client: Callable[[], Identifies], sleep: Callable[[float], None]) -> None:
-        """Return when all are known to be the same; a broker that is away is waited for.
+        """Return when all topics are known to be the same; retry while no broker is reachable.
 
         :raises InputError: as `confirm`.
         :raises BrokerError: likewise.
@@ -70,13 +70,13 @@ class TopicGuard:
 def check_same(expected: Mapping[str, str], found: Mapping[str, str]) -> None:
     """Compare input digests by topic.
 
-    :raises InputError: if a topic is another one than was expected.
+    :raises InputError: if a topic is not the expected one.
     """
     for name, digest in found.items():
         if digest != expected.get(name, digest):
             raise InputError(
                 f"topic {name!r} is another one than when the run began ({digest}, and was "
-                f"{expected[name]}): it was deleted and made anew, or another cluster answers; "
+                f"{expected[name]}): it was deleted and recreated, or another cluster answers; "
                 "nothing of it was written. Read the new topic with another --output and --group"
             )
 
@@ -84,6 +84,6 @@ def check_same(expected: Mapping[str, str], found: Mapping[str, str]) -> None:
 def gone(name: str) -> InputError:
     """Return the error of a topic that was deleted."""
     return InputError(
-        f"topic {name!r} is there no more: it was deleted while it was read. What was read before "
-        "is in the output; where the topic is made anew, give it another --output and --group"
+        f"topic {name!r} no longer exists: it was deleted while it was read. What was read before "
+        "is in the output; if the topic is recreated, give it another --output and --group"
     )

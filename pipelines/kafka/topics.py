@@ -1,4 +1,4 @@
-"""What a cluster holds: its id, its topics' ids and partitions, their offsets and a group's."""
+"""Cluster metadata and administration: topics, partitions, offsets and consumer groups."""
 
 import difflib
 import time
@@ -25,7 +25,7 @@ _LIMIT = "max.message.bytes"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic: its name, its id (that of another topic once it is deleted and made again)."""
+    """A topic: its name, its partitions, and its id, which changes if the topic is recreated."""
 
     name: str
     id: str
@@ -48,7 +48,7 @@ def describe(access: KafkaAccess, topics: Sequence[str]) -> Cluster:
     """Return the cluster with `topics`.
 
     :raises InputError: if one of the topics does not exist; names those that do.
-    :raises BrokerError: if the cluster cannot be asked.
+    :raises BrokerError: if the cluster does not answer.
     """
     client = admin(access)
     try:
@@ -74,11 +74,11 @@ def create_topic(
 ) -> bool:
     """Create a topic unless it exists; return whether it was created.
 
-    Numbers that are None are the brokers' own defaults. `configs` are the topic's.
+    A number of None stands for the brokers' default. `configs` are the topic's settings.
 
     :raises InputError: if it exists with another number of partitions than asked for, or if the
         brokers refuse the name, a number or a setting.
-    :raises BrokerError: if the cluster cannot be asked.
+    :raises BrokerError: if the cluster does not answer.
     """
     client = admin(access)
     try:
@@ -112,9 +112,9 @@ def create_topic(
 
 
 def max_message_bytes(access: KafkaAccess, topic: str) -> int | None:
-    """Return the most bytes that a batch of `topic` may have; None where we may not know.
+    """Return the maximum bytes of a batch of `topic`; None if the permission to see it is missing.
 
-    :raises BrokerError: if the cluster cannot be asked.
+    :raises BrokerError: if the cluster does not answer.
     """
     client = admin(access)
     try:
@@ -140,10 +140,9 @@ def begin_offsets(
 def end_offsets(
     client: "KafkaConsumer", partitions: Sequence[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """Return the offset behind each partition's last message.
+    """Return the offset after each partition's last message.
 
-    For a consumer that reads committed messages only, that is the offset up to which every
-    transaction is decided.
+    For a consumer that reads committed messages only, that is the last stable offset.
     """
     return dict(client.end_offsets(list(partitions))) if partitions else {}
 
@@ -157,30 +156,30 @@ def committed_offsets(
 
 
 def commit(
-    client: "KafkaConsumer", offsets: Mapping[TopicPartition, int], *, note: str = ""
+    client: "KafkaConsumer", offsets: Mapping[TopicPartition, int], *, metadata: str = ""
 ) -> None:
-    """Commit, for the consumer's group, the offset behind the last message that is done with.
+    """Commit, for the consumer's group, the offset after the last processed message.
 
-    `note` is kept with the offsets, for `committed_notes`.
+    `metadata` is stored with the offsets and returned by `committed_metadata`.
     """
     if offsets:
-        client.commit({x: OffsetAndMetadata(offset, note, -1) for x, offset in offsets.items()})
+        client.commit({x: OffsetAndMetadata(offset, metadata, -1) for x, offset in offsets.items()})
 
 
-def committed_notes(
+def committed_metadata(
     client: "KafkaConsumer", partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, str]:
-    """Return the notes that the group's offsets were committed with, empty where there are none."""
+    """Return the commit metadata of the group's offsets, empty for partitions without."""
     found = {partition: client.committed(partition, metadata=True) for partition in partitions}
     return {x: "" if offset is None else str(offset.metadata) for x, offset in found.items()}
 
 
-def check_group_is_ours(access: KafkaAccess, group: str) -> None:
-    """Make sure that no consumer has joined `group`: the broker takes no commit of ours then.
+def check_group_has_no_members(access: KafkaAccess, group: str) -> None:
+    """Check that `group` has no members, since the broker would refuse pubner's commits.
 
-    Nothing is known of the members where we may not ask.
+    Without the permission to describe the group, the check passes.
 
-    :raises BrokerError: if one has, or if the cluster cannot be asked.
+    :raises BrokerError: if it has, or if the cluster does not answer.
     """
     client = admin(access)
     try:
@@ -197,7 +196,7 @@ def check_group_is_ours(access: KafkaAccess, group: str) -> None:
 
 
 def _describe_group(client: "KafkaAdminClient", group: str, *, seconds: float) -> Mapping[str, Any]:
-    """Describe a group; a coordinator that is not there yet, as in a new cluster, is waited for."""
+    """Describe a group; wait for a coordinator that is not available yet."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -225,9 +224,9 @@ _REFUSALS = (
 
 
 def _describe_one(described: Sequence[Mapping[str, Any]]) -> Topic | None:
-    """Return the topic of one answer; None where it does not exist.
+    """Return the topic of one answer; None if it does not exist.
 
-    :raises KafkaError: on any other error of the broker's.
+    :raises KafkaError: on any other error of the broker.
     """
     [topic] = described
     code = topic["error_code"]

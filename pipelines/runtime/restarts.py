@@ -53,7 +53,7 @@ class Restarter:
             self.watch.blind(now)
             return None
         signs = Signs(
-            committed=positions.places,
+            committed=positions.begins,
             ends=positions.ends,
             job=job.id,
             checkpoints=checkpoints.completed,

@@ -16,27 +16,33 @@ from apache_beam.runners.runner import PipelineState
 from kafka import TopicPartition
 
 from pipelines.blocks.elements import WrittenBlock
-from pipelines.graphs.stream import ReadRanges, WritePart, annotate_parts, read_ranges, read_stream
+from pipelines.graphs.stream import (
+    ReadRanges,
+    WriteSlice,
+    annotate_slices,
+    read_ranges,
+    read_stream,
+)
 from pipelines.graphs.stream_plan import (
     Positions,
     Topics,
-    find_in_place,
     find_positions,
     find_topics,
+    find_written,
     plan_ranges,
     with_bases,
 )
 from pipelines.inference.checkpoints import Checkpoints
 from pipelines.kafka.access import KafkaAccess, consumer
-from pipelines.kafka.commits import CommitOffsets, commit_note
+from pipelines.kafka.commits import CommitOffsets, commit_metadata
 from pipelines.kafka.dead_letter_topic import DeadLetterTopic
 from pipelines.kafka.drain import DrainSignal
 from pipelines.kafka.errors import reporting
 from pipelines.kafka.ranges import OffsetRange
-from pipelines.kafka.slices import RawPart
+from pipelines.kafka.slices import RawSlice
 from pipelines.kafka.source import KafkaSource, Reading
 from pipelines.kafka.topic_identity import check_same
-from pipelines.kafka.topics import check_group_is_ours, committed_notes
+from pipelines.kafka.topics import check_group_has_no_members, committed_metadata
 from pipelines.output.store import Store
 from pipelines.runners.cluster_check import check_cluster
 from pipelines.runners.cluster_watch import watching_cluster
@@ -117,8 +123,8 @@ class StreamJobs:
         """Return the pipeline that reads without end."""
         pipeline = make_pipeline(self.choice)
         source = KafkaSource(self._reading(), self.drain, monitor)
-        shares = source.shares(len(self.topics.partitions))
-        self._annotate(read_stream(pipeline, shares), (), monitor)
+        splits = source.splits_for(len(self.topics.partitions))
+        self._annotate(read_stream(pipeline, splits), (), monitor)
         return pipeline
 
     def bounded(
@@ -145,7 +151,7 @@ class StreamJobs:
         """
         if self.settings.dead_letter_topic is not None:
             return None
-        return find_in_place(
+        return find_written(
             self.store,
             wanted,
             block_size=self.settings.block_size,
@@ -164,13 +170,13 @@ class StreamJobs:
         )
 
     def _annotate(
-        self, parts: PCollection[RawPart], in_place: Sequence[WrittenBlock], monitor: Monitor
+        self, parts: PCollection[RawSlice], in_place: Sequence[WrittenBlock], monitor: Monitor
     ) -> None:
         settings = self.settings
         letters = None
         if settings.dead_letter_topic is not None:
             letters = DeadLetterTopic(self.access, settings.dead_letter_topic)
-        annotate_parts(
+        annotate_slices(
             parts,
             in_place,
             clock=utc_now,
@@ -180,7 +186,7 @@ class StreamJobs:
                 monitor,
                 max_text_chars=settings.max_text_chars,
             ),
-            writer=WritePart(
+            writer=WriteSlice(
                 make_writer(settings, self.store, merges=True),
                 letters,
                 monitor,
@@ -324,7 +330,7 @@ class _Watch:
         log("draining: what was read is finished, nothing more is read")
         token = self.jobs.drain.request()
         if not self.jobs.choice.ends_drained:
-            self._wait_until_drained(commit_note(self.jobs.output_id, token))
+            self._wait_until_drained(commit_metadata(self.jobs.output_id, token))
         return None
 
     def _find_job(self, cluster: FlinkCluster) -> str | None:
@@ -352,7 +358,7 @@ class _Watch:
         client = consumer(access, group=group)
         try:
             with reporting(access, f"read the offsets of group {group!r}"):
-                return committed_notes(client, partitions)
+                return committed_metadata(client, partitions)
         finally:
             client.close()
 
@@ -364,7 +370,7 @@ class _Watch:
         settings = self.jobs.settings
         try:
             topics = find_topics(self.jobs.access, settings.topic)
-            check_group_is_ours(self.jobs.access, settings.group)
+            check_group_has_no_members(self.jobs.access, settings.group)
             positions = find_positions(
                 self.jobs.access,
                 settings.group,
@@ -379,7 +385,7 @@ class _Watch:
             return
         self._unknown_since = now
         check_same(self.jobs.topics.digests, topics.digests)
-        log("progress", lag=positions.lag, partitions=len(positions.places))
+        log("progress", lag=positions.lag, partitions=len(positions.begins))
         self._warn(positions, now)
         self._restart_if_stalled(positions, now)
         registered = self.jobs.checkpoints.registered
@@ -422,8 +428,8 @@ class _Watch:
 
     def _warn(self, positions: Positions, now: float) -> None:
         """Say which partitions stand still, and what helps."""
-        for partition, seconds in self._standstill.look(positions.places, positions.ends, now):
-            offset = positions.places[partition]
+        for partition, seconds in self._standstill.look(positions.begins, positions.ends, now):
+            offset = positions.begins[partition]
             log(
                 "a partition stands still; stop the run and start it without its savepoint: it "
                 "goes on from the group's offsets and loses nothing",

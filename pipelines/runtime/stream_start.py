@@ -16,7 +16,7 @@ from pipelines.graphs.stream_plan import Topics
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.commits import output_in
 from pipelines.kafka.errors import reporting
-from pipelines.kafka.source import first_place
+from pipelines.kafka.source import first_offset
 from pipelines.kafka.topics import begin_offsets
 from pipelines.output.manifest import output_id, record_missing
 from pipelines.output.store import Store
@@ -85,7 +85,7 @@ def look_at_start(
     places = {}
     for partition, committed in found.items():
         offset = None if committed is None else int(committed.offset)
-        places[partition] = first_place(offset, first[partition], block_size)
+        places[partition] = first_offset(offset, first[partition], block_size)
         if offset is None:
             continue
         if offset < first[partition] and not resumed:

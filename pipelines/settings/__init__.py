@@ -1,1 +1,1 @@
-"""The settings of each command, checked before anything is loaded."""
+"""Settings of each command, validated before models and libraries are loaded."""

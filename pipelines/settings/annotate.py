@@ -1,4 +1,4 @@
-"""The settings of `pubner annotate`, and those that it shares with `pubner stream`."""
+"""Settings of `pubner annotate`, and those shared with `pubner stream`."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -12,26 +12,26 @@ from worker.readers.formats import Format
 
 
 class CheckpointSettings(Settings):
-    """With which checkpoints to annotate."""
+    """The checkpoints to annotate with."""
 
     alternatives = (("checkpoint", "registry"),)
 
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         min_length=1,
-        description="checkpoint folders, or `default`; several make a set, whose heads must "
-        "differ; with --registry an id there, or the beginning of one",
+        description="checkpoint folders, or `default`; several form a set, whose heads must "
+        "differ; with --registry an id there, or a prefix of one",
     )
     registry: ExistingFolder | None = Field(
         default=None,
         min_length=1,
-        description="a checkpoint registry: its active checkpoint is used, or the one that "
-        "--checkpoint names",
+        description="a checkpoint registry: its active checkpoint is used, or the one given "
+        "by --checkpoint",
     )
     checkpoint_cache: Path | None = Field(
         default=None,
-        description="where each worker keeps checkpoints of a remote registry; by default in the "
-        "user's cache folder",
+        description="folder in which each worker caches checkpoints of a remote registry; by "
+        "default in the user's cache folder",
     )
 
     @model_validator(mode="after")
@@ -48,13 +48,13 @@ class CheckpointSettings(Settings):
 
     @property
     def named_in_registry(self) -> str | None:
-        """The checkpoint that is named beside a registry; None where none is, or no registry."""
+        """The checkpoint given together with a registry; None without either."""
         given = self.registry is not None and "checkpoint" in self.model_fields_set
         return self.checkpoint[0] if given else None
 
 
 class ModelSettings(CheckpointSettings):
-    """With what to annotate, and how."""
+    """The checkpoints to annotate with, the runner and the device."""
 
     runner: str = Field(
         default="DirectRunner",
@@ -72,9 +72,7 @@ class ModelSettings(CheckpointSettings):
     json_file: str | None = Field(
         default=None, description="write the summary as JSON; `-` is standard output"
     )
-    chunk_size: int = Field(
-        default=250, ge=1, description="citations that are given to the model at once"
-    )
+    chunk_size: int = Field(default=250, ge=1, description="citations passed to the model at once")
     device: DeviceName = Field(
         default="auto",
         description="where the model runs: auto, cpu, cuda or cuda:1",
@@ -84,13 +82,12 @@ class ModelSettings(CheckpointSettings):
     )
     verbose: bool = Field(
         default=False,
-        description="show the log of Beam on standard error, and the traceback of an error that is "
-        "not expected",
+        description="show Beam's log on standard error, and the traceback of an unexpected error",
     )
 
 
 class RunSettings(ModelSettings):
-    """With what to annotate, how, and where to."""
+    """The model settings, and the output to write."""
 
     output: OutputFolder = Field(
         default="out", description="the folder, or URL of an object store, to write Parquet to"
@@ -99,11 +96,13 @@ class RunSettings(ModelSettings):
         default=1000,
         ge=1,
         le=100_000,
-        description="records a block: what one output file holds and one step redoes",
+        description="records of a block, the unit of an output file and of a retry",
     )
-    store_text: bool = Field(default=True, description="keep the text in the citations' rows")
+    store_text: bool = Field(default=True, description="store the text in the citations' rows")
     max_text_chars: int | None = Field(
-        default=None, ge=1, description="read only that much of a text; by default all of it"
+        default=None,
+        ge=1,
+        description="read at most so many characters of a text; by default all of it",
     )
 
     @property
@@ -116,26 +115,26 @@ class RunSettings(ModelSettings):
 
 
 class AnnotateSettings(RunSettings):
-    """What to annotate, with what, and where to."""
+    """The inputs of a batch run, and the run settings."""
 
     inputs: tuple[str, ...] = Field(
         default=(),
         description="files, folders or globs, here or in any file system that Beam opens: PubMed "
         "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample. Beam's own "
-        "pipeline options may follow behind `--`.",
+        "pipeline options may follow after `--`.",
     )
     format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
-        default="auto", description="the inputs' format; auto goes by their names"
+        default="auto", description="the inputs' format; auto detects it by their names"
     )
     reread_older: bool = Field(
         default=False,
-        description="read the finished blocks again that an older version of the readers made; by "
-        "default they are passed over and counted",
+        description="read finished blocks again that an older version of the readers made; by "
+        "default they are skipped and counted",
     )
 
     @property
     def input_format(self) -> Format | None:
-        """The format of every input; None where each file's name says it."""
+        """The format of every input; None to detect it by each file's name."""
         return None if self.format == "auto" else Format(self.format)
 
     @property

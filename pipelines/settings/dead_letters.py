@@ -1,4 +1,4 @@
-"""The settings of `pubner dead-letters list`, `show` and `replay`."""
+"""Settings of `pubner dead-letters list`, `show` and `replay`."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,7 +15,7 @@ from worker.cli.paths import ExistingOutput, output_to_read
 
 
 class _OutputSettings(Settings):
-    """Which output the letters lie in."""
+    """The output that holds the dead letters."""
 
     output: ExistingOutput = Field(
         description="the folder, or URL of an object store, that holds the dead letters",
@@ -23,24 +23,24 @@ class _OutputSettings(Settings):
 
 
 class FilterSettings(_OutputSettings):
-    """Which of the letters are meant."""
+    """The criteria that select dead letters."""
 
     source: tuple[str, ...] = Field(
-        default=(), description="only those of these topics or files (their base names)"
+        default=(), description="only those of these topics or files (base names)"
     )
     stage: tuple[Literal["read", "parse", "annotate", "write"], ...] = Field(
-        default=(), description="only those that failed there: read, parse, annotate, write"
+        default=(), description="only those of these stages: read, parse, annotate, write"
     )
     error_type: tuple[str, ...] = Field(
-        default=(), description="only those with these types of error, such as RecordError"
+        default=(), description="only those with these error types, such as RecordError"
     )
     position: tuple[str, ...] = Field(
-        default=(), description="only those at these places, as SOURCE/PARTITION/OFFSET"
+        default=(), description="only those at these positions, as SOURCE/PARTITION/OFFSET"
     )
     since: datetime | None = Field(
         default=None,
-        description="only those seen from this time on, such as 2026-01-31 or "
-        "2026-01-31T12:00:00; in UTC unless it says otherwise",
+        description="only those seen since this time, such as 2026-01-31 or "
+        "2026-01-31T12:00:00; in UTC unless it has an offset",
     )
 
     @field_validator("position")
@@ -57,7 +57,7 @@ class FilterSettings(_OutputSettings):
 
     @property
     def selection(self) -> Selection:
-        """The letters that are meant."""
+        """The selection of dead letters."""
         return Selection(
             sources=frozenset(self.source),
             stages=frozenset(self.stage),
@@ -68,23 +68,21 @@ class FilterSettings(_OutputSettings):
 
 
 class ListSettings(FilterSettings):
-    """Which letters to list, and where to."""
+    """The dead letters to list, and the JSON file to write."""
 
-    limit: int = Field(default=50, ge=1, description="show the newest of them, at most that many")
+    limit: int = Field(default=50, ge=1, description="show at most so many, the newest first")
     json_file: str | None = Field(
         default=None, description="write the list as JSON; `-` is standard output"
     )
 
 
 class ShowSettings(Settings):
-    """Which letter to show."""
+    """The dead letter to show."""
 
     letter: tuple[str, ...] = Field(
         description="the output that holds it, and its SOURCE/PARTITION/OFFSET"
     )
-    raw: bool = Field(
-        default=False, description="write its bytes to standard output, and nothing else"
-    )
+    raw: bool = Field(default=False, description="write only its payload to standard output")
 
     @field_validator("letter")
     @classmethod
@@ -97,17 +95,17 @@ class ShowSettings(Settings):
 
     @property
     def output(self) -> str:
-        """The output that holds the letter."""
+        """The output that holds the dead letter."""
         return self.letter[0]
 
     @property
     def position(self) -> SourcePosition:
-        """Where the letter stands."""
+        """The position of the dead letter."""
         return parse_position(self.letter[1])
 
 
 class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
-    """Which letters to give again, and to what."""
+    """The dead letters to replay, and the target: a topic or the pipeline."""
 
     topic: str | None = Field(
         default=None, min_length=1, description="the topic to send them to, which must exist"
@@ -117,12 +115,12 @@ class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
         description="annotate them here instead, each at its own position in the output",
     )
     brokers: tuple[str, ...] = Field(
-        default=(), description="Kafka brokers to begin with, as HOST:PORT; with --topic"
+        default=(), description="Kafka bootstrap brokers, as HOST:PORT; with --topic"
     )
     checkpoint: tuple[str, ...] = Field(
         default=("default",),
         min_length=1,
-        description="checkpoint folders, with --pipeline; for files, those that the output was "
+        description="checkpoint folders, for --pipeline; for files, those that the output was "
         "made with",
     )
     device: DeviceHere = Field(
@@ -132,10 +130,8 @@ class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of the model; by default all"
     )
-    limit: int | None = Field(
-        default=None, ge=1, description="only the newest of them, at most that many"
-    )
-    again: bool = Field(default=False, description="also those that were sent to a topic before")
+    limit: int | None = Field(default=None, ge=1, description="at most so many, the newest")
+    again: bool = Field(default=False, description="include those that were sent to a topic before")
     json_file: str | None = Field(
         default=None, description="write the summary as JSON; `-` is standard output"
     )
@@ -145,5 +141,5 @@ class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
         if (self.topic is not None) == self.pipeline:
             raise ValueError("give --topic NAME or --pipeline, one of the two")
         if self.topic is not None and not self.brokers:
-            raise ValueError("--topic needs --brokers beside it")
+            raise ValueError("--topic needs --brokers")
         return self

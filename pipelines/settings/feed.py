@@ -1,4 +1,4 @@
-"""The settings of `pubner feed`."""
+"""Settings of `pubner feed`."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ STATE_NAME = "feed-state.json"
 
 
 class FeedSettings(KafkaSettings):
-    """What to publish, and where to."""
+    """The files to publish, and the topic."""
 
     inputs: tuple[str, ...] = Field(
         default=(),
@@ -25,26 +25,30 @@ class FeedSettings(KafkaSettings):
     topic: str = Field(description="the topic to send to")
     create_topic: bool = Field(default=False, description="create the topic unless it exists")
     partitions: int | None = Field(
-        default=None, ge=1, le=100_000, description="the partitions of a topic that is created"
+        default=None,
+        ge=1,
+        le=100_000,
+        description="number of partitions of a topic that is created",
     )
     replication: int | None = Field(
-        default=None, ge=1, le=100, description="the replicas of a topic that is created"
+        default=None, ge=1, le=100, description="replication factor of a topic that is created"
     )
     format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
-        default="auto", description="the inputs' format; auto goes by their names"
+        default="auto", description="the inputs' format; auto detects it by their names"
     )
     dead_letters: OutputFolder | None = Field(
         default=None,
-        description="the folder, or URL of an object store, for the Parquet of what cannot be "
-        "parsed or sent; by default TOPIC-feed-dead-letters",
+        description="the folder, or URL of an object store, for the Parquet data set of records "
+        "that cannot be parsed or sent; by default TOPIC-feed-dead-letters",
     )
     state: FileToWrite | None = Field(
         default=None,
-        description="the file that says how far a run is, while it is not at its end; by default "
+        description="the file with the progress of a run, kept until it ends; by default "
         f"{STATE_NAME} in the folder of dead letters",
     )
     again: bool = Field(
-        default=False, description="send everything, whatever a broken run had sent of it"
+        default=False,
+        description="send everything, including what an interrupted run has already sent",
     )
     json_file: str | None = Field(
         default=None, description="write the summary as JSON; `-` is standard output"
@@ -63,12 +67,12 @@ class FeedSettings(KafkaSettings):
     def _check_creation(self) -> "FeedSettings":
         for name in ("partitions", "replication"):
             if getattr(self, name) is not None and not self.create_topic:
-                raise ValueError(f"--{name} needs --create-topic beside it")
+                raise ValueError(f"--{name} needs --create-topic")
         return self
 
     @property
     def input_format(self) -> Format | None:
-        """The format of every input; None where each file's name says it."""
+        """The format of every input; None to detect it by each file's name."""
         return None if self.format == "auto" else Format(self.format)
 
     @property
@@ -78,7 +82,7 @@ class FeedSettings(KafkaSettings):
 
     @property
     def state_file(self) -> Path:
-        """The file of the run's state, on this machine."""
+        """The local file of the run's state."""
         if self.state is not None:
             return Path(self.state)
         root = self.dead_letter_root

@@ -1,4 +1,4 @@
-"""The settings of every command that talks to Kafka."""
+"""Settings of every command that connects to Kafka."""
 
 import os
 import re
@@ -24,23 +24,23 @@ _TLS_FIELDS = (
 
 
 class KafkaSettings(Settings):
-    """Where Kafka is, and how to prove who we are."""
+    """The brokers, and the TLS and SASL settings of the connection."""
 
     brokers: tuple[str, ...] = Field(
-        min_length=1, description="Kafka brokers to begin with, as HOST:PORT"
+        min_length=1, description="Kafka bootstrap brokers, as HOST:PORT"
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="what the brokers' listener speaks"
+        default="PLAINTEXT", description="the security protocol of the brokers' listener"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = (
-        Field(default=None, description="how to authenticate where the protocol is SASL's")
+        Field(default=None, description="the SASL mechanism, for a SASL_ protocol")
     )
-    sasl_username: str | None = Field(default=None, min_length=1, description="the user's name")
+    sasl_username: str | None = Field(default=None, min_length=1, description="the SASL user name")
     sasl_password: SecretStr | None = Field(
-        default=None, description="the user's password; never shown, logged or sent to a runner"
+        default=None, description="the SASL password; never shown, logged or sent to a runner"
     )
     sasl_password_file: str | None = Field(
-        default=None, description="a file that holds the password, also on the workers"
+        default=None, description="a file that holds the password, here and on the workers"
     )
     oauth_token_provider: str | None = Field(
         default=None,
@@ -49,10 +49,10 @@ class KafkaSettings(Settings):
     )
     tls_ca_file: str | None = Field(
         default=None,
-        description="PEM file of the authorities to trust; by default those of the system",
+        description="PEM file of trusted certificate authorities; by default those of the system",
     )
     tls_certificate_file: str | None = Field(
-        default=None, description="PEM file of our own certificate, where the brokers ask for one"
+        default=None, description="PEM file of the client certificate, if the brokers require one"
     )
     tls_key_file: str | None = Field(
         default=None, description="PEM file of its key; by default in the certificate's file"
@@ -73,7 +73,7 @@ class KafkaSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _refuse_broker_user(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a broker with a user and password before it, without saying them."""
+        """Refuse a broker with a user name or password, without showing them."""
         brokers = values.get("brokers", ())
         for broker in (brokers,) if isinstance(brokers, str) else brokers:
             if "@" in str(broker):
@@ -89,7 +89,7 @@ class KafkaSettings(Settings):
         for broker in value:
             match = _BROKER.fullmatch(broker)
             if match is None or not 0 < int(match[2]) < 2**16:
-                raise ValueError(f"{broker!r} is no HOST:PORT such as localhost:9092")
+                raise ValueError(f"{broker!r} is not a HOST:PORT such as localhost:9092")
         return value
 
     @field_validator("oauth_token_provider")
@@ -113,12 +113,12 @@ class KafkaSettings(Settings):
         if self.tls_certificate_file is None:
             for name in ("tls_key_file", "tls_key_password_file"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"{_option(name)} needs --tls-certificate-file beside it")
+                    raise ValueError(f"{_option(name)} needs --tls-certificate-file")
         return self
 
     def _check_sasl(self) -> None:
         if not self.security_protocol.startswith("SASL_"):
-            # A password alone may stand in the environment for the sake of another cluster.
+            # A password alone may be set in the environment for another cluster.
             for name in ("sasl_mechanism", "sasl_username", "sasl_password_file"):
                 if getattr(self, name) is not None:
                     raise ValueError(
@@ -132,7 +132,9 @@ class KafkaSettings(Settings):
                 raise ValueError("--sasl-mechanism OAUTHBEARER needs --oauth-token-provider")
             for name in ("sasl_username", "sasl_password_file"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"{_option(name)} means nothing to OAUTHBEARER; leave it out")
+                    raise ValueError(
+                        f"{_option(name)} has no effect with OAUTHBEARER; leave it out"
+                    )
             return
         if self.oauth_token_provider is not None:
             raise ValueError("--oauth-token-provider needs --sasl-mechanism OAUTHBEARER")
@@ -158,13 +160,13 @@ class KafkaSettings(Settings):
     def access(
         self, *, remote: bool = False, environment: MutableMapping[str, str] = os.environ
     ) -> KafkaAccess:
-        """Return how to connect, without any secret: only where secrets are found.
+        """Return the connection settings, with the location of secrets instead of the secrets.
 
-        `remote` says that workers run in other processes than this one, which must find the
-        password themselves. Otherwise a password of a settings file is put into `environment`,
-        where this process's workers look for it.
+        If `remote`, workers run in other processes, which must have the password themselves.
+        Otherwise a password of a settings file is put into `environment`, where this process's
+        workers read it.
 
-        :raises SettingsError: if `remote` and the password stands in a settings file.
+        :raises SettingsError: if `remote` and the password is in a settings file.
         """
         variable = None
         if self.sasl_mechanism not in (None, "OAUTHBEARER") and self.sasl_password is not None:
@@ -173,7 +175,7 @@ class KafkaSettings(Settings):
             if environment.get(variable) != password:
                 if remote:
                     raise SettingsError(
-                        "the SASL password stands in a settings file, which the workers do not "
+                        "the SASL password is in a settings file, which the workers do not "
                         f"read; set {variable} here and on the workers, or give "
                         "--sasl-password-file with a file that is there"
                     )

@@ -1,4 +1,4 @@
-"""The settings of `pubner reannotate`."""
+"""Settings of `pubner reannotate`."""
 
 from pydantic import Field
 
@@ -7,16 +7,18 @@ from worker.cli.paths import ExistingOutput
 
 
 class ReannotateSettings(ModelSettings):
-    """What to annotate again, and with what; how rows are shaped follows from the output."""
+    """The citations to annotate again, and the model; row settings come from the output."""
 
     output: ExistingOutput = Field(
         description="the folder, or URL of an object store, that `pubner annotate` or `pubner "
-        "stream` wrote to. Beam's own pipeline options may follow behind `--`.",
+        "stream` wrote to. Beam's own pipeline options may follow after `--`.",
     )
     where: str = Field(
         min_length=1,
         description="which citations: a SQL condition over the columns of citations, such as "
         '"checkpoint_id != \'ID\'" or "year >= 2020"; those that the checkpoint has annotated '
-        "already are passed over",
+        "already are skipped",
     )
-    dry_run: bool = Field(default=False, description="count what would be done, and change nothing")
+    dry_run: bool = Field(
+        default=False, description="count the matching citations, and change nothing"
+    )

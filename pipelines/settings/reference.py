@@ -1,4 +1,4 @@
-"""`pubner checkpoint reference`: its options."""
+"""Settings of `pubner checkpoint reference`."""
 
 from pydantic import Field
 
@@ -7,17 +7,15 @@ from worker.cli.paths import FileToRead
 
 
 class ReferenceSettings(RegistryOptions, ComputeOptions):
-    """Of which checkpoint, made on which texts, and how."""
+    """The checkpoint, the reference texts, and the device."""
 
     checkpoint: str = Field(
         description="a checkpoint's folder, `default` for the shipped one, or one of --registry"
     )
     texts: FileToRead = Field(
-        description="citations such as it will read: JSONL, PubMed XML or PubTator, plain or gzip"
+        description="citations typical of its input: JSONL, PubMed XML or PubTator, plain or gzip"
     )
-    limit: int = Field(
-        default=2000, ge=1, description="how many citations are read, spread over the file"
-    )
+    limit: int = Field(default=2000, ge=1, description="number of citations, spread over the file")
     json_file: str | None = Field(
         default=None, description="write the reference as JSON; - is standard output"
     )

@@ -1,4 +1,4 @@
-"""The settings of the commands on a checkpoint registry."""
+"""Settings of the commands on a checkpoint registry."""
 
 from pydantic import Field, field_validator
 
@@ -6,17 +6,17 @@ from worker.cli.command import Settings
 from worker.cli.paths import ExistingFolder, OutputFolder
 
 _REGISTRY = "the registry: a folder, or an s3://, gs:// or other URL"
-_WHO = "who does it; by default the user's name @ this machine's"
+_WHO = "name recorded in the history; by default USER@MACHINE"
 
 
 class _RegistrySettings(Settings):
-    """Which registry is meant, that must be there."""
+    """The registry, which must exist."""
 
     registry: ExistingFolder = Field(description=_REGISTRY)
 
 
 class PublishSettings(Settings):
-    """Which checkpoint to publish, and where to."""
+    """The checkpoint to publish, and the registry."""
 
     registry: OutputFolder = Field(description=_REGISTRY)
     checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
@@ -24,7 +24,7 @@ class PublishSettings(Settings):
 
 
 class ListSettings(_RegistrySettings):
-    """Which registry to list, and where to."""
+    """The registry to list, and the JSON file to write."""
 
     json_file: str | None = Field(
         default=None, description="write the list as JSON; `-` is standard output"
@@ -32,7 +32,7 @@ class ListSettings(_RegistrySettings):
 
 
 class HistorySettings(_RegistrySettings):
-    """Which registry's history to show, and where to."""
+    """The registry whose history to show, and the JSON file to write."""
 
     json_file: str | None = Field(
         default=None, description="write the history as JSON; `-` is standard output"
@@ -40,16 +40,16 @@ class HistorySettings(_RegistrySettings):
 
 
 class VerifySettings(Settings):
-    """Which checkpoint to verify."""
+    """The checkpoint to verify."""
 
     checkpoint: str = Field(
-        description="a folder, `default`, or with --registry an id's beginning or `active`"
+        description="a folder, `default`, or with --registry a prefix of an id or `active`"
     )
     registry: ExistingFolder | None = Field(default=None, description=_REGISTRY)
 
 
 class ShowSettings(VerifySettings):
-    """Which checkpoint to show, and where to."""
+    """The checkpoint to show, and the JSON file to write."""
 
     json_file: str | None = Field(
         default=None, description="write all of it as JSON; `-` is standard output"
@@ -57,14 +57,14 @@ class ShowSettings(VerifySettings):
 
 
 class RollbackSettings(_RegistrySettings):
-    """Which registry to roll back, and why."""
+    """The registry to roll back, the target and the reason."""
 
-    why: str = Field(description="the reason, which the history keeps")
+    why: str = Field(description="the reason, recorded in the history")
     to: str | None = Field(
         default=None,
         min_length=1,
-        description="an id that was active before, or the beginning of it (default: the one "
-        "before this)",
+        description="an id that was active before, or a prefix of it (default: the previously "
+        "active one)",
     )
     who: str | None = Field(default=None, min_length=1, description=_WHO)
 

@@ -1,4 +1,4 @@
-"""The settings of `pubner stream`."""
+"""Settings of `pubner stream`."""
 
 from typing import Literal
 
@@ -10,40 +10,43 @@ from worker.registry.choice import POLL_SECONDS
 
 
 class StreamSettings(KafkaSettings, RunSettings):
-    """Which topics to annotate, with what, and where to."""
+    """The topics to annotate, the Kafka settings and the run settings."""
 
     topic: tuple[str, ...] = Field(
         min_length=1, description="the topics to read, whose messages are citations or tombstones"
     )
     group: str = Field(
         min_length=1,
-        description="the consumer group that is told how far all is in place, and where a run "
-        "without a savepoint begins",
+        description="the consumer group whose offsets are committed after each write; a run "
+        "without a savepoint begins at them",
     )
     until_caught_up: bool = Field(
         default=False,
-        description="read to the ends that the topics have now, put all in place, and end",
+        description="process up to the current end offsets, then exit",
     )
     flush_seconds: float = Field(
-        default=30.0, gt=0, le=3600, description="how long a message waits at most to be annotated"
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="maximum time in seconds that a message waits to be annotated",
     )
     registry_seconds: float = Field(
         default=POLL_SECONDS,
         gt=0,
         le=3600,
-        description="each worker looks at most once in that time which checkpoint of --registry is "
-        "active, and changes to it between two batches",
+        description="each worker checks at most once in that time which checkpoint of --registry "
+        "is active, and switches to it between two batches",
     )
     stall_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="how long a job on a Flink cluster may bring neither a commit nor a checkpoint "
-        "while messages wait, until it is restarted from its last checkpoint; by default 90, and "
-        "the time that a part of a block and two checkpoints may need",
+        description="how long a job on a Flink cluster may make neither a commit nor a checkpoint "
+        "while messages wait, before it is restarted from its last checkpoint; by default 90 plus "
+        "the time that a slice of a block and two checkpoints may need",
     )
     isolation: Literal["read_committed", "read_uncommitted"] = Field(
         default="read_committed",
-        description="whether messages of transactions that are open or were aborted are left out",
+        description="whether to skip messages of open and aborted transactions",
     )
     dead_letter_topic: str | None = Field(
         default=None, min_length=1, description="a topic that dead letters are also sent to"
@@ -58,5 +61,5 @@ class StreamSettings(KafkaSettings, RunSettings):
 
     @property
     def read_committed(self) -> bool:
-        """Whether only what was committed is read."""
+        """Whether only committed messages are read."""
         return self.isolation == "read_committed"

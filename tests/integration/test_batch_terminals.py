@@ -110,7 +110,7 @@ def test_feed_and_replay_to_a_topic(tmp_path: Path, kafka: Kafka, columns: int) 
         f"--dead-letters={tmp_path / 'letters'}",
     ]
     done = start_on_terminal(words, columns=columns)
-    check_drawn(done, columns, "loading the libraries", "asking the broker")
+    check_drawn(done, columns, "loading the libraries", "connecting to the broker")
 
 
 @pytest.mark.parametrize("columns", WIDTHS)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.blocks.tables import FORMAT_VERSION
-from pipelines.dead_letters.reading import read_letters
+from pipelines.dead_letters.reading import read_dead_letters
 from pipelines.dead_letters.selection import Selection
 from pipelines.output.manifest import open_existing, open_output
 from pipelines.output.store import MANIFEST
@@ -174,8 +174,8 @@ def test_an_output_of_the_first_format_is_gone_on_with(output: Path) -> None:
     assert manifest["format_version"] == FORMAT_VERSION == 2
     letters = {
         letter.position.offset: letter.headers
-        for found in read_letters(open_existing(str(output)), Selection())
-        for letter in found.letters
+        for found in read_dead_letters(open_existing(str(output)), Selection())
+        for letter in found.dead_letters
     }
     assert letters == {1: (("trace", b"old"),), 11: TWICE}
     # A block of the first format that is merged with more is one of the newest.

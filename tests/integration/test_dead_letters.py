@@ -111,7 +111,7 @@ def test_what_a_feed_could_not_send_is_sent_once_the_limit_is_raised(
     assert (found["sent"], found["no_message"]) == (1, 1)
     [sent] = read_topic(kafka.bootstrap, large)
     assert (sent.key, sent.value) == (b"5", to_message(noise))
-    with pytest.raises(OutputError, match="those of a feed"):
+    with pytest.raises(OutputError, match="were written by `pubner feed`"):
         dead_letters_command.replay([str(letters), "--pipeline", "--again"])
 
 

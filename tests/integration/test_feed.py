@@ -183,7 +183,7 @@ def test_stopped_and_started_again(
     running.send(number)
     finished = running.finish()
     assert finished.code == code
-    assert "give the same command again to go on" in finished.one_line
+    assert "run the same command again to resume" in finished.one_line
     assert len(read_topic(kafka.bootstrap, topic)) == acknowledged(tmp_path, topic)
     feed(tmp_path, kafka.bootstrap, topic, path)
     assert_once_and_in_order(read_topic(kafka.bootstrap, topic), "a.jsonl", MANY)

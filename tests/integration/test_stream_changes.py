@@ -101,7 +101,7 @@ def test_a_topic_made_anew_while_a_stream_is_paused_is_not_mixed_in(
     for process in everything:
         process.resume()
     line = one_line(running)
-    assert "another one than when the run began" in line or "cut off or made anew" in line
+    assert "another one than when the run began" in line or "truncated or recreated" in line
     assert topic in line
     assert pmids(tmp_path / "out") == set(range(1, 101))
 

@@ -69,7 +69,7 @@ def _block(key: BlockKey, letters: Sequence[DeadLetter], digest: str) -> Annotat
 def dead_letters(command: str, *words: object) -> dict[str, Any]:
     """Run `pubner dead-letters` with `--json` in this process; return what it says."""
     file = Path(str(words[0])).parent / f"{command}.json"
-    run = {"list": dead_letters_command.list_letters, "replay": dead_letters_command.replay}
+    run = {"list": dead_letters_command.list_dead_letters, "replay": dead_letters_command.replay}
     assert run[command]([*(str(word) for word in words), f"--json={file}"]) == 0
     found: dict[str, Any] = json.loads(file.read_text())
     return found

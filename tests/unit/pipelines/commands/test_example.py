@@ -20,7 +20,7 @@ BODY = (
 
 def plain(example: Example) -> str:
     """Return the sentence with each mention as `[BRCA1 Gene]`."""
-    return "".join(f"[{text} {kind}]" if kind else text for text, kind in example.parts())
+    return "".join(f"[{text} {kind}]" if kind else text for text, kind in example.segments())
 
 
 def found(text: str, word: str, kind: EntityType, *, preferred: bool = True) -> Mention:
@@ -62,7 +62,7 @@ def test_the_sentence_with_most_types_is_shown_and_marked(tmp_path: Path) -> Non
     assert plain(example) == (
         "[Cisplatin Chemical] killed [BRCA1 deficient Gene] [HeLa cells CellLine], but few others."
     )
-    assert "".join(part for part, _ in example.parts()) == example.sentence
+    assert "".join(part for part, _ in example.segments()) == example.sentence
 
 
 def test_without_mentions_or_text_there_is_no_example(tmp_path: Path) -> None:
@@ -81,5 +81,5 @@ def test_sentences_too_short_to_show_much_are_passed_over(tmp_path: Path) -> Non
 
 def test_marks_at_the_edges() -> None:
     example = Example(1, "ab cd", (Mark(0, 2, "Gene"), Mark(3, 5, "DNA")))
-    assert example.parts() == [("ab", "Gene"), (" ", None), ("cd", "DNA")]
+    assert example.segments() == [("ab", "Gene"), (" ", None), ("cd", "DNA")]
     assert plain(example) == "[ab Gene] [cd DNA]"

@@ -388,4 +388,4 @@ def test_a_folder_that_is_no_registry(
     assert str(folder) in run(command, f"--registry={folder}")
     (folder / "citations").mkdir()
     line = complain(command, f"--registry={folder}")
-    assert "is no registry: it holds citations" in line
+    assert "is not a registry: it holds citations" in line

@@ -1,4 +1,4 @@
-"""The ledger of replays: what it keeps, and what a run that was killed leaves behind."""
+"""The replay journal: what it keeps, and what a killed run leaves."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +17,11 @@ from tests.support.memory_files import SCHEME, MemoryFiles
 A, B = (SourcePosition("ä/b", 0, 1), "d1"), (SourcePosition("t", 3, 2**62), "d2")
 FIRST = Replay("r1", Target("c", "t"), "topic", "2026-01-01T00:00:00+00:00", {0: 5}, frozenset([A]))
 SECOND = replace(
-    FIRST, id="r0", begun_at="2026-01-02T00:00:00+00:00", letters=frozenset([A, B]), finished=True
+    FIRST,
+    id="r0",
+    begun_at="2026-01-02T00:00:00+00:00",
+    dead_letters=frozenset([A, B]),
+    finished=True,
 )
 
 
@@ -36,14 +40,14 @@ def test_replays_come_back_in_the_order_of_time(store: Store) -> None:
     ledger.save(SECOND)
     ledger.save(FIRST)
     assert Ledger(store).replays() == [FIRST, SECOND]
-    ledger.save(replace(FIRST, letters=frozenset(), finished=True))
-    assert [len(x.letters) for x in ledger.replays()] == [0, 2]
+    ledger.save(replace(FIRST, dead_letters=frozenset(), finished=True))
+    assert [len(x.dead_letters) for x in ledger.replays()] == [0, 2]
 
 
 def test_what_was_sent_is_known_by_its_target(store: Store) -> None:
     ledger = Ledger(store)
     ledger.save(FIRST)
-    ledger.save(replace(SECOND, target=Target("c", "other"), letters=frozenset([B])))
+    ledger.save(replace(SECOND, target=Target("c", "other"), dead_letters=frozenset([B])))
     assert ledger.sent(Target("c", "t")) == {A}
     assert ledger.sent(Target("c", "new")) == set()
     assert ledger.sent(None) == {A, B}

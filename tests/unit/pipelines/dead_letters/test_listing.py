@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.commands import dead_letters as dead_letters_command
 from pipelines.dead_letters.ledger import Ledger, Replay, Target
-from pipelines.dead_letters.reading import letter_digest, read_letters
+from pipelines.dead_letters.reading import dead_letter_digest, read_dead_letters
 from pipelines.dead_letters.selection import Selection, format_position, parse_position
 from pipelines.output.manifest import open_existing
 from schemas.errors import InputError, OutputError, SettingsError
@@ -41,13 +41,13 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def listed(output: str, tmp_path: Path, *words: str) -> list[tuple[str, int]]:
     file = tmp_path / "list.json"
-    assert dead_letters_command.list_letters([output, f"--json={file}", *words]) == 0
+    assert dead_letters_command.list_dead_letters([output, f"--json={file}", *words]) == 0
     return [(x["source"], x["offset"]) for x in json.loads(file.read_text())["letters"]]
 
 
 def test_newest_first_with_a_summary(output: str, tmp_path: Path) -> None:
     file = tmp_path / "list.json"
-    assert dead_letters_command.list_letters([output, f"--json={file}", "--limit=2"]) == 0
+    assert dead_letters_command.list_dead_letters([output, f"--json={file}", "--limit=2"]) == 0
     found = json.loads(file.read_text())
     assert found["total"] == 4
     assert found["summary"] == [
@@ -95,24 +95,24 @@ def test_what_was_replayed_says_so(output: str, tmp_path: Path) -> None:
         topic="topic",
         begun_at="2026-01-31T00:00:00+00:00",
         ends={0: 5},
-        letters=frozenset([(sent.position, letter_digest(sent))]),
+        dead_letters=frozenset([(sent.position, dead_letter_digest(sent))]),
         finished=True,
     )
     Ledger(open_existing(output)).save(replay)
     Ledger(open_existing(output)).save(replay)
     assert Ledger(open_existing(output)).replays() == [replay]
     file = tmp_path / "list.json"
-    dead_letters_command.list_letters([output, f"--json={file}"])
+    dead_letters_command.list_dead_letters([output, f"--json={file}"])
     found = json.loads(file.read_text())["letters"]
     assert [x["offset"] for x in found if x["replayed"]] == [8]
 
 
 def test_the_table(output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    dead_letters_command.list_letters([output])
+    dead_letters_command.list_dead_letters([output])
     text = capsys.readouterr().out
     assert "2026-01-04T12:00:00Z" in text
     assert "4 of 4 shown." in text
-    dead_letters_command.list_letters([output, "--source=none"])
+    dead_letters_command.list_dead_letters([output, "--source=none"])
     assert capsys.readouterr().out == "No dead letters.\n"
 
 
@@ -124,15 +124,17 @@ def test_what_is_not_committed_is_not_listed(tmp_path: Path) -> None:
     assert [x["offset"] for x in dead_letters("list", out, "--source=a")["letters"]] == [1]
 
 
-def test_a_letter_whose_place_a_citation_has_taken_is_not_listed(tmp_path: Path) -> None:
-    """A replacement that was cut short left the old letters beside the new citations."""
+def test_a_dead_letter_replaced_by_a_citation_is_not_listed(tmp_path: Path) -> None:
+    """An interrupted replacement left the old dead letters beside the new citations."""
     out, other = tmp_path / "out", tmp_path / "other"
     put_letters(out, [letter(5, source="a"), letter(6, source="a")])
     put_letters(other, [letter(7, source="a")])
     [path] = (other / "citations").glob("a-0-000000000005*")
     path.replace(out / "citations" / path.name)  # which has a citation at 5
     found = [
-        x for block in read_letters(open_existing(str(out)), Selection()) for x in block.letters
+        x
+        for block in read_dead_letters(open_existing(str(out)), Selection())
+        for x in block.dead_letters
     ]
     assert [x.position.offset for x in found] == [6]
 
@@ -142,7 +144,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "out" / "dead_letters").iterdir():
         path.write_bytes(b"PAR1")
     with pytest.raises(OutputError, match="dead_letters/a-0-000000000000"):
-        dead_letters_command.list_letters([str(tmp_path / "out")])
+        dead_letters_command.list_dead_letters([str(tmp_path / "out")])
 
 
 @pytest.mark.parametrize(
@@ -151,19 +153,19 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         ([], "missing argument OUTPUT"),
         (["out", "--stage=pars"], "'parse'"),
         (["out", "--since=soon"], "--since 'soon'"),
-        (["out", "--position=a/b"], "'a/b' is no SOURCE/PARTITION/OFFSET"),
+        (["out", "--position=a/b"], "'a/b' is not a SOURCE/PARTITION/OFFSET"),
         (["out", "--limit=0"], "--limit '0'"),
     ],
 )
 def test_a_wrong_option_is_one_line(words: list[str], part: str) -> None:
     with pytest.raises(SettingsError, match="see `pubner dead-letters list --help`") as raised:
-        dead_letters_command.list_letters(words)
+        dead_letters_command.list_dead_letters(words)
     assert part in str(raised.value)
 
 
 def test_no_output_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is not a pubner output"):
-        dead_letters_command.list_letters([str(tmp_path)])
+        dead_letters_command.list_dead_letters([str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_a_position_is_read_as_it_is_written() -> None:
         assert parse_position(format_position(position)) == position
 
 
-def test_show_all_of_a_letter(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_a_whole_dead_letter(output: str, capsys: pytest.CaptureFixture[str]) -> None:
     full = letter(
         3,
         '{"pmid": "é", "n": [1]}'.encode(),
@@ -247,12 +249,12 @@ def test_show_what_is_not_there(output: str) -> None:
         dead_letters_command.show([output, "a/0/2"])
     with pytest.raises(SettingsError, match="expected an OUTPUT and a SOURCE/PARTITION/OFFSET"):
         dead_letters_command.show([output])
-    with pytest.raises(SettingsError, match="'x' is no SOURCE/PARTITION/OFFSET"):
+    with pytest.raises(SettingsError, match="'x' is not a SOURCE/PARTITION/OFFSET"):
         dead_letters_command.show([output, "x"])
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_letter_is_listed_on_one_line(
+def test_a_dead_letter_is_listed_on_one_line(
     tmp_path: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Screen(io.StringIO):
@@ -269,7 +271,7 @@ def test_a_letter_is_listed_on_one_line(
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "dumb")
-    dead_letters_command.list_letters([str(tmp_path / "out")])
+    dead_letters_command.list_dead_letters([str(tmp_path / "out")])
     shown = screen.getvalue()
     lines = [line for line in shown.splitlines() if source in line]
     assert len(lines) == len(letters)

@@ -1,4 +1,4 @@
-"""What is made of a dead letter's bytes."""
+"""Conversion of a dead letter's payload to a message or a citation."""
 
 import pytest
 from hypothesis import given
@@ -44,7 +44,7 @@ def test_a_record_batch_is_no_message() -> None:
 
 
 @given(st.one_of(st.none(), st.binary(max_size=4), st.just(b"12")))
-def test_null_is_told_from_empty_wherever_both_could_not_be_meant(key: bytes | None) -> None:
+def test_null_and_empty_are_distinguished_where_only_one_is_possible(key: bytes | None) -> None:
     """Under a key where null is a tombstone, no dead letter was null."""
     found = original_value(letter(b"", key=key))
     try:
@@ -60,7 +60,7 @@ def test_at_later_stages_nothing_is_empty() -> None:
     assert message_of(letter(b"", stage=Stage.WRITE, key=b"5"), from_topic=True) == (b"5", None)
 
 
-def test_a_letter_of_the_tagger_gets_the_pmid_as_key() -> None:
+def test_a_dead_letter_of_the_tagger_gets_the_pmid_as_key() -> None:
     for stage in (Stage.ANNOTATE, Stage.WRITE):
         found = letter(to_message(CITATION), stage=stage)
         assert message_of(found, from_topic=True) == (b"5", to_message(CITATION))
@@ -104,9 +104,9 @@ def test_the_format_may_be_another_than_the_name_says() -> None:
     ("source", "payload", "stage", "reason"),
     [
         ("a.xml", XML.replace(b">5<", b">x<"), Stage.PARSE, "PMID"),
-        ("a.xml", XML + XML, Stage.PARSE, "hold 2 records"),
+        ("a.xml", XML + XML, Stage.PARSE, "payload holds 2 records"),
         ("a.xml", XML.replace(b"PubmedArticle>", b"PubmedArtikel>"), Stage.PARSE, "outside any"),
-        ("a.jsonl", b"", Stage.PARSE, "hold 0 records"),
+        ("a.jsonl", b"", Stage.PARSE, "payload holds 0 records"),
         ("a.txt", XML, Stage.PARSE, "no known format"),
         ("a.xml", XML, Stage.READ, "holds no whole record"),
     ],
@@ -119,7 +119,7 @@ def test_a_record_that_still_fails(source: str, payload: bytes, stage: Stage, re
         message_of(found, from_topic=False)
 
 
-def test_nesting_of_any_depth_fails_as_one_letter() -> None:
+def test_nesting_of_any_depth_fails_as_one_dead_letter() -> None:
     for depth in range(700, 1000):
         payload = b'{"pmid": ' + b"[" * depth + b"]" * depth + b"}"
         with pytest.raises(RecordError):

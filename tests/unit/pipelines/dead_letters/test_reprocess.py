@@ -1,4 +1,4 @@
-"""What the letters of a block give when they are read again."""
+"""Reparsing the dead letters of a block."""
 
 from datetime import timedelta
 
@@ -6,8 +6,8 @@ import pytest
 
 from pipelines.blocks.keys import BlockKey
 from pipelines.blocks.tables import Footer
-from pipelines.dead_letters.reading import BlockLetters
-from pipelines.dead_letters.reprocess import RowOptions, parse_letters, row_options
+from pipelines.dead_letters.reading import BlockDeadLetters
+from pipelines.dead_letters.reprocess import RowOptions, parse_dead_letters, row_options
 from pipelines.settings.annotate import AnnotateSettings
 from schemas.citation_message import to_message
 from schemas.records import Citation, DeadLetter, Stage
@@ -18,10 +18,10 @@ from worker.readers.formats import Format
 LATER = NOW + timedelta(days=1)
 
 
-def read_again(*letters: DeadLetter, digest: str = DIGEST, settings: str = "") -> BlockLetters:
+def read_again(*letters: DeadLetter, digest: str = DIGEST, settings: str = "") -> BlockDeadLetters:
     key = BlockKey(letters[0].position.source, 0, 0)
     footer = Footer(key, BLOCK_SIZE, digest, "c", settings, len(letters), True, True)
-    return BlockLetters(footer, letters)
+    return BlockDeadLetters(footer, letters)
 
 
 @pytest.mark.parametrize(
@@ -46,24 +46,24 @@ def test_rows_of_several_runs_have_the_defaults() -> None:
 def test_what_fails_as_before_stays_as_it_is() -> None:
     failing = letter(1, b"[]", error="another reason")
     block = read_again(failing, letter(2, to_message(Citation(5, title="T"))))
-    read = parse_letters(block, lambda: LATER)
+    read = parse_dead_letters(block, lambda: LATER)
     assert [(x.offset, x.citation) for x in read.citations] == [(2, Citation(5, title="T"))]
     [still] = read.dead_letters
     assert (still.payload, still.seen_at, still.stage) == (b"[]", LATER, Stage.PARSE)
     assert "array" in still.error
-    assert parse_letters(read_again(still), lambda: LATER + timedelta(1)).dead_letters == ()
+    assert parse_dead_letters(read_again(still), lambda: LATER + timedelta(1)).dead_letters == ()
 
 
 def test_a_record_of_a_file_fails_with_its_reader_s_reason() -> None:
     failing = letter(1, b"<PubmedArticle><x", source="a.xml", error="old")
-    [still] = parse_letters(read_again(failing, digest="0" * 64), lambda: LATER).dead_letters
+    [still] = parse_dead_letters(read_again(failing, digest="0" * 64), lambda: LATER).dead_letters
     assert still.error_type != "RefusedRecordError"
-    assert parse_letters(read_again(still, digest="0" * 64), lambda: LATER).dead_letters == ()
+    assert parse_dead_letters(read_again(still, digest="0" * 64), lambda: LATER).dead_letters == ()
 
 
-def test_a_letter_of_reading_stays_as_it_is() -> None:
+def test_a_dead_letter_of_reading_stays_as_it_is() -> None:
     failing = letter(1, b"", source="a.xml", stage=Stage.READ)
-    read = parse_letters(read_again(failing, digest="0" * 64), lambda: LATER)
+    read = parse_dead_letters(read_again(failing, digest="0" * 64), lambda: LATER)
     assert (read.citations, read.dead_letters) == ((), ())
 
 
@@ -71,4 +71,4 @@ def test_the_format_of_a_file_is_that_which_it_was_read_by() -> None:
     message = letter(1, to_message(Citation(5, title="T")), source="a.xml")
     settings = AnnotateSettings(format="jsonl").row_settings
     block = read_again(message, digest="0" * 64, settings=settings)
-    assert [x.offset for x in parse_letters(block, lambda: LATER).citations] == [1]
+    assert [x.offset for x in parse_dead_letters(block, lambda: LATER).citations] == [1]

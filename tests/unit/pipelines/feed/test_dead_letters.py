@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipelines.feed.dead_letters import BLOCK_SIZE, LetterBook
+from pipelines.feed.dead_letters import BLOCK_SIZE, DeadLetterWriter
 from pipelines.output.store import DiskStore
 from schemas.records import Stage
 from tests.support.blocks import NOW
 from worker.readers.failures import Failure
 
 
-def book(folder: Path) -> LetterBook:
-    return LetterBook(DiskStore(folder), lambda: NOW)
+def dead_letter_writer(folder: Path) -> DeadLetterWriter:
+    return DeadLetterWriter(DiskStore(folder), lambda: NOW)
 
 
-def add(letters: LetterBook, *offsets: int, error: str = "e") -> None:
+def add(writer: DeadLetterWriter, *offsets: int, error: str = "e") -> None:
     for offset in offsets:
         failure = Failure(Stage.PARSE, "RecordError", error, b"bytes")
-        letters.add(offset, failure, key=b"1", headers=(("h", b"v"),))
+        writer.add(offset, failure, key=b"1", headers=(("h", b"v"),))
 
 
 def rows(folder: Path) -> list[tuple[str, int, str]]:
@@ -27,14 +27,14 @@ def rows(folder: Path) -> list[tuple[str, int, str]]:
     return [(row["source"], row["offset"], row["error"]) for row in found]
 
 
-def test_letters_are_in_place_after_a_flush(tmp_path: Path) -> None:
-    letters = book(tmp_path)
-    letters.begin("a.xml", "d1", anew=True)
-    add(letters, 3, BLOCK_SIZE + 1)
+def test_dead_letters_are_written_after_a_flush(tmp_path: Path) -> None:
+    writer = dead_letter_writer(tmp_path)
+    writer.begin("a.xml", "d1", from_scratch=True)
+    add(writer, 3, BLOCK_SIZE + 1)
     assert rows(tmp_path) == []
-    letters.flush()
+    writer.flush()
     assert rows(tmp_path) == [("a.xml", 3, "e"), ("a.xml", BLOCK_SIZE + 1, "e")]
-    assert letters.counts == {"parse": 2}
+    assert writer.counts == {"parse": 2}
     [row] = pq.read_table(
         next((tmp_path / "dead_letters").glob("*-000000000000.parquet"))
     ).to_pylist()
@@ -42,35 +42,35 @@ def test_letters_are_in_place_after_a_flush(tmp_path: Path) -> None:
     assert row["headers"] == [("h", b"v")]
 
 
-def test_a_run_that_goes_on_keeps_what_is_there_once(tmp_path: Path) -> None:
-    first = book(tmp_path)
-    first.begin("a.xml", "d1", anew=True)
+def test_a_resumed_run_writes_each_dead_letter_once(tmp_path: Path) -> None:
+    first = dead_letter_writer(tmp_path)
+    first.begin("a.xml", "d1", from_scratch=True)
     add(first, 1, 5)
     first.flush()
-    second = book(tmp_path)
-    second.begin("a.xml", "d1", anew=False)
+    second = dead_letter_writer(tmp_path)
+    second.begin("a.xml", "d1", from_scratch=False)
     add(second, 5, 6, error="again")
     second.flush()
     assert rows(tmp_path) == [("a.xml", 1, "e"), ("a.xml", 5, "again"), ("a.xml", 6, "again")]
 
 
-def test_a_file_that_is_read_anew_loses_its_own_letters_alone(tmp_path: Path) -> None:
-    letters = book(tmp_path)
+def test_a_file_read_from_scratch_loses_only_its_own_dead_letters(tmp_path: Path) -> None:
+    writer = dead_letter_writer(tmp_path)
     for source in ("a.xml", "b.xml"):
-        letters.begin(source, "d1", anew=True)
-        add(letters, 1)
-    letters.flush()
-    letters.begin("a.xml", "d1", anew=True)
+        writer.begin(source, "d1", from_scratch=True)
+        add(writer, 1)
+    writer.flush()
+    writer.begin("a.xml", "d1", from_scratch=True)
     assert rows(tmp_path) == [("b.xml", 1, "e")]
-    assert not letters.holds("a.xml")
-    assert letters.holds("b.xml")
-    letters.begin("b.xml", "of another content", anew=False)
+    assert not writer.holds("a.xml")
+    assert writer.holds("b.xml")
+    writer.begin("b.xml", "of another content", from_scratch=False)
     assert rows(tmp_path) == []
 
 
-def test_beginning_another_file_puts_the_letters_of_the_one_before_in_place(tmp_path: Path) -> None:
-    letters = book(tmp_path)
-    letters.begin("a.xml", "d1", anew=True)
-    add(letters, 1)
-    letters.begin("b.xml", "d2", anew=True)
+def test_beginning_another_file_writes_the_dead_letters_of_the_one_before(tmp_path: Path) -> None:
+    writer = dead_letter_writer(tmp_path)
+    writer.begin("a.xml", "d1", from_scratch=True)
+    add(writer, 1)
+    writer.begin("b.xml", "d2", from_scratch=True)
     assert rows(tmp_path) == [("a.xml", 1, "e")]

@@ -38,7 +38,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_how_far_each_file_is() -> None:
-    assert [STATE.begin_of(digest) for digest in ("aa", "bb", "cc")] == [7, 9, 0]
+    assert [STATE.first_unacknowledged(digest) for digest in ("aa", "bb", "cc")] == [7, 9, 0]
     assert [STATE.is_finished(digest) for digest in ("aa", "bb", "cc")] == [False, True, False]
 
 
@@ -49,11 +49,11 @@ def test_how_far_each_file_is() -> None:
 def test_what_is_no_state(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "state.json"
     file.write_bytes(content)
-    with pytest.raises(InputError, match="not the state of a feed"):
+    with pytest.raises(InputError, match="not a feed state"):
         load_state(file)
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         save_state(tmp_path / "file" / "state.json", STATE)

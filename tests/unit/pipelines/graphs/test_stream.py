@@ -21,7 +21,13 @@ from apache_beam.runners.portability.fn_api_runner import translations
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
-from pipelines.graphs.stream import ReadRanges, WritePart, annotate_parts, read_ranges, read_stream
+from pipelines.graphs.stream import (
+    ReadRanges,
+    WriteSlice,
+    annotate_slices,
+    read_ranges,
+    read_stream,
+)
 from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.kafka.access import KafkaAccess
@@ -29,7 +35,7 @@ from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.commits import CommitOffsets
 from pipelines.kafka.drain import DrainSignal
 from pipelines.kafka.ranges import cut_ranges
-from pipelines.kafka.slices import RawPart
+from pipelines.kafka.slices import RawSlice
 from pipelines.kafka.source import KafkaSource, Reading
 from pipelines.output.store import open_store
 from pipelines.output.writer import BlockWriter
@@ -60,12 +66,12 @@ def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipe
             ACCESS, drain, Monitor(), block_size=10, read_committed=True, timeout_seconds=1
         )
         ranges = cut_ranges("t", 0, 0, 30, block_size=10, input_digest="kafka:c:t")
-        parts = read_ranges(pipeline, ranges, reader)
+        slices = read_ranges(pipeline, ranges, reader)
     else:
         reading = Reading(ACCESS, {"t": "kafka:c:t"}, "g", 10, 5.0)
-        parts = read_stream(pipeline, KafkaSource(reading, drain).shares(3))
-    annotate_parts(
-        parts,
+        slices = read_stream(pipeline, KafkaSource(reading, drain).splits_for(3))
+    annotate_slices(
+        slices,
         clock=now,
         handler=AnnotateHandler(
             Checkpoints(""),
@@ -76,7 +82,7 @@ def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipe
             clock=now,
             monitor=Monitor(),
         ),
-        writer=WritePart(
+        writer=WriteSlice(
             BlockWriter(open_store(str(folder)), block_size=10, settings="s", merges=True),
             None,
             Monitor(),
@@ -115,14 +121,14 @@ def test_reading_to_writing_is_one_stage_and_commits_are_another(
     assert [stage for stage in stages if has(stage, "Commit")]
 
 
-def test_each_share_is_an_element_with_a_key_that_stays(tmp_path: Path) -> None:
-    """Flink's runner keeps a reader's place by the bytes of its element.
+def test_each_split_is_an_element_with_a_stable_key(tmp_path: Path) -> None:
+    """Flink's runner keeps a reader's position by the bytes of its element.
 
-    They must tell shares apart, and be the same whenever a worker has read and written them again.
+    They must differ between splits, and be the same after each round trip through a worker.
     """
     topics = {"a": "kafka:c:a", "b": "kafka:c:b"}
     reading = Reading(ACCESS, topics, "g", 10, 5.0)
-    shares = KafkaSource(reading, DrainSignal(str(tmp_path), "run")).shares(5)
+    splits = KafkaSource(reading, DrainSignal(str(tmp_path), "run")).splits_for(5)
     pipeline = build(tmp_path, PipelineOptions([]), bounded=False)
     proto, context = pipeline.to_runner_api(return_context=True)
     [read] = [
@@ -132,11 +138,11 @@ def test_each_share_is_an_element_with_a_key_that_stays(tmp_path: Path) -> None:
     ]
     [place] = read.inputs.values()
     coder = context.coders.get_by_id(proto.components.pcollections[place].coder_id)
-    first = [coder.encode(coder.decode(coder.encode(share))) for share in shares]
+    first = [coder.encode(coder.decode(coder.encode(split))) for split in splits]
     again = [coder.encode(coder.decode(key)) for key in first]
     assert again == first
-    assert len(set(first)) == len(shares)
-    assert [coder.decode(key) for key in first] == shares
+    assert len(set(first)) == len(splits)
+    assert [coder.decode(key) for key in first] == splits
 
 
 def test_no_bundle_waits_to_be_finalized(tmp_path: Path) -> None:
@@ -262,9 +268,9 @@ def test_dead_letters_of_all_stages_go_to_the_dead_letter_topic(tmp_path: Path) 
     )
     store = open_store(str(tmp_path / "out"))
     with beam.Pipeline(runner="DirectRunner") as pipeline:
-        annotate_parts(
+        annotate_slices(
             pipeline
-            | beam.Create([RawPart(BlockHeader(BlockKey("t", 0, 0), "kafka:c:t"), 0, 2, records)]),
+            | beam.Create([RawSlice(BlockHeader(BlockKey("t", 0, 0), "kafka:c:t"), 0, 2, records)]),
             clock=now,
             handler=WildHandler(
                 Checkpoints(""),
@@ -275,7 +281,7 @@ def test_dead_letters_of_all_stages_go_to_the_dead_letter_topic(tmp_path: Path) 
                 clock=now,
                 monitor=Monitor(),
             ),
-            writer=WritePart(
+            writer=WriteSlice(
                 BlockWriter(store, block_size=10, settings="s", merges=True),
                 LetterFile(tmp_path / "letters"),  # type: ignore[arg-type]
                 Monitor(),

@@ -10,7 +10,7 @@ import pytest
 from kafka import errors
 
 from pipelines.kafka.access import KafkaAccess, admin, client_arguments
-from pipelines.kafka.errors import explain, overheard, probe, reporting
+from pipelines.kafka.errors import explain, logged_connection_errors, probe, reporting
 from schemas.errors import BrokerError, SettingsError
 
 SECRET = "hush-hush"
@@ -137,7 +137,7 @@ def test_causes_are_heard_whatever_the_level_of_the_log() -> None:
     logger = logging.getLogger("kafka.net.manager")
     before = logger.level
     cause = errors.SaslAuthenticationFailedError("no")
-    with overheard() as causes:
+    with logged_connection_errors() as causes:
         logger.warning("failed: %s", cause)
         logger.error("gave up: %s", errors.KafkaTimeoutError("late"))
     assert causes == [cause]
@@ -149,7 +149,7 @@ def test_who_silenced_the_log_does_not_hear_it(
 ) -> None:
     logger = logging.getLogger("kafka.net.manager")
     caplog.set_level(logging.CRITICAL + 1)
-    with overheard() as causes:
+    with logged_connection_errors() as causes:
         logger.warning("failed: %s", errors.SaslAuthenticationFailedError("no"))
     assert len(causes) == 1
     assert caplog.records == []

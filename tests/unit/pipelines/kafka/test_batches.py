@@ -88,9 +88,9 @@ def test_offsets_that_do_not_rise_are_refused() -> None:
     two = made.batch(2)
     field = made.varint(-1)
     same = made.record(1, field + field + made.varint(0)) * 2
-    assert "offset is 1" in refusal(made.with_records(two, same))
+    assert "has offset 1; one from 2" in refusal(made.with_records(two, same))
     beyond = made.record(0, field + field + made.varint(0)) + made.record(9, field * 2 + b"\0")
-    assert "offset is 9" in refusal(made.with_records(two, beyond))
+    assert "has offset 9; one from 1" in refusal(made.with_records(two, beyond))
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_an_aborted_batch_is_left_out_and_a_damaged_one_is_not() -> None:
 
 
 def test_a_poll_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "MOST_BYTES", 3_000)
+    monkeypatch.setattr(client_module, "MAX_POLL_BYTES", 3_000)
     data = made.batch(10, value=b"x" * 1_000, headers=[(b"h" * 500, b"v" * 500)])
     assert [x.offset for x in partition(data).take(100)] == [0, 1]
     subscriptions = SubscriptionState("none")

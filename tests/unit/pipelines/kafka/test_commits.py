@@ -12,7 +12,7 @@ from pipelines.blocks.keys import BlockKey
 from pipelines.graphs.stream_plan import with_bases
 from pipelines.kafka import commits as commits_module
 from pipelines.kafka.access import KafkaAccess
-from pipelines.kafka.commits import CommitOffsets, commit_note, output_in
+from pipelines.kafka.commits import CommitOffsets, commit_metadata, output_in
 from pipelines.kafka.ranges import ranges_to_read
 from pipelines.kafka.retry import retry
 from schemas.errors import BrokerError, InputError
@@ -35,7 +35,7 @@ class State:
 
 @dataclass
 class Group:
-    """A consumer of a group, with the group's offsets, the notes of its commits, and a topic."""
+    """A consumer of a group, with the group's offsets, the metadata of its commits, and a topic."""
 
     committed_at: dict[TopicPartition, int] = field(default_factory=dict)
     notes: dict[TopicPartition, str] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def step() -> CommitOffsets:
     return CommitOffsets(KafkaAccess(("x:1",)), "g", {"t": "kafka:c:t"}, output="o1")
 
 
-def test_only_what_is_in_place_without_a_gap_is_committed(group: Group) -> None:
+def test_only_the_written_prefix_without_a_gap_is_committed(group: Group) -> None:
     state = State()
     assert list(take(step(), state, note(10, 20), note(30, 40))) == []
     assert list(take(step(), state, note(0, 10), note(20, 30))) == [20, 40]
@@ -107,14 +107,14 @@ def test_the_group_never_goes_back(group: Group) -> None:
     one = step()
     assert list(take(one, state, note(0, 400), note(400, 900))) == []
     assert list(take(one, state, note(900, 1000))) == [1000]
-    assert group.commits == [(1000, commit_note("o1"))]
+    assert group.commits == [(1000, commit_metadata("o1"))]
 
 
-def test_a_drain_s_last_part_commits_with_its_note(group: Group) -> None:
+def test_a_drain_s_last_slice_commits_with_its_token(group: Group) -> None:
     group.committed_at[PLACE] = 40
     written = note(40, 40, base=40, drained="token")
     assert list(take(step(), State(), written)) == [40]
-    assert group.commits == [(40, commit_note("o1", "token"))]
+    assert group.commits == [(40, commit_metadata("o1", "token"))]
 
 
 def test_rounds_of_one_run_commit_each_their_own(group: Group) -> None:
@@ -128,13 +128,13 @@ def test_rounds_of_one_run_commit_each_their_own(group: Group) -> None:
     assert found == [20, 40, 60]
 
 
-def test_a_note_names_the_output_of_the_rows() -> None:
-    assert output_in(commit_note("o1")) == "o1"
-    assert output_in(commit_note("o1", "token")) == "o1"
+def test_commit_metadata_names_the_output_of_the_rows() -> None:
+    assert output_in(commit_metadata("o1")) == "o1"
+    assert output_in(commit_metadata("o1", "token")) == "o1"
     assert [output_in(x) for x in ("", "drained by hand")] == [None, None]
 
 
-def test_nothing_is_committed_for_a_topic_that_was_made_anew(group: Group) -> None:
+def test_nothing_is_committed_for_a_recreated_topic(group: Group) -> None:
     one, state = step(), State()
     assert list(take(one, state, note(0, 10))) == [10]
     group.topic = "kafka:c:other"

@@ -89,7 +89,7 @@ def test_what_retention_removed_is_covered(consumer: LogConsumer, reader: RangeR
     assert [x.offset for x in part.records] == [16, 17, 18, 19]
 
 
-def test_nothing_is_given_of_a_topic_that_was_made_anew(
+def test_nothing_is_yielded_of_a_recreated_topic(
     consumer: LogConsumer, reader: RangeReader
 ) -> None:
     consumer.logs[P0].append(30)
@@ -104,7 +104,7 @@ def test_a_broker_that_gives_nothing_is_given_up(
     consumer: LogConsumer, reader: RangeReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer, "poll", lambda **_: {})
-    with pytest.raises(InputError, match="gave nothing at offset 0 for 20 s"):
+    with pytest.raises(InputError, match="returned nothing at offset 0 for 20 s"):
         list(reader.read(wanted(0, 10)))
 
 

@@ -1,13 +1,13 @@
-"""Cutting a partition's records into parts of blocks."""
+"""Cutting a partition's records into slices of blocks."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.blocks.keys import BlockKey
-from pipelines.kafka import slices as parts_module
+from pipelines.kafka import slices as slices_module
 from pipelines.kafka.batches import Headers, RawRecord
-from pipelines.kafka.slices import PartCutter, RawPart
+from pipelines.kafka.slices import RawSlice, SliceCutter
 
 BLOCK = 10
 
@@ -23,8 +23,8 @@ def message(
     return RawRecord(offset, timestamp, key, value, headers)
 
 
-def cutter(begin: int = 0, *, base: int | None = None) -> PartCutter:
-    return PartCutter(
+def cutter(begin: int = 0, *, base: int | None = None) -> SliceCutter:
+    return SliceCutter(
         topic="t",
         partition=3,
         block_size=BLOCK,
@@ -34,7 +34,7 @@ def cutter(begin: int = 0, *, base: int | None = None) -> PartCutter:
     )
 
 
-def offsets(part: RawPart) -> list[int]:
+def offsets(part: RawSlice) -> list[int]:
     return [record.offset for record in part.records]
 
 
@@ -50,7 +50,7 @@ def test_a_full_block_is_given_back_at_once() -> None:
     assert list(cut.flush()) == []
 
 
-def test_a_part_may_begin_within_a_block() -> None:
+def test_a_slice_may_begin_within_a_block() -> None:
     cut = cutter(4, base=1)
     assert [x.begin for x in cut.add([message(4), message(9)], 10, now=0.0)] == [4]
     assert cut.begin == 10
@@ -58,7 +58,7 @@ def test_a_part_may_begin_within_a_block() -> None:
     assert (part.begin, part.end, part.header.base, part.header.key.start) == (4, 10, 1, 0)
 
 
-def test_a_gap_closes_the_block_before_it_and_is_a_part_of_its_own() -> None:
+def test_a_gap_closes_the_block_before_it_and_is_a_slice_of_its_own() -> None:
     cut = cutter()
     found = list(cut.add([message(3), message(57)], 58, now=0.0))
     assert [(x.begin, x.end, offsets(x)) for x in found] == [(0, 10, [3]), (10, 50, [])]
@@ -92,7 +92,7 @@ def test_the_oldest_record_gives_the_timestamp() -> None:
 
 
 def test_memory_is_bounded_by_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts_module, "MOST_BYTES", 25)
+    monkeypatch.setattr(slices_module, "MAX_POLL_BYTES", 25)
     cut = cutter()
     found = list(cut.add([message(x, value=b"0123456789") for x in range(7)], 7, now=0.0))
     assert [offsets(x) for x in found] == [[0, 1, 2], [3, 4, 5]]
@@ -100,7 +100,7 @@ def test_memory_is_bounded_by_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_keys_and_headers_count_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts_module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(slices_module, "MAX_POLL_BYTES", 1000)
     for fields in (
         {"key": b"k" * 500},
         {"headers": (("h", b"v" * 500),)},
@@ -119,12 +119,12 @@ def test_keys_and_headers_count_as_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
         max_size=12,
     ),
 )
-def test_parts_cover_everything_once_and_in_order(
+def test_slices_cover_everything_once_and_in_order(
     begin: int, steps: list[tuple[list[int], int, bool]]
 ) -> None:
     cut, at = cutter(begin), begin
     given_in: list[int] = []
-    found: list[RawPart] = []
+    found: list[RawSlice] = []
     for gaps, skip, flush in steps:
         records = []
         for gap in gaps:

@@ -14,15 +14,15 @@ from pipelines.kafka import source as source_module
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.batches import RawRecord
 from pipelines.kafka.drain import DrainSignal
-from pipelines.kafka.slices import RawPart
+from pipelines.kafka.slices import RawSlice
 from pipelines.kafka.source import (
-    KafkaMark,
-    KafkaMarkCoder,
+    KafkaCheckpointMark,
+    KafkaCheckpointMarkCoder,
     KafkaReader,
     KafkaSource,
-    Place,
+    PartitionPosition,
     Reading,
-    first_place,
+    first_offset,
 )
 from schemas.errors import InputError
 from tests.support.kafka_log import Log, LogConsumer
@@ -55,12 +55,12 @@ def make_source(folder: Path) -> KafkaSource:
 
 
 def make_reader(
-    folder: Path, clock: Clock, places: Mapping[TopicPartition, Place] | None = None
+    folder: Path, clock: Clock, positions: Mapping[TopicPartition, PartitionPosition] | None = None
 ) -> KafkaReader:
-    return KafkaReader(make_source(folder), places or {}, clock=clock)
+    return KafkaReader(make_source(folder), positions or {}, clock=clock)
 
 
-def read_all(reader: KafkaReader, *, started: bool) -> list[RawPart]:
+def read_all(reader: KafkaReader, *, started: bool) -> list[RawSlice]:
     found = []
     more = reader.advance() if started else reader.start()
     while more:
@@ -69,7 +69,7 @@ def read_all(reader: KafkaReader, *, started: bool) -> list[RawPart]:
     return found
 
 
-def spans(parts: list[RawPart]) -> list[tuple[int, int, int]]:
+def spans(parts: list[RawSlice]) -> list[tuple[int, int, int]]:
     return sorted((x.header.key.partition, x.begin, x.end) for x in parts)
 
 
@@ -91,17 +91,19 @@ def test_full_blocks_come_at_once_and_the_rest_when_it_is_due(
     assert spans(read_all(reader, started=True)) == [(1, 3, 4)]
 
 
-def test_a_mark_names_where_the_first_part_not_given_out_begins(
+def test_a_mark_holds_the_begin_of_the_first_slice_not_emitted(
     tmp_path: Path, consumer: LogConsumer, clock: Clock
 ) -> None:
     consumer.logs[P0].append(37)
     reader = make_reader(tmp_path, clock)
     assert reader.start()
-    assert reader.get_checkpoint_mark().places == {P0: (10, 0, 0.0), P1: (0, 0, 0.0)}
+    assert reader.get_checkpoint_mark().positions == {P0: (10, 0, 0.0), P1: (0, 0, 0.0)}
     assert reader.advance()
-    mark = KafkaMarkCoder().decode(KafkaMarkCoder().encode(reader.get_checkpoint_mark()))
-    assert {x: y[:2] for x, y in mark.places.items()} == {P0: (20, 0), P1: (0, 0)}
-    again = make_reader(tmp_path, clock, mark.places)
+    mark = KafkaCheckpointMarkCoder().decode(
+        KafkaCheckpointMarkCoder().encode(reader.get_checkpoint_mark())
+    )
+    assert {x: y[:2] for x, y in mark.positions.items()} == {P0: (20, 0), P1: (0, 0)}
+    again = make_reader(tmp_path, clock, mark.positions)
     clock.now = 50.0
     found = read_all(again, started=False)
     clock.now = 56.0
@@ -110,7 +112,7 @@ def test_a_mark_names_where_the_first_part_not_given_out_begins(
     assert {part.header.base for part in found} == {0}
 
 
-def test_a_part_is_due_for_whoever_reads_on(
+def test_a_slice_stays_due_for_a_restored_reader(
     tmp_path: Path, consumer: LogConsumer, clock: Clock
 ) -> None:
     consumer.logs[P0].append(3)
@@ -118,9 +120,9 @@ def test_a_part_is_due_for_whoever_reads_on(
     reader = make_reader(tmp_path, clock)
     assert read_all(reader, started=False) == []
     mark = reader.get_checkpoint_mark()
-    assert mark.places[P0] == (0, 0, 100.0)
+    assert mark.positions[P0] == (0, 0, 100.0)
     clock.now = 105.0
-    again = make_reader(tmp_path, clock, mark.places)
+    again = make_reader(tmp_path, clock, mark.positions)
     assert spans(read_all(again, started=False)) == [(0, 0, 3)]
 
 
@@ -173,8 +175,8 @@ def test_a_run_without_state_begins_at_the_group_s_block(
 @pytest.mark.parametrize(
     ("committed", "start", "expected"), [(None, 7, 7), (27, 0, 20), (27, 24, 24), (20, 0, 20)]
 )
-def test_first_place(committed: int | None, start: int, expected: int) -> None:
-    assert first_place(committed, start, 10) == expected
+def test_first_offset(committed: int | None, start: int, expected: int) -> None:
+    assert first_offset(committed, start, 10) == expected
 
 
 def test_offsets_that_no_consumer_sees_are_covered(
@@ -220,7 +222,7 @@ def test_partitions_that_are_added_are_taken_up(
     assert spans(read_all(reader, started=True)) == [(2, 0, 10)]
 
 
-def test_the_watermark_is_the_oldest_message_not_given_out(
+def test_the_watermark_is_the_oldest_message_not_emitted(
     tmp_path: Path, consumer: LogConsumer, clock: Clock
 ) -> None:
     consumer.logs[P0].append(10, timestamp=5_000)
@@ -257,10 +259,10 @@ def test_a_drain_gives_out_what_is_open_and_ends(
     assert spans(last) == [(0, 3, 3), (1, 0, 0)]
     assert {(x.header.drained, x.records) for x in last} == {(token, ())}
     assert reader.get_watermark() == MAX_TIMESTAMP
-    assert reader.get_checkpoint_mark().places[P0] == (3, 0, 0.0)
+    assert reader.get_checkpoint_mark().positions[P0] == (3, 0, 0.0)
 
 
-def test_nothing_is_given_out_of_a_topic_that_was_made_anew(
+def test_nothing_is_emitted_of_a_recreated_topic(
     tmp_path: Path, consumer: LogConsumer, clock: Clock
 ) -> None:
     consumer.logs[P0].append(10)
@@ -279,7 +281,7 @@ def test_what_was_read_waits_until_the_topic_is_known(
     known, consumer.identities = consumer.identities, {}
     reader = make_reader(tmp_path, clock)
     assert not reader.start()
-    assert reader.get_checkpoint_mark().places[P0] == (0, 0, 0.0)
+    assert reader.get_checkpoint_mark().positions[P0] == (0, 0, 0.0)
     consumer.identities = known
     assert reader.advance()
     assert spans([reader.get_current()]) == [(0, 0, 10)]
@@ -301,27 +303,33 @@ def test_what_retention_removed_before_the_group_read_it_is_counted(
     assert {key.metric.name: found for key, found in counters.items()} == {"offsets_removed": 12}
 
 
-def test_every_partition_has_one_share() -> None:
-    shares = make_source(Path("x")).shares(2)
-    assert [share.count for share in shares] == [2, 2]
+def test_every_partition_has_one_split() -> None:
+    splits = make_source(Path("x")).splits_for(2)
+    assert [split.count for split in splits] == [2, 2]
     for number in range(7):
-        assert sum(share.owns(TopicPartition("t", number)) for share in shares) == 1
+        assert sum(split.owns(TopicPartition("t", number)) for split in splits) == 1
 
 
-def test_a_share_is_split_no_further() -> None:
-    for share in make_source(Path("x")).shares(3):
-        assert share.split(20) == [share]
+def test_a_split_is_split_no_further() -> None:
+    for split in make_source(Path("x")).splits_for(3):
+        assert split.split(20) == [split]
 
 
-def test_there_is_a_share_at_least_and_eight_at_most() -> None:
+def test_there_are_one_to_eight_splits() -> None:
     source = make_source(Path("x"))
-    assert [len(source.shares(partitions)) for partitions in (0, 1, 8, 9, 100)] == [1, 1, 8, 8, 8]
+    assert [len(source.splits_for(partitions)) for partitions in (0, 1, 8, 9, 100)] == [
+        1,
+        1,
+        8,
+        8,
+        8,
+    ]
 
 
 def test_equal_marks_have_equal_bytes() -> None:
-    one = KafkaMark({P0: (1, 0, 0.5), P1: (2, 1, 0.0)})
-    other = KafkaMark({P1: (2, 1, 0.0), P0: (1, 0, 0.5)})
-    assert KafkaMarkCoder().encode(one) == KafkaMarkCoder().encode(other)
+    one = KafkaCheckpointMark({P0: (1, 0, 0.5), P1: (2, 1, 0.0)})
+    other = KafkaCheckpointMark({P1: (2, 1, 0.0), P0: (1, 0, 0.5)})
+    assert KafkaCheckpointMarkCoder().encode(one) == KafkaCheckpointMarkCoder().encode(other)
 
 
 def test_closing_closes_the_consumer(tmp_path: Path, consumer: LogConsumer, clock: Clock) -> None:

@@ -51,7 +51,7 @@ def test_brokers() -> None:
         ({"oauth_token_provider": "a:b"}, "needs --sasl-mechanism OAUTHBEARER"),
         ({"oauth_token_provider": "a.b"}, "expected MODULE:FUNCTION"),
         ({"sasl_mechanism": "OAUTHBEARER"}, "needs --oauth-token-provider"),
-        ({"sasl_mechanism": "OAUTHBEARER", "oauth_token_provider": "a:b"}, "means nothing"),
+        ({"sasl_mechanism": "OAUTHBEARER", "oauth_token_provider": "a:b"}, "has no effect"),
         ({"tls_key_file": "k"}, "--tls-key-file needs --tls-certificate-file"),
         ({"security_protocol": "SASL_PLAINTEXT", "tls_ca_file": "c"}, "has no TLS"),
         ({"security_protocol": "SASL_PLAINTEXT", "tls_check_hostname": False}, "has no TLS"),

@@ -26,7 +26,7 @@ from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.errors import OutputError, RecordError, RefusedRecordError
 from schemas.records import DeadLetter, Stage
 from worker.readers.formats import Format, ReadRecord
@@ -39,7 +39,7 @@ _CHUNK_SIZE = 250
 class AnnotatePlan:
     """Which letters of which output to annotate, and with what.
 
-    `letters` are those chosen among the `selection`. `clock` gives the time in UTC, `monitor` is
+    `letters` are those chosen among the `selection`. `clock` gives the time in UTC, `channel` is
     told how far the run is, and may ask it to stop.
     """
 
@@ -50,7 +50,7 @@ class AnnotatePlan:
     device: str
     threads: int | None
     clock: Callable[[], datetime]
-    monitor: Monitor = field(default_factory=Monitor)
+    channel: WorkerChannel = field(default_factory=WorkerChannel)
 
 
 @dataclass(slots=True)
@@ -94,15 +94,15 @@ def annotate_letters(plan: AnnotatePlan) -> AnnotateReport:
         _check_block(block, plan.checkpoints.id)
     tagger: Tagger | None = None
     for block in _chosen(plan):
-        plan.monitor.check()
+        plan.channel.check()
         read = parse_letters(block, plan.clock)
         handler = _handler(plan, row_options(block.footer.settings))
         if read.citations and tagger is None:
-            tagger = handler.load_model().take()
+            tagger = handler.load_model().acquire()
         if read.citations or read.dead_letters:
             _write(plan, block, read, handler, tagger)
             report.blocks += 1
-        plan.monitor.report(records_in_place=len(block.letters) - len(read.citations))
+        plan.channel.report(records_committed=len(block.letters) - len(read.citations))
         left = read_block_letters(plan.store, block.footer.key)
         failing = {x.position.offset: x for x in left.letters} if left is not None else {}
         for letter in block.letters:
@@ -155,7 +155,7 @@ def _handler(plan: AnnotatePlan, options: RowOptions) -> AnnotateHandler:
         chunk_size=_CHUNK_SIZE,
         max_text_chars=options.max_text_chars,
         clock=plan.clock,
-        monitor=plan.monitor,
+        channel=plan.channel,
     )
 
 

@@ -213,7 +213,7 @@ class _Feed:
                     self.current = (file, digest, end)
                     if item.offset % _CHECK_RECORDS == 0:
                         self._tick()
-                counted.settle()
+                counted.flush()
         except OSError as error:
             # Of content that is known, so what failed is the reading: another run reads it again.
             reason = reason_of(file.path, error)
@@ -303,7 +303,7 @@ class _Feed:
     def progress(self) -> Progress:
         """Return how far the feed is; another thread may ask."""
         sent, skipped = self.delivery.messages, self.report.skipped_records
-        total = estimated({**self.counts, "records_in_place": skipped}, self.total_bytes)
+        total = estimated({**self.counts, "records_committed": skipped}, self.total_bytes)
         return Progress(
             "feeding",
             sent,

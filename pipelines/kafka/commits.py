@@ -25,7 +25,7 @@ from pipelines.kafka.retry import retry
 from pipelines.kafka.topic_identity import TopicGuard
 from pipelines.kafka.topics import begin_offsets, commit
 from pipelines.telemetry.metrics import count, gauge
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.errors import InputError
 
 _NOTE = "pubner output "
@@ -57,13 +57,13 @@ class CommitOffsets(beam.DoFn):
         topics: Mapping[str, str],
         *,
         output: str,
-        monitor: Monitor = Monitor(),  # noqa: B008 - a frozen record that nobody listens to
+        channel: WorkerChannel = WorkerChannel(),  # noqa: B008 - a frozen record that nobody listens to
     ) -> None:
         self.access = access
         self.group = group
         self.topics = topics
         self.output = output
-        self.monitor = monitor
+        self.channel = channel
         self._consumer: Consumer | None = None
 
     def process(
@@ -82,7 +82,7 @@ class CommitOffsets(beam.DoFn):
         gauge(f"in_place.{topic}.{number}", after.prefix)
         ends = bool(written.header.drained) and not after.pending
         if after.prefix > max(after.committed, written.header.base) or ends:
-            with self.monitor.watching():
+            with self.channel.watching():
                 offset = self._commit(partition, after, written, ends=ends)
             if offset is not None:
                 after = Progress(after.prefix, after.pending, offset)

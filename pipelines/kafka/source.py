@@ -27,7 +27,7 @@ from pipelines.kafka.slices import PartCutter, RawPart
 from pipelines.kafka.topic_identity import TopicGuard
 from pipelines.kafka.topics import begin_offsets, committed_offsets
 from pipelines.telemetry.metrics import count, gauge
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 
 _WAIT_MS = 100
 """How long one poll waits for messages before the reader says that there are none now."""
@@ -98,7 +98,7 @@ class KafkaSource(UnboundedSource):
 
     reading: Reading
     drain: DrainSignal
-    monitor: Monitor = Monitor()  # noqa: RUF009 - a frozen record that nobody listens to
+    channel: WorkerChannel = WorkerChannel()  # noqa: RUF009 - a frozen record that nobody listens to
     index: int = 0
     count: int = 1
 
@@ -161,7 +161,7 @@ class KafkaReader(UnboundedReader):
 
     def start(self) -> bool:
         """Connect, take the partitions' places, and read the first part if there is one."""
-        with self._source.monitor.watching():
+        with self._source.channel.watching():
             retry(self._connect, before_again=self.close, sleep=time.sleep)
         return self.advance()
 
@@ -174,7 +174,7 @@ class KafkaReader(UnboundedReader):
 
     def advance(self) -> bool:
         """Read on until a part is complete or due; False where there is none now."""
-        with self._source.monitor.watching():
+        with self._source.channel.watching():
             self._read_on()
             given_out = bool(self._ready) and self._is_confirmed()
         self._current = self._ready.popleft() if given_out else None

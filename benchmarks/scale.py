@@ -91,8 +91,8 @@ def make_scale(results: Mapping[str, Any]) -> str:
         ),
         "## GPUs: arithmetic, not measured",
         "**No GPU was available. The tables show the throughput at a fraction of the data sheet's "
-        "bf16 rate, as an estimate.** Operations of a citation: 2 × parameters × word pieces + "
-        "4 × layers × width × word pieces² "
+        "bf16 rate: estimates, not measurements.** Operations of a citation: 2 × parameters × "
+        "word pieces + 4 × layers × width × word pieces² "
         + "; ".join(f"{x.name}: {x.flops(pieces) / 1e9:.1f} GFLOP" for x in (SHIPPED, BASE))
         + ". Hours = citations × operations ÷ (fraction × rate × GPUs).",
     ]

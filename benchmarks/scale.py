@@ -90,11 +90,11 @@ def make_scale(results: Mapping[str, Any]) -> str:
             "memory a worker, one worker a core with `--threads 1`.",
         ),
         "## GPUs: arithmetic, not measured",
-        "**No GPU was at hand. The tables say what a share of the data sheet's bf16 rate would "
-        "give, and claim none of it.** Operations of a citation: 2 × parameters × word pieces + "
-        "4 × layers × width × word pieces² "
+        "**No GPU was available. The tables show the throughput at a fraction of the data sheet's "
+        "bf16 rate: estimates, not measurements.** Operations of a citation: 2 × parameters × "
+        "word pieces + 4 × layers × width × word pieces² "
         + "; ".join(f"{x.name}: {x.flops(pieces) / 1e9:.1f} GFLOP" for x in (SHIPPED, BASE))
-        + ". Hours = citations × operations ÷ (share × rate × GPUs).",
+        + ". Hours = citations × operations ÷ (fraction × rate × GPUs).",
     ]
     for accelerator in (H200, EIGHT_H200, L4):
         parts += [

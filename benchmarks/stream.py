@@ -32,7 +32,7 @@ from pipelines.output.manifest import open_output
 from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter
 from pipelines.runners.options import StreamJob, choose_runner, make_runner
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.records import Annotation
 from worker.registry.follow import FixedTagger
 from worker.tagger import Tagger
@@ -135,7 +135,7 @@ def measure_graph(brokers: str, topic: str) -> dict[str, float]:
             reader = ReadRanges(
                 access,
                 DrainSignal(output, "bench"),
-                Monitor(),
+                WorkerChannel(),
                 block_size=1000,
                 read_committed=True,
                 timeout_seconds=30,
@@ -199,12 +199,12 @@ def _annotate(
             chunk_size=250,
             max_text_chars=None,
             clock=_now,
-            monitor=Monitor(),
+            channel=WorkerChannel(),
         ),
         writer=WriteSlice(
             BlockWriter(store=store, block_size=1000, settings="bench", merges=True),
             None,
-            Monitor(),
+            WorkerChannel(),
         ),
         committer=CommitOffsets(access, group, digests, output="bench"),
     )

@@ -1,4 +1,4 @@
-"""The elements of the graph: a block as it was read, and as it was annotated."""
+"""The elements of the pipeline's PCollections: blocks as read, as annotated, and as written."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to annotate: its path in any file system that Beam opens, source name and bytes.
+    """A file to annotate: its path in any file system that Beam supports, source name and size.
 
-    `refusal` says why it cannot be read under its name, where that is so: it is one dead letter.
-    `known` are its blocks that were committed when the run began; None where nobody looked.
+    `refusal` is the reason why the file cannot be an input; such a file becomes one dead letter.
+    `known` are its blocks that were committed when the run began; None if the output was not
+    listed.
     """
 
     path: str
@@ -29,17 +30,17 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class BlockHeader:
-    """What a block keeps on its way from reading to writing.
+    """The metadata that a block carries from reading to writing.
 
-    `input_digest` identifies the content of the source (of a file its SHA-256). `complete` says
-    that every record that the source has in this block is here; `last`, that the source has none
-    after it.
+    `input_digest` identifies the content of the source (for a file its SHA-256). `complete` means
+    that the block holds every record that the source has in its range; `last`, that the source
+    has no records after it.
 
-    A block with many bytes of records comes in several pieces, one after the other: `piece` counts
-    them from 0, and `more` says that another follows. `complete` and `last` are then true in the
-    last piece alone, and say the same of all pieces together.
+    A large block is split into several consecutive pieces: `piece` is the index, from 0, and
+    `more` means that another one follows. `complete` and `last` are then set in the last piece
+    alone, and refer to all pieces together.
 
-    In a stream the element is a part of a block: `coverage` is the half-open interval of offsets
+    In a stream the element is a slice of a block: `coverage` is the half-open interval of offsets
     that were read for it, gaps included, and `base` the offset where this run began to read the
     partition. `drained` is the token of the request that ended the reading of the partition. In
     batch, and before messages are decoded, `coverage` is None.
@@ -58,7 +59,7 @@ class BlockHeader:
 
 @dataclass(frozen=True, slots=True)
 class ReadBlock:
-    """Records of a block as read, by offset: citations, and dead letters of reading and parsing."""
+    """The records of a block as read, by offset: citations, and dead letters of read and parse."""
 
     header: BlockHeader
     citations: tuple[ReadRecord, ...]
@@ -67,7 +68,7 @@ class ReadBlock:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedCitation:
-    """A citation and what was found in it; `annotation` is None where it has no text to read."""
+    """A citation with its annotation, which is None where the citation has no text."""
 
     offset: int
     citation: Citation
@@ -76,7 +77,7 @@ class AnnotatedCitation:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedBlock:
-    """A `ReadBlock` after the tagger, ready to be written; `annotated_at` is in UTC."""
+    """A block annotated by the tagger, ready to be written; `annotated_at` is in UTC."""
 
     header: BlockHeader
     checkpoint_id: str
@@ -87,9 +88,9 @@ class AnnotatedBlock:
 
 @dataclass(frozen=True, slots=True)
 class WrittenBlock:
-    """How many rows of each kind a block's files hold once it, or a part of it, was written.
+    """The row counts of a block's files after a write of the block, or of a slice of it.
 
-    `header` is that of what was written, not of all that the files hold.
+    `header` describes what was written, not everything that the files hold.
     """
 
     header: BlockHeader

@@ -1,4 +1,4 @@
-"""From a record's failure to its dead letter."""
+"""Dead letters made from the failures of records."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ def dead_letter(
 ) -> DeadLetter:
     """Return the dead letter of the record at `offset` of a block's source and partition.
 
-    `seen_at` is in UTC; `key` and `headers` are those of a message.
+    `seen_at` is in UTC; `key` and `headers` are those of a Kafka message.
     """
     return DeadLetter(
         position=SourcePosition(block.source, block.partition, offset),

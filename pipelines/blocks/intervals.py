@@ -1,15 +1,15 @@
-"""Intervals of offsets: which of a partition's positions a block's rows come from."""
+"""Intervals of offsets: sets of half-open ranges, and their text form."""
 
 from collections.abc import Iterable
 
 Interval = tuple[int, int]
-"""Half-open: the first offset, and the one behind the last."""
+"""Half-open: the first offset, and the one after the last."""
 Intervals = tuple[Interval, ...]
 """Sorted, not empty, and neither overlapping nor adjacent."""
 
 
 def union(intervals: Iterable[Interval]) -> Intervals:
-    """Return the offsets of all `intervals` (in any order, empty ones allowed) as few intervals."""
+    """Return the union of `intervals` (in any order, some may be empty), merged and sorted."""
     merged: list[Interval] = []
     for begin, end in sorted(intervals):
         if end <= begin:
@@ -24,7 +24,7 @@ def union(intervals: Iterable[Interval]) -> Intervals:
 def contains(intervals: Intervals, interval: Interval) -> bool:
     """Whether every offset of `interval` is in `intervals`."""
     begin, end = interval
-    return begin >= end or any(first <= begin and end <= behind for first, behind in intervals)
+    return begin >= end or any(first <= begin and end <= last for first, last in intervals)
 
 
 def format_intervals(intervals: Intervals) -> str:
@@ -35,7 +35,7 @@ def format_intervals(intervals: Intervals) -> str:
 def parse_intervals(text: str) -> Intervals:
     """Return the intervals that `text` holds.
 
-    :raises ValueError: if it is no text of `format_intervals`.
+    :raises ValueError: if `text` was not written by `format_intervals`.
     """
     found = []
     for part in filter(None, text.split(",")):

@@ -1,4 +1,4 @@
-"""Blocks: the grid that positions are cut into, and the file names made from a block alone."""
+"""Block keys: the grid that divides offsets into blocks, and the file names of blocks."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -8,12 +8,12 @@ from schemas.errors import InputError
 SUFFIX = ".parquet"
 _OFFSET_DIGITS = 12
 _LONGEST_NAME = 240
-"""Bytes of a file name; file systems allow 255, and a temporary name is a little longer."""
+"""Maximum bytes of a file name: file systems allow 255, and temporary names are longer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class BlockKey:
-    """One block of the grid: its source, the partition, and the first offset it may hold."""
+    """The key of a block: its source, the partition, and the first offset of its range."""
 
     source: str
     partition: int
@@ -21,7 +21,7 @@ class BlockKey:
 
 
 def block_start(offset: int, block_size: int) -> int:
-    """Return the first offset of the block that `offset` lies in."""
+    """Return the first offset of the block that contains `offset`."""
     return offset - offset % block_size
 
 
@@ -33,22 +33,23 @@ def file_name(key: BlockKey) -> str:
     name = f"{name_prefix(key.source, key.partition)}{key.start:0{_OFFSET_DIGITS}d}{SUFFIX}"
     if len(name) > _LONGEST_NAME:
         raise InputError(
-            f"the name {key.source!r} is too long to name output files by it "
+            f"the name {key.source!r} is too long for the name of an output file "
             f"({len(name)} characters encoded, {_LONGEST_NAME} allowed); rename the input"
         )
     return name
 
 
 def name_prefix(source: str, partition: int) -> str:
-    """Return what the file names of all blocks of a source's partition begin with.
+    """Return the prefix of the file names of all blocks of a source's partition.
 
-    Those of a source called `NAME-0` begin with the prefix of `NAME`, too: `parse_name` tells.
+    The names of a source called `NAME-0` also begin with the prefix of `NAME`; `parse_name` tells
+    them apart.
     """
     return f"{encode_source(source)}-{partition}-"
 
 
 def parse_name(name: str) -> BlockKey | None:
-    """Return the block that a file name stands for; None where it is no block's name."""
+    """Return the key of the block that a file name belongs to; None if it is not a block's name."""
     parts = name.removesuffix(SUFFIX).rsplit("-", 2)
     if len(parts) != 3 or not name.endswith(SUFFIX) or name.startswith("."):
         return None
@@ -60,11 +61,10 @@ def parse_name(name: str) -> BlockKey | None:
 
 
 def encode_source(source: str) -> str:
-    """Return `source` as part of a file name: valid on every store, never a hidden file's.
+    """Return `source` percent-encoded for a file name that is valid on every store and not hidden.
 
-    Letters and digits of ASCII, `.`, `_` and `-` stand for themselves, except that a leading `.` or
-    `_` is written as its percent-encoding, as is every other character: readers of Parquet data
-    sets skip names that begin with `.` or `_`.
+    ASCII letters and digits, `.`, `_` and `-` are kept; every other character is percent-encoded,
+    and so is a leading `.` or `_`, since readers of Parquet data sets skip such names.
     """
     encoded = quote(source, safe="").replace("~", "%7E")
     if encoded[:1] in (".", "_"):

@@ -1,4 +1,4 @@
-"""The committed blocks of a file as a listing of the output showed them, small enough to travel."""
+"""A compact summary of a file's committed blocks, small enough to send to the workers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,11 +9,11 @@ from worker.storage.objects import ObjectState
 
 @dataclass(frozen=True, slots=True)
 class KnownBlocks:
-    """What was known of a file's committed blocks when the run began.
+    """The committed blocks of a file when the run began, from a listing of the output.
 
-    Blocks of a file differ in little, so that is all that is kept of each: `kinds` are the footers
-    that there are, without start, records and revision; `blocks` are (start, records, number of the
-    kind, bytes of the citations file, its version). A version that may not be trusted is empty.
+    The footers of a file's blocks differ in few fields, so they are stored once: `kinds` are the
+    distinct footers, without start, records and revision; `blocks` are (start, records, index in
+    `kinds`, bytes of the citations file, its version). A version that may be stale is empty.
     """
 
     kinds: tuple[Footer, ...] = ()
@@ -21,7 +21,7 @@ class KnownBlocks:
 
     @classmethod
     def of(cls, found: Iterable[tuple[int, Footer, ObjectState]]) -> "KnownBlocks":
-        """Return what is known of blocks: start, footer, and state of the citations file."""
+        """Return the summary of blocks, given as start, footer, and state of the citations file."""
         kinds: dict[Footer, int] = {}
         blocks = []
         for start, footer, state in found:
@@ -39,7 +39,7 @@ class KnownBlocks:
         }
 
     def unchanged(self, states: Iterable[tuple[int, ObjectState]]) -> dict[int, Footer]:
-        """Return the footers of the blocks that are listed now, by start, as they were then."""
+        """Return, by start, the footers of blocks whose files are unchanged in a new listing."""
         now = dict(states)
         return {
             start: self._footer(start, records, number)

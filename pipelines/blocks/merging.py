@@ -1,4 +1,4 @@
-"""Two versions of a block merged by offset, in columns."""
+"""Merges two versions of a block by offset, on Arrow tables."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,7 +8,10 @@ from schemas.arrow import KINDS
 
 
 def merge(old: Tables, new: Tables) -> dict[str, pa.Table]:
-    """Return the union of two versions of a block by offset; `new` wins, citations over letters."""
+    """Return the union of two versions of a block by offset.
+
+    Rows of `new` replace those of `old`, except that a dead letter never replaces a citation.
+    """
     arriving = dict(new)
     arriving["dead_letters"] = without(new["dead_letters"], old["citations"]["offset"])
     replaced = pa.chunked_array(
@@ -22,12 +25,12 @@ def merge(old: Tables, new: Tables) -> dict[str, pa.Table]:
 
 
 def only(table: pa.Table, offsets: pa.ChunkedArray) -> pa.Table:
-    """Return the rows of `table` that stand at one of `offsets`."""
+    """Return the rows of `table` whose offset is in `offsets`."""
     return table.filter(pc.is_in(table["offset"], offsets))
 
 
 def without(table: pa.Table, offsets: pa.ChunkedArray) -> pa.Table:
-    """Return the rows of `table` that stand at none of `offsets`."""
+    """Return the rows of `table` whose offset is not in `offsets`."""
     return table.filter(pc.invert(pc.is_in(table["offset"], offsets)))
 
 

@@ -1,6 +1,7 @@
-"""Citations that the output cannot hold: dead letters of stage `write`, decided before the writer.
+"""Rejects citations that the output cannot store: they become dead letters of stage `write`.
 
-So they travel with the dead letters of the other stages, to the output and to a topic alike.
+This happens before the writer, so they follow the dead letters of the other stages, both to the
+output and to a dead-letter topic.
 """
 
 from dataclasses import replace
@@ -13,35 +14,39 @@ from schemas.records import Annotation, Citation, DeadLetter, Stage
 from worker.readers.failures import failure_of
 
 _BOUNDS = {"pmid": 64, "pmid_version": 16, "year": 16}
-"""The bits of the columns that hold numbers."""
+"""The width in bits of the integer columns."""
 
 
 def refuse_unstorable(block: AnnotatedBlock, *, store_text: bool) -> AnnotatedBlock:
-    """Return `block` with each citation that the output cannot hold as a dead letter.
+    """Return `block` with each citation that the output cannot store turned into a dead letter.
 
-    That is one with a mention outside the text, a number that its column cannot hold, or a text
-    that UTF-8 cannot hold; where `store_text` is off, only the mentions' texts count.
+    Such a citation has a mention outside its text, a number that its column cannot hold, or a text
+    that UTF-8 cannot encode; without `store_text`, only the texts of mentions are checked.
     """
     citations: list[AnnotatedCitation] = []
-    letters: list[DeadLetter] = []
+    dead_letters: list[DeadLetter] = []
     for item in block.citations:
         try:
             _check(item, store_text=store_text)
         except (RecordError, UnicodeError) as error:
             failure = failure_of(Stage.WRITE, error, to_message(item.citation))
-            letters.append(dead_letter(block.header.key, item.offset, failure, block.annotated_at))
+            dead_letters.append(
+                dead_letter(block.header.key, item.offset, failure, block.annotated_at)
+            )
         else:
             citations.append(item)
-    if not letters:
+    if not dead_letters:
         return block
-    return replace(block, citations=tuple(citations), dead_letters=(*block.dead_letters, *letters))
+    return replace(
+        block, citations=tuple(citations), dead_letters=(*block.dead_letters, *dead_letters)
+    )
 
 
 def _check(item: AnnotatedCitation, *, store_text: bool) -> None:
     """Check one citation and its mentions.
 
     :raises RecordError: on a mention outside the text, or a number that its column cannot hold.
-    :raises UnicodeError: on a text that UTF-8 cannot hold.
+    :raises UnicodeError: on a text that UTF-8 cannot encode.
     """
     text = item.citation.text or ""
     if item.annotation is not None:
@@ -59,7 +64,7 @@ def _check_mentions(annotation: Annotation, size: int) -> None:
         if not 0 <= mention.start < mention.end <= size:
             raise RecordError(
                 f"a mention covers [{mention.start}, {mention.end}) of a text of {size} code "
-                "points; expected a part of it that is not empty"
+                "points; expected a non-empty span within it"
             )
 
 

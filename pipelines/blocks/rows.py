@@ -1,7 +1,7 @@
-"""Citations as columns of `citations` and `mentions`.
+"""The columns of `citations` and `mentions`, built from annotated citations.
 
-Columns are taken from the records one by one, never rows: a block has some tens of thousands of
-mentions, and a Python object for each would cost more than all the rest.
+The records are converted column by column, not row by row: a block has tens of thousands of
+mentions, and one Python object for each would dominate the cost of writing.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Columns = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A citation with what its rows need that takes work to know."""
+    """A citation with the values for its rows that are computed once."""
 
     item: AnnotatedCitation
     text: str | None
@@ -34,9 +34,9 @@ class _Row:
 
 
 def block_rows(items: Sequence[AnnotatedCitation], *, store_text: bool) -> tuple[Columns, Columns]:
-    """Return what differs from row to row of a block's `citations` and `mentions`, by column.
+    """Return the columns of a block's `citations` and `mentions` that differ from row to row.
 
-    Rows are in the order of `items`, all of which `refusals.refuse_unstorable` let pass.
+    Rows are in the order of `items`, which `refusals.refuse_unstorable` has checked.
     """
     rows = [_row(item) for item in items]
     return _citation_columns(rows, store_text=store_text), _mention_columns(rows)
@@ -103,5 +103,5 @@ def _mention_columns(rows: Sequence[_Row]) -> Columns:
 
 
 def _repeated(values: Sequence[int], counts: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Return each value as often as its count says."""
+    """Return each value repeated as often as its count."""
     return np.repeat(np.array(values, np.int64), counts)

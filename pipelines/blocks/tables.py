@@ -1,4 +1,4 @@
-"""Records as Arrow tables in the contract's schemas, and what a file's footer says of its block."""
+"""A block's records as Arrow tables in the published schemas, and the metadata in file footers."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 FORMAT_VERSION = 2
-"""What is written. Version 2 added the column `header_list` of `dead_letters`."""
+"""The version that is written. Version 2 added the column `header_list` of `dead_letters`."""
 READABLE_VERSIONS = (1, FORMAT_VERSION)
 _PREFIX = b"pubner."
 _HEADER_LIST = "header_list"
@@ -34,19 +34,19 @@ _SORT = {
 }
 
 Tables = Mapping[str, pa.Table]
-"""One table a kind, by the kind's name."""
+"""One table for each kind of file, by the kind's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What the footer of each of a block's three files says, besides the block itself.
+    """The metadata in the Parquet footer of each of a block's three files.
 
-    `settings` are those that shape the rows. `records` counts positions: rows of citations and
+    `settings` are those that determine the rows. `records` counts positions: rows of citations and
     dead letters. `complete` and `last` are those of `BlockHeader`. `revision` is the digest of the
-    three tables: files of one block that do not agree on it were not put in place together.
-    `reader_version` is that of the readers, the oldest where several made the rows. `covered` are
-    the half-open intervals of offsets that a stream's rows come from, gaps in the
-    offsets included: sorted, apart from each other; none in batch.
+    three tables: files of one block with different revisions were not committed together.
+    `reader_version` is that of the readers, the oldest one if several made the rows. `covered` are
+    the half-open intervals of offsets that a stream's rows come from, gaps in the offsets
+    included: sorted and disjoint; empty in batch.
     """
 
     key: BlockKey
@@ -64,7 +64,7 @@ class Footer:
 
     @property
     def is_of_older_reader(self) -> bool:
-        """Whether the readers, as they are now, may make something else of the same bytes."""
+        """Whether the current readers may parse the same bytes differently."""
         return self.reader_version < READER_VERSION
 
     def to_metadata(self) -> dict[bytes, bytes]:
@@ -89,7 +89,7 @@ class Footer:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Footer | None":
-        """Return the footer that `metadata` hold; None where pubner did not write the file."""
+        """Return the footer from a file's metadata; None if pubner did not write the file."""
         values = {
             name.removeprefix(_PREFIX).decode(): value.decode()
             for name, value in (metadata or {}).items()
@@ -117,9 +117,9 @@ class Footer:
 
 
 def footer_in(stream: BinaryIO) -> Footer | None:
-    """Return the footer of a Parquet file; None where pubner did not write it.
+    """Return the footer of a Parquet file; None if pubner did not write it.
 
-    :raises pa.ArrowException: if it is no whole Parquet file.
+    :raises pa.ArrowException: if it is not a complete Parquet file.
     :raises OSError: likewise, or if it cannot be read.
     """
     metadata = pq.read_metadata(stream).metadata
@@ -127,7 +127,7 @@ def footer_in(stream: BinaryIO) -> Footer | None:
 
 
 def revision_in(stream: BinaryIO) -> str | None:
-    """Return the revision of a block's file; None where it is none, or half of one."""
+    """Return the revision of a block's file; None if it is not one, or incomplete."""
     try:
         footer = footer_in(stream)
     except (pa.ArrowException, OSError):
@@ -136,9 +136,9 @@ def revision_in(stream: BinaryIO) -> str | None:
 
 
 def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Table]:
-    """Return the rows of `block`, which has nothing that cannot be stored, as one table a kind."""
+    """Return the rows of `block`, checked by `refuse_unstorable`, as one table for each kind."""
     citations, mentions = block_rows(block.citations, store_text=store_text)
-    letters = [_dead_letter_row(letter) for letter in block.dead_letters]
+    dead_letters = [_dead_letter_row(dead_letter) for dead_letter in block.dead_letters]
     count = len(block.citations)
     citations |= {
         "checkpoint_id": pa.repeat(block.checkpoint_id, count),
@@ -146,7 +146,7 @@ def block_tables(block: AnnotatedBlock, *, store_text: bool) -> dict[str, pa.Tab
     }
     tables = {
         "mentions": _to_table("mentions", mentions, block.header.key),
-        "dead_letters": pa.Table.from_pylist(letters, schema=KINDS["dead_letters"]),
+        "dead_letters": pa.Table.from_pylist(dead_letters, schema=KINDS["dead_letters"]),
         "citations": _to_table("citations", citations, block.header.key),
     }
     return {kind: sort_rows(kind, table) for kind, table in tables.items()}
@@ -173,7 +173,7 @@ def sort_rows(kind: str, table: pa.Table) -> pa.Table:
     keys = [(column, "ascending") for column in _SORT[kind]]
     order = pc.sort_indices(table, sort_keys=keys)
     if order.equals(pa.array(np.arange(len(order)), order.type)):
-        return table  # as it is nearly always; what is large is not copied
+        return table  # nearly always the case; avoids a copy
     return table.take(order)
 
 
@@ -188,7 +188,7 @@ def revision_of(tables: Tables) -> str:
 
 
 class _Digesting(io.RawIOBase):
-    """Takes what is written to it into a digest, and keeps nothing of it."""
+    """A sink that updates a digest with the bytes written to it, and does not store them."""
 
     def __init__(self, digest: "hashlib._Hash") -> None:
         self._digest = digest
@@ -201,24 +201,26 @@ class _Digesting(io.RawIOBase):
         return memoryview(data).nbytes
 
 
-def _dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
+def _dead_letter_row(dead_letter: DeadLetter) -> dict[str, Any]:
     return {
-        "source": letter.position.source,
-        "partition": letter.position.partition,
-        "offset": letter.position.offset,
-        "stage": str(letter.stage),
-        "error_type": letter.error_type,
-        "error": _storable(letter.error),
-        "key": letter.key,
-        "headers": list({_shown(name): value or b"" for name, value in letter.headers}.items()),
-        "payload": letter.payload,
-        "seen_at": letter.seen_at,
-        "header_list": [_header(name, value) for name, value in letter.headers],
+        "source": dead_letter.position.source,
+        "partition": dead_letter.position.partition,
+        "offset": dead_letter.position.offset,
+        "stage": str(dead_letter.stage),
+        "error_type": dead_letter.error_type,
+        "error": _storable(dead_letter.error),
+        "key": dead_letter.key,
+        "headers": list(
+            {_shown(name): value or b"" for name, value in dead_letter.headers}.items()
+        ),
+        "payload": dead_letter.payload,
+        "seen_at": dead_letter.seen_at,
+        "header_list": [_header(name, value) for name, value in dead_letter.headers],
     }
 
 
-def letter_headers(row: Mapping[str, Any]) -> tuple[tuple[str, bytes | None], ...]:
-    """Return the headers of a row of `dead_letters` in the newest format, as they came."""
+def dead_letter_headers(row: Mapping[str, Any]) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the original headers from a row of `dead_letters` in the newest format."""
     return tuple(
         (x["key"] if x["key_bytes"] is None else header_key(x["key_bytes"]), x["value"])
         for x in row["header_list"]
@@ -226,9 +228,9 @@ def letter_headers(row: Mapping[str, Any]) -> tuple[tuple[str, bytes | None], ..
 
 
 def in_newest_format(kind: str, table: pa.Table) -> pa.Table:
-    """Return the rows of a file of any format that is read, with the columns of the newest.
+    """Return the rows of a file of any readable format with the columns of the newest format.
 
-    :raises pa.ArrowException: if they are not those of `kind`.
+    :raises pa.ArrowException: if the columns are not those of `kind`.
     """
     schema = KINDS[kind]
     if kind == "dead_letters" and _HEADER_LIST not in table.column_names:

@@ -126,7 +126,7 @@ def annotate_inputs(
     meter.begin("starting the runner")
     choice = choose_runner(settings.runner, beam_arguments)
     paths = {"INPUT": next((file.path for file in files if is_local(file.path)), None)}
-    choice.check_places({"--output": settings.output, "--registry": settings.registry, **paths})
+    choice.check_paths({"--output": settings.output, "--registry": settings.registry, **paths})
     if choice.exposure is not None:
         sys.stderr.write(f"pubner: {choice.exposure}\n")
     sources = [file.source for file in files]
@@ -200,7 +200,7 @@ def _print_summary(
 ) -> None:
     from rich.text import Text
 
-    from pipelines.output.manifest import mixed_words
+    from pipelines.output.manifest import describe_mixed_sources
 
     statuses = ", ".join(f"{n:,} {status}" for status, n in sorted(counts.citations.items()))
     rows: list[tuple[object, object, object]] = [
@@ -235,7 +235,7 @@ def _print_summary(
         ("output", "", summary["output"]),
     ]
     if summary["topics_in_output"]:
-        rows.append(("", "", mixed_words(summary["topics_in_output"], topics=False)))
+        rows.append(("", "", describe_mixed_sources(summary["topics_in_output"], topics=False)))
     print_table(console, rows, right=[1])
     if example is not None:
         line = Text(f"PMID {example.pmid}: ")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipelines.dead_letters.display import DeadLetterList
     from pipelines.inference.checkpoints import Checkpoints
     from pipelines.settings.dead_letters import ListSettings, ReplaySettings
-    from pipelines.telemetry.run_channel import Desk
+    from pipelines.telemetry.run_channel import RunChannel
 
 _PROG = "pubner dead-letters"
 _LONGEST_ERROR = 90
@@ -174,17 +174,17 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
     checkpoints = choose_checkpoints(settings)
     with show_progress(Meter()) as meter:
         from pipelines.runtime.batch import stopping
-        from pipelines.telemetry.run_channel import open_desk
+        from pipelines.telemetry.run_channel import open_run_channel
 
         with (
-            open_desk(time.monotonic) as desk,
-            stopping(desk, settings.output, in_process=True, say=meter.show),
+            open_run_channel(time.monotonic) as run_channel,
+            stopping(run_channel, settings.output, in_process=True, show=meter.show),
         ):
-            return _annotate_dead_letters(settings, checkpoints, desk, meter)
+            return _annotate_dead_letters(settings, checkpoints, run_channel, meter)
 
 
 def _annotate_dead_letters(
-    settings: "ReplaySettings", checkpoints: "Checkpoints", desk: "Desk", meter: Meter
+    settings: "ReplaySettings", checkpoints: "Checkpoints", run_channel: "RunChannel", meter: Meter
 ) -> dict[str, Any]:
     from pipelines.dead_letters.ledger import Ledger
     from pipelines.dead_letters.reading import choose, read_dead_letters
@@ -204,7 +204,7 @@ def _annotate_dead_letters(
                 dead_letters -= Ledger(store).sent(None)
             before = selected - len(dead_letters)
             if dead_letters:
-                meter.follow(partial(annotating_again, desk, citations=len(dead_letters)))
+                meter.follow(partial(annotating_again, run_channel, citations=len(dead_letters)))
                 report = annotate_dead_letters(
                     AnnotatePlan(
                         store=store,
@@ -214,7 +214,7 @@ def _annotate_dead_letters(
                         device=settings.device,
                         threads=settings.threads,
                         clock=utc_now,
-                        monitor=desk.monitor,
+                        channel=run_channel.worker_side,
                     )
                 )
     return {

@@ -71,7 +71,7 @@ def _reannotate(
     from pipelines.runners.options import choose_runner
 
     choice = choose_runner(settings.runner, beam_arguments, prog=PROG)
-    choice.check_places({"OUTPUT": settings.output, "--registry": settings.registry})
+    choice.check_paths({"OUTPUT": settings.output, "--registry": settings.registry})
     if choice.exposure is not None:
         sys.stderr.write(f"pubner: {choice.exposure}\n")
     known = open_existing(settings.output)

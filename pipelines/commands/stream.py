@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     from pipelines.runners.names import UNBOUNDED
     from pipelines.settings.stream import StreamSettings
     from pipelines.telemetry.library_logs import silence_libraries
-    from pipelines.telemetry.logs import logging_to, saying
+    from pipelines.telemetry.logs import logging_periodically, logging_to
 
     settings = parse_settings(StreamSettings, arguments[:split], prog=PROG, description=DESCRIPTION)
     runner = check_runner_and_device(settings, arguments[split + 1 :])
@@ -49,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
     if not settings.verbose:
         silence_libraries()
     with logging_to(verbose=settings.verbose), ExitStack() as starting:
-        starting.enter_context(saying("starting"))
+        starting.enter_context(logging_periodically("starting"))
         return _stream(settings, arguments[split + 1 :], arguments, starting.close)
 
 
@@ -66,14 +66,14 @@ def _stream(
     from pipelines.output.manifest import open_output, other_sources
     from pipelines.runners.options import StreamJob, choose_runner, without_savepoint
     from pipelines.runtime.stream import StreamJobs, run_unbounded, run_until_caught_up
-    from pipelines.runtime.stream_start import look_at_start
+    from pipelines.runtime.stream_start import check_start
     from pipelines.telemetry.logs import log
 
     name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
     job = StreamJob(name, settings.until_caught_up)
     checkpoints = choose_checkpoints(settings, poll_seconds=settings.registry_seconds)
     choice = choose_runner(settings.runner, beam_arguments, prog=PROG, stream=job)
-    choice.check_places({"--output": settings.output, "--registry": settings.registry})
+    choice.check_paths({"--output": settings.output, "--registry": settings.registry})
     if choice.exposure is not None:
         log(choice.exposure, level=logging.WARNING)
     access = settings.access(remote=not choice.in_process)
@@ -87,7 +87,7 @@ def _stream(
         # Named by the group, so that a run restored from a savepoint sees its own requests.
         drain = DrainSignal(settings.output, settings.group)
         drain.clear()
-        start = look_at_start(
+        start = check_start(
             access,
             settings.group,
             topics,
@@ -162,7 +162,7 @@ def _figures(report: "StreamReport") -> dict[str, int | None]:
 
 def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
     """Print the summary for people."""
-    from pipelines.runtime.stream_start import missing_words
+    from pipelines.runtime.stream_start import format_missing
 
     console = human_console(settings.json_file)
     restarts: list[tuple[object, object, object]] = []
@@ -184,12 +184,12 @@ def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
     if summary["missing"]:
         count = sum(gap["end"] - gap["begin"] for gap in summary["missing"])
         rows.append(
-            ("not in it", _shown(count), f"{missing_words(summary['missing'])}: {_ELSEWHERE}")
+            ("not in it", _shown(count), f"{format_missing(summary['missing'])}: {_ELSEWHERE}")
         )
     if summary.get("files_in_output"):
-        from pipelines.output.manifest import mixed_words
+        from pipelines.output.manifest import describe_mixed_sources
 
-        rows.append(("", "", mixed_words(summary["files_in_output"], topics=True)))
+        rows.append(("", "", describe_mixed_sources(summary["files_in_output"], topics=True)))
     print_table(console, rows, right=[1])
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.blocks.keys import BlockKey, file_name, parse_name
-from pipelines.blocks.tables import Footer, in_newest_format, letter_headers
+from pipelines.blocks.tables import Footer, dead_letter_headers, in_newest_format
 from pipelines.dead_letters.selection import Selection
 from pipelines.output.store import Store
 from pipelines.output.writer import read_block, read_footer
@@ -122,5 +122,5 @@ def _dead_letter(row: Mapping[str, Any]) -> DeadLetter:
         payload=row["payload"],
         seen_at=row["seen_at"],
         key=row["key"],
-        headers=letter_headers(row),
+        headers=dead_letter_headers(row),
     )

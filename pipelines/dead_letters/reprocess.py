@@ -26,7 +26,7 @@ from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.errors import OutputError, RecordError, RefusedRecordError
 from schemas.records import DeadLetter, Stage
 from worker.readers.formats import Format, ReadRecord
@@ -40,7 +40,7 @@ class AnnotatePlan:
     """The dead letters of an output to annotate, and the checkpoints and resources to use.
 
     `dead_letters` are those chosen among the `selection`. `clock` returns the time in UTC.
-    `monitor` receives the progress, and may request a stop.
+    `channel` receives the progress, and may request a stop.
     """
 
     store: Store
@@ -50,7 +50,7 @@ class AnnotatePlan:
     device: str
     threads: int | None
     clock: Callable[[], datetime]
-    monitor: Monitor = field(default_factory=Monitor)
+    channel: WorkerChannel = field(default_factory=WorkerChannel)
 
 
 @dataclass(slots=True)
@@ -94,15 +94,15 @@ def annotate_dead_letters(plan: AnnotatePlan) -> AnnotateReport:
         _check_block(block, plan.checkpoints.id)
     tagger: Tagger | None = None
     for block in _chosen(plan):
-        plan.monitor.check()
+        plan.channel.check()
         read = parse_dead_letters(block, plan.clock)
         handler = _handler(plan, row_options(block.footer.settings))
         if read.citations and tagger is None:
-            tagger = handler.load_model().take()
+            tagger = handler.load_model().acquire()
         if read.citations or read.dead_letters:
             _write(plan, block, read, handler, tagger)
             report.blocks += 1
-        plan.monitor.report(records_in_place=len(block.dead_letters) - len(read.citations))
+        plan.channel.report(records_committed=len(block.dead_letters) - len(read.citations))
         left = read_block_dead_letters(plan.store, block.footer.key)
         failing = {x.position.offset: x for x in left.dead_letters} if left is not None else {}
         for dead_letter in block.dead_letters:
@@ -161,7 +161,7 @@ def _handler(plan: AnnotatePlan, options: RowOptions) -> AnnotateHandler:
         chunk_size=_CHUNK_SIZE,
         max_text_chars=options.max_text_chars,
         clock=plan.clock,
-        monitor=plan.monitor,
+        channel=plan.channel,
     )
 
 

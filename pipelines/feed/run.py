@@ -215,7 +215,7 @@ class _Feed:
                     self.current = (file, digest, end)
                     if item.offset % _CHECK_RECORDS == 0:
                         self._save_periodically()
-                counted.settle()
+                counted.flush()
         except OSError as error:
             # The digest was computed, so the failure is one of reading: another run reads it again.
             reason = reason_of(file.path, error)
@@ -307,7 +307,7 @@ class _Feed:
     def progress(self) -> Progress:
         """Return the progress of the feed; may be called from another thread."""
         sent, skipped = self.delivery.messages, self.report.skipped_records
-        total = estimated({**self.counts, "records_in_place": skipped}, self.total_bytes)
+        total = estimated({**self.counts, "records_committed": skipped}, self.total_bytes)
         return Progress(
             "feeding",
             sent,

@@ -23,7 +23,7 @@ from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter
 from pipelines.sources.files import BlockReader
 from pipelines.telemetry.metrics import count
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.records import Stage
 from worker.system.pipelining import WriteBehind, make_helper, read_ahead
 
@@ -43,7 +43,7 @@ class ReadBlocks(beam.DoFn):
 
     def process(self, element: InputFile) -> Iterator[ReadBlock]:
         """Yield the blocks of one file."""
-        with self.reader.monitor.watching():
+        with self.reader.channel.watching():
             yield from read_ahead(self.reader.read(element, self.store), self._helper)
 
     def teardown(self) -> None:
@@ -80,9 +80,9 @@ class Writer(Protocol):
 class WriteBlock(beam.DoFn):
     """Writes a block in a thread while the model annotates the next one."""
 
-    def __init__(self, writer: Writer, monitor: Monitor) -> None:
+    def __init__(self, writer: Writer, channel: WorkerChannel) -> None:
         self.writer = writer
-        self.monitor = monitor
+        self.channel = channel
 
     def setup(self) -> None:
         """Create the thread that writes."""
@@ -95,14 +95,14 @@ class WriteBlock(beam.DoFn):
 
     def process(self, element: AnnotatedBlock) -> Iterator[WrittenBlock]:
         """Begin to write one block; yield the previous one."""
-        with self.monitor.watching():
+        with self.channel.watching():
             written = self._writing.put(element)
         if written is not None:
             yield self._counted(written)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Yield the last block after it is written."""
-        with self.monitor.watching():
+        with self.channel.watching():
             written = self._writing.wait()
         if written is not None:
             window = GlobalWindow()
@@ -111,12 +111,12 @@ class WriteBlock(beam.DoFn):
     def teardown(self) -> None:
         """Wait for the thread, and for a write that an interrupted bundle left pending."""
         self._helper.shutdown()
-        with contextlib.suppress(Exception), self.monitor.watching():
+        with contextlib.suppress(Exception), self.channel.watching():
             self._writing.wait()
 
     def _counted(self, written: WrittenBlock) -> WrittenBlock:
         count("blocks")
-        self.monitor.report(blocks=1)
+        self.channel.report(blocks=1)
         return written
 
 
@@ -137,6 +137,6 @@ def annotate_files(
         | "Read" >> beam.ParDo(ReadBlocks(reader, writer.store))
         | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
         | "Refuse" >> beam.ParDo(RefuseUnstorable(store_text=writer.store_text))
-        | "Write" >> beam.ParDo(WriteBlock(PieceWriter(writer), reader.monitor))
+        | "Write" >> beam.ParDo(WriteBlock(PieceWriter(writer), reader.channel))
     )
     return written

@@ -15,7 +15,13 @@ from pipelines.dead_letters.reprocess import row_options
 from pipelines.output.revising import wanted_rows
 from pipelines.output.sql_filter import Condition, Evaluate
 from pipelines.output.store import Replacement, Store
-from pipelines.output.writer import committed_footer, damaged, read_footer, replace_block, torn
+from pipelines.output.writer import (
+    committed_footer,
+    damaged,
+    inconsistent_block,
+    read_footer,
+    replace_block,
+)
 from pipelines.sources.stored import is_textless
 
 
@@ -118,7 +124,7 @@ def _recover(store: Store, key: BlockKey) -> None:
     def check(replacement: Replacement) -> None:
         if committed_footer(store, key) is None:
             replacement.check()
-            raise torn(key)
+            raise inconsistent_block(key)
 
     replace_block(store, key, check)
 

@@ -27,7 +27,7 @@ from pipelines.kafka.source import KafkaSource
 from pipelines.kafka.splits import ReadSplits
 from pipelines.output.writer import BlockWriter
 from pipelines.telemetry.metrics import count, observe
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 
 
 @beam.typehints.with_input_types(OffsetRange)
@@ -39,7 +39,7 @@ class ReadRanges(beam.DoFn):
         self,
         access: KafkaAccess,
         drain: DrainSignal,
-        monitor: Monitor,
+        channel: WorkerChannel,
         *,
         block_size: int,
         read_committed: bool,
@@ -47,7 +47,7 @@ class ReadRanges(beam.DoFn):
     ) -> None:
         self.access = access
         self.drain = drain
-        self.monitor = monitor
+        self.channel = channel
         self.block_size = block_size
         self.read_committed = read_committed
         self.timeout_seconds = timeout_seconds
@@ -66,7 +66,7 @@ class ReadRanges(beam.DoFn):
         """Yield the slices of one range."""
         if self.drain.requested(time.monotonic()):
             return
-        with self.monitor.watching():
+        with self.channel.watching():
             yield from self._reader.read(element)
 
     def teardown(self) -> None:
@@ -93,15 +93,15 @@ class WriteSlice(beam.DoFn):
     """Merges a slice into its block; a gap writes no file."""
 
     def __init__(
-        self, writer: BlockWriter, dead_letter_topic: DeadLetterTopic | None, monitor: Monitor
+        self, writer: BlockWriter, dead_letter_topic: DeadLetterTopic | None, channel: WorkerChannel
     ) -> None:
         self.writer = writer
         self.dead_letter_topic = dead_letter_topic
-        self.monitor = monitor
+        self.channel = channel
 
     def process(self, element: AnnotatedBlock) -> Iterator[WrittenBlock]:
         """Write one slice."""
-        with self.monitor.watching():
+        with self.channel.watching():
             yield self._write(element)
 
     def teardown(self) -> None:
@@ -118,7 +118,7 @@ class WriteSlice(beam.DoFn):
         count("blocks")
         if self.dead_letter_topic is not None and block.dead_letters:
             self.dead_letter_topic.send(block.dead_letters)
-        self.monitor.report(blocks=1)
+        self.channel.report(blocks=1)
         return written
 
 

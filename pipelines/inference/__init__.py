@@ -1,1 +1,1 @@
-"""Inference: the model handler, the tagger that its threads share, drift metrics."""
+"""Inference: the model handler, the tagger shared by its threads, and drift metrics."""

@@ -1,4 +1,4 @@
-"""Which checkpoints a run uses: folders, or a registry's active one."""
+"""The checkpoints of a run: folders, or the active checkpoint of a registry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """What a run annotates with: `folders`, or what is `registered`; and its id at the start."""
+    """The checkpoints of a run: `folders`, or a `registered` one; and their id at the start."""
 
     id: str
     folders: tuple[Path, ...] = ()
@@ -36,23 +36,23 @@ class CheckpointOptions(Protocol):
 
     @property
     def named_in_registry(self) -> str | None:
-        """The checkpoint that is named beside a registry; None for the active one."""
+        """The checkpoint that is named together with a registry; None for the active one."""
 
     @property
     def checkpoint_cache(self) -> Path | None:
-        """Where checkpoints of a remote registry are kept; None for the user's cache folder."""
+        """The cache folder for checkpoints of a remote registry; None for the user's own."""
 
 
 def choose_checkpoints(
     options: CheckpointOptions, *, poll_seconds: float | None = None
 ) -> Checkpoints:
-    """Return what `options` name, verified before anything runs.
+    """Return the checkpoints that `options` name, verified.
 
     Of a registry it is the checkpoint that is named, or the one that is active now. With
     `poll_seconds` a worker follows the active one, which it polls for that often; should that one
     be broken, the run begins with the one before, as its workers do.
 
-    :raises PubnerError: if one is missing or broken, two have the same head, or none is active.
+    :raises PubnerError: if one is missing or damaged, two have the same head, or none is active.
     """
     if options.registry is None:
         return check_checkpoints(options.checkpoint)
@@ -79,9 +79,9 @@ def choose_checkpoints(
 
 
 def _registered(root: str, cache: Path | None, pinned: str | None) -> Registered:
-    """Return what workers are told: each finds its own cache folder, unless one is named."""
-    place = None if cache is None else absolute(str(cache))
-    return Registered(absolute(root), place, pinned)
+    """Return the registry choice for the workers, which use their own cache unless one is named."""
+    cache_path = None if cache is None else absolute(str(cache))
+    return Registered(absolute(root), cache_path, pinned)
 
 
 def _first_sound(registry: "Registry", cache: Path) -> str:
@@ -91,7 +91,7 @@ def _first_sound(registry: "Registry", cache: Path) -> str:
             registry.fetch(checkpoint_id, cache)
         except CheckpointError as error:
             broken.append(error)
-            log("a checkpoint is broken, the one before is taken", reason=str(error))
+            log("a checkpoint is damaged, the previous one is used", reason=str(error))
         else:
             return checkpoint_id
     raise broken[0]
@@ -100,7 +100,7 @@ def _first_sound(registry: "Registry", cache: Path) -> str:
 def check_checkpoints(names: Sequence[str]) -> Checkpoints:
     """Verify checkpoints by their folders' names.
 
-    :raises CheckpointError: if one is missing or broken, or two have the same head.
+    :raises CheckpointError: if one is missing or damaged, or two have the same head.
     """
     from worker.checkpoint.folder import read_manifest, resolve_checkpoint, set_id
 

@@ -1,19 +1,19 @@
-"""Drift of what is annotated, as metrics of each worker process.
+"""Drift metrics of each worker process.
 
-Each process counts what it annotates itself, in all of its threads, by checkpoint and UTC day, and
-compares it with the reference in the checkpoint's manifest (`worker.drift.index`). Gauges appear
-once the day has enough to judge, and hold what the process has seen of the day so far:
+Each process counts its own annotations, in all of its threads, by checkpoint and UTC day, and
+compares them with the reference in the checkpoint's manifest (`worker.drift.index`). Gauges appear
+once the day has enough citations, and cover what the process has annotated that day:
 
 * `mentions_per_citation_milli.HEAD`: a head's mentions per thousand citations;
 * `drift_psi_permille.HEAD`: the excess of its scores' population stability index, in thousandths;
 * `unknown_pieces_permille`: unknown word pieces in a thousand.
 
-They are those of the checkpoint in use, whose id `active_checkpoint.ID` shows. Where another one
-takes its place they fall to 0, which stands for *not judged yet*, as do those of heads that the new
-one lacks. Every block shows all of them again, since a thread's gauges are its own.
+They describe the checkpoint in use, whose id `active_checkpoint.ID` shows. When another checkpoint
+replaces it, they are reset to 0, which means *not judged yet*, including those of heads that the
+new one lacks. All gauges are set again with every block, since Beam keeps them for each thread.
 
-The counters `drift_warnings` and, where it is about a head, `drift_warnings.HEAD` rise by one the
-first time that a process finds something drifted: once for each checkpoint, day and kind.
+The counters `drift_warnings` and, for a warning about a head, `drift_warnings.HEAD` are incremented
+when a process first detects a drift: once for each checkpoint, day and kind.
 """
 
 import logging
@@ -30,39 +30,39 @@ from worker.drift.tally import DayTally, DriftTally, tally_of, utc_day
 from worker.tagger import Tagger
 
 _KEPT_DAYS = 4
-"""Tallies that are kept, the ones last in use: those of two checkpoints around midnight."""
+"""Number of most recently used tallies that are kept: two checkpoints around midnight."""
 
-_Told = tuple[DriftKind | None, str]
-"""A kind of warning and its head; without a kind, that there is no reference."""
+_WarningKey = tuple[DriftKind | None, str]
+"""The kind of a warning and its head; kind None means that there is no drift reference."""
 
 
 class DriftMetrics:
-    """What a worker process has annotated, and what of it drifts.
+    """The annotation counts of a worker process, and its drift metrics and warnings.
 
-    One object serves a process: all its threads may give it their blocks at once, and each warning
-    is told by one of them. A copy made by pickling begins empty.
+    One thread-safe object serves a process: all threads pass their blocks to it, and each warning
+    is logged once. An unpickled copy begins empty.
     """
 
     def __init__(self, limits: DriftLimits | None = None) -> None:
         self._limits = limits or DriftLimits()
         self._lock = threading.Lock()
         self._tally = DriftTally()
-        self._told: dict[tuple[str, date], set[_Told]] = {}
+        self._reported: dict[tuple[str, date], set[_WarningKey]] = {}
         self._checkpoint_id = ""
         self._gauges: dict[str, int] = {}
 
     def __reduce__(self) -> tuple[type["DriftMetrics"], tuple[DriftLimits]]:
-        """Leave out what was counted and the lock."""
+        """Pickle the limits only, without the counts and the lock."""
         return type(self), (self._limits,)
 
     @property
     def days(self) -> Mapping[tuple[str, date], DayTally]:
-        """What was counted, by checkpoint id and day."""
+        """The counts by checkpoint id and day."""
         with self._lock:
             return self._tally.days
 
     def observe(self, block: AnnotatedBlock, tagger: Tagger) -> None:
-        """Count a block that `tagger` has annotated, and show what is so by now."""
+        """Count a block that `tagger` has annotated, and update gauges and warnings."""
         found = [one.annotation for one in block.citations if one.annotation is not None]
         if not found:
             return
@@ -70,14 +70,14 @@ class DriftMetrics:
         added = tally_of(found)
         with self._lock:
             tally = self._tally.add(*key, added)
-            told = self._remember(key)
+            reported = self._remember(key)
             reference = tagger.reference
             warnings = judge(tally, reference, self._limits) if reference is not None else []
-            fresh = [one for one in warnings if (one.kind, one.head) not in told]
-            told.update((one.kind, one.head) for one in fresh)
-            unreferenced = reference is None and (None, "") not in told
+            fresh = [one for one in warnings if (one.kind, one.head) not in reported]
+            reported.update((one.kind, one.head) for one in fresh)
+            unreferenced = reference is None and (None, "") not in reported
             if unreferenced:
-                told.add((None, ""))
+                reported.add((None, ""))
             if key[0] != self._checkpoint_id:
                 self._checkpoint_id, self._gauges = key[0], dict.fromkeys(self._gauges, 0)
             if tally.citations >= self._limits.citations:
@@ -90,15 +90,15 @@ class DriftMetrics:
         for warning in fresh:
             _warn(warning, *key)
 
-    def _remember(self, key: tuple[str, date]) -> set[_Told]:
-        """Return what was told of a day already; drop the days whose last block is longest ago."""
-        told = self._told.pop(key, set())
-        self._told[key] = told
-        while len(self._told) > _KEPT_DAYS:
-            oldest = next(iter(self._told))
-            del self._told[oldest]
+    def _remember(self, key: tuple[str, date]) -> set[_WarningKey]:
+        """Return the warnings already logged for a key; evict the least recently used keys."""
+        reported = self._reported.pop(key, set())
+        self._reported[key] = reported
+        while len(self._reported) > _KEPT_DAYS:
+            oldest = next(iter(self._reported))
+            del self._reported[oldest]
             self._tally.forget(*oldest)
-        return told
+        return reported
 
 
 def _gauges(

@@ -1,4 +1,4 @@
-"""The model handler: blocks of citations in, annotated blocks out, through RunInference."""
+"""The model handler for RunInference, from blocks of citations to annotated blocks."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,9 @@ from apache_beam.ml.inference.base import ModelHandler
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, ReadBlock
 from pipelines.blocks.failures import dead_letter
 from pipelines.inference.checkpoints import Checkpoints
-from pipelines.inference.shared_tagger import SharedTagger, tell
+from pipelines.inference.shared_tagger import SharedTagger, log_swap
 from pipelines.telemetry.metrics import NAMESPACE, count, observe
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.citation_message import to_message
 from schemas.records import Annotation, DeadLetter, Stage
 from worker.network.memory import keep_from_collector
@@ -28,12 +28,12 @@ from worker.tagger import Tagger, load_tagger
 class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
     """Runs every head of a tagger over the citations of a block, in one encoder pass each.
 
-    Texts are given to the tagger in chunks: the citations of `chunk_size` consecutive offsets,
-    counted from the block's start. So what is batched together follows from positions alone, and a
-    replay gives the same. Of a text over `max_text_chars` code points only that many are read.
+    Texts are passed to the tagger in chunks: the citations of `chunk_size` consecutive offsets,
+    counted from the block's start. So batches depend on offsets alone, and a replay gives equal
+    results. Texts are truncated to `max_text_chars` code points.
 
-    Where the checkpoint is a registry's active one, it may change between two blocks, never within
-    one: each block is read by one tagger, whose id it bears.
+    If the checkpoint is a registry's active one, it may change between two blocks, never within
+    one: each block is annotated by one tagger, and stores its id.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         chunk_size: int,
         max_text_chars: int | None,
         clock: Callable[[], datetime],
-        monitor: Monitor,
+        channel: WorkerChannel,
     ) -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)
         self.checkpoints = checkpoints
@@ -54,21 +54,21 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         self.chunk_size = chunk_size
         self.max_text_chars = max_text_chars
         self.clock = clock
-        self.monitor = monitor
+        self.channel = channel
 
     def load_model(self) -> SharedTagger:
         """Load and verify the checkpoints."""
-        with self.monitor.watching():
+        with self.channel.watching():
             registered = self.checkpoints.registered
             source: TaggerSource
             if registered is None:
                 source = FixedTagger(self._load(self.checkpoints.folders))
             else:
                 source = open_source(
-                    registered, load=lambda path: self._load([path]), on_event=tell
+                    registered, load=lambda path: self._load([path]), on_event=log_swap
                 )
         keep_from_collector()
-        self.monitor.report(models=1)
+        self.channel.report(models=1)
         return SharedTagger(source)
 
     def _load(self, folders: Sequence[Path]) -> Tagger:
@@ -80,43 +80,43 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         model: SharedTagger,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002 - Beam's signature
     ) -> list[AnnotatedBlock]:
-        """Annotate each block; a document that fails becomes a dead letter, and no other does."""
-        with self.monitor.watching():
+        """Annotate each block; only documents that fail become dead letters."""
+        with self.channel.watching():
             return [self._annotate_next(block, model) for block in batch]
 
     def _annotate_next(self, block: ReadBlock, model: SharedTagger) -> AnnotatedBlock:
-        tagger = model.take()
+        tagger = model.acquire()
         annotated = self.annotate_block(block, tagger)
         model.drift.observe(annotated, tagger)
         return annotated
 
     def annotate_block(self, block: ReadBlock, tagger: Tagger) -> AnnotatedBlock:
-        """Return `block` with what `tagger` found in its citations."""
+        """Return `block` annotated by `tagger`."""
         citations: list[AnnotatedCitation] = []
-        letters = list(block.dead_letters)
+        dead_letters = list(block.dead_letters)
         chunks = groupby(
             block.citations, lambda item: (item.offset - block.header.key.start) // self.chunk_size
         )
         for _, items in chunks:
-            self.monitor.check()
+            self.channel.check()
             chunk = list(items)
             begun = time.monotonic()
             done, failed = self._annotate_chunk(chunk, tagger)
             self._observe(chunk, done, seconds=time.monotonic() - begun)
             citations += done
-            letters += [self._dead_letter(block, item, error) for item, error in failed]
-            self.monitor.report(citations=len(chunk))
-        self._count(block, citations, letters)
+            dead_letters += [self._dead_letter(block, item, error) for item, error in failed]
+            self.channel.report(citations=len(chunk))
+        self._count(block, citations, dead_letters)
         return AnnotatedBlock(
             header=block.header,
             checkpoint_id=tagger.id,
             annotated_at=self.clock(),
             citations=tuple(citations),
-            dead_letters=tuple(letters),
+            dead_letters=tuple(dead_letters),
         )
 
     def get_num_bytes(self, batch: Sequence[ReadBlock]) -> int:
-        """Return the size of the texts, in code points; Beam's own way would pickle the batch."""
+        """Return the size of the texts, in code points; Beam's default would pickle the batch."""
         return sum(len(item.citation.text or "") for block in batch for item in block.citations)
 
     def get_metrics_namespace(self) -> str:
@@ -126,7 +126,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
     def _annotate_chunk(
         self, chunk: Sequence[ReadRecord], tagger: Tagger
     ) -> tuple[list[AnnotatedCitation], list[tuple[ReadRecord, Exception]]]:
-        """Annotate a chunk at once; where that fails, each document alone."""
+        """Annotate a chunk as one batch; if that fails, each document alone."""
         try:
             return self._annotate(chunk, tagger), []
         except Exception as error:
@@ -135,7 +135,7 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         done: list[AnnotatedCitation] = []
         failed: list[tuple[ReadRecord, Exception]] = []
         for item in chunk:
-            self.monitor.check()
+            self.channel.check()
             one, none = self._annotate_chunk([item], tagger)
             done += one
             failed += none
@@ -167,14 +167,14 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
         self,
         block: ReadBlock,
         citations: Sequence[AnnotatedCitation],
-        letters: Sequence[DeadLetter],
+        dead_letters: Sequence[DeadLetter],
     ) -> None:
         count("records", len(block.citations) + len(block.dead_letters))
         count("citations", len(citations))
         mentions = sum(len(x.annotation.mentions) for x in citations if x.annotation is not None)
         count("mentions", mentions)
-        for letter in letters:
-            count(f"dead_letters_{letter.stage}")
+        for failed in dead_letters:
+            count(f"dead_letters_{failed.stage}")
 
     @staticmethod
     def _observe(

@@ -1,4 +1,4 @@
-"""What the threads of a worker process share: the tagger in use, and what is told of it."""
+"""The tagger shared by the threads of a worker process, and the logs and metrics of swaps."""
 
 import logging
 import threading
@@ -11,10 +11,10 @@ from worker.tagger import Tagger
 
 
 class SharedTagger:
-    """What `load_model` returns: Beam keeps one for a process, whatever its threads.
+    """The model that `load_model` returns, one for each process, shared by its threads.
 
-    Metrics belong to the bundle in which they are counted, so what the registry's thread found is
-    counted when the next batch comes.
+    Beam counts metrics within a bundle, so events of the thread that polls the registry are counted
+    with the next batch.
     """
 
     def __init__(self, source: TaggerSource) -> None:
@@ -23,21 +23,21 @@ class SharedTagger:
         self._lock = threading.Lock()
         self._used: dict[str, None] = {}
 
-    def take(self) -> Tagger:
-        """Return the tagger for one batch, which keeps it to its end; show which one it is."""
+    def acquire(self) -> Tagger:
+        """Return the tagger for one batch, which keeps it to its end; update the gauges."""
         for event in self._source.events():
             _count(event)
         with self._lock:
             tagger = self._source.current()
             self._used[tagger.id] = None
-            # All of them each time: Beam keeps the metrics of each thread's step apart.
+            # All gauges each time: Beam keeps the metrics of each thread separately.
             for known in self._used:
                 gauge(f"active_checkpoint.{known}", int(known == tagger.id))
         return tagger
 
 
-def tell(event: SwapEvent) -> None:
-    """Log what a look at the registry found."""
+def log_swap(event: SwapEvent) -> None:
+    """Log an event from polling the registry."""
     if event.kind == "swapped":
         log(
             "another checkpoint is in use",

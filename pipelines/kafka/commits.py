@@ -24,7 +24,7 @@ from pipelines.kafka.retry import retry
 from pipelines.kafka.topic_identity import TopicGuard
 from pipelines.kafka.topics import begin_offsets, commit
 from pipelines.telemetry.metrics import count, gauge
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.errors import InputError
 
 _METADATA_PREFIX = "pubner output "
@@ -56,13 +56,13 @@ class CommitOffsets(beam.DoFn):
         topics: Mapping[str, str],
         *,
         output: str,
-        monitor: Monitor = Monitor(),  # noqa: B008 - an immutable instance without a listener
+        channel: WorkerChannel = WorkerChannel(),  # noqa: B008 - an immutable instance without a listener
     ) -> None:
         self.access = access
         self.group = group
         self.topics = topics
         self.output = output
-        self.monitor = monitor
+        self.channel = channel
         self._consumer: Consumer | None = None
 
     def process(
@@ -81,7 +81,7 @@ class CommitOffsets(beam.DoFn):
         gauge(f"in_place.{topic}.{number}", after.prefix)
         ends = bool(written.header.drained) and not after.pending
         if after.prefix > max(after.committed, written.header.base) or ends:
-            with self.monitor.watching():
+            with self.channel.watching():
                 offset = self._commit(partition, after, written, ends=ends)
             if offset is not None:
                 after = Progress(after.prefix, after.pending, offset)

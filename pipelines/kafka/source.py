@@ -27,7 +27,7 @@ from pipelines.kafka.slices import RawSlice, SliceCutter
 from pipelines.kafka.topic_identity import TopicGuard
 from pipelines.kafka.topics import begin_offsets, committed_offsets
 from pipelines.telemetry.metrics import count, gauge
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 
 _WAIT_MS = 100
 """Maximum time that one poll waits for messages."""
@@ -98,7 +98,7 @@ class KafkaSource(UnboundedSource):
 
     reading: Reading
     drain: DrainSignal
-    monitor: Monitor = Monitor()  # noqa: RUF009 - an immutable instance without a listener
+    channel: WorkerChannel = WorkerChannel()  # noqa: RUF009 - an immutable instance without a listener
     index: int = 0
     count: int = 1
 
@@ -164,7 +164,7 @@ class KafkaReader(UnboundedReader):
 
     def start(self) -> bool:
         """Connect, seek to the partitions' positions, and read the first slice, if there is one."""
-        with self._source.monitor.watching():
+        with self._source.channel.watching():
             retry(self._connect, before_again=self.close, sleep=time.sleep)
         return self.advance()
 
@@ -177,7 +177,7 @@ class KafkaReader(UnboundedReader):
 
     def advance(self) -> bool:
         """Read until a slice is complete or due; return False if there is none now."""
-        with self._source.monitor.watching():
+        with self._source.channel.watching():
             self._read_on()
             emitted = bool(self._ready) and self._is_confirmed()
         self._current = self._ready.popleft() if emitted else None

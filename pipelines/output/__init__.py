@@ -1,1 +1,1 @@
-"""Outputs: where a data set lies, and how its blocks are written and read."""
+"""Outputs: the stores that hold a data set, and how its blocks are written and read."""

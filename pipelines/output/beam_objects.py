@@ -1,4 +1,4 @@
-"""Objects in any file system that Beam opens, by plain PUT: one run at a time may write there."""
+"""Objects in any file system that Beam supports, by unconditional PUT: for one writer at a time."""
 
 import time
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from worker.storage.objects import ObjectState, Stored
 from worker.system.extras import install_command
 
 _SETTLED_SECONDS = 900.0
-"""How old a modification must be for its time to be trusted: the server's clock is not ours."""
+"""Minimum age of a modification time that is trusted: the server's clock may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeamObjects:
-    """The objects below the URL `root`. Their versions are all the same: nothing is compared."""
+    """The objects below the URL `root`, all with an empty version: writes are unconditional."""
 
     root: str
 
@@ -32,7 +32,7 @@ class BeamObjects:
                 f"URLs ({install_command('aws')} for s3://, {install_command('gcp')} for gs://)"
             ) from error
 
-    def _place(self, path: str) -> str:
+    def _url(self, path: str) -> str:
         return FileSystems.join(self.root, *path.split("/"))
 
     def get(self, path: str) -> Stored | None:
@@ -40,37 +40,37 @@ class BeamObjects:
         stream = self.open(path)
         if stream is None:
             return None
-        with reporting("read", self._place(path)), stream:
+        with reporting("read", self._url(path)), stream:
             return Stored(stream.read(), "")
 
     def put(self, path: str, data: bytes, *, over: str | None) -> str:  # noqa: ARG002
-        """Upload an object, whatever is there."""
-        place = self._place(path)
+        """Upload an object, replacing an existing one."""
+        url = self._url(path)
         with (
-            reporting("write", place),
-            FileSystems.create(place, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
+            reporting("write", url),
+            FileSystems.create(url, compression_type=CompressionTypes.UNCOMPRESSED) as stream,
         ):
             stream.write(data)
         return ""
 
     def open(self, path: str) -> BinaryIO | None:
         """Open an object."""
-        place = self._place(path)
-        with reporting("read", place):
-            if not FileSystems.exists(place):
+        url = self._url(path)
+        with reporting("read", url):
+            if not FileSystems.exists(url):
                 return None
-            return FileSystems.open(place, compression_type=CompressionTypes.UNCOMPRESSED)
+            return FileSystems.open(url, compression_type=CompressionTypes.UNCOMPRESSED)
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the objects in a folder."""
         return sorted(self.states(folder, (prefix,)))
 
     def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
-        """List the objects in a folder; their versions are when they were written, if known."""
-        place = self._place(folder).rstrip("/")
+        """List the objects in a folder; their versions are the modification times, if known."""
+        url = self._url(folder).rstrip("/")
         oldest = time.time() - _SETTLED_SECONDS
-        with reporting("list", place):
-            results = FileSystems.match([f"{place}/{prefix}*" for prefix in prefixes])
+        with reporting("list", url):
+            results = FileSystems.match([f"{url}/{prefix}*" for prefix in prefixes])
         return {
             entry.path.rpartition("/")[2]: ObjectState(
                 int(entry.size_in_bytes or 0),
@@ -83,7 +83,7 @@ class BeamObjects:
 
     def remove(self, path: str) -> None:
         """Remove an object."""
-        place = self._place(path)
-        with reporting("remove", place):
-            if FileSystems.exists(place):
-                FileSystems.delete([place])
+        url = self._url(path)
+        with reporting("remove", url):
+            if FileSystems.exists(url):
+                FileSystems.delete([url])

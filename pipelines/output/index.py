@@ -1,7 +1,7 @@
-"""The index of an output: its committed blocks, what their footers say, and their rows, counted.
+"""The index of an output: its committed blocks with their footers and row counts.
 
-Files are listed once; what a listing shows unchanged is not opened again, since a cache file in the
-output (`.pubner.index`) says what was read of it. docs/decisions/0001-footer-index.md says why.
+Files are listed once; files that are unchanged in the listing are not opened, since a cache file in
+the output (`.pubner.index`) holds what was read from them. See docs/decisions/0001-footer-index.md.
 """
 
 import logging
@@ -31,10 +31,10 @@ from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
 
 INDEX = ".pubner.index"
-"""The cache file: hidden, so that readers of the output pass it over."""
+"""The cache file: hidden, so that readers of the output skip it."""
 _THREADS = 16
 _MOST_PREFIXES = 16
-"""For so few sources their own files are listed; for more, all files."""
+"""Up to this many sources are listed by prefix; for more, all files are listed."""
 _log = logging.getLogger(__name__)
 
 Entries = Mapping[BlockKey, IndexedBlock]
@@ -42,10 +42,10 @@ Entries = Mapping[BlockKey, IndexedBlock]
 
 @dataclass(frozen=True, slots=True)
 class OutputIndex:
-    """The committed blocks of some sources, at one listing.
+    """The committed blocks of some sources, from one listing of the output.
 
-    `entries` are those and what is known of other sources' blocks. `saved` are the entries that the
-    cache file holds, and `version` is that of the file, None where there is none.
+    `entries` are those blocks and the known blocks of other sources. `saved` are the entries in the
+    cache file, and `version` is the version of that file, None if it does not exist.
     """
 
     blocks: Entries
@@ -63,14 +63,14 @@ class OutputIndex:
         ]
 
     def counts(self, keys: Collection[BlockKey] | None = None) -> Counts:
-        """Return how many rows the blocks have, or those of `keys`, which were counted."""
+        """Return the row counts of all blocks, or of those in `keys`, which must be counted."""
         total = Counts()
         for key in self.blocks if keys is None else keys:
             total.add(self.blocks[key].counts or Counts())
         return total
 
     def known(self) -> dict[str, KnownBlocks]:
-        """Return what is known of the blocks of each source that has some."""
+        """Return the summary of the known blocks by source."""
         return {
             source: KnownBlocks.of(
                 (key.start, self.blocks[key].footer, self.blocks[key].files[-1]) for key in keys
@@ -87,11 +87,11 @@ def read_index(
     counted: bool = False,
     each: Callable[[], object] = lambda: None,
 ) -> OutputIndex:
-    """List the output once and return the committed blocks of `sources`, files all of them.
+    """List the output once and return the committed blocks of `sources`, which are files.
 
-    What neither `before`, a look of the same run, nor the cache file knows is read, in parallel,
-    and the cache file is written where that brought something new; `each` is called for each block
-    that is read. With `counted`, rows are counted too.
+    Blocks that neither `before`, an earlier index of the same run, nor the cache file holds are
+    read in parallel, and the cache file is updated; `each` is called for each block that is read.
+    With `counted`, rows are counted too.
 
     :raises OutputError: if the output cannot be listed, or a file that must be read is damaged.
     """
@@ -122,7 +122,7 @@ def read_index(
 def committed_since(store: Store, source: str, known: KnownBlocks) -> dict[int, Footer]:
     """Return the footers of a file's committed blocks, by start, as `committed_blocks` does.
 
-    Only those are read that were written since `known`: by this run, before a runner began it anew.
+    Only blocks written since `known` are read: by this run, before a runner retried the bundle.
     """
     states = {
         key.start: (key, state)
@@ -157,7 +157,7 @@ def _read_all(
     counted: bool,
     each: Callable[[], object],
 ) -> dict[BlockKey, IndexedBlock]:
-    """Read blocks in parallel; those whose three files do not belong together are left out."""
+    """Read blocks in parallel; blocks whose three files are inconsistent are left out."""
     found: dict[BlockKey, IndexedBlock] = {}
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pubner-index")
     try:
@@ -172,9 +172,9 @@ def _read_all(
 
 
 def _read(store: Store, key: BlockKey, *, counted: bool) -> tuple[Footer | None, Counts | None]:
-    """Open the files of a block once each; return its footer, and its rows counted if asked for.
+    """Open each file of a block once; return its footer, and its row counts if `counted`.
 
-    The footer is None where the three files do not belong together.
+    The footer is None if the three files are inconsistent.
     """
     if not counted:
         return committed_footer(store, key), None
@@ -196,12 +196,12 @@ def _read(store: Store, key: BlockKey, *, counted: bool) -> tuple[Footer | None,
                 raise damaged(kind, name, error) from error
         footers.append(footer)
         groups[kind] = table.group_by(list(columns)).aggregate([([], "count_all")]).to_pydict()
-    whole = len({footer.revision for footer in footers}) == 1
-    return (footers[-1], Counts.of(groups)) if whole else (None, None)
+    consistent = len({footer.revision for footer in footers}) == 1
+    return (footers[-1], Counts.of(groups)) if consistent else (None, None)
 
 
 def _load(store: Store) -> OutputIndex:
-    """Return what the cache file says; nothing where there is none, or it cannot be read."""
+    """Return the index in the cache file; an empty one if it is missing or unreadable."""
     try:
         stored = store.control_files().get(INDEX)
     except OutputError as error:
@@ -211,16 +211,16 @@ def _load(store: Store) -> OutputIndex:
         return OutputIndex({})
     try:
         entries = from_bytes(stored.data)
-    except Exception as error:  # whatever its bytes make Arrow raise
-        _log.info("%s of the output is made anew: %s", INDEX, error)
+    except Exception as error:  # Arrow may raise anything for damaged bytes
+        _log.info("%s of the output is rebuilt: %s", INDEX, error)
         entries = {}
     return OutputIndex({}, entries, entries, stored.version)
 
 
 def _save(store: Store, index: OutputIndex) -> OutputIndex:
-    """Write the cache file where what may be trusted is not what it says.
+    """Write the cache file if its entries have changed.
 
-    It is no more than a help: that it cannot be written, or another run was faster, is no failure.
+    It is only a cache: a failed write, or a conflict with another run, is not an error.
     """
     kept = {
         key: entry

@@ -1,4 +1,4 @@
-"""The cache file of an output's index: Parquet with a schema of its own, a row a block."""
+"""The cache file of an output's index: a Parquet file with one row for each block."""
 
 import json
 from collections import Counter
@@ -19,7 +19,7 @@ from worker.storage.objects import ObjectState
 BlockFiles = tuple[ObjectState, ...]
 """The states of a block's files in the order of `KINDS`."""
 NOT_LISTED = ObjectState(0, "", settled=False)
-"""Stands for the state of a file that a listing lacks."""
+"""The state of a file that is missing in a listing."""
 
 _VERSION = b"1"
 _VERSION_KEY = b"pubner.index_version"
@@ -50,7 +50,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class IndexedBlock:
-    """A committed block: its files when they were listed, its footer, and its rows if counted."""
+    """A committed block: the listed state of its files, its footer, and its row counts."""
 
     files: BlockFiles
     footer: Footer
@@ -58,16 +58,16 @@ class IndexedBlock:
 
     @property
     def settled(self) -> bool:
-        """Whether a listing would show another content of any of the files."""
+        """Whether a listing is certain to show any later change of the files."""
         return all(state.settled for state in self.files)
 
     def describes(self, files: BlockFiles) -> bool:
-        """Whether the files are those that were read, where they are `files` in a listing."""
+        """Whether the files that were read are unchanged in a listing that shows `files`."""
         return self.settled and self.files == files
 
 
 def to_bytes(entries: Mapping[BlockKey, IndexedBlock]) -> bytes:
-    """Return the file that holds `entries`, all of them settled."""
+    """Return the bytes of the file that holds `entries`, all of which must be settled."""
     blocks = list(entries.values())
     columns: dict[str, list[Any]] = {"name": [file_name(key) for key in entries]}
     for number, kind in enumerate(KINDS):
@@ -85,15 +85,15 @@ def to_bytes(entries: Mapping[BlockKey, IndexedBlock]) -> bytes:
 
 
 def from_bytes(data: bytes) -> dict[BlockKey, IndexedBlock]:
-    """Return the entries that `to_bytes` made `data` of.
+    """Return the entries in a file written by `to_bytes`.
 
-    :raises pa.ArrowException: if it is no whole Parquet file; an OSError likewise.
+    :raises pa.ArrowException: if it is not a complete Parquet file; an OSError likewise.
     :raises ValueError: if it holds anything else, or was written by another version.
     """
     file = pq.ParquetFile(pa.BufferReader(data))
     metadata = file.metadata.metadata or {}
     if metadata.get(_VERSION_KEY) != _VERSION or file.metadata.num_rows > _MOST_BLOCKS:
-        raise ValueError(f"it is no index of version {_VERSION.decode()}")
+        raise ValueError(f"it is not an index of version {_VERSION.decode()}")
     table = file.read()
     if not table.schema.equals(_SCHEMA) or any(
         table[name].null_count for name in _SCHEMA.names if name != "counts"
@@ -120,10 +120,10 @@ def from_bytes(data: bytes) -> dict[BlockKey, IndexedBlock]:
     ):
         key = parse_name(name)
         if key is None:
-            raise ValueError(f"{name!r} is no name of a block")
-        said = dict(zip(_FOOTER_COLUMNS, footer, strict=True))
+            raise ValueError(f"{name!r} is not the name of a block")
+        footer_values = dict(zip(_FOOTER_COLUMNS, footer, strict=True))
         entries[key] = IndexedBlock(
-            states, Footer(key=key, covered=parse_intervals(covered), **said), count
+            states, Footer(key=key, covered=parse_intervals(covered), **footer_values), count
         )
     return entries
 
@@ -136,25 +136,25 @@ def _counts_text(counts: Counts | None) -> str | None:
 
 
 def _read_counts(texts: list[str | None]) -> list[Counts | None]:
-    """Return the counts that `_counts_text` wrote down.
+    """Return the counts from the texts that `_counts_text` returned.
 
-    :raises ValueError: if it did not write them.
+    :raises ValueError: if a text is not valid.
     """
     # One call reads all of them in a fraction of the time of a call each.
     found = json.loads(f"[{','.join('null' if text is None else text for text in texts)}]")
     if len(found) != len(texts):
-        raise ValueError("the counts are not one a block")
+        raise ValueError("there is not one count for each block")
     try:
         return [None if value is None else _one_count(*value) for value in found]
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"the counts are none: {error}") from error
+        raise ValueError(f"the counts are invalid: {error}") from error
 
 
 def _one_count(
     citations: dict[str, int], mentions: list[tuple[str, str, int]], dead_letters: dict[str, int]
 ) -> Counts:
     if not (isinstance(citations, dict) and isinstance(dead_letters, dict)):
-        raise TypeError("counts are not by name")
+        raise TypeError("counts are not objects")
     counts = Counts(
         Counter(citations),
         Counter({(str(head), str(kind)): count for head, kind, count in mentions}),
@@ -162,5 +162,5 @@ def _one_count(
     )
     numbers = (*counts.citations.values(), *counts.mentions.values(), *counts.dead_letters.values())
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError("a count is no number of rows")
+        raise ValueError("a count is not a number of rows")
     return counts

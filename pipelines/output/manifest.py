@@ -1,4 +1,4 @@
-"""The output folder as a whole: its manifest, and the lock that keeps a second writer out."""
+"""The manifest of an output, and the lock that prevents a second writer."""
 
 import json
 import os
@@ -28,15 +28,15 @@ _MOST_NAMED = 5
 def open_output(
     root: str, *, block_size: int, sources: Mapping[str, str] | None = None
 ) -> Iterator[Store]:
-    """Open the output at `root` for writing, alone, and record what its files are made by.
+    """Open the output at `root` for exclusive writing, and record its settings in the manifest.
 
-    On a disk a lock keeps a second run out; the system frees it when its holder ends, however that
-    is, and the next holder finishes or undoes what one that was killed had begun. An object store
-    has no lock: S3 and Google Cloud Storage tell writers apart (see `object_store`), elsewhere let
-    one run write at a time.
+    On a disk a lock excludes a second run; the system frees it when the holder's process ends, and
+    the next holder rolls replacements that were interrupted forward or back. An object store has no
+    lock: on S3 and Google Cloud Storage conditional writes detect conflicts (see `object_store`);
+    on other stores, let one run write at a time.
 
-    `sources` says what each topic is (`kafka:CLUSTER_ID:TOPIC_ID` by its name): recorded with the
-    output, so that another topic of the same name is never mixed in.
+    `sources` identifies each topic (`kafka:CLUSTER_ID:TOPIC_ID` by its name). It is recorded in the
+    manifest, so that another topic of the same name is refused.
 
     :raises OutputError: if the output cannot be written, has another writer, or was made with
         another block size or format version, or holds another topic of the same name.
@@ -44,13 +44,13 @@ def open_output(
     store = open_store(root)
     if isinstance(store, DiskStore):
         with _locked(store.root):
-            store.settle_leftovers()
+            store.recover_all()
             _agree(store, root, block_size, sources or {})
             yield replace(store, opened=True)
     else:
         _agree(store, root, block_size, sources or {})
         if isinstance(store, ObjectStore):
-            store.settle_sources(sources or {})
+            store.recover_sources(sources or {})
         yield store
 
 
@@ -66,25 +66,25 @@ def open_existing(root: str) -> Store:
 
 
 def output_id(store: Store) -> str:
-    """Return what tells an output that was opened for writing from all others."""
+    """Return the unique id of an output that was opened for writing."""
     return str(_read_manifest(store)[1][_ID])
 
 
 def record_missing(
-    store: Store, missing: Sequence[Mapping[str, Any]], places: Mapping[tuple[str, int], int]
+    store: Store, missing: Sequence[Mapping[str, Any]], starts: Mapping[tuple[str, int], int]
 ) -> list[dict[str, Any]]:
-    """Record which offsets of topics an output lacks; return all that is recorded.
+    """Record which offsets of topics are missing in an output; return all recorded ones.
 
-    Each has `topic`, `partition`, `begin` and `end`. `places` are the offsets that the run reads
-    from: what lies behind these is missing no more.
+    Each has `topic`, `partition`, `begin` and `end`. `starts` are the offsets where the run begins
+    to read: from there on nothing is missing any more.
 
     :raises OutputError: if the output cannot be written.
     """
     before, found = _read_manifest(store)
     recorded: list[dict[str, Any]] = []
     for known in (*found.get(_MISSING, ()), *missing):
-        place = places.get((known["topic"], known["partition"]), known["end"])
-        cut = {**known, "end": min(known["end"], place)}
+        start = starts.get((known["topic"], known["partition"]), known["end"])
+        cut = {**known, "end": min(known["end"], start)}
         if cut["begin"] < cut["end"] and cut not in recorded:
             recorded.append(cut)
     if recorded != found.get(_MISSING, []):
@@ -96,15 +96,14 @@ def record_missing(
 def _read_manifest(store: Store) -> tuple[Stored, Mapping[str, Any]]:
     stored = _manifest(store).read()
     if stored is None:
-        raise OutputError(f"{MANIFEST} of the output was removed while it was used")
+        raise OutputError(f"{MANIFEST} of the output was removed while the output was in use")
     return stored, _parse(stored.data, MANIFEST)
 
 
 def other_sources(store: Store, *, topics: bool) -> list[str]:
-    """Return what an output holds beside topics, or beside files where `topics` is false: sorted.
+    """Return, sorted, the sources of the other kind in an output: files if `topics`, else topics.
 
-    Of an output of files those are the topics that were ever streamed into it; of one of topics,
-    every source that is none of them.
+    The topics are all that were ever streamed into the output; the files are all other sources.
     """
     manifest = _manifest(store).read()
     known = set(_sources(_parse(manifest.data, MANIFEST), MANIFEST)) if manifest else set()
@@ -114,8 +113,8 @@ def other_sources(store: Store, *, topics: bool) -> list[str]:
     return sorted({key.source for key in keys if key is not None} - known)
 
 
-def mixed_words(sources: Sequence[str], *, topics: bool) -> str:
-    """Return what a summary says of sources of the other kind in one output."""
+def describe_mixed_sources(sources: Sequence[str], *, topics: bool) -> str:
+    """Return the text for a summary about sources of the other kind in one output."""
     kind, command = ("files", "annotate") if topics else ("topics", "stream")
     listed = ", ".join(sources[:_MOST_NAMED]) + (", …" if len(sources) > _MOST_NAMED else "")
     return f"it also holds rows of {len(sources):,} {kind} by `pubner {command}`: {listed}"
@@ -123,7 +122,7 @@ def mixed_words(sources: Sequence[str], *, topics: bool) -> str:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Hold the output's lock for the length of the block."""
+    """Hold the output's lock while the block runs."""
     with ExitStack() as held:
         try:
             held.enter_context(exclusive(root / LOCK, wait_seconds=0))
@@ -141,7 +140,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 class _Manifest(Protocol):
-    """Where `pubner.json` lies. `over` is what `read` returned before."""
+    """Access to `pubner.json` in a store. `over` is the result of the last `read`."""
 
     def read(self) -> Stored | None: ...
 
@@ -192,7 +191,7 @@ def _agree(
     block_size: int,
     sources: Mapping[str, str],
 ) -> None:
-    """Check the output's manifest against this run's settings; write what is new in it."""
+    """Check the output's manifest against this run's settings, and update it."""
     manifest = _manifest(store)
     expected = {"format_version": FORMAT_VERSION, "block_size": block_size}
     try:
@@ -200,8 +199,8 @@ def _agree(
         if before is None:
             if any(store.names(kind) for kind in KINDS):
                 raise OutputError(
-                    f"{root!r} holds files in {', '.join(KINDS)} but no {MANIFEST}: it is no "
-                    "output of pubner; choose another --output"
+                    f"{root!r} holds files in {', '.join(KINDS)} but no {MANIFEST}: it is not "
+                    "an output of pubner; choose another --output"
                 )
             found: Mapping[str, Any] = expected
         else:
@@ -211,8 +210,8 @@ def _agree(
         known = _sources(found, root)
         _compare_sources(known, sources, root)
         if before is None or outdated or not sources.keys() <= known.keys():
-            # Files of an older format stay beside new ones; a program that is older, which does
-            # not know these, refuses the output from now on.
+            # Files of an older format stay beside new ones; an older version of pubner, which
+            # cannot read the new ones, refuses the output from now on.
             values = {_ID: uuid.uuid4().hex, **found, **expected, "sources": {**known, **sources}}
             manifest.write(_to_json(values), over=before)
     except OSError as error:
@@ -239,7 +238,7 @@ def _compare_sources(known: Mapping[str, str], sources: Mapping[str, str], root:
         if known.get(name, value) != value:
             raise OutputError(
                 f"the output in {root!r} was made from another topic {name!r} ({known[name]}, and "
-                f"now {value}: another cluster, or the topic was made anew); choose another "
+                f"now {value}: another cluster, or the topic was recreated); choose another "
                 "--output"
             )
 
@@ -258,8 +257,8 @@ def _compare(found: Mapping[str, Any], expected: Mapping[str, int], root: str) -
     for name, value in expected.items():
         readable = READABLE_VERSIONS if name == "format_version" else (value,)
         if found.get(name) not in readable:
-            words = name.replace("_", " ")
+            label = name.replace("_", " ")
             raise OutputError(
-                f"the output in {root!r} has {words} {found.get(name)!r}, and this run {value!r}; "
+                f"the output in {root!r} has {label} {found.get(name)!r}, and this run {value!r}; "
                 "give the same, or choose another --output"
             )

@@ -1,10 +1,10 @@
-"""An output in an object store: one PUT of each final object, and a journal that makes three one.
+"""An output in an object store: a journal for each partition makes the write of three files atomic.
 
-An object store has no rename and no lock. So what a block's three files shall be is first put, as
-one object, into the journal of its partition: from then on the block counts as replaced. Then the
-three are put where they belong, mentions, dead letters, citations last, and the journal is put
-once more, empty. Whoever opens the partition next and finds a full journal puts its files in place
-before anything else. No writer that is killed leaves a block half replaced for good.
+An object store has no rename and no lock. So the three new files of a block are first written, as
+one object, to the journal of its partition: this commits the replacement. Then the three objects
+are written (mentions, dead letters, citations last), and the journal is overwritten by an empty
+one. The next writer of the partition that finds a pending journal rolls it forward before anything
+else, so a writer that is killed never leaves a block half replaced for good.
 
 Where the store has conditional PUT, every PUT names the version that it replaces. A writer that
 was overtaken gets a `ConflictError`, reads again and merges, however long it was stopped.
@@ -26,13 +26,13 @@ from schemas.errors import ConflictError, OutputError
 from worker.storage.objects import ListedObjects, Objects, ObjectState
 
 JOURNALS = ".journal"
-_SETTLING_ATTEMPTS = 100
+_RECOVERY_ATTEMPTS = 100
 
 
 def open_object_store(root: str) -> "ObjectStore":
     """Return the store at the URL `root`.
 
-    :raises OutputError: if what opens such URLs is not installed.
+    :raises OutputError: if the package for such URLs is not installed.
     """
     if root.startswith("s3://"):
         from worker.storage.s3 import S3Objects
@@ -55,14 +55,14 @@ class ObjectStore:
 
     @contextmanager
     def replacing(self, key: BlockKey) -> Iterator["_ObjectReplacement"]:
-        """Settle the journal of the block's partition; nobody is kept out, conflicts are seen."""
+        """Recover the block's partition; other writers are detected, not locked out."""
         journal = f"{JOURNALS}/{encode_source(key.source)}-{key.partition}"
-        version = self._settle(journal)
+        version = self._recover(journal)
         yield _ObjectReplacement(self.objects, file_name(key), journal, version)
 
-    def _settle(self, journal: str) -> str | None:
-        """Put what a full journal holds in place; return the version of the settled journal."""
-        for _ in range(_SETTLING_ATTEMPTS):
+    def _recover(self, journal: str) -> str | None:
+        """Roll a pending journal forward; return the version of the then empty journal."""
+        for _ in range(_RECOVERY_ATTEMPTS):
             found = self.objects.get(journal)
             if found is None:
                 return None
@@ -70,20 +70,20 @@ class ObjectStore:
             if not entry.files:
                 return found.version
             try:
-                _place(self.objects, entry, journal, found.version)
+                _apply_journal(self.objects, entry, journal, found.version)
                 return self.objects.put(
                     journal, JournalEntry(found.version).to_bytes(), over=found.version
                 )
             except ConflictError:
                 continue
-        raise OutputError(f"{journal} in the output: other writers change it all the time")
+        raise OutputError(f"{journal} in the output: too many concurrent writers")
 
-    def settle_sources(self, sources: Iterable[str]) -> None:
-        """Put in place what was left half done in any partition of `sources`."""
+    def recover_sources(self, sources: Iterable[str]) -> None:
+        """Roll the pending journals of all partitions of `sources` forward."""
         known = {encode_source(source) for source in sources}
         for name in self.objects.names(JOURNALS) if known else ():
             if name.rpartition("-")[0] in known:
-                self._settle(f"{JOURNALS}/{name}")
+                self._recover(f"{JOURNALS}/{name}")
 
     def scratch(self) -> IO[bytes]:
         """Return a temporary file on this machine."""
@@ -98,7 +98,7 @@ class ObjectStore:
         return self.objects.states(kind, prefixes)
 
     def control_files(self) -> Objects:
-        """Return the objects of the output themselves."""
+        """Return the objects of the output by their paths."""
         return self.objects
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
@@ -110,13 +110,13 @@ class ObjectStore:
         self.objects.remove(f"{kind}/{name}")
 
 
-def _place(objects: Objects, entry: "JournalEntry", journal: str, version: str) -> None:
-    """Put the files of a journal that was found full in place, unless another writer did."""
+def _apply_journal(objects: Objects, entry: "JournalEntry", journal: str, version: str) -> None:
+    """Write the files of a pending journal to their paths, unless another writer did."""
     there = {kind: objects.get(f"{kind}/{entry.name}") for kind in KINDS}
-    # Only what was there while the journal held this entry may be replaced by it.
+    # The entry may replace only objects that existed while the journal held it.
     again = objects.get(journal)
     if again is None or again.version != version:
-        raise ConflictError(f"{journal} in the output was settled by another writer")
+        raise ConflictError(f"{journal} in the output was applied by another writer")
     for kind in KINDS:
         before = there[kind]
         if before is None or before.data != entry.files[kind]:
@@ -126,7 +126,7 @@ def _place(objects: Objects, entry: "JournalEntry", journal: str, version: str) 
 
 @dataclass(slots=True)
 class _ObjectReplacement:
-    """A block of an object store, with the versions that were read."""
+    """A replacement of a block in an object store, with the versions that were read."""
 
     objects: Objects
     name: str
@@ -165,9 +165,9 @@ def _bytes_of(content: Content) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """What a journal holds: the files that a block shall have, or none where all are in place.
+    """The content of a journal: the new files of a block; none if all were written.
 
-    `after` is the version of the journal that this one replaced, so no two are ever the same.
+    `after` is the version of the journal that this one replaced, so that no two journals are equal.
     """
 
     after: str
@@ -175,7 +175,7 @@ class JournalEntry:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """Return a line of JSON and, behind it, the files."""
+        """Return a line of JSON, followed by the files."""
         body = b"".join(self.files[kind] for kind in KINDS if kind in self.files)
         head = {
             "after": self.after,
@@ -186,8 +186,8 @@ class JournalEntry:
         return json.dumps(head).encode("ascii") + b"\n" + body
 
     @classmethod
-    def from_bytes(cls, data: bytes, place: str) -> "JournalEntry":
-        """Return the entry that `to_bytes` made `data` of.
+    def from_bytes(cls, data: bytes, path: str) -> "JournalEntry":
+        """Return the entry from bytes written by `to_bytes`.
 
         :raises OutputError: if it is damaged.
         """
@@ -200,8 +200,8 @@ class JournalEntry:
             digest = ""
         if hashlib.sha256(body).hexdigest() != digest:
             raise OutputError(
-                f"{place} in the output is damaged; remove it, and give the command again: a "
-                "block that was being replaced is then made anew"
+                f"{path} in the output is damaged; remove it, and run the command again: a "
+                "block that was being replaced is then written again"
             )
         files, begin = {}, 0
         for kind, size in sizes.items():

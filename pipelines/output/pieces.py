@@ -1,9 +1,9 @@
-"""A block that comes in pieces, since its records have many bytes, written as one block.
+"""Writes a large block that arrives in pieces as one block.
 
-The rows of each piece go to temporary files as they come, so memory holds one piece. With the last
-piece the files are given to the store, which puts them in place together, as those of any block; a
-run that ends before leaves nothing, and the block is made anew. The pieces of a block follow each
-other within one bundle, since one step yields them and the steps behind it are fused.
+The rows of each piece are written to temporary files on arrival, so memory holds one piece. With
+the last piece the store commits the files together, like those of any block; a run that ends before
+leaves nothing, and the block is annotated again. The pieces of a block follow each other within one
+bundle, since one step yields them and the steps after it are fused.
 """
 
 import hashlib
@@ -29,18 +29,18 @@ from schemas.arrow import KINDS
 from schemas.errors import OutputError
 
 _UNMEASURED = ("text", "payload", "headers")
-"""Columns of which no smallest and largest value is written."""
+"""Columns without minimum and maximum statistics."""
 
 
 class PieceWriter:
-    """Writes whole blocks and blocks that come in pieces, each by `writer`'s settings, in batch."""
+    """Writes whole blocks and blocks that arrive in pieces, with `writer`'s settings, in batch."""
 
     def __init__(self, writer: BlockWriter) -> None:
         self.writer = writer
         self._open: _Pieces | None = None
 
     def write(self, block: AnnotatedBlock) -> WrittenBlock | None:
-        """Put a whole block, or one whose last piece this is, in place; None for any other piece.
+        """Commit a whole block, or one whose last piece this is; return None for any other piece.
 
         :raises OutputError: if the store fails, or a piece does not follow the one before it.
         """
@@ -51,11 +51,11 @@ class PieceWriter:
                 return self.writer.write(block)
             self._open = _Pieces.begin(self.writer.store, header.key)
         pieces = self._open
-        if pieces is None or not pieces.go_on_with(block):
+        if pieces is None or not pieces.is_next(block):
             self.drop()
             raise OutputError(
                 f"{file_name(header.key)}: piece {header.piece} of the block did not follow the "
-                "one before it; run the command again, with another --runner if this comes again"
+                "one before it; run the command again, with another --runner if it fails again"
             )
         pieces.add(block, block_tables(block, store_text=self.writer.store_text))
         if header.more:
@@ -66,41 +66,41 @@ class PieceWriter:
             return replace_block(
                 self.writer.store,
                 header.key,
-                lambda place: self._place(pieces, header, footer, place),
+                lambda replacement: self._commit(pieces, header, footer, replacement),
             )
         finally:
             self.drop()
 
     def drop(self) -> None:
-        """Let go of the pieces of a block that is not whole."""
+        """Discard the pieces of an incomplete block."""
         if self._open is not None:
             for kind, file in self._open.files.items():
-                with suppress(OSError):  # a full disk, where what is written goes anyway
+                with suppress(OSError):  # a full disk; the data is discarded anyway
                     self._open.writers[kind].close()
                 file.close()
             self._open = None
 
-    def _place(
-        self, pieces: "_Pieces", header: BlockHeader, footer: Footer, place: Replacement
+    def _commit(
+        self, pieces: "_Pieces", header: BlockHeader, footer: Footer, replacement: Replacement
     ) -> WrittenBlock:
-        before = read_footers(place.open, footer.key)
+        before = read_footers(replacement.open, footer.key)
         if before is not None:
             check_replaceable(before.footer)
         if footer.last:
-            self.writer.remove_behind(footer.key)
-        if before is None or not before.whole or before.footer != footer:
-            place.replace(pieces.files)
+            self.writer.remove_after(footer.key)
+        if before is None or not before.consistent or before.footer != footer:
+            replacement.replace(pieces.files)
         return WrittenBlock(header, **pieces.rows)
 
 
 @dataclass(slots=True)
 class _Pieces:
-    """The pieces of a block so far: `following` is the number of the next."""
+    """The pieces of a block so far; `next_piece` is the index that is expected next."""
 
     key: BlockKey
     files: dict[str, IO[bytes]]
     writers: dict[str, pq.ParquetWriter]
-    following: int = 0
+    next_piece: int = 0
     records: int = 0
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     checkpoints: set[str] = field(default_factory=set)
@@ -108,14 +108,14 @@ class _Pieces:
 
     @classmethod
     def begin(cls, store: Store, key: BlockKey) -> "_Pieces":
-        """Begin a block, of which there is nothing yet."""
+        """Begin a block without any pieces."""
         files = {kind: store.scratch() for kind in KINDS}
         writers = {
             kind: pq.ParquetWriter(
                 files[kind],
                 schema,
                 compression="zstd",
-                # Dictionaries and statistics of large values take several times their memory.
+                # Dictionaries and statistics of large values need several times their memory.
                 use_dictionary=False,
                 write_statistics=[name for name in schema.names if name not in _UNMEASURED],
             )
@@ -123,13 +123,13 @@ class _Pieces:
         }
         return cls(key, files, writers)
 
-    def go_on_with(self, block: AnnotatedBlock) -> bool:
+    def is_next(self, block: AnnotatedBlock) -> bool:
         """Whether `block` is the next piece."""
-        return (block.header.key, block.header.piece) == (self.key, self.following)
+        return (block.header.key, block.header.piece) == (self.key, self.next_piece)
 
     def add(self, block: AnnotatedBlock, tables: Tables) -> None:
-        """Take the next piece, with its rows."""
-        self.following += 1
+        """Add the next piece, with its rows."""
+        self.next_piece += 1
         self.records += record_count(tables)
         self.checkpoints.add(block.checkpoint_id)
         self.revisions.append(revision_of(tables))
@@ -155,7 +155,7 @@ class _Pieces:
         )
 
     def finish(self, footer: Footer) -> None:
-        """Write the ends of the block's files."""
+        """Write the Parquet footers of the block's files."""
         for kind, writer in self.writers.items():
             with reporting("write", file_name(footer.key)):
                 writer.add_key_value_metadata(footer.to_metadata())

@@ -1,4 +1,4 @@
-"""Why a store gave nothing, in words of its own and not in Beam's."""
+"""Error messages for failures of Beam's file systems: the store's own message, and advice."""
 
 from typing import Any, Final
 
@@ -11,15 +11,15 @@ _ADVICE: Final = {
 
 
 def store_reason(url: str, error: BaseException) -> str:
-    """Return what is behind an error of Beam's file systems, and what to check, on one line."""
+    """Return the cause of an error of Beam's file systems, and what to check, on one line."""
     inner = _innermost(error)
-    said = " ".join(str(inner).split()).rstrip(".") or type(inner).__name__
-    advice = _ADVICE.get(url.partition("://")[0], "check the URL and what it is reached with")
-    return f"{said}; {advice}"
+    message = " ".join(str(inner).split()).rstrip(".") or type(inner).__name__
+    advice = _ADVICE.get(url.partition("://")[0], "check the URL and the credentials")
+    return f"{message}; {advice}"
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return the first error that an error of Beam's stands for, through all that wrap it."""
+    """Return the root cause of an error of Beam, which may be wrapped several times."""
     seen: set[int] = set()
     while id(error) not in seen:
         seen.add(id(error))

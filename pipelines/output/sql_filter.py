@@ -1,9 +1,8 @@
-"""A condition in SQL over the columns of `citations`, which DuckDB reads and evaluates.
+"""SQL conditions over the columns of `citations`, evaluated by DuckDB in a sandboxed process.
 
-A condition comes from a command line, so it sees nothing but the rows it is given: no file, no
-network, no extension, no Python variable, and no setting that could be changed to reach them. It is
-evaluated in a process of its own, which is killed where it takes too long, and whose memory is
-limited.
+A condition comes from a command line, so it can access nothing but the rows it is given: no file,
+no network, no extension, no Python variable, and no setting that would give access to them. It is
+evaluated in a process of its own, which is killed on a timeout, and whose memory is limited.
 """
 
 import io
@@ -26,25 +25,25 @@ from schemas.arrow import CITATIONS
 from schemas.errors import SettingsError
 
 SECONDS = 60.0
-"""How long a condition may take for the rows of one block."""
-_LOOK_SECONDS = 0.2
+"""Timeout of a condition for the rows of one block."""
+_POLL_SECONDS = 0.2
 _COMMAND = (sys.executable, "-P", "-m", "pipelines.output.sql_process")
 _TEXT = "text"
 _BOOLEAN = "BOOLEAN"
 
 Evaluate = Callable[[pa.Table], pa.BooleanArray]
-"""Returns, row by row of a table with the condition's columns and `offset`, whether it holds."""
+"""A function that evaluates the condition for each row of a table, which has its columns."""
 
 
-def _go_on() -> None:
-    """Check for nothing."""
+def _no_check() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition that `parse_condition` found right, and the columns that it needs.
+    """A condition that `parse_condition` has checked, and the columns that it needs.
 
-    `text` is left out of the columns where the condition does without: it is most of a block.
+    `text`, which is most of a block, is left out of the columns if the condition does not need it.
     """
 
     sql: str
@@ -52,20 +51,20 @@ class Condition:
     _idle: list["_Evaluator"] = field(default_factory=list, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[type["Condition"], tuple[str, tuple[str, ...]]]:
-        """Pickle what it says; each process evaluates it in processes of its own."""
+        """Pickle the SQL and the columns; each process starts its own evaluators."""
         return Condition, (self.sql, self.columns)
 
     @contextmanager
     def evaluating(
-        self, *, seconds: float = SECONDS, check: Callable[[], None] = _go_on
+        self, *, seconds: float = SECONDS, check: Callable[[], None] = _no_check
     ) -> Iterator[Evaluate]:
-        """Open what evaluates the condition, for one thread at a time.
+        """Open an evaluator of the condition, for one thread at a time.
 
-        A row for which the condition is null does not match. The offsets of a table must differ, as
-        those of a block do. While it is evaluated, `check` is called and may raise.
+        A row for which the condition is null does not match. The offsets of a table must be
+        unique, like those of a block. During the evaluation `check` is called and may raise.
 
-        :raises SettingsError: (the function) if a value cannot be evaluated, as in a wrong cast, or
-            that takes more than `seconds`, or too much memory.
+        :raises SettingsError: (the function) if a value cannot be evaluated, such as a wrong cast,
+            or if it takes more than `seconds`, or too much memory.
         """
         try:
             evaluator = self._idle.pop()
@@ -84,11 +83,11 @@ class Condition:
 
 
 def parse_condition(sql: str, *, seconds: float = SECONDS) -> Condition:
-    """Return the condition that `sql` holds.
+    """Return the checked condition of `sql`.
 
-    :raises SettingsError: if it is not exactly one expression that is true or false, or names what
-        is no column of `citations`, or what does not depend on the rows takes more than `seconds`
-        or too much memory.
+    :raises SettingsError: if it is not exactly one boolean expression, or names something that is
+        not a column of `citations`, or if its constant parts take more than `seconds` or too much
+        memory.
     """
     whole = CITATIONS.empty_table()
     without_text = whole.drop_columns([_TEXT])
@@ -114,7 +113,7 @@ def parse_condition(sql: str, *, seconds: float = SECONDS) -> Condition:
 
 
 class _Evaluator:
-    """A process that evaluates `sql`; it ends with this object, and with this process."""
+    """A subprocess that evaluates `sql`; it ends with this object, and with this process."""
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
@@ -123,23 +122,23 @@ class _Evaluator:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, who then kill it
+            start_new_session=True,  # Ctrl-C goes to this process, which then kills it
         )
         self.kill = weakref.finalize(self, _end, self._process)
         self._send(json.dumps(sql).encode())
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process can take requests."""
         return self._process.poll() is None
 
     def types(self, table: pa.Table, seconds: float) -> list[str]:
-        """Return the types of what the condition gives on an empty table."""
-        found: list[str] = json.loads(self.ask(b"T", table, seconds, _go_on))
+        """Return the types of the condition's results on an empty table."""
+        found: list[str] = json.loads(self.ask(b"T", table, seconds, _no_check))
         return found
 
     def ask(self, what: bytes, table: pa.Table, seconds: float, check: Callable[[], None]) -> bytes:
-        """Return the answer to a request; whatever goes wrong, or interrupts, ends the process.
+        """Return the answer to a request; any error or interrupt ends the process.
 
         :raises SettingsError: as `Condition.evaluating`.
         """
@@ -160,11 +159,11 @@ class _Evaluator:
             if status > 0:
                 raise SettingsError(
                     f"--where {self.sql!r}: the process that evaluates it ended with status "
-                    f"{status}; see that `{' '.join(_COMMAND)}` can be started here"
+                    f"{status}; check that `{' '.join(_COMMAND)}` can be started here"
                 )
             raise SettingsError(
                 f"--where {self.sql!r} needs more than the "
-                f"{memory_limit(len(request)) // 2**20:,} MiB of memory that it may have; "
+                f"{memory_limit(len(request)) // 2**20:,} MiB of memory that are allowed; "
                 "write a simpler condition"
             )
         if answer[:1] == b"!":
@@ -175,12 +174,12 @@ class _Evaluator:
         try:
             send(cast("BinaryIO", self._process.stdin), data)
         except BrokenPipeError:
-            return  # it ended; the answer will not come either
+            return  # the process ended; there will be no answer either
 
     def _receive(self, seconds: float, check: Callable[[], None]) -> bytes | None:
         stream = cast("BinaryIO", self._process.stdout)
         deadline = time.monotonic() + seconds
-        while not select.select([stream], [], [], _LOOK_SECONDS)[0]:
+        while not select.select([stream], [], [], _POLL_SECONDS)[0]:
             check()
             if time.monotonic() >= deadline:
                 raise SettingsError(
@@ -191,7 +190,7 @@ class _Evaluator:
 
 
 def _refusal(sql: str, line: str) -> SettingsError:
-    """Return what DuckDB says against a condition, in one line."""
+    """Return DuckDB's error about a condition, in one line."""
     names = ", ".join(f'"{name}"' if name == "offset" else name for name in CITATIONS.names)
     return SettingsError(
         f"--where {sql!r}: {line.rstrip('.!: ')}; expected one SQL condition over the columns of "
@@ -211,4 +210,4 @@ def _close(stream: IO[bytes] | None) -> None:
         if stream is not None:
             stream.close()
     except OSError:
-        return  # what it did not read any more
+        return  # unsent data that the process no longer reads

@@ -1,14 +1,14 @@
 """The process that evaluates a condition: `python -P -m pipelines.output.sql_process PARENT_PID`.
 
-A condition may take any time and any memory, and inside one function of DuckDB's nothing can be
-stopped and nothing is counted. So it is evaluated here, by a process that can be killed, whose
-memory the system limits, and which reaches nothing but the rows it is handed.
+A condition may need unlimited time and memory, and a running function of DuckDB can be neither
+interrupted nor limited. So it is evaluated here, in a process that can be killed, whose memory the
+system limits, and which can access nothing but the rows that it is sent.
 
-Requests and answers are a length in eight bytes and as many bytes. The first request is the SQL,
-as a JSON string. Every other one is a table as an Arrow stream, and its first byte says what is
-asked: `T`, the types of what the SQL gives on it, or `M`, for which rows it is true, a byte each.
-The first byte of an answer is `.`, and behind it what was asked, as JSON or bytes; or `!`, and a
-line of why not; or `#`, which says that the memory did not suffice.
+Requests and answers are a length of eight bytes, followed by the data. The first request is the
+SQL, as a JSON string. Every other request is a type byte and a table as an Arrow stream: `T` asks
+for the types of the SQL's results, `M` for the matching rows, as one byte for each row. An answer
+begins with `.`, followed by the result as JSON or bytes; or `!`, followed by an error message of
+one line; or `#`, which means out of memory.
 """
 
 import json
@@ -33,7 +33,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 def memory_limit(table_bytes: int) -> int:
-    """Return how many bytes of data the process may have to evaluate a condition on a table."""
+    """Return the memory limit in bytes for evaluating a condition on a table."""
     return _OWN_BYTES + 4 * table_bytes
 
 
@@ -55,7 +55,7 @@ def receive(stream: BinaryIO) -> bytes | None:
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until standard input ends."""
     end_with_parent(int(sys.argv[1]))
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     first = receive(requests)
@@ -79,8 +79,8 @@ def _answer(connection: "DuckDBPyConnection", sql: str, request: bytes) -> Itera
     table = pa.ipc.open_stream(memoryview(request)[1:]).read_all()
     rows = connection.from_arrow(table).filter(sql)
     if request[:1] == b"T":
-        # `filter` takes one expression and nothing behind it, and refuses aggregates; `project`
-        # tells the types: one, or several where the condition says COLUMNS.
+        # `filter` accepts exactly one expression, and refuses aggregates; `project` returns the
+        # types: one, or several if the condition uses COLUMNS.
         rows.fetchall()
         types = connection.from_arrow(table).project(sql).types
         yield json.dumps([str(kind) for kind in types]).encode()
@@ -95,7 +95,7 @@ def _limit(table_bytes: int) -> None:
 
 
 def _sealed() -> "DuckDBPyConnection":
-    """Open a DuckDB in memory that reaches nothing but what it is handed."""
+    """Open an in-memory DuckDB that can access nothing but the tables that it is given."""
     connection = duckdb.connect(
         ":memory:",
         config={

@@ -1,10 +1,10 @@
-"""Where output files lie, and how a block's three come into place.
+"""Stores of output files, and how a block's three files are committed together.
 
-This module and `object_store` alone know the difference between a disk and an object store. On a
-disk the three are staged as temporary files in the folders where they will lie, synced, then
-renamed, while a lock keeps other writers of the partition out. A replacement that was cut short is
-finished or undone by whoever opens the block next: it is finished where some renames were made
-(then all three had been staged, and what is not in place yet still lies there), else undone.
+Only this module and `object_store` distinguish a disk from an object store. On a disk the three
+files are staged as temporary files in their final folders, synced, then renamed, while a lock
+excludes other writers of the partition. The next writer of the block recovers an interrupted
+replacement: it rolls forward if some renames were made (then all three files had been staged, and
+the others still exist as temporary files), and otherwise back.
 """
 
 import os
@@ -33,61 +33,61 @@ TEMPORARY_SUFFIX = ".tmp"
 LOCKS = ".locks"
 _COPIED_BYTES = 2**20
 _SETTLED_NANOSECONDS = 2 * 10**9
-"""How old a modification must be for its time to be trusted: some disks count in two seconds."""
+"""Minimum age of a modification time that is trusted: some disks have a 2-second resolution."""
 
 
 Content = bytes | IO[bytes]
-"""What a file shall hold: its bytes, or another file, read from its beginning."""
+"""The content of a file: bytes, or another file, read from its beginning."""
 
 
 class Replacement(Protocol):
-    """One block of the output, held to be replaced. Its files agree, unless they were damaged."""
+    """A block of the output, opened for replacement. Its files agree, unless they were damaged."""
 
     def open(self, kind: str) -> BinaryIO | None:
-        """Open a file in place, to be closed by the caller; None where there is none."""
+        """Open a committed file, to be closed by the caller; None if it does not exist."""
 
     def check(self) -> None:
-        """Make sure that what was read so far was read between two replacements.
+        """Check that no other writer replaced the block while it was read.
 
-        :raises ConflictError: if another writer began one.
+        :raises ConflictError: if another writer began a replacement.
         """
 
     def replace(self, files: Mapping[str, Content]) -> None:
-        """Put the three files in place: all of them, sooner or later, or none.
+        """Commit the three files: all of them, now or by a later recovery, or none.
 
         :raises ConflictError: if the block was replaced since it was read.
         """
 
 
 class Store(Protocol):
-    """The output folder: one folder a kind, files by name. Every failure is an `OutputError`."""
+    """An output: one folder for each kind of file. Every failure is an `OutputError`."""
 
     def replacing(self, key: BlockKey) -> AbstractContextManager[Replacement]:
-        """Hold the block `key`; what another writer left half done is finished or undone first."""
+        """Open the block `key` for replacement, after recovering an interrupted replacement."""
 
     def scratch(self) -> IO[bytes]:
-        """Return an empty temporary file, which goes when it is closed or the process ends."""
+        """Return an empty temporary file, removed when it is closed or the process ends."""
 
     def names(self, kind: str, prefix: str = "") -> list[str]:
-        """Return the names that begin with `prefix` of the files of `kind` in place, sorted."""
+        """Return, sorted, the names of committed files of `kind` that begin with `prefix`."""
 
     def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
         """Return the committed files of `kind` that begin with any of `prefixes`, by name."""
 
     def control_files(self) -> Objects:
-        """Return the output's own small files: their names begin with `.`, each is put whole."""
+        """Return the output's control files: small, hidden, and each written atomically."""
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
-        """Open a file that is in place, to be closed by the caller; None where there is none."""
+        """Open a committed file, to be closed by the caller; None if it does not exist."""
 
     def remove(self, kind: str, name: str) -> None:
-        """Remove a file that is in place; nothing happens where there is none."""
+        """Remove a committed file, if it exists."""
 
 
 def open_store(root: str) -> Store:
-    """Return the store at `root`: a folder, or a URL of any file system that Beam opens.
+    """Return the store at `root`: a folder, or a URL of any file system that Beam supports.
 
-    :raises OutputError: if what opens such URLs is not installed.
+    :raises OutputError: if the package for such URLs is not installed.
     """
     if is_local(root):
         return DiskStore(local_path(root))
@@ -97,26 +97,26 @@ def open_store(root: str) -> Store:
 
 
 def local_path(path: str) -> Path:
-    """Return the whole path of a local `path`, which may begin with `file://` or `~`."""
+    """Return the absolute path of a local `path`, which may begin with `file://` or `~`."""
     return Path(absolute(path))
 
 
 @contextmanager
-def reporting(action: str, place: object) -> Iterator[None]:
+def reporting(action: str, path: object) -> Iterator[None]:
     """Turn an operating system's or a store's failure into an `OutputError`."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"cannot {action} {str(place)!r}: {reason}; make room or choose another --output, then "
-            "give the same command again: what is in place stays"
+            f"cannot {action} {str(path)!r}: {reason}; make room or choose another --output, then "
+            "run the same command again: what is written stays"
         ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class DiskStore:
-    """An output folder on a disk; in one that was `opened` for a run lies its manifest."""
+    """An output folder on a disk; one that was `opened` for a run has a manifest."""
 
     root: Path
     opened: bool = False
@@ -125,37 +125,37 @@ class DiskStore:
     def replacing(self, key: BlockKey) -> Iterator["_DiskReplacement"]:
         """Hold the lock of the block's partition.
 
-        :raises LockedError: if another process keeps it for minutes.
-        :raises OutputError: if this process sees another folder than the one that was opened.
+        :raises LockedError: if another process holds it for minutes.
+        :raises OutputError: if this process does not see the folder that was opened.
         """
         self._check_opened()
         with self._locked(key):
             name = file_name(key)
-            self.settle(name)
+            self.recover(name)
             yield _DiskReplacement(self, name)
 
     def _check_opened(self) -> None:
         if self.opened and not (self.root / MANIFEST).exists():
             raise OutputError(
                 f"a worker on {socket.gethostname()} sees no {MANIFEST} in {str(self.root)!r}, "
-                "where the command has put one: it does not see the command's folder; give a "
+                "which the command has written: it does not see the command's folder; give a "
                 "folder that all workers see by the same path, or the URL of an object store"
             )
 
     @contextmanager
     def _locked(self, key: BlockKey, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-        place = self.root / LOCKS / f"{encode_source(key.source)}-{key.partition}.lock"
-        with reporting("lock", place), exclusive(place, wait_seconds=wait_seconds):
+        path = self.root / LOCKS / f"{encode_source(key.source)}-{key.partition}.lock"
+        with reporting("lock", path), exclusive(path, wait_seconds=wait_seconds):
             yield
 
     def scratch(self) -> IO[bytes]:
-        """Return a temporary file on the output's disk: it has room, unlike memory's `/tmp`."""
+        """Return a temporary file on the output's disk, since `/tmp` may be in memory."""
         with reporting("write", self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             return tempfile.TemporaryFile(dir=self.root)
 
     def put(self, name: str, files: Mapping[str, Content]) -> None:
-        """Replace a block's files. Only who holds its partition may call this."""
+        """Replace a block's files. The caller must hold the lock of its partition."""
         first, *others = KINDS
         try:
             for kind in KINDS:
@@ -170,7 +170,7 @@ class DiskStore:
         self._sync_folders()
 
     def stage(self, kind: str, name: str, data: Content) -> None:
-        """Write and sync a temporary file in the folder where the file will lie."""
+        """Write and sync a temporary file in the file's final folder."""
         temporary = self._temporary(kind, name)
         with reporting("write", self.root / kind / name):
             if not temporary.parent.is_dir():
@@ -186,39 +186,39 @@ class DiskStore:
                 os.fsync(stream.fileno())
 
     def commit(self, kind: str, name: str) -> None:
-        """Rename the temporary file to the file's own name."""
-        place = self.root / kind / name
-        with reporting("write", place):
-            self._temporary(kind, name).replace(place)
+        """Rename the temporary file to its final name."""
+        path = self.root / kind / name
+        with reporting("write", path):
+            self._temporary(kind, name).replace(path)
 
-    def settle(self, name: str) -> None:
-        """Finish or undo a replacement that was cut short. Only who holds the partition may."""
+    def recover(self, name: str) -> None:
+        """Recover an interrupted replacement. The caller must hold the lock of the partition."""
         staged = [kind for kind in KINDS if self._temporary(kind, name).exists()]
         if not staged:
             return
-        revision = self._half_placed(name)
+        revision = self._interrupted_revision(name)
         for kind in staged:
             if revision is not None and _revision(self._temporary(kind, name)) == revision:
                 self.commit(kind, name)
         self._sync_folders()
         self.undo(name)
 
-    def _half_placed(self, name: str) -> str | None:
-        """Return the revision of which every file is there, but not every one in place."""
-        placed = [_revision(self.root / kind / name) for kind in KINDS]
-        if len(set(placed)) == 1:
+    def _interrupted_revision(self, name: str) -> str | None:
+        """Return the revision that was staged, but only partly renamed; None without one."""
+        committed = [_revision(self.root / kind / name) for kind in KINDS]
+        if len(set(committed)) == 1:
             return None
         staged = [_revision(self._temporary(kind, name)) for kind in KINDS]
-        whole = [
+        complete = [
             revision
-            for revision in placed
+            for revision in committed
             if revision is not None
-            and all(revision in files for files in zip(placed, staged, strict=True))
+            and all(revision in files for files in zip(committed, staged, strict=True))
         ]
-        return whole[0] if whole else None
+        return complete[0] if complete else None
 
     def undo(self, name: str) -> None:
-        """Remove the temporary files of a block. Only who holds its partition may call this."""
+        """Remove a block's temporary files. The caller must hold the lock of its partition."""
         for kind in KINDS:
             temporary = self._temporary(kind, name)
             with reporting("remove", temporary):
@@ -240,13 +240,13 @@ class DiskStore:
         if not folder.is_dir():
             return []
         with reporting("list", folder):
-            found = os.listdir(folder)  # noqa: PTH208 - a full output has 40,000, a path each is slow
+            found = os.listdir(folder)  # noqa: PTH208 - a full output has 40,000 files, and a Path for each is slow
             return sorted(name for name in found if name.startswith(prefix) and name[0] != ".")
 
     def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
-        """List the folder of `kind`; a file's version is the time of its modification.
+        """List the folder of `kind`; a file's version is its modification time.
 
-        Whether that is long ago is told by the file system's own clock, which may be a server's.
+        Its age is measured by the file system's own clock, which may be a server's.
         """
         folder = self.root / kind
         if not folder.is_dir():
@@ -269,25 +269,25 @@ class DiskStore:
         return DiskObjects(self.root)
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
-        """Open a file in place."""
-        place = self.root / kind / name
+        """Open a committed file."""
+        path = self.root / kind / name
         try:
-            return place.open("rb")
+            return path.open("rb")
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise OutputError(f"cannot read {str(place)!r}: {error.strerror}") from error
+            raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
 
     def remove(self, kind: str, name: str) -> None:
-        """Remove a file in place."""
-        place = self.root / kind / name
-        with reporting("remove", place):
-            place.unlink(missing_ok=True)
+        """Remove a committed file."""
+        path = self.root / kind / name
+        with reporting("remove", path):
+            path.unlink(missing_ok=True)
 
-    def settle_leftovers(self) -> None:
-        """Finish or undo every replacement that was cut short.
+    def recover_all(self) -> None:
+        """Recover every interrupted replacement.
 
-        What a writer still holds (one that was stopped, say) is left to it, or to the next one.
+        Partitions that a writer still holds (a suspended one, for example) are skipped.
         """
         found = {
             path.name.removeprefix(".").removesuffix(TEMPORARY_SUFFIX)
@@ -301,14 +301,14 @@ class DiskStore:
                 continue
             try:
                 with self._locked(key, wait_seconds=0):
-                    self.settle(name)
+                    self.recover(name)
             except LockedError:
                 continue
 
 
 @dataclass(frozen=True, slots=True)
 class _DiskReplacement:
-    """A block on a disk while its partition is locked."""
+    """A replacement of a block on a disk, while its partition is locked."""
 
     store: DiskStore
     name: str
@@ -317,21 +317,21 @@ class _DiskReplacement:
         return self.store.open(kind, self.name)
 
     def check(self) -> None:
-        """Nobody else can write: the partition is locked."""
+        """Do nothing: the partition is locked, so there is no other writer."""
 
     def replace(self, files: Mapping[str, Content]) -> None:
         self.store.put(self.name, files)
 
 
-def _revision(place: Path) -> str | None:
-    """Return the revision of a block's file; None where there is none, or half of one."""
+def _revision(path: Path) -> str | None:
+    """Return the revision of a block's file; None if it is missing or incomplete."""
     try:
-        with place.open("rb") as stream:
+        with path.open("rb") as stream:
             return revision_in(stream)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise OutputError(f"cannot read {str(place)!r}: {error.strerror}") from error
+        raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

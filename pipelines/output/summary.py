@@ -1,4 +1,4 @@
-"""How many rows an output holds: counted from its files, never from the run."""
+"""Row counts of an output, from its files and not from the run."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ class Counts:
     @classmethod
     def of(cls, groups: Mapping[str, Mapping[str, Sequence[Any]]]) -> "Counts":
         """Return the counts of a block: `groups` are each kind's columns, grouped and counted."""
-        citations, mentions, letters = (
+        citations, mentions, dead_letters = (
             groups[kind] for kind in ("citations", "mentions", "dead_letters")
         )
         kinds = zip(mentions["task"], mentions["entity_type"], strict=True)
         return cls(
             Counter(dict(zip(citations["status"], citations["count_all"], strict=True))),
             Counter(dict(zip(kinds, mentions["count_all"], strict=True))),
-            Counter(dict(zip(letters["stage"], letters["count_all"], strict=True))),
+            Counter(dict(zip(dead_letters["stage"], dead_letters["count_all"], strict=True))),
         )
 
     def add(self, other: "Counts") -> None:

@@ -1,8 +1,8 @@
-"""The writer of a block: merges with what is in place and puts three files there, citations last.
+"""The writer of blocks: merges new rows with committed ones, writes three files, citations last.
 
-Batch and stream share it. A block's file names come from the block alone, so a replay overwrites;
-by offset the writer keeps what is in place and puts what is new over it, so a block never shrinks
-while its source stays the same.
+Batch and stream share it. A block's file names depend on the block alone, so a replay overwrites
+them. Rows are merged by offset: committed rows are kept unless a new row replaces them, so a block
+never shrinks while its source stays the same.
 """
 
 import io
@@ -32,31 +32,31 @@ from schemas.errors import ConflictError, OutputError
 from worker.readers.formats import READER_VERSION
 
 ATTEMPTS = 100
-"""How often a block is merged anew where other writers of it are always faster."""
+"""How often a block is merged again after conflicts with other writers."""
 T = TypeVar("T")
 Opener = Callable[[str], BinaryIO | None]
-"""Opens a block's file of a kind; None where there is none."""
+"""A function that opens a block's file of a kind; it returns None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class InPlace:
-    """A block that lies in the output: its footer and its rows.
+class CommittedBlock:
+    """A block in the output: its footer and its rows.
 
-    `whole` says that its three files were put in place together.
+    `consistent` means that its three files were committed together.
     """
 
     footer: Footer
     tables: Tables
-    whole: bool
+    consistent: bool
 
 
 @dataclass(frozen=True, slots=True)
 class BlockWriter:
     """Writes blocks of `block_size` offsets to a store.
 
-    `settings` names the settings that shape the rows, for the footers. With `store_text` off, the
-    citations' texts are left out. With `merges` on, as a stream needs it, whatever is given is
-    merged with what is in place by offset, and nothing is ever replaced as a whole.
+    `settings` names the settings that determine the rows, for the footers. Without `store_text`,
+    the citations' texts are left out. With `merges`, for streams, new rows are always merged with
+    the committed ones by offset, and a block is never replaced as a whole.
     """
 
     store: Store
@@ -66,33 +66,35 @@ class BlockWriter:
     merges: bool = False
 
     def write(self, block: AnnotatedBlock) -> WrittenBlock:
-        """Put `block` in place and return what its files then hold.
+        """Commit `block` and return the row counts of its files.
 
         In batch a complete block replaces one that was made from another content of its source,
-        with another checkpoint or settings, or by another version of the readers. Any other is
-        merged by offset: new rows go over those in place, except that a dead letter never goes over
-        a citation.
+        with another checkpoint or settings, or by another version of the readers. Any other block
+        is merged by offset: new rows replace committed ones, except that a dead letter never
+        replaces a citation.
 
-        :raises OutputError: if the store fails, or a part of another content would be merged in.
+        :raises OutputError: if the store fails, or an incomplete block has another content.
         """
         tables = block_tables(block, store_text=self.store_text)
         return replace_block(
-            self.store, block.header.key, lambda place: self._write(block, tables, place)
+            self.store,
+            block.header.key,
+            lambda replacement: self._write(block, tables, replacement),
         )
 
-    def _write(self, block: AnnotatedBlock, new: Tables, place: Replacement) -> WrittenBlock:
-        if not self.merges and self._replaces_all(block, place):
-            in_place = None  # whose rows, which may be many, are not needed
+    def _write(self, block: AnnotatedBlock, new: Tables, replacement: Replacement) -> WrittenBlock:
+        if not self.merges and self._replaces_all(block, replacement):
+            committed = None  # its rows, which may be many, are not needed
         else:
-            in_place = read_files(place.open, block.header.key)
-        if in_place is not None and not in_place.whole:
-            place.check()
-        tables, footer = self._merged(block, new, in_place)
+            committed = read_files(replacement.open, block.header.key)
+        if committed is not None and not committed.consistent:
+            replacement.check()
+        tables, footer = self._merged(block, new, committed)
         footer = replace(footer, revision=revision_of(tables))
         if footer.last:
-            self.remove_behind(block.header.key)
-        if in_place is None or not in_place.whole or footer != in_place.footer:
-            place.replace(to_files(tables, footer))
+            self.remove_after(block.header.key)
+        if committed is None or not committed.consistent or footer != committed.footer:
+            replacement.replace(to_files(tables, footer))
         return WrittenBlock(
             block.header,
             citations=tables["citations"].num_rows,
@@ -100,13 +102,13 @@ class BlockWriter:
             dead_letters=tables["dead_letters"].num_rows,
         )
 
-    def _replaces_all(self, block: AnnotatedBlock, place: Replacement) -> bool:
-        """Whether `block` replaces all that is in place, if there is anything.
+    def _replaces_all(self, block: AnnotatedBlock, replacement: Replacement) -> bool:
+        """Whether `block` replaces a committed block as a whole; False if there is none.
 
-        :raises OutputError: if it would, and may not.
+        :raises OutputError: if it would replace rows of a topic.
         """
-        standing = read_footers(place.open, block.header.key)
-        if standing is None:
+        present = read_footers(replacement.open, block.header.key)
+        if present is None:
             return False
         replaces = block.header.complete and (
             block.header.input_digest,
@@ -114,17 +116,17 @@ class BlockWriter:
             self.settings,
             READER_VERSION,
         ) != (
-            standing.footer.input_digest,
-            standing.footer.checkpoint_id,
-            standing.footer.settings,
-            standing.footer.reader_version,
+            present.footer.input_digest,
+            present.footer.checkpoint_id,
+            present.footer.settings,
+            present.footer.reader_version,
         )
         if replaces:
-            check_replaceable(standing.footer)
+            check_replaceable(present.footer)
         return replaces
 
     def _merged(
-        self, block: AnnotatedBlock, new: Tables, in_place: InPlace | None
+        self, block: AnnotatedBlock, new: Tables, committed: CommittedBlock | None
     ) -> tuple[Tables, Footer]:
         """Return the rows of the block as it will be, and its footer without the revision."""
         footer = Footer(
@@ -138,10 +140,10 @@ class BlockWriter:
             last=block.header.last,
             covered=_coverage(block, new) if self.merges else (),
         )
-        if in_place is not None:
-            self._check_mergeable(footer, in_place)
-            new = merge(in_place.tables, new)
-            footer = self._merged_footer(footer, in_place.footer, new)
+        if committed is not None:
+            self._check_mergeable(footer, committed)
+            new = merge(committed.tables, new)
+            footer = self._merged_footer(footer, committed.footer, new)
         grid = (block.header.key.start, block.header.key.start + self.block_size)
         return new, replace(footer, complete=footer.complete or contains(footer.covered, grid))
 
@@ -163,24 +165,24 @@ class BlockWriter:
             settings=SEVERAL if new.settings != old.settings else new.settings,
         )
 
-    def _check_mergeable(self, new: Footer, in_place: InPlace) -> None:
-        old = in_place.footer
+    def _check_mergeable(self, new: Footer, committed: CommittedBlock) -> None:
+        old = committed.footer
         if new.input_digest != old.input_digest:
             raise OutputError(
                 f"{file_name(new.key)}: the output was made from another content of "
                 f"{new.key.source!r} ({_short(old.input_digest)}, now {_short(new.input_digest)}), "
-                "and only a part of the block is here to replace it; use another output folder"
+                "and this run has read only a part of the block; use another output folder"
             )
         if new.block_size != old.block_size:
             raise OutputError(
                 f"{file_name(new.key)} has blocks of {old.block_size} offsets, expected "
                 f"{new.block_size}; use another output folder"
             )
-        if self.merges and not in_place.whole:
-            raise torn(new.key)
+        if self.merges and not committed.consistent:
+            raise inconsistent_block(new.key)
 
-    def remove_behind(self, key: BlockKey) -> None:
-        """Remove the blocks behind the last one of a source, citations first."""
+    def remove_after(self, key: BlockKey) -> None:
+        """Remove the blocks after `key`, the last one of its source, citations first."""
         for kind in reversed(KINDS):
             for name in self.store.names(kind, name_prefix(key.source, key.partition)):
                 other = parse_name(name)
@@ -196,14 +198,14 @@ class BlockWriter:
 
 
 def replace_block(store: Store, key: BlockKey, attempt: Callable[[Replacement], T]) -> T:
-    """Hold the block `key` and return what `attempt` does with it; again after each conflict.
+    """Open the block `key` for replacement and return the result of `attempt`; retry on conflicts.
 
-    :raises OutputError: if the store fails, or other writers are faster all the time.
+    :raises OutputError: if the store fails, or there are too many conflicts with other writers.
     """
     for _ in range(ATTEMPTS):
-        with store.replacing(key) as place:
+        with store.replacing(key) as replacement:
             try:
-                return attempt(place)
+                return attempt(replacement)
             except ConflictError:
                 continue
     raise OutputError(
@@ -212,8 +214,8 @@ def replace_block(store: Store, key: BlockKey, attempt: Callable[[Replacement], 
     )
 
 
-def torn(key: BlockKey) -> OutputError:
-    """Return the error of a block whose files were not put in place together."""
+def inconsistent_block(key: BlockKey) -> OutputError:
+    """Return the error for a block whose files were not committed together."""
     return OutputError(
         f"{file_name(key)}: the block's files in {', '.join(KINDS)} do not belong together (one "
         "was removed or changed by hand); put back what was there, or remove all three and read "
@@ -222,16 +224,16 @@ def torn(key: BlockKey) -> OutputError:
 
 
 SEVERAL = "several"
-"""Stands for the checkpoint, or the settings, of rows that were not all made by the same."""
+"""The checkpoint or settings in a footer whose rows were made by several."""
 
 
 def _short(digest: str) -> str:
-    """Return a SHA-256 cut to what tells it from others; a topic's id, which is short, whole."""
+    """Return a SHA-256 cut to 12 characters; a topic's id, which is short, unchanged."""
     return f"{digest[:12]}…" if len(digest) == 64 else digest
 
 
 def check_replaceable(old: Footer) -> None:
-    """Make sure that a block in place may be replaced by one of a file.
+    """Check that a committed block may be replaced by one of a file.
 
     :raises OutputError: if its rows come from a topic.
     """
@@ -243,7 +245,7 @@ def check_replaceable(old: Footer) -> None:
 
 
 def _coverage(block: AnnotatedBlock, tables: Tables) -> Intervals:
-    """Return the offsets that were read for `block`; where it does not say, those of its rows."""
+    """Return the offsets that were read for `block`; without coverage, those of its rows."""
     if block.header.coverage is not None:
         return union([block.header.coverage])
     columns = [tables[kind]["offset"].to_pylist() for kind in ("citations", "dead_letters")]
@@ -262,7 +264,7 @@ def _to_parquet(table: pa.Table, footer: Footer) -> bytes:
 
 
 def read_footer(store: Store, kind: str, name: str) -> Footer | None:
-    """Return the footer of a file in place; None where there is none, or pubner did not write it.
+    """Return the footer of a committed file; None if it is missing or not written by pubner.
 
     :raises OutputError: if the file is damaged.
     """
@@ -281,7 +283,7 @@ def _footer(stream: BinaryIO, kind: str, name: str) -> Footer | None:
 def committed_blocks(
     store: Store, source: str, each: Callable[[], object] = lambda: None, *, partition: int = 0
 ) -> dict[int, Footer]:
-    """Return the footers of a source's blocks whose three files belong together, by block start.
+    """Return the footers of a source's blocks whose three files are consistent, by block start.
 
     `each` is called for each block.
     """
@@ -298,25 +300,25 @@ def committed_blocks(
 
 
 def committed_footer(store: Store, key: BlockKey) -> Footer | None:
-    """Return the footer of a block; None where its three files do not belong together."""
+    """Return the footer of a block; None if its three files are inconsistent."""
     name = file_name(key)
     *others, citations = [read_footer(store, kind, name) for kind in KINDS]
     if citations is None:
         return None
-    whole = all(other is not None and other.revision == citations.revision for other in others)
-    return citations if whole else None
+    consistent = all(other is not None and other.revision == citations.revision for other in others)
+    return citations if consistent else None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The footer of a block's commit record, and whether its three files belong together."""
+class FooterState:
+    """The footer of a block's citations file, and whether its three files are consistent."""
 
     footer: Footer
-    whole: bool
+    consistent: bool
 
 
-def read_footers(open_file: Opener, key: BlockKey) -> Standing | None:
-    """Return what the footers of a block say; None where its commit record is not in place.
+def read_footers(open_file: Opener, key: BlockKey) -> FooterState | None:
+    """Return the state of a block's footers; None if its citations file does not exist.
 
     :raises OutputError: if a file is damaged.
     """
@@ -329,21 +331,21 @@ def read_footers(open_file: Opener, key: BlockKey) -> Standing | None:
     footer = footers["citations"]
     if footer is None:
         return None
-    whole = all(x is not None and x.revision == footer.revision for x in footers.values())
-    return Standing(footer, whole)
+    consistent = all(x is not None and x.revision == footer.revision for x in footers.values())
+    return FooterState(footer, consistent)
 
 
-def read_block(store: Store, key: BlockKey) -> InPlace | None:
-    """Return a block that is in place; None where its commit record, the citations, is not.
+def read_block(store: Store, key: BlockKey) -> CommittedBlock | None:
+    """Return a committed block; None if its citations file, the commit record, does not exist.
 
-    Where its files were not put in place together, the rows of the commit record count.
+    If its files were not committed together, the rows of the citations file take precedence.
     """
     name = file_name(key)
     return read_files(lambda kind: store.open(kind, name), key)
 
 
 def read_pmids(store: Store, key: BlockKey) -> dict[int, int]:
-    """Return the PMID of each citation of a block in place, by its offset."""
+    """Return the PMID of each citation of a committed block, by offset."""
     found = read_block(store, key)
     if found is None:
         return {}
@@ -352,7 +354,7 @@ def read_pmids(store: Store, key: BlockKey) -> dict[int, int]:
     return dict(zip(offsets, pmids, strict=True))
 
 
-def read_files(open_file: Opener, key: BlockKey) -> InPlace | None:
+def read_files(open_file: Opener, key: BlockKey) -> CommittedBlock | None:
     """Return the block whose files `open_file` opens, as `read_block` does."""
     name = file_name(key)
     footers: dict[str, Footer | None] = {}
@@ -369,12 +371,12 @@ def read_files(open_file: Opener, key: BlockKey) -> InPlace | None:
     footer = footers["citations"]
     if footer is None:
         return None
-    whole = all(x is not None and x.revision == footer.revision for x in footers.values())
-    if not whole:
+    consistent = all(x is not None and x.revision == footer.revision for x in footers.values())
+    if not consistent:
         committed = tables["citations"]["offset"]
         tables["mentions"] = only(tables["mentions"], committed)
         tables["dead_letters"] = without(tables["dead_letters"], committed)
-    return InPlace(footer, tables, whole)
+    return CommittedBlock(footer, tables, consistent)
 
 
 def _read(stream: BinaryIO, kind: str, name: str) -> tuple[Footer | None, pa.Table]:
@@ -388,8 +390,8 @@ def _read(stream: BinaryIO, kind: str, name: str) -> tuple[Footer | None, pa.Tab
 
 
 def damaged(kind: str, name: str, error: Exception) -> OutputError:
-    """Return the error of a file of the output that is no whole Parquet file of its kind."""
+    """Return the error for a file of the output that is not a complete Parquet file of its kind."""
     return OutputError(
-        f"{kind}/{name} in the output is damaged ({error}); remove it, and give the command again "
-        "to make it anew"
+        f"{kind}/{name} in the output is damaged ({error}); remove it, and run the command again "
+        "to write it again"
     )

@@ -1,1 +1,1 @@
-"""Beam's runners: their options, their jobs, and the servers they need."""
+"""Beam's runners: their options, their jobs, and the servers that they need."""

@@ -1,6 +1,6 @@
-"""Whether the servers that a runner's options name answer, asked before a pipeline is built.
+"""Checks that the servers in a runner's options answer, before a pipeline is built.
 
-Beam itself waits five minutes for a job server, in silence, and as long again for Flink behind it.
+Beam itself waits five minutes for a job server, silently, and another five for the Flink cluster.
 """
 
 import re
@@ -26,9 +26,9 @@ _ENDPOINT = re.compile(r"\[?([^\[\]/]+)\]?:(\d+)")
 
 
 def check_cluster(choice: RunnerChoice) -> None:
-    """Ask the job server, the artifact endpoint and Flink's REST API of `choice`, if it names them.
+    """Check the job server, the artifact endpoint and Flink's REST API of `choice`, if given.
 
-    :raises SettingsError: if an endpoint is no HOST:PORT.
+    :raises SettingsError: if an endpoint is not a HOST:PORT.
     :raises RunnerError: if one does not answer within seconds, or is another kind of server.
     """
     options = choice.options.view_as(PortableOptions)
@@ -45,33 +45,35 @@ def check_cluster(choice: RunnerChoice) -> None:
 def _check(
     option: str, endpoint: str, what: str, ask: Callable[[grpc.Channel], None], patience: float
 ) -> None:
-    place = _ENDPOINT.fullmatch(endpoint)
-    if place is None:
-        raise SettingsError(f"{option} {endpoint!r} names no server; HOST:PORT was expected")
+    match = _ENDPOINT.fullmatch(endpoint)
+    if match is None:
+        raise SettingsError(
+            f"{option} {endpoint!r} is not the address of a server; expected HOST:PORT"
+        )
     with grpc.insecure_channel(endpoint) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=patience)
         except grpc.FutureTimeoutError:
-            found = _connection(place[1], int(place[2]), patience)
+            found = _connection(match[1], int(match[2]), patience)
             raise RunnerError(
-                f"{option} {endpoint}: {found}; {what} was expected there. See that it runs, and "
+                f"{option} {endpoint}: {found}; expected {what} there. Check that it runs, and "
                 "its log"
             ) from None
         try:
             ask(channel)
         except grpc.RpcError as error:
             raise RunnerError(
-                f"{option} {endpoint}: what answers there is not {what}, or is not well "
+                f"{option} {endpoint}: the server there is not {what}, or it fails "
                 f"({reason(error)})"
             ) from error
 
 
 def _connection(host: str, port: int, patience: float) -> str:
-    """Return in words why no gRPC connection came about."""
+    """Return why a gRPC connection could not be established, as text."""
     try:
         socket.create_connection((host, port), timeout=patience).close()
     except socket.gaierror as error:
-        return f"the host is not known ({error.strerror or error})"
+        return f"the host is unknown ({error.strerror or error})"
     except TimeoutError:
         return f"nothing answers within {patience:g} s"
     except OSError as error:
@@ -86,7 +88,7 @@ def _ask_jobs(channel: grpc.Channel) -> None:
 
 
 def _ask_artifacts(channel: grpc.Channel) -> None:
-    """Ask for nothing: whatever else the service says to that, it knows the call."""
+    """Send an empty request: any answer but UNIMPLEMENTED shows that the service exists."""
     stub = beam_artifact_api_pb2_grpc.ArtifactStagingServiceStub(channel)
     try:
         for _ in stub.ReverseArtifactRetrievalService(iter(()), timeout=_ANSWER_SECONDS):

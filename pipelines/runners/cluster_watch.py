@@ -1,7 +1,7 @@
-"""Follows a job on a Flink cluster, and tells in words what Flink keeps to itself.
+"""Watches a job on a Flink cluster, and reports its failures and missing slots.
 
-Flink restarts a job that fails, and lets one wait for slots, without an end and without a word to
-who submitted it.
+Flink restarts a failing job, and lets a job wait for slots, forever and without a message to the
+client that submitted it.
 """
 
 import logging
@@ -16,11 +16,11 @@ from apache_beam.options.pipeline_options import PortableOptions
 
 from pipelines.runners.flink import Failure, FlinkCluster, FlinkJob, Slots
 from pipelines.runners.options import RunnerChoice
-from pipelines.runners.reasons import last_words
+from pipelines.runners.reasons import last_meaningful_line
 from pipelines.telemetry.logs import LOGGER, log
 from schemas.errors import RunnerError
 
-_LOOK_SECONDS = 2.0
+_POLL_SECONDS = 2.0
 _FAILING_SECONDS = 60.0
 _WAITING_SECONDS = 120.0
 _MOST_FAILURES = 3
@@ -30,46 +30,46 @@ _OTHER_VERSION = re.compile(
     r"No module named '(?:pipelines|worker|schemas)\b"
     r"|Can't get attribute '\w+' on <module '(?:pipelines|worker|schemas)\b"
 )
-"""What Python says of pickled state whose classes lay elsewhere."""
+"""Python's errors for pickled state whose classes have been moved or renamed."""
 
 
 @dataclass(slots=True)
 class JobWatch:
-    """Tells of the failures of a job and of what it waits for; decides when it is hopeless.
+    """The failures of a job and its waits for slots, and whether the job is hopeless.
 
-    It is where a job that has done nothing yet fails in the same way for `failing_seconds`, three
-    times at least, or waits for slots for `waiting_seconds`. `pool` is the address of the worker
-    pool; `tell` shows a line.
+    A job without progress is hopeless if it fails with the same error for `failing_seconds`, at
+    least three times, or waits for slots for `waiting_seconds`. `pool` is the address of the worker
+    pool; `warn` shows a line.
     """
 
-    tell: Callable[[str], None]
+    warn: Callable[[str], None]
     pool: str = "--environment_config"
     failing_seconds: float = _FAILING_SECONDS
     waiting_seconds: float = _WAITING_SECONDS
     _job: str = field(default="", init=False)
     _ran: bool = field(default=False, init=False)
     _failed_at: int = field(default=0, init=False)
-    _words: str = field(default="", init=False)
+    _reason: str = field(default="", init=False)
     _count: int = field(default=0, init=False)
     _first: float = field(default=0.0, init=False)
-    _told: dict[str, float] = field(default_factory=dict, init=False)
+    _reported: dict[str, float] = field(default_factory=dict, init=False)
     _waits_since: float | None = field(default=None, init=False)
 
-    def look(
-        self, job: FlinkJob, failure: Failure | None, slots: Slots, now: float, *, goes_on: bool
+    def observe(
+        self, job: FlinkJob, failure: Failure | None, slots: Slots, now: float, *, progressed: bool
     ) -> RunnerError | None:
-        """Tell what is new; return the error of a job that is hopeless.
+        """Report new failures and waits; return an error if the job is hopeless.
 
-        :param goes_on: whether it has a complete checkpoint, so that Flink may go on trying
-        :param now: seconds of a clock that never goes back
+        :param progressed: whether it has a completed checkpoint, so that Flink may keep retrying
+        :param now: seconds of a monotonic clock
         """
         if job.id != self._job:
             self._job, self._ran, self._failed_at, self._count = job.id, False, 0, 0
             self._waits_since = None
-        hopeless = self._look_at_failure(job, failure, now) if failure is not None else None
-        return None if goes_on else hopeless or self._look_at_slots(job, slots, now)
+        hopeless = self._check_failure(job, failure, now) if failure is not None else None
+        return None if progressed else hopeless or self._check_slots(job, slots, now)
 
-    def _look_at_failure(self, job: FlinkJob, failure: Failure, now: float) -> RunnerError | None:
+    def _check_failure(self, job: FlinkJob, failure: Failure, now: float) -> RunnerError | None:
         if failure.time == self._failed_at:
             return None
         self._failed_at = failure.time
@@ -77,24 +77,24 @@ class JobWatch:
             return RunnerError(
                 f"the Flink job {job.id} was cancelled: the savepoint or checkpoint that it was "
                 "started from was written by another version of pubner, and its state names parts "
-                "of the code that are not here; start the stream without it: it goes on from the "
+                "of the code that are not here; start the stream without it: it continues from the "
                 "consumer group's offsets, so nothing is lost or written twice"
             )
-        words = failure_words(failure.trace, self.pool)
-        if words != self._words or not self._count:
-            self._words, self._count, self._first = words, 0, now
+        reason = failure_text(failure.trace, self.pool)
+        if reason != self._reason or not self._count:
+            self._reason, self._count, self._first = reason, 0, now
         self._count += 1
-        if now - self._told.get(words, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
-            self._told = {words: now}
-            self.tell(f"Flink job {job.id} failed and is restarted by Flink: {words}")
+        if now - self._reported.get(reason, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
+            self._reported = {reason: now}
+            self.warn(f"Flink job {job.id} failed and is restarted by Flink: {reason}")
         if self._count < _MOST_FAILURES or now - self._first < self.failing_seconds:
             return None
         return RunnerError(
             f"the Flink job {job.id} fails again and again, {self._count} times in "
-            f"{now - self._first:.0f} s, and was cancelled: {words}"
+            f"{now - self._first:.0f} s, and was cancelled: {reason}"
         )
 
-    def _look_at_slots(self, job: FlinkJob, slots: Slots, now: float) -> RunnerError | None:
+    def _check_slots(self, job: FlinkJob, slots: Slots, now: float) -> RunnerError | None:
         if not job.waiting_tasks or self._ran:
             self._waits_since = None
             self._ran = self._ran or (job.state == "RUNNING" and not job.waiting_tasks)
@@ -111,38 +111,38 @@ class JobWatch:
                 f"the Flink job {job.id} was cancelled, since after {waits:.0f} s {found}; start "
                 "TaskManagers, end other jobs, or give a lower --parallelism"
             )
-        if waits >= _SHORT_WAIT_SECONDS and "slots" not in self._told:
-            self._told["slots"] = now
-            self.tell(f"Flink job {job.id} does not run yet: {found}")
+        if waits >= _SHORT_WAIT_SECONDS and "slots" not in self._reported:
+            self._reported["slots"] = now
+            self.warn(f"Flink job {job.id} does not run yet: {found}")
         return None
 
 
-def failure_words(trace: str, pool: str) -> str:
-    """Return in words why a job failed, by the stack trace; `pool` is where its workers come from.
+def failure_text(trace: str, pool: str) -> str:
+    """Return why a job failed, from its stack trace; `pool` is the address of its worker pool.
 
-    Python's own errors are said as they are.
+    Errors of Python are returned unchanged.
     """
-    words = last_words(trace)
+    reason = last_meaningful_line(trace)
     if "ExternalEnvironmentFactory.createEnvironment" in trace and "UNAVAILABLE" in trace:
         return (
             f"the worker pool at {pool} (--environment_config) cannot be reached from the "
-            f"TaskManager ({words}); see that it runs there, and its log"
+            f"TaskManager ({reason}); check that it runs there, and its log"
         )
-    return words or "no reason given"
+    return reason or "no reason given"
 
 
 @dataclass(slots=True)
 class ClusterWatch:
-    """What was found of a job that was followed: the error that ended it, if it was hopeless."""
+    """The result of watching a job: the error that ended it, if it was hopeless."""
 
     error: RunnerError | None = None
 
 
 @contextmanager
 def watching_cluster(choice: RunnerChoice, clock: Callable[[], float]) -> Iterator[ClusterWatch]:
-    """Follow the job of `choice` in a thread until the block ends, where it runs on a cluster.
+    """Watch the job of `choice` in a thread while the block runs, if it runs on a Flink cluster.
 
-    A job that is hopeless is cancelled.
+    A hopeless job is cancelled.
     """
     found = ClusterWatch()
     if choice.flink_rest is None:
@@ -151,7 +151,7 @@ def watching_cluster(choice: RunnerChoice, clock: Callable[[], float]) -> Iterat
     options = choice.options.view_as(PortableOptions)
     most = float(options.job_server_timeout)
     watch = JobWatch(
-        tell,
+        warn,
         pool=str(options.environment_config),
         failing_seconds=min(_FAILING_SECONDS, most),
         waiting_seconds=min(_WAITING_SECONDS, most),
@@ -159,12 +159,12 @@ def watching_cluster(choice: RunnerChoice, clock: Callable[[], float]) -> Iterat
     cluster, ended = FlinkCluster(choice.flink_rest), threading.Event()
 
     def follow() -> None:
-        while not ended.wait(_LOOK_SECONDS):
+        while not ended.wait(_POLL_SECONDS):
             try:
-                if _look(cluster, choice.job_name, watch, found, clock()):
+                if _check(cluster, choice.job_name, watch, found, clock()):
                     return
             except RunnerError:
-                continue  # who asks for the job's state is told that the cluster does not answer
+                continue  # the poll of the job's state reports that the cluster does not answer
 
     thread = threading.Thread(target=follow, name="pubner-cluster-watch", daemon=True)
     thread.start()
@@ -174,15 +174,15 @@ def watching_cluster(choice: RunnerChoice, clock: Callable[[], float]) -> Iterat
         ended.set()
 
 
-def _look(
+def _check(
     cluster: FlinkCluster, name: str, watch: JobWatch, found: ClusterWatch, now: float
 ) -> bool:
-    """Look at the job once; return whether it was hopeless, and is being cancelled."""
+    """Check the job once; return whether it was hopeless, and is being cancelled."""
     job = cluster.newest_job(name)
     if job is None or job.has_ended:
         return False
-    goes_on = cluster.completed_checkpoints(job.id) > 0
-    error = watch.look(job, cluster.failure(job.id), cluster.slots(), now, goes_on=goes_on)
+    progressed = cluster.completed_checkpoints(job.id) > 0
+    error = watch.observe(job, cluster.failure(job.id), cluster.slots(), now, progressed=progressed)
     if error is None:
         return False
     found.error = error
@@ -190,8 +190,8 @@ def _look(
     return True
 
 
-def tell(line: str) -> None:
-    """Log a warning, or where a command shows no log, write it to standard error."""
+def warn(line: str) -> None:
+    """Log a warning; if the command has no log, write it to standard error."""
     if logging.getLogger(LOGGER).isEnabledFor(logging.WARNING):
         log(line, level=logging.WARNING)
     else:

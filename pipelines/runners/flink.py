@@ -1,4 +1,4 @@
-"""Flink's REST API, as far as a run needs it: find its job, see how it fares, stop or cancel it."""
+"""A client of Flink's REST API: finds a job, reads its state, stops or cancels it."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ from typing import Any, cast
 from schemas.errors import RunnerError
 
 _TIMEOUT_SECONDS = 30.0
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _RUNNING = ("CREATED", "INITIALIZING", "RUNNING", "RESTARTING")
 _ENDED = ("CANCELED", "FAILED", "FINISHED")
 _WAITING = ("created", "scheduled")
@@ -21,7 +21,7 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class FlinkJob:
-    """A job as its JobManager lists it: id, state, and how many tasks still wait for a slot."""
+    """A job as listed by the JobManager: id, state, and the number of tasks waiting for a slot."""
 
     id: str
     state: str
@@ -29,13 +29,13 @@ class FlinkJob:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it will not run again."""
+        """Whether the job has reached a final state."""
         return self.state in _ENDED
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The newest failure of a job: when (milliseconds since 1970), and Java's stack trace."""
+    """The newest failure of a job: its time (milliseconds since 1970) and Java stack trace."""
 
     time: int
     trace: str
@@ -43,9 +43,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """The checkpoints of a job: how many are complete, and the one to go on from.
+    """The checkpoints of a job: the number of completed ones, and the path of the newest.
 
-    `newest` is None where there is none, or where Flink deletes it when the job is cancelled.
+    `newest` is None if there is none, or if Flink deletes it when the job is cancelled.
     """
 
     completed: int
@@ -54,7 +54,7 @@ class Checkpoints:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The slots of a cluster: all, free ones, and the TaskManagers that they belong to."""
+    """The slots of a cluster: total, free, and the number of TaskManagers."""
 
     total: int
     free: int
@@ -68,12 +68,12 @@ class FlinkCluster:
     address: str
 
     def find_job(self, name: str) -> str | None:
-        """Return the id of the job called `name` that is running or about to; None without one."""
+        """Return the id of the job called `name` that has not ended; None without one."""
         found = self.newest_job(name)
         return found.id if found is not None and not found.has_ended else None
 
     def newest_job(self, name: str) -> FlinkJob | None:
-        """Return the job called `name`, where there are several the newest; one that runs first."""
+        """Return the newest job called `name`, preferring one that has not ended."""
         jobs = [job for job in self._call("/jobs/overview")["jobs"] if job["name"] == name]
         if not jobs:
             return None
@@ -83,17 +83,17 @@ class FlinkCluster:
         return FlinkJob(str(newest["jid"]), str(newest["state"]), waiting)
 
     def slots(self, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> Slots:
-        """Return how large the cluster is.
+        """Return the slots of the cluster.
 
-        :raises RunnerError: if nothing answers, or what answers is not Flink.
+        :raises RunnerError: if there is no answer, or not one of Flink's.
         """
         found = self._call("/overview", timeout_seconds=timeout_seconds)
         try:
             return Slots(found["slots-total"], found["slots-available"], found["taskmanagers"])
         except (KeyError, TypeError):
             raise RunnerError(
-                f"what answers at {self.address} is not Flink's REST API; see that --flink_master "
-                "names the JobManager and its REST port"
+                f"the server at {self.address} is not Flink's REST API; check that "
+                "--flink_master names the JobManager and its REST port"
             ) from None
 
     def checkpoints(self, job: str) -> Checkpoints:
@@ -103,13 +103,13 @@ class FlinkCluster:
         newest = None
         if kept.get("enabled") and not kept.get("delete_on_cancellation"):
             latest = found["latest"]
-            # Before its first checkpoint a job can go back to the one that it was started from.
+            # Before its first checkpoint, a job can be restored from the one it was started from.
             last = latest.get("completed") or latest.get("restored") or {}
             newest = None if last.get("discarded") else last.get("external_path")
         return Checkpoints(int(found["counts"]["completed"]), newest)
 
     def failure(self, job: str) -> Failure | None:
-        """Return the newest failure of a job, None where it never failed."""
+        """Return the newest failure of a job; None if it never failed."""
         found = self._call(f"/jobs/{job}/exceptions?maxExceptions=1")
         entries = found.get("exceptionHistory", {}).get("entries", [])
         if not entries:
@@ -117,7 +117,7 @@ class FlinkCluster:
         return Failure(int(entries[0]["timestamp"]), str(entries[0]["stacktrace"]))
 
     def completed_checkpoints(self, job: str) -> int:
-        """Return how many checkpoints of a job are complete; 0 where it makes none."""
+        """Return the number of completed checkpoints of a job; 0 if checkpointing is off."""
         try:
             return int(self._call(f"/jobs/{job}/checkpoints")["counts"]["completed"])
         except RunnerError as error:
@@ -126,11 +126,11 @@ class FlinkCluster:
             raise
 
     def request_cancel(self, job: str) -> None:
-        """Ask for the end of a job, and do not wait for it."""
+        """Request the cancellation of a job, without waiting for it."""
         self._call(f"/jobs/{job}?mode=cancel", method="PATCH")
 
     def has_ended(self, job: str) -> bool:
-        """Whether a job runs no more, and none of its tasks is being ended."""
+        """Whether a job has ended, including all of its tasks."""
         return self._call(f"/jobs/{job}")["state"] in _ENDED
 
     def stop_with_savepoint(
@@ -141,20 +141,20 @@ class FlinkCluster:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> str:
-        """Stop a job once what is in flight is done; return where its state was saved.
+        """Stop a job after what is in flight is done; return the path of its savepoint.
 
-        :raises RunnerError: if Flink refuses, fails, or does not end in time.
+        :raises RunnerError: if Flink refuses, fails, or exceeds the timeout.
         """
         until = clock() + timeout_seconds
-        # Of a job whose tasks are still starting, Flink would refuse to keep the state.
+        # Flink refuses a savepoint of a job whose tasks are still starting.
         while not self._is_running(job) and clock() < until:
-            sleep(_LOOK_SECONDS)
+            sleep(_POLL_SECONDS)
         trigger = self._call(f"/jobs/{job}/stop", {"drain": False})["request-id"]
         while clock() < until:
             try:
                 answer = self._call(f"/jobs/{job}/savepoints/{trigger}")
-            except RunnerError:  # it may be under way all the same
-                sleep(_LOOK_SECONDS)
+            except RunnerError:  # the savepoint may be in progress nevertheless
+                sleep(_POLL_SECONDS)
                 continue
             if answer["status"]["id"] == "COMPLETED":
                 operation = answer["operation"]
@@ -162,17 +162,17 @@ class FlinkCluster:
                     return str(operation["location"])
                 cause = operation.get("failure-cause", {}).get("class", "no reason given")
                 raise RunnerError(
-                    f"Flink could not stop job {job} with a savepoint ({cause}); it goes on, and "
-                    "its JobManager's log says why"
+                    f"Flink could not stop job {job} with a savepoint ({cause}); it keeps running, "
+                    "and its JobManager's log has the reason"
                 )
-            sleep(_LOOK_SECONDS)
+            sleep(_POLL_SECONDS)
         raise RunnerError(
-            f"Flink did not stop job {job} within {timeout_seconds:g} s; it may still do so: look "
-            f"at {self.address}"
+            f"Flink did not stop job {job} within {timeout_seconds:g} s; it may still do so: check "
+            f"{self.address}"
         )
 
     def _is_running(self, job: str) -> bool:
-        """Whether every task of a job runs."""
+        """Whether every task of a job is running."""
         for known in self._call("/jobs/overview")["jobs"]:
             if known["jid"] == job:
                 tasks = known.get("tasks", {})
@@ -204,17 +204,17 @@ class FlinkCluster:
             ) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise RunnerError(
-                f"Flink's REST API at {self.address} does not answer ({_cause(error)}); see that "
+                f"Flink's REST API at {self.address} does not answer ({_cause(error)}); check that "
                 "--flink_master names the JobManager and its REST port"
             ) from error
         if not isinstance(found, dict):
-            raise RunnerError(f"what answers at {self.address} is not Flink's REST API")
+            raise RunnerError(f"the server at {self.address} is not Flink's REST API")
         return cast("dict[str, Any]", found)
 
 
 def _cause(error: Exception) -> str:
-    """Return why a server did not answer, without what it may have sent."""
+    """Return why a server did not answer, without the content of its response."""
     cause = getattr(error, "reason", error)
     if isinstance(cause, OSError):
         return cause.strerror or str(cause) or type(cause).__name__
-    return "what answers there is no HTTP server of Flink's"
+    return "the server there is not an HTTP server of Flink"

@@ -1,9 +1,9 @@
-"""What Beam's runners open on this machine for themselves: on loopback alone, ended with us.
+"""Restricts the servers that Beam's runners start on this machine: loopback only, ended with us.
 
-Beam's Python opens its gRPC servers (the worker pool of a LOOPBACK environment, and those that the
-in-process runner's other processes connect to) on all interfaces, without a word of who may come,
-and each of them runs code that it is sent. Prism and Beam's job servers are programs that it starts
-and stops; where our process is killed, nothing stopped them.
+Beam's Python SDK opens its gRPC servers (the worker pool of a LOOPBACK environment, and those for
+the worker processes of the in-process runner) on all interfaces, without authentication, and each
+of them executes code that it receives. Prism and Beam's job servers are subprocesses that Beam
+starts and stops; if this process is killed, they would keep running.
 """
 
 import shlex
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from apache_beam.runners.runner import PipelineRunner
 
 LOOPBACK = "127.0.0.1"
-_ANYWHERE = ("[::]", "0.0.0.0")  # noqa: S104 - what is replaced
+_ANYWHERE = ("[::]", "0.0.0.0")  # noqa: S104 - the addresses to replace
 
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """Until the block ends, gRPC servers that would listen on all interfaces do so on loopback."""
+    """Make gRPC servers listen on loopback instead of all interfaces while the block runs."""
     make_server = grpc.server
 
     def make(*arguments: Any, **options: Any) -> grpc.Server:  # noqa: ANN401 - gRPC's own
@@ -51,7 +51,7 @@ def on_loopback() -> Iterator[None]:
 
 
 class InProcessRunner(FnApiRunner):
-    """Beam's in-process runner; its worker processes, where it is asked for some, end with it."""
+    """Beam's in-process runner, on loopback; its worker processes end with this process."""
 
     def run_pipeline(self, pipeline: Any, options: Any) -> Any:  # noqa: ANN401 - Beam's own
         """Run a pipeline to its end."""
@@ -68,7 +68,7 @@ class InProcessRunner(FnApiRunner):
 
 
 def keep_local(runner: "PipelineRunner") -> "PipelineRunner":
-    """Return a runner whose servers in this process and programs are as this module says."""
+    """Return `runner` with its servers on loopback and its subprocesses supervised."""
     if isinstance(runner, PortableRunner):
         kind = type(runner)
         runner.__class__ = type(kind.__name__, (_KeptLocal, kind), {})
@@ -76,7 +76,7 @@ def keep_local(runner: "PipelineRunner") -> "PipelineRunner":
 
 
 class _KeptLocal(PortableRunner):
-    """What is put before a portable runner's own class."""
+    """A mixin that is put before a portable runner's own class."""
 
     def run_portable_pipeline(self, pipeline: Any, options: Any) -> Any:  # noqa: ANN401
         with on_loopback():
@@ -91,13 +91,13 @@ class _KeptLocal(PortableRunner):
 
 
 def _supervise(server: Any) -> None:  # noqa: ANN401 - Beam's, some of whose types are none
-    """Let a server's program end with this process; Beam may hand out the same server again."""
+    """Make a server's subprocess end with this process; Beam may return the same server again."""
     if "subprocess_cmd_and_endpoint" in vars(server):
         return
     own = server.subprocess_cmd_and_endpoint
 
     def subprocess_cmd_and_endpoint() -> tuple[list[str], str]:
         command, endpoint = own()
-        return supervised([str(word) for word in command]), endpoint
+        return supervised([str(argument) for argument in command]), endpoint
 
     server.subprocess_cmd_and_endpoint = subprocess_cmd_and_endpoint

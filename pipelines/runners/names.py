@@ -1,4 +1,4 @@
-"""The runners that a user may name, told without loading Beam."""
+"""The names of the supported runners, checked without importing Beam."""
 
 import os
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ DATAFLOW = "DataflowRunner"
 SPARK = "SparkRunner"
 KNOWN = (DIRECT, PRISM, FLINK, DATAFLOW, "PortableRunner", SPARK)
 IN_PROCESS = (DIRECT, PRISM)
-"""Those that run the steps in our process."""
+"""The runners that run the steps in this process."""
 UNBOUNDED = (PRISM, FLINK, DATAFLOW)
-"""Those that can run a stream without end, and end it on request."""
+"""The runners that can run an unbounded stream, and stop it on request."""
 PRISM_VARIABLE = "PUBNER_PRISM_LOCATION"
 BUILT_FOR_LOOPBACK = "-loopback"
-"""How the folder of a Prism ends that listens on loopback alone; see deploy/local/prism."""
+"""The suffix of the folder of a Prism that listens on loopback only; see deploy/local/prism."""
 
 
 def full_name(name: str) -> str:
-    """Return a runner's full name; upper and lower case do not matter, nor the ending `Runner`.
+    """Return a runner's full name, ignoring case and the suffix `Runner`.
 
-    :raises SettingsError: if there is none.
+    :raises SettingsError: if the runner is unknown.
     """
     plain = name.lower().removesuffix("runner")
     for known in KNOWN:
@@ -35,9 +35,9 @@ def full_name(name: str) -> str:
 
 
 def check_runner(name: str, beam_arguments: Sequence[str]) -> str:
-    """Return the full name of the runner that a command line means, if it can be had.
+    """Return the full name of the runner that a command line names, if it is available.
 
-    :raises SettingsError: if it is unknown, or its program is not here.
+    :raises SettingsError: if it is unknown, or its program is missing.
     """
     full = full_name(_value("runner", beam_arguments) or name)
     if full == PRISM and not _value("prism_location", beam_arguments):
@@ -46,14 +46,14 @@ def check_runner(name: str, beam_arguments: Sequence[str]) -> str:
 
 
 def find_prism() -> Path:
-    """Return the Prism program: $PUBNER_PRISM_LOCATION, or what deploy/local/prism built.
+    """Return the path of Prism: $PUBNER_PRISM_LOCATION, or the build of deploy/local/prism.
 
-    :raises SettingsError: if there is none; nothing is ever downloaded here.
+    :raises SettingsError: if there is none; nothing is downloaded.
     """
     named = os.environ.get(PRISM_VARIABLE, "").strip()
     if named:
         if not Path(absolute(named)).is_file():
-            raise SettingsError(f"{PRISM_VARIABLE} names {named!r}, which is no file")
+            raise SettingsError(f"{PRISM_VARIABLE} names {named!r}, which is not a file")
         return Path(absolute(named))
     cache = Path(__file__).resolve().parents[2] / ".cache" / "prism"
     found = sorted(
@@ -69,10 +69,10 @@ def find_prism() -> Path:
 
 
 def _value(option: str, arguments: Sequence[str]) -> str | None:
-    """Return the last value of an option of Beam's; None where it is not given."""
+    """Return the last value of a Beam option; None if it is not given."""
     found = None
-    for place, word in enumerate(arguments):
-        name, equals, value = word.partition("=")
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
         if name == f"--{option}":
-            found = value if equals else next(iter(arguments[place + 1 : place + 2]), "")
+            found = value if equals else next(iter(arguments[index + 1 : index + 2]), "")
     return found

@@ -1,6 +1,6 @@
-"""Runners and Beam's own options: what a user may name, and what it becomes.
+"""The choice of a runner, and Beam's options for it.
 
-All that differs between runners stands here.
+All differences between runners are in this module.
 """
 
 import argparse
@@ -70,14 +70,14 @@ _FLINK_SERVER_OPTIONS = frozenset(
         "unaligned_checkpoint_enabled",
     }
 )
-"""Options that Beam's job server for Flink knows, and Beam's Python does not."""
+"""Options that Beam's job server for Flink accepts, and Beam's Python SDK does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerChoice:
-    """A runner by its full name, Beam's options for it, and whether our process runs the steps.
+    """A runner by its full name, Beam's options for it, and whether this process runs the steps.
 
-    `arguments` are the words that `options` were made of.
+    `arguments` are the command-line arguments that `options` were parsed from.
     """
 
     name: str
@@ -87,17 +87,17 @@ class RunnerChoice:
 
     @property
     def ends_unbounded(self) -> bool:
-        """Whether the runner can run a stream without end, and end it on request."""
+        """Whether the runner can run an unbounded stream, and stop it on request."""
         return self.name in UNBOUNDED
 
     @property
     def ends_drained(self) -> bool:
-        """Whether a stream whose source has ended comes to an end; on Flink it idles on."""
+        """Whether a stream ends when its source has ended; on Flink the job stays idle."""
         return self.name != FLINK
 
     @property
     def counts_all(self) -> bool:
-        """Whether Beam's counters are whole; Prism loses those of bundles that end together."""
+        """Whether Beam's counters are complete; Prism loses those of bundles that end together."""
         return self.name != PRISM
 
     @property
@@ -108,13 +108,13 @@ class RunnerChoice:
             return None
         return str(master) if "://" in master else f"http://{master}"
 
-    def check_places(self, places: Mapping[str, str | None]) -> None:
-        """Check that the runner's workers can see `places`, given by the options that name them.
+    def check_paths(self, paths: Mapping[str, str | None]) -> None:
+        """Check that the runner's workers can access `paths`, which are given by option.
 
-        That a worker pool on another machine sees a folder cannot be told from here; its workers
-        look for the output's manifest before they write.
+        Whether a worker pool on another machine can access a folder is unknown here; its workers
+        check for the output's manifest before they write.
 
-        :raises SettingsError: if one is on this machine, and no worker is, or only in containers.
+        :raises SettingsError: if a path is local, and the workers are remote or in containers.
         """
         if self.name == DATAFLOW:
             where = "workers are other machines, which do not see it"
@@ -122,21 +122,21 @@ class RunnerChoice:
             where = "workers are containers, which do not see it and lose what they write there"
         else:
             return
-        for option, place in places.items():
-            if place is not None and is_local(place):
+        for option, path in paths.items():
+            if path is not None and is_local(path):
                 remedy = "give the URL of an object store"
                 if self.name == DATAFLOW:
-                    remedy += ", and --region, --project and --temp_location behind `--`"
+                    remedy += ", and --region, --project and --temp_location after `--`"
                 else:
                     remedy += ", or, with workers on this machine, --environment_type=EXTERNAL "
-                    remedy += "and --environment_config=HOST:PORT of a worker pool behind `--`"
+                    remedy += "and --environment_config=HOST:PORT of a worker pool after `--`"
                 raise SettingsError(
-                    f"{option} {place!r} is on this machine, and {self.name}'s {where}; {remedy}"
+                    f"{option} {path!r} is on this machine, and {self.name}'s {where}; {remedy}"
                 )
 
     @property
     def _in_containers(self) -> bool:
-        """Whether the steps run in Docker, which Beam takes where nothing else is said."""
+        """Whether the steps run in Docker, which is Beam's default environment."""
         if self.name == DIRECT:
             return False
         portable = self.options.view_as(PortableOptions)
@@ -153,7 +153,7 @@ class RunnerChoice:
 
     @property
     def exposure(self) -> str | None:
-        """Who else can reach what this run starts, where it is not known to keep to loopback."""
+        """A warning about servers of this run that may not be limited to loopback, if any."""
         if self.name == PRISM:
             program = str(self.options.view_as(PrismRunnerOptions).prism_location)
             if Path(program).absolute().parent.name.endswith(BUILT_FOR_LOOPBACK):
@@ -164,20 +164,20 @@ class RunnerChoice:
         else:
             return None
         return (
-            f"{what}: it may listen on all interfaces, and whoever reaches its ports can run code "
-            "here; close them to other machines"
+            f"{what}: it may listen on all interfaces, and anyone who reaches its ports can run "
+            "code here; close them to other machines"
         )
 
     @property
     def job_server(self) -> str | None:
-        """The job server that takes the pipeline, by its address; None for runners without one."""
+        """The address of the job server; None for runners without one."""
         if self.in_process or self.name == DATAFLOW:
             return None
         return str(self.options.view_as(PortableOptions).job_endpoint or "that Beam starts itself")
 
     @property
     def job_name(self) -> str:
-        """The name by which a cluster lists the job."""
+        """The name of the job on a cluster."""
         return str(self.options.get_all_options().get("job_name"))
 
     @property
@@ -185,16 +185,16 @@ class RunnerChoice:
         """How often Flink checkpoints a stream."""
         return _checkpoint_ms(self.arguments) / 1000
 
-    def resumed_from(self, place: str | None) -> "RunnerChoice":
-        """Return the choice for a job that begins with the state at `place`, or without any."""
+    def resumed_from(self, savepoint: str | None) -> "RunnerChoice":
+        """Return the choice for a job restored from `savepoint`; without state if it is None."""
         kept = without_savepoint(self.arguments)
-        resumed = (*kept, *(() if place is None else (f"--savepoint_path={place}",)))
+        resumed = (*kept, *(() if savepoint is None else (f"--savepoint_path={savepoint}",)))
         return replace(self, options=PipelineOptions(list(resumed)), arguments=resumed)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamJob:
-    """What a runner must know of a stream: its job's name, and whether it reads to a fixed end."""
+    """The properties of a stream that a runner needs: the job's name, and if it is bounded."""
 
     name: str
     bounded: bool
@@ -207,10 +207,10 @@ def choose_runner(
     prog: str = "pubner annotate",
     stream: StreamJob | None = None,
 ) -> RunnerChoice:
-    """Return the runner that `name` means, set up with the Beam options of a command line.
+    """Return the runner called `name`, with the Beam options of a command line.
 
-    Upper and lower case do not matter, nor does the ending `Runner`. `stream` adds what a runner
-    needs for one, where the command line does not say it.
+    Case and the suffix `Runner` are ignored. `stream` adds the options that a runner needs for a
+    stream, unless the command line has them.
 
     :raises SettingsError: if the runner or an option is unknown, or an option's value is wrong.
     """
@@ -219,7 +219,7 @@ def choose_runner(
     if given.runner is not None:
         if name != DIRECT and full_name(name) != full_name(given.runner):
             raise SettingsError(
-                f"--runner {name} and, behind `--`, --runner {given.runner}: give one of them"
+                f"--runner {name} and, after `--`, --runner {given.runner}: give one of them"
             )
         name = given.runner
     full = full_name(name)
@@ -228,9 +228,9 @@ def choose_runner(
     if full == PRISM:
         arguments.append("--prism_log_level=error")
     if stream is not None:
-        arguments += _stream_arguments(full, stream, {_option(word) for word in arguments})
-    elif full == FLINK and "job_name" not in {_option(word) for word in arguments}:
-        # By it the job is found on the cluster.
+        arguments += _stream_arguments(full, stream, {_option(argument) for argument in arguments})
+    elif full == FLINK and "job_name" not in {_option(argument) for argument in arguments}:
+        # The job is found on the cluster by this name.
         arguments.append(f"--job_name={'-'.join(prog.split())}-{uuid.uuid4().hex[:8]}")
     return RunnerChoice(
         name=full,
@@ -240,25 +240,29 @@ def choose_runner(
     )
 
 
-def without_savepoint(words: Sequence[str]) -> list[str]:
-    """Return a command line's words without the savepoint that it was itself resumed from."""
+def without_savepoint(arguments: Sequence[str]) -> list[str]:
+    """Return command-line arguments without `--savepoint_path`."""
     kept: list[str] = []
     skip = False
-    for word in words:
-        if skip or word.startswith("--savepoint_path"):
-            skip = word == "--savepoint_path"
+    for argument in arguments:
+        if skip or argument.startswith("--savepoint_path"):
+            skip = argument == "--savepoint_path"
             continue
-        kept.append(word)
+        kept.append(argument)
     return kept
 
 
-def _checkpoint_ms(words: Sequence[str]) -> int:
-    """Return the checkpoint interval that some options name, the last one of several."""
+def _checkpoint_ms(arguments: Sequence[str]) -> int:
+    """Return the checkpoint interval in some arguments, the last one of several."""
     found = FLINK_CHECKPOINT_MS
-    for place, word in enumerate(words):
-        if _option(word) != "checkpointing_interval":
+    for index, argument in enumerate(arguments):
+        if _option(argument) != "checkpointing_interval":
             continue
-        value = word.partition("=")[2] if "=" in word else "".join(words[place + 1 : place + 2])
+        value = (
+            argument.partition("=")[2]
+            if "=" in argument
+            else "".join(arguments[index + 1 : index + 2])
+        )
         found = int(value) if value.isdigit() else found
     return found
 
@@ -280,17 +284,17 @@ def _stream_arguments(full: str, job: StreamJob, given: set[str]) -> list[str]:
     return [argument for option, argument in wanted.items() if option not in given]
 
 
-def _option(word: str) -> str:
-    return word.removeprefix("--").partition("=")[0]
+def _option(argument: str) -> str:
+    return argument.removeprefix("--").partition("=")[0]
 
 
 def make_runner(choice: RunnerChoice) -> PipelineRunner:
-    """Return the runner itself.
+    """Return Beam's runner for `choice`.
 
-    DirectRunner is Beam's in-process runner for bounded pipelines, by its own name: Beam's
+    DirectRunner is Beam's in-process runner for bounded pipelines, created directly: Beam's
     DirectRunner would first try Prism, which it downloads.
 
-    :raises SettingsError: if Beam has it not installed.
+    :raises SettingsError: if the runner is not installed.
     """
     if choice.name == DIRECT:
         encoded = JobServiceHandle.encode_pipeline_options(choice.options.get_all_options())
@@ -306,7 +310,7 @@ class _Parser(_BeamArgumentParser):
     """A parser that raises where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"behind `--`, Beam's options: {' '.join(message.split())}")
+        raise SettingsError(f"after `--`, Beam's options: {' '.join(message.split())}")
 
 
 def _parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
@@ -317,25 +321,25 @@ def _parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     try:
         known, unknown = parser.parse_known_args(list(arguments))
     except (ValueError, TypeError) as error:
-        raise SettingsError(f"behind `--`, Beam's options: {error}") from error
+        raise SettingsError(f"after `--`, Beam's options: {error}") from error
     unknown = [
-        word
-        for place, word in enumerate(unknown)
-        if _option(word) not in _FLINK_SERVER_OPTIONS and not _is_value(unknown, place)
+        argument
+        for index, argument in enumerate(unknown)
+        if _option(argument) not in _FLINK_SERVER_OPTIONS and not _is_value(unknown, index)
     ]
     if unknown:
         raise SettingsError(
-            f"behind `--`, Beam knows no option {unknown[0]!r}; pubner's own options and the "
-            "inputs stand before it"
+            f"after `--`, Beam has no option {unknown[0]!r}; pubner's own options and the "
+            "inputs must be before it"
         )
     return known
 
 
-def _is_value(words: Sequence[str], place: int) -> bool:
-    """Whether a word stands behind one of Flink's options that has no `=`."""
-    before = words[place - 1] if place else ""
+def _is_value(arguments: Sequence[str], index: int) -> bool:
+    """Whether an argument is the value of the Flink option before it, which has no `=`."""
+    before = arguments[index - 1] if index else ""
     return (
-        not words[place].startswith("--")
+        not arguments[index].startswith("--")
         and "=" not in before
         and _option(before) in _FLINK_SERVER_OPTIONS
     )

@@ -1,4 +1,4 @@
-"""What an error of Beam, its job server or Flink says, in one line for a person."""
+"""One-line messages of errors of Beam, its job server, and Flink."""
 
 import re
 
@@ -15,30 +15,30 @@ _NAMES = {
 
 
 def reason(error: BaseException) -> str:
-    """Return what `error` says, never nothing and never a mere sign."""
+    """Return the message of `error` in one line, which is never empty or only punctuation."""
     if isinstance(error, grpc.RpcError):
         code, details = getattr(error, "code", None), getattr(error, "details", None)
         name = code().name if callable(code) else type(error).__name__
-        said = (details() if callable(details) else None) or "no details given"
-        return f"{name}: {_shortened(' '.join(str(said).split()))}"
-    return last_words(str(error)) or type(error).__name__
+        text = (details() if callable(details) else None) or "no details given"
+        return f"{name}: {_shortened(' '.join(str(text).split()))}"
+    return last_meaningful_line(str(error)) or type(error).__name__
 
 
-def last_words(text: str) -> str:
-    """Return the line of a message or a stack trace, Java's or Python's, that says what was wrong.
+def last_meaningful_line(text: str) -> str:
+    """Return the line of a message, or of a Java or Python stack trace, that names the error.
 
-    In a trace of either language that is the last line that is no frame; '' where none is words.
+    In a stack trace that is the last line that is not a frame; '' if no line has any words.
     """
-    lines = [line for line in text.splitlines() if _is_words(line)]
+    lines = [line for line in text.splitlines() if _is_message(line)]
     if not lines:
         return ""
     last = _PREFIX.sub("", lines[-1].strip())
-    known = next((words for name, words in _NAMES.items() if name in text), None)
+    known = next((message for name, message in _NAMES.items() if name in text), None)
     last = _JAVA.sub(r"\1\2", last)
     return _shortened(f"{known} ({last})" if known is not None else last)
 
 
-def _is_words(line: str) -> bool:
+def _is_message(line: str) -> bool:
     return _FRAME.match(line) is None and re.search(r"\w\w", line) is not None
 
 

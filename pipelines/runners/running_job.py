@@ -1,7 +1,7 @@
-"""A job that was submitted: its state, to its end, also where the job server that took it is gone.
+"""A submitted job and its state, even after its job server has gone away.
 
-Beam asks the job server without a deadline, so one that hangs would hang the command; and on a
-cluster the job goes on without it.
+Beam polls the job server without a deadline, so a job server that hangs would hang the command; on
+a cluster the job keeps running without it.
 """
 
 import logging
@@ -15,14 +15,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PortableOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipelines.runners.cluster_watch import tell
+from pipelines.runners.cluster_watch import warn
 from pipelines.runners.flink import FlinkCluster
 from pipelines.runners.options import RunnerChoice
 from pipelines.runners.reasons import reason
 from pipelines.telemetry.logs import log
 from schemas.errors import RunnerError
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 10.0
 _SUBMITTED_SECONDS = 5.0
 _ENDED = {
@@ -30,14 +30,14 @@ _ENDED = {
     "FAILED": PipelineState.FAILED,
     "CANCELED": PipelineState.CANCELLED,
 }
-"""States of a Flink job that has ended, in Beam's words."""
+"""The final states of a Flink job, mapped to Beam's."""
 
 
 @dataclass(slots=True)
 class RunningJob:
-    """A submitted job; a thread asks the job server for its state until it has ended.
+    """A submitted job; a thread polls its state from the job server until it has ended.
 
-    Where the job server has not answered for `patience_seconds`, Flink's REST API is asked.
+    If the job server has not answered for `patience_seconds`, Flink's REST API is polled.
     """
 
     result: PipelineResult
@@ -68,36 +68,36 @@ class RunningJob:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the job runs no more."""
+        """Whether the job has ended."""
         return bool(PipelineState.is_terminal(self.state()))
 
     def wait(self) -> str:
-        """Return the state in which the job ended, once it has.
+        """Wait for the end of the job; return its final state.
 
-        :raises Exception: what Beam says of a job that failed.
+        :raises Exception: Beam's error for a job that failed.
         """
         while self.choice.job_server is not None and not self.has_ended:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         if self.lost_server:
             return self.state()
         return str(self.result.wait_until_finish() or PipelineState.DONE)
 
     def cancel(self) -> None:
-        """Ask that the job be ended; on a cluster Flink is asked too, for Beam's way is not enough.
+        """Cancel the job; on a cluster also through Flink, since Beam's cancel is not enough.
 
-        What fails meanwhile is not raised.
+        Errors are not raised.
         """
         with suppress(Exception):
             self.result.cancel()
         _cancel_on_cluster(self.choice)
 
     def counters(self) -> dict[str, int]:
-        """Return Beam's counters, summed over steps; none where nobody keeps them."""
+        """Return Beam's counters, summed over steps; empty if they are not available."""
         if self.lost_server:
             return {}
         try:
             found = self.result.metrics().query()["counters"]
-        except Exception:  # a job server that is gone, or has no metrics of a job that was stopped
+        except Exception:  # the job server is gone, or has no metrics of a stopped job
             return {}
         sums: dict[str, int] = {}
         for counter in found:
@@ -112,7 +112,7 @@ class RunningJob:
         if address is None:
             raise RunnerError(
                 f"{gone}, and the job may have ended with it; what is written stays, and the same "
-                "command goes on from there"
+                "command continues from there"
             )
         try:
             job = FlinkCluster(address).newest_job(self.choice.job_name)
@@ -123,11 +123,11 @@ class RunningJob:
         if job is None:
             raise RunnerError(
                 f"{gone}, and the cluster at {address} knows no job {self.choice.job_name}; what "
-                "is written stays, and the same command goes on from there"
+                "is written stays, and the same command continues from there"
             )
         if not self.lost_server:
             self.lost_server = True
-            tell(f"{gone}; job {job.id} goes on without it, and Flink's REST API tells how it is")
+            warn(f"{gone}; job {job.id} goes on without it, monitored by Flink's REST API")
         self._state = _ENDED.get(job.state, PipelineState.RUNNING)
         self._answered = self.clock()
         return self._state
@@ -137,23 +137,23 @@ class RunningJob:
             try:
                 self._state = str(self.result.state)
                 self._answered = self.clock()
-            except Exception as error:  # whatever it is, the job server did not tell
+            except Exception as error:  # of any kind: the job server did not answer
                 self.why = reason(error)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
 def submit(
     pipeline: beam.Pipeline, choice: RunnerChoice, asked: threading.Event
 ) -> RunningJob | None:
-    """Submit a pipeline; return its job, or None where `asked` to end before it was taken.
+    """Submit a pipeline; return its job, or None if `asked` was set before it was accepted.
 
-    A job server that hangs meanwhile does not keep the command from ending.
+    A job server that hangs does not prevent the command from ending.
 
-    :raises Exception: what Beam says of a job that is refused.
+    :raises Exception: Beam's error for a job that is refused.
     """
     endpoint = choice.options.view_as(PortableOptions).job_endpoint
     if not endpoint or endpoint == "embed":
-        # What Beam starts for itself is bound to the main thread.
+        # Servers that Beam starts itself are bound to the main thread.
         return RunningJob(pipeline.run(), choice)
     results: list[PipelineResult] = []
     errors: list[BaseException] = []
@@ -167,7 +167,7 @@ def submit(
     thread = threading.Thread(target=run, name="pubner-submit", daemon=True)
     thread.start()
     while thread.is_alive() and not asked.is_set():
-        thread.join(_LOOK_SECONDS)
+        thread.join(_POLL_SECONDS)
     if asked.is_set():
         thread.join(_SUBMITTED_SECONDS)
     if errors:
@@ -187,14 +187,14 @@ def _cancel_on_cluster(choice: RunnerChoice) -> None:
         if job is not None:
             cluster.request_cancel(job)
     except RunnerError as error:
-        log("cannot see whether the cluster has the job", error=str(error))
+        log("cannot check whether the cluster has the job", error=str(error))
 
 
 def _take_back(choice: RunnerChoice) -> None:
-    """Cancel a job that was being submitted, if the cluster has it already."""
+    """Cancel a job that was being submitted, if the cluster has already accepted it."""
     _cancel_on_cluster(choice)
     log(
-        "asked to end before the job server had taken the job; if it still does, cancel the job",
+        "stopped before the job server had accepted the job; if it still does, cancel the job",
         level=logging.WARNING,
         job=choice.job_name,
     )

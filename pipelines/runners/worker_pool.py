@@ -1,9 +1,9 @@
-"""Beam's worker pool on loopback: starts a Python worker process for each that a runner asks for.
+"""A Beam worker pool on loopback, which starts Python worker processes for a runner.
 
-`python -m pipelines.runners.worker_pool --port=50000`. Whoever reaches a pool runs code as its
-user: a worker connects to any address that it is given, and runs what it is sent from there. Beam's
-own pool (`apache_beam.runners.worker.worker_pool_main`) listens on all interfaces. A TaskManager,
-and whatever else asks a pool, tells the workers to call back on localhost, so nothing needs more.
+`python -m pipelines.runners.worker_pool --port=50000`. Anyone who can connect to a pool can run
+code as its user: a worker connects to any address that it is given, and executes the code that it
+receives. Beam's own pool (`apache_beam.runners.worker.worker_pool_main`) listens on all interfaces.
+A TaskManager tells its workers to connect to localhost, so loopback is enough.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _WORKER = (
 
 
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """The pool's service: worker processes by their ids."""
+    """The gRPC service of the pool, with its worker processes by id."""
 
     def __init__(self) -> None:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -60,7 +60,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         request: beam_fn_api_pb2.StopWorkerRequest,
         context: grpc.ServicerContext,  # noqa: ARG002
     ) -> beam_fn_api_pb2.StopWorkerResponse:
-        """End a worker; nothing happens where there is none of that id."""
+        """End a worker, if there is one with that id."""
         with self._lock:
             worker = self._workers.pop(request.worker_id, None)
         if worker is not None:
@@ -76,13 +76,13 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
 
 def serve(pool: WorkerPool, *, host: str, port: int) -> tuple[grpc.Server, int]:
-    """Open the pool's port; return the server, which runs, and the port, chosen where it was 0.
+    """Open the pool's port; return the running server, and the port that was chosen for 0.
 
     :raises RuntimeError: if the port cannot be opened.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    # Of two pools on one port, the system would give each some of the calls.
+    # The system would distribute the calls over two pools on one port.
     options = [("grpc.http2.max_ping_strikes", 0), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(max_workers=16), options=options)
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
@@ -92,16 +92,16 @@ def serve(pool: WorkerPool, *, host: str, port: int) -> tuple[grpc.Server, int]:
     return server, chosen
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pool until SIGTERM, SIGINT or SIGHUP; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.runners.worker_pool", description=__doc__
     )
     parser.add_argument("--port", "--service_port", type=int, required=True, help="0 takes a free")
     parser.add_argument("--host", default=LOOPBACK, help=f"the address to listen on ({LOOPBACK})")
-    asked = parser.parse_args(words)
+    asked = parser.parse_args(arguments)
     if asked.host not in (LOOPBACK, "::1", "localhost"):
-        _say(f"listening on {asked.host}: whoever reaches port {asked.port} can run code here")
+        _log(f"listening on {asked.host}: anyone who reaches port {asked.port} can run code here")
     ended = threading.Event()
 
     def end(number: int, frame: "FrameType | None") -> None:  # noqa: ARG001
@@ -113,9 +113,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         server, port = serve(pool, host=asked.host, port=asked.port)
     except RuntimeError as error:
-        _say(f"cannot listen on {asked.host}:{asked.port}: {error}")
+        _log(f"cannot listen on {asked.host}:{asked.port}: {error}")
         return 2
-    _say(f"workers are started at {asked.host}:{port}")
+    _log(f"workers are started at {asked.host}:{port}")
     ended.wait()
     server.stop(0)
     pool.close()
@@ -133,7 +133,7 @@ def _stop(workers: Sequence["subprocess.Popen[bytes]"]) -> None:
         worker.wait()
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     sys.stderr.write(f"worker pool: {line}\n")
     sys.stderr.flush()
 

@@ -1,1 +1,1 @@
-"""Runs: batch, stream and reannotation, from their settings to what is written."""
+"""Runs of pipelines: batch, stream and reannotation."""

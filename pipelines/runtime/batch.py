@@ -1,4 +1,4 @@
-"""Runs the pipeline, from its settings to blocks in place: progress, stopping, errors."""
+"""Runs of batch pipelines: building, progress, stop requests, and errors."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ from pipelines.runners.running_job import RunningJob
 from pipelines.settings.annotate import AnnotateSettings, ModelSettings, RunSettings
 from pipelines.sources.files import BlockReader
 from pipelines.telemetry.progress import annotating
-from pipelines.telemetry.run_channel import Desk, Monitor, open_desk
+from pipelines.telemetry.run_channel import RunChannel, WorkerChannel, open_run_channel
 from schemas.errors import (
     InterruptedRunError,
     PubnerError,
@@ -44,16 +44,16 @@ from worker.cli.progress import Meter
 from worker.cli.signals import stop_requests
 
 _STOP_SECONDS = 4.0
-"""So long after a request to stop the process ends in any case."""
+"""Timeout after a stop request, when the process ends in any case."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What only the run itself knows.
+    """The facts about a run that its output does not record.
 
-    `seconds` is its time in all, `annotating_seconds` that since the model was loaded (0 where no
-    process of ours loaded one); `unreadable_inputs` counts files that could not be read although
-    they were annotated before; `counters` are Beam's, none where the runner loses some.
+    `seconds` is the total time, `annotating_seconds` the time since the model was loaded (0 if it
+    was not loaded in this process); `unreadable_inputs` counts files that could not be read
+    although they were annotated before; `counters` are Beam's, empty if the runner loses some.
     """
 
     seconds: float
@@ -63,7 +63,7 @@ class RunReport:
 
 
 def utc_now() -> datetime:
-    """Return the time of the system's clock in UTC."""
+    """Return the system time in UTC."""
     return datetime.now(UTC)
 
 
@@ -76,14 +76,16 @@ def run_pipeline(
     choice: RunnerChoice,
     meter: Meter,
 ) -> RunReport:
-    """Annotate `files` into `store` and return when all is in place; `meter` tells how far it is.
+    """Annotate `files` into `store`; return when all blocks are written.
 
-    :raises InterruptedRunError: if a signal stopped it; what is in place stays.
+    `meter` shows the progress.
+
+    :raises InterruptedRunError: if a signal stopped it; what is written stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
     """
     begin = time.monotonic()
-    with open_desk(time.monotonic) as desk:
-        monitor = desk.monitor if choice.in_process else Monitor()
+    with open_run_channel(time.monotonic) as run_channel:
+        channel = run_channel.worker_side if choice.in_process else WorkerChannel()
         pipeline = make_pipeline(choice)
         annotate_files(
             pipeline,
@@ -94,22 +96,22 @@ def run_pipeline(
                 settings=settings.row_settings,
                 format=settings.input_format,
                 clock=utc_now,
-                monitor=monitor,
+                channel=channel,
                 reread_older=settings.reread_older,
             ),
             handler=make_handler(
-                settings, checkpoints, monitor, max_text_chars=settings.max_text_chars
+                settings, checkpoints, channel, max_text_chars=settings.max_text_chars
             ),
             writer=make_writer(settings, store),
         )
         total_bytes = sum(file.size for file in files)
-        meter.follow(partial(annotating, desk, total_bytes=total_bytes))
-        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.show):
-            counters = run_to_end(pipeline, desk, choice)
+        meter.follow(partial(annotating, run_channel, total_bytes=total_bytes))
+        with stopping(run_channel, settings.output, in_process=choice.in_process, show=meter.show):
+            counters = run_to_end(pipeline, run_channel, choice)
         return RunReport(
             seconds=time.monotonic() - begin,
-            annotating_seconds=desk.annotating_seconds(),
-            unreadable_inputs=desk.counts.get("unreadable_inputs", 0),
+            annotating_seconds=run_channel.annotating_seconds(),
+            unreadable_inputs=run_channel.counts.get("unreadable_inputs", 0),
             counters=counters if choice.counts_all else {},
         )
 
@@ -117,7 +119,7 @@ def run_pipeline(
 def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
     """Return an empty pipeline for a runner.
 
-    :raises SettingsError: if Beam refuses an option behind `--`.
+    :raises SettingsError: if Beam refuses an option after `--`.
     :raises RunnerError: if a server that the options name does not answer.
     """
     check_cluster(choice)
@@ -125,9 +127,9 @@ def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
     try:
         pipeline = beam.Pipeline(runner=runner, options=choice.options)
     except ValueError as error:
-        raise SettingsError(f"{choice.name}, options behind `--`: {error}") from error
-    # Beam makes a folder for transforms of other languages, of which there are none here, and
-    # removes it at the end of a run: one that is killed, or never begins, would leave it.
+        raise SettingsError(f"{choice.name}, options after `--`: {error}") from error
+    # Beam creates a folder for cross-language transforms, which are not used here, and removes it
+    # at the end of a run: a run that is killed, or never begins, would leave it.
     shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
     return pipeline
 
@@ -135,11 +137,11 @@ def make_pipeline(choice: RunnerChoice) -> beam.Pipeline:
 def make_handler(
     settings: ModelSettings,
     checkpoints: Checkpoints,
-    monitor: Monitor,
+    channel: WorkerChannel,
     *,
     max_text_chars: int | None,
 ) -> AnnotateHandler:
-    """Return what runs the model in a run by `settings`."""
+    """Return the model handler of a run with `settings`."""
     return AnnotateHandler(
         checkpoints,
         device=settings.device,
@@ -147,12 +149,12 @@ def make_handler(
         chunk_size=settings.chunk_size,
         max_text_chars=max_text_chars,
         clock=utc_now,
-        monitor=monitor,
+        channel=channel,
     )
 
 
 def make_writer(settings: RunSettings, store: Store, *, merges: bool = False) -> BlockWriter:
-    """Return what puts blocks in place in a run by `settings`; a stream `merges`."""
+    """Return the block writer of a run with `settings`; `merges` is for streams."""
     return BlockWriter(
         store=store,
         block_size=settings.block_size,
@@ -162,32 +164,34 @@ def make_writer(settings: RunSettings, store: Store, *, merges: bool = False) ->
     )
 
 
-def run_to_end(pipeline: beam.Pipeline, desk: Desk, choice: RunnerChoice) -> dict[str, int]:
-    """Run to the end; return Beam's counters.
+def run_to_end(
+    pipeline: beam.Pipeline, run_channel: RunChannel, choice: RunnerChoice
+) -> dict[str, int]:
+    """Run a pipeline to its end; return Beam's counters.
 
-    :raises PubnerError: if a step of ours ended it, or the runner did.
+    :raises PubnerError: if a step or the runner failed.
     """
     with watching_cluster(choice, time.monotonic) as watch:
         try:
             job = RunningJob(pipeline.run(), choice)
             state = job.wait()
         except Exception as error:
-            raise watch.error or reason_of(desk, choice, error) from error
+            raise watch.error or reason_of(run_channel, choice, error) from error
         if state != PipelineState.DONE:
-            raise watch.error or desk.error() or ended(choice, state)
+            raise watch.error or run_channel.error() or ended(choice, state)
         return job.counters()
 
 
 def ended(choice: RunnerChoice, state: object) -> PubnerError:
-    """Return the error of a pipeline that the runner ended in another state than done."""
+    """Return the error for a pipeline that ended in another state than DONE."""
     return PubnerError(
         f"{choice.name} ended the pipeline in state {state}; its own log says why (--verbose)"
     )
 
 
-def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
+def reason_of(run_channel: RunChannel, choice: RunnerChoice, error: Exception) -> Exception:
     """Return the error that ended the pipeline: the one a step reported, or that Beam names."""
-    known = desk.error() or error_from_runner(error)
+    known = run_channel.error() or error_from_runner(error)
     if known is not None:
         return known
     if isinstance(error, grpc.RpcError | grpc.FutureTimeoutError):
@@ -195,27 +199,27 @@ def reason_of(desk: Desk, choice: RunnerChoice, error: Exception) -> Exception:
             f"{choice.name}: the job server {choice.job_server} refused the job, or does not "
             f"answer any more: {reason(error)}; see its log. What is written stays"
         )
-    # A RuntimeError is Beam's own, whose last line names the error that it stands for.
+    # A RuntimeError is Beam's own wrapper, whose last line names the original error.
     kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
     return PubnerError(f"{choice.name} failed: {kind}{reason(error)} (--verbose shows its log)")
 
 
 def _end_process(number: int, message: str) -> NoReturn:
-    """End the process at once, as a signal does."""
-    with suppress(OSError):  # a terminal that was closed
+    """End the process at once, with the exit status of a signal."""
+    with suppress(OSError):  # the terminal was closed
         os.write(2, f"\n{message}\n".encode() if message else b"\n")
     os._exit(128 + number)
 
 
 @contextmanager
 def stopping(
-    desk: Desk, output: str, *, in_process: bool, say: Callable[[str], object]
+    run_channel: RunChannel, output: str, *, in_process: bool, show: Callable[[str], object]
 ) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process.
 
-    `say` is told at once what happens. The steps end when the chunk of citations that is being
-    annotated is done; where that takes seconds, the process ends without it: what is written is
-    whole at any time.
+    `show` is called at once with a message. The steps stop after the current chunk of citations; if
+    that takes longer than a few seconds, the process ends without them: the written blocks are
+    always complete.
     """
     seen: list[int] = []
     ended = threading.Event()
@@ -224,11 +228,11 @@ def stopping(
         if seen or not in_process:
             _end_process(number, "")
         seen.append(number)
-        say(
+        show(
             f"pubner: {signal.Signals(number).name}: the block in flight is abandoned after the "
-            "current chunk, and what is written stays; again stops now"
+            "current chunk, and what is written stays; a second signal stops now"
         )
-        desk.stop()
+        run_channel.stop()
         threading.Thread(target=end_later, name="pubner-stop", daemon=True).start()
 
     def end_later() -> None:

@@ -1,8 +1,8 @@
-"""What an output holds annotated again from the stored text: the graph, and a run of it.
+"""Reannotation of an output from its stored text: the pipeline, and a run of it.
 
-Blocks are spread over the workers; from there on a block is read from the output, annotated and put
-back in one go, by the same handler as ever, so it gives what `pubner annotate` makes of the source.
-Where blocks were made with different limits of the text that is read, the graph has a branch each.
+Blocks are distributed over the workers. A worker reads a block from the output, annotates it and
+writes it back, with the same handler as `pubner annotate`, so the results are equal. If blocks were
+made with different `--max-text-chars`, the pipeline has one branch for each limit.
 """
 
 import time
@@ -24,39 +24,39 @@ from pipelines.inference.handler import AnnotateHandler
 from pipelines.output.revising import BlockReviser, wanted_rows
 from pipelines.output.sql_filter import Condition, Evaluate
 from pipelines.output.store import Store
-from pipelines.output.writer import InPlace, read_block
+from pipelines.output.writer import CommittedBlock, read_block
 from pipelines.runners.options import RunnerChoice
 from pipelines.runtime.batch import RunReport, make_handler, make_pipeline, run_to_end, stopping
 from pipelines.settings.reannotate import ReannotateSettings
 from pipelines.sources.stored import stored_citations
 from pipelines.telemetry.progress import annotating_again
-from pipelines.telemetry.run_channel import Monitor, open_desk
+from pipelines.telemetry.run_channel import WorkerChannel, open_run_channel
 from worker.cli.progress import Meter
 from worker.system.batching import in_groups
 from worker.system.pipelining import make_helper, read_ahead
 
 _GROUP = 16
-"""Blocks that one worker takes at once: each is read while the model works on the one before."""
+"""Blocks in one element: a block is read while the model annotates the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredReader:
-    """Reads blocks of an output: the citations that match and another checkpoint made.
+    """Reads, from blocks of an output, the matching citations that another checkpoint annotated.
 
-    A block that was made with another limit than `max_text_chars` is passed over.
+    A block that was made with another limit than `max_text_chars` is skipped.
     """
 
     store: Store
     condition: Condition
     checkpoint_id: str
     max_text_chars: int | None
-    monitor: Monitor
+    channel: WorkerChannel
 
     def read(self, keys: Sequence[BlockKey]) -> Iterator[ReadBlock]:
-        """Yield those of the blocks that hold something to do, in order."""
-        with self.condition.evaluating(check=self.monitor.check) as evaluate:
+        """Yield the blocks that have citations to annotate, in order."""
+        with self.condition.evaluating(check=self.channel.check) as evaluate:
             for key in keys:
-                self.monitor.check()
+                self.channel.check()
                 found = read_block(self.store, key)
                 if found is None or limit_of(found.footer) != self.max_text_chars:
                     continue
@@ -64,7 +64,7 @@ class StoredReader:
                 if block.citations:
                     yield block
 
-    def _matching(self, block: InPlace, evaluate: Evaluate) -> ReadBlock:
+    def _matching(self, block: CommittedBlock, evaluate: Evaluate) -> ReadBlock:
         rows = block.tables["citations"]
         wanted = wanted_rows(rows, evaluate, self.checkpoint_id)
         header = BlockHeader(block.footer.key, block.footer.input_digest)
@@ -74,22 +74,22 @@ class StoredReader:
 @beam.typehints.with_input_types(tuple[BlockKey, ...])
 @beam.typehints.with_output_types(ReadBlock)
 class ReadStored(beam.DoFn):
-    """Reads blocks from the output, one ahead of the model."""
+    """DoFn that reads blocks from the output, one ahead of the model."""
 
     def __init__(self, reader: StoredReader) -> None:
         self.reader = reader
 
     def setup(self) -> None:
-        """Make the helper that reads ahead."""
+        """Start the thread that reads ahead."""
         self._helper = make_helper("pubner-read")
 
     def process(self, element: tuple[BlockKey, ...]) -> Iterator[ReadBlock]:
-        """Yield the citations to annotate again, a block at a time."""
-        with self.reader.monitor.watching():
+        """Yield the citations to annotate again, one block at a time."""
+        with self.reader.channel.watching():
             yield from read_ahead(self.reader.read(element), self._helper)
 
     def teardown(self) -> None:
-        """Wait for the helper."""
+        """Wait for the thread that reads ahead."""
         self._helper.shutdown()
 
 
@@ -101,7 +101,7 @@ def reannotate_blocks(
     handler: AnnotateHandler,
     reviser: BlockReviser,
 ) -> None:
-    """Build the graph that annotates blocks of one limit again."""
+    """Build the branch that annotates blocks of one text limit again."""
     register_coders()
     groups = [tuple(group) for group in in_groups(keys, _GROUP)]
     branch = f"(text limit {reader.max_text_chars or 'none'})"
@@ -111,7 +111,7 @@ def reannotate_blocks(
         | f"Spread {branch}" >> beam.Reshuffle()
         | f"Read {branch}" >> beam.ParDo(ReadStored(reader))
         | f"Annotate {branch}" >> RunInference(handler).with_output_types(AnnotatedBlock)
-        | f"Write {branch}" >> beam.ParDo(WriteBlock(reviser, reader.monitor))
+        | f"Write {branch}" >> beam.ParDo(WriteBlock(reviser, reader.channel))
     )
 
 
@@ -126,34 +126,34 @@ def run_reannotation(
     citations: int,
     meter: Meter,
 ) -> RunReport:
-    """Annotate what matches in `blocks` again, `citations` in all; return when all is in place.
+    """Annotate the matching `citations` in `blocks` again; return when all blocks are written.
 
-    `meter` tells how far it is.
+    `meter` shows the progress.
 
-    :raises InterruptedRunError: if a signal stopped it; what is in place stays.
+    :raises InterruptedRunError: if a signal stopped it; what is written stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
     """
     begin = time.monotonic()
     branches: dict[int | None, list[BlockKey]] = defaultdict(list)
     for block in blocks:
         branches[block.max_text_chars].append(block.key)
-    with open_desk(time.monotonic) as desk:
-        monitor = desk.monitor if choice.in_process else Monitor()
+    with open_run_channel(time.monotonic) as run_channel:
+        channel = run_channel.worker_side if choice.in_process else WorkerChannel()
         pipeline = make_pipeline(choice)
         for limit, keys in branches.items():
             reannotate_blocks(
                 pipeline,
                 keys,
-                reader=StoredReader(store, condition, checkpoints.id, limit, monitor),
-                handler=make_handler(settings, checkpoints, monitor, max_text_chars=limit),
+                reader=StoredReader(store, condition, checkpoints.id, limit, channel),
+                handler=make_handler(settings, checkpoints, channel, max_text_chars=limit),
                 reviser=BlockReviser(store, condition),
             )
-        meter.follow(partial(annotating_again, desk, citations=citations))
-        with stopping(desk, settings.output, in_process=choice.in_process, say=meter.show):
-            counters = run_to_end(pipeline, desk, choice)
+        meter.follow(partial(annotating_again, run_channel, citations=citations))
+        with stopping(run_channel, settings.output, in_process=choice.in_process, show=meter.show):
+            counters = run_to_end(pipeline, run_channel, choice)
         return RunReport(
             seconds=time.monotonic() - begin,
-            annotating_seconds=desk.annotating_seconds(),
+            annotating_seconds=run_channel.annotating_seconds(),
             unreadable_inputs=0,
             counters=counters if choice.counts_all else {},
         )

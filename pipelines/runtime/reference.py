@@ -1,4 +1,4 @@
-"""`pubner checkpoint reference`: what a checkpoint's later output is compared with for drift."""
+"""`pubner checkpoint reference`: writes a checkpoint's reference for the detection of drift."""
 
 from collections.abc import Iterator
 from itertools import compress
@@ -20,7 +20,7 @@ from worker.registry.names import checkpoint_folder
 
 
 def make_reference(settings: ReferenceSettings) -> int:
-    """Run the command with the words behind `pubner checkpoint reference`; return its exit code.
+    """Run `pubner checkpoint reference` with `settings`; return its exit code.
 
     :raises PubnerError: with one line to show.
     """
@@ -65,19 +65,19 @@ def make_reference(settings: ReferenceSettings) -> int:
 
 
 def _spread(path: Path, format: Format, limit: int) -> Iterator[str]:
-    """Yield the texts of at most `limit` citations, evenly spread over the file.
+    """Yield the texts of at most `limit` citations, evenly spaced in the file.
 
-    The file is read twice, so that no more than those are held.
+    The file is read twice, so that no other texts are held in memory.
 
-    :raises InputError: if the file cannot be read, or holds no text.
+    :raises InputError: if the file cannot be read, or has no text.
     """
     try:
         with path.open("rb") as stream:
             count = sum(1 for _ in _texts(stream, format))
         if not count:
             raise InputError(
-                f"{path} holds no citation with text; name a file of citations such as the "
-                "checkpoint will read"
+                f"{path} has no citation with text; give a file of citations like those "
+                "that the checkpoint will annotate"
             )
         taken = np.zeros(count, dtype=np.bool_)
         taken[np.linspace(0, count - 1, min(limit, count)).round().astype(int)] = True

@@ -1,6 +1,6 @@
-"""Which partitions of a running stream stand still: there is something to read, and nothing comes.
+"""Detects stalled partitions of a running stream: messages wait, and no offset is committed.
 
-Nothing of a stream fails where one reader of several does not go on; so what is committed tells.
+A stream does not fail when one of its readers hangs, so the committed offsets are watched.
 """
 
 from collections.abc import Mapping
@@ -10,35 +10,35 @@ from kafka import TopicPartition
 
 
 @dataclass(slots=True)
-class Standstill:
-    """Tells of partitions whose committed offset has stayed the same for `patience_seconds`.
+class StalledPartitions:
+    """The partitions whose committed offset has not changed for `patience_seconds`.
 
-    Each is told of once, until it goes on.
+    Each is returned once, until it makes progress again.
     """
 
     patience_seconds: float
     _moved: dict[TopicPartition, tuple[int, float]] = field(default_factory=dict, init=False)
-    _told: set[TopicPartition] = field(default_factory=set, init=False)
+    _reported: set[TopicPartition] = field(default_factory=set, init=False)
 
-    def look(
+    def observe(
         self,
-        places: Mapping[TopicPartition, int],
+        committed: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
         now: float,
     ) -> list[tuple[TopicPartition, float]]:
-        """Return the partitions that stand still since the look before, and for how many seconds.
+        """Return the partitions that are newly stalled, and for how many seconds.
 
-        :param places: the first offset of each that is not committed
-        :param ends: where each ends
-        :param now: seconds of a clock that never goes back
+        :param committed: the committed offset of each partition: the next one to read
+        :param ends: the end offset of each partition
+        :param now: seconds of a monotonic clock
         """
         found = []
-        for partition, place in places.items():
+        for partition, offset in committed.items():
             known, since = self._moved.get(partition, (-1, now))
-            if place != known or place >= ends.get(partition, 0):
-                self._moved[partition] = (place, now)
-                self._told.discard(partition)
-            elif now - since >= self.patience_seconds and partition not in self._told:
-                self._told.add(partition)
+            if offset != known or offset >= ends.get(partition, 0):
+                self._moved[partition] = (offset, now)
+                self._reported.discard(partition)
+            elif now - since >= self.patience_seconds and partition not in self._reported:
+                self._reported.add(partition)
                 found.append((partition, now - since))
         return found

@@ -1,4 +1,4 @@
-"""Runs a stream: to the end that the topics have now, or until it is asked to end."""
+"""Runs of streams: up to the current end offsets, or until a stop request."""
 
 import logging
 import os
@@ -58,35 +58,34 @@ from pipelines.runtime.batch import (
     run_to_end,
     utc_now,
 )
-from pipelines.runtime.left_behind import GoesOn
+from pipelines.runtime.left_behind import RemainingJob
 from pipelines.runtime.restarts import Restarter
 from pipelines.runtime.stall import StallWatch, default_patience
-from pipelines.runtime.stalled_partitions import Standstill
+from pipelines.runtime.stalled_partitions import StalledPartitions
 from pipelines.settings.stream import StreamSettings
 from pipelines.telemetry.logs import log
-from pipelines.telemetry.run_channel import Monitor, open_desk
+from pipelines.telemetry.run_channel import WorkerChannel, open_run_channel
 from schemas.errors import BrokerError, InputError, PubnerError, RunnerError
 from worker.cli.signals import stop_requests
 from worker.registry.registry import open_registry
 from worker.system.batching import in_groups
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _REPORT_SECONDS = 10.0
 _SAVEPOINT_SECONDS = 600.0
-_STANDSTILL_SECONDS = 300.0
-"""So much longer than a part stays open nothing may be committed where there is something to read.
-"""
+_STALLED_PARTITION_SECONDS = 300.0
+"""Time without a commit, in addition to the flush time, after which a partition is stalled."""
 _ROUND_BLOCKS = 100
-"""Blocks that the in-process runner is given at a time: it commits when it has done them all."""
+"""Blocks in one round of the in-process runner, which commits at the end of a round."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What became of a stream.
+    """The result of a stream.
 
-    `caught_up` says that all up to the ends at start is in place and committed; `savepoint` is
-    where Flink kept the state of a stream that was asked to end; `counters` are Beam's, of the
-    newest job; `restarts` counts how often a job was stalled and restarted.
+    `caught_up` means that all messages up to the end offsets at the start are written and their
+    offsets committed; `savepoint` is the path of Flink's savepoint after a stop request; `counters`
+    are Beam's, of the newest job; `restarts` counts the restarts of stalled jobs.
     """
 
     seconds: float
@@ -98,7 +97,7 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class StreamJobs:
-    """Makes the pipelines of one run from what the user gave."""
+    """Builds the pipelines of one run from its settings."""
 
     settings: StreamSettings
     access: KafkaAccess
@@ -111,7 +110,7 @@ class StreamJobs:
 
     @property
     def stall_seconds(self) -> float:
-        """How long a job without progress is waited for before it counts as stalled."""
+        """How long a job may make no progress before it counts as stalled."""
         settings = self.settings
         return settings.stall_seconds or default_patience(
             flush_seconds=settings.flush_seconds,
@@ -119,35 +118,38 @@ class StreamJobs:
             block_size=settings.block_size,
         )
 
-    def unbounded(self, monitor: Monitor) -> beam.Pipeline:
-        """Return the pipeline that reads without end."""
+    def unbounded(self, channel: WorkerChannel) -> beam.Pipeline:
+        """Return the unbounded pipeline."""
         pipeline = make_pipeline(self.choice)
-        source = KafkaSource(self._reading(), self.drain, monitor)
+        source = KafkaSource(self._reading(), self.drain, channel)
         splits = source.splits_for(len(self.topics.partitions))
-        self._annotate(read_stream(pipeline, splits), (), monitor)
+        self._annotate(read_stream(pipeline, splits), (), channel)
         return pipeline
 
     def bounded(
-        self, ranges: Sequence[OffsetRange], in_place: Sequence[WrittenBlock], monitor: Monitor
+        self,
+        ranges: Sequence[OffsetRange],
+        written: Sequence[WrittenBlock],
+        channel: WorkerChannel,
     ) -> beam.Pipeline:
-        """Return the pipeline that reads `ranges`; `in_place` needs only to be committed."""
+        """Return the pipeline that reads `ranges` and also commits the `written` blocks."""
         pipeline = make_pipeline(self.choice)
         reader = ReadRanges(
             self.access,
             self.drain,
-            monitor,
+            channel,
             block_size=self.settings.block_size,
             read_committed=self.settings.read_committed,
             timeout_seconds=self.settings.kafka_timeout_seconds,
         )
-        self._annotate(read_ranges(pipeline, ranges, reader), in_place, monitor)
+        self._annotate(read_ranges(pipeline, ranges, reader), written, channel)
         return pipeline
 
-    def in_place(self, wanted: OffsetRange) -> WrittenBlock | None:
-        """Return the note of a range that is in place already.
+    def find_committed(self, wanted: OffsetRange) -> WrittenBlock | None:
+        """Return the commit metadata of a range that is already written; None if it is not.
 
-        None, so that it is done again, where dead letters also go to a topic: whether they did is
-        not known.
+        Also None with a dead-letter topic, so that the range is read again: whether its dead
+        letters were sent is not known.
         """
         if self.settings.dead_letter_topic is not None:
             return None
@@ -170,41 +172,41 @@ class StreamJobs:
         )
 
     def _annotate(
-        self, parts: PCollection[RawSlice], in_place: Sequence[WrittenBlock], monitor: Monitor
+        self, parts: PCollection[RawSlice], written: Sequence[WrittenBlock], channel: WorkerChannel
     ) -> None:
         settings = self.settings
-        letters = None
+        dead_letters: DeadLetterTopic | None = None
         if settings.dead_letter_topic is not None:
-            letters = DeadLetterTopic(self.access, settings.dead_letter_topic)
+            dead_letters = DeadLetterTopic(self.access, settings.dead_letter_topic)
         annotate_slices(
             parts,
-            in_place,
+            written,
             clock=utc_now,
             handler=make_handler(
                 settings,
                 self.checkpoints,
-                monitor,
+                channel,
                 max_text_chars=settings.max_text_chars,
             ),
             writer=WriteSlice(
                 make_writer(settings, self.store, merges=True),
-                letters,
-                monitor,
+                dead_letters,
+                channel,
             ),
             committer=CommitOffsets(
                 self.access,
                 settings.group,
                 self.topics.digests,
                 output=self.output_id,
-                monitor=monitor,
+                channel=channel,
             ),
         )
 
 
 def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
-    """Annotate all up to the ends that the topics have now; return when it is in place.
+    """Annotate all messages up to the current end offsets; return when all blocks are written.
 
-    A request to stop ends it at the next block.
+    A stop request ends it at the next block.
 
     :raises PubnerError: if the broker, the output, a checkpoint or the runner fails.
     """
@@ -222,43 +224,43 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
     counters: dict[str, int] = {}
     size = _ROUND_BLOCKS if not jobs.choice.ends_unbounded else max(1, len(ranges))
     reached = 0
-    behind = GoesOn(in_process=jobs.choice.in_process)
-    with stopping(jobs.drain.request, behind.say) as stop:
+    remaining = RemainingJob(in_process=jobs.choice.in_process)
+    with stopping(jobs.drain.request, remaining.log) as stop:
         for group in in_groups(ranges, size):
             if stop.is_set():
                 break
-            found = [(x, jobs.in_place(x)) for x in with_bases(group)]
+            found = [(x, jobs.find_committed(x)) for x in with_bases(group)]
             missing = [wanted for wanted, note in found if note is None]
-            in_place = [note for _, note in found if note is not None]
-            with open_desk(time.monotonic) as desk:
-                monitor = desk.monitor if jobs.choice.in_process else Monitor()
-                pipeline = jobs.bounded(missing, in_place, monitor)
-                done = run_to_end(pipeline, desk, jobs.choice)
+            written = [note for _, note in found if note is not None]
+            with open_run_channel(time.monotonic) as run_channel:
+                channel = run_channel.worker_side if jobs.choice.in_process else WorkerChannel()
+                pipeline = jobs.bounded(missing, written, channel)
+                done = run_to_end(pipeline, run_channel, jobs.choice)
             for name, count in done.items():
                 counters[name] = counters.get(name, 0) + count
             reached += len(group)
-            log("in place", blocks=reached, of=len(ranges))
+            log("written", blocks=reached, of=len(ranges))
     return StreamReport(time.monotonic() - begin, not stop.is_set(), None, counters)
 
 
 def run_unbounded(jobs: StreamJobs) -> StreamReport:
-    """Annotate until a signal asks to end; then finish what is in flight and return.
+    """Annotate until a signal requests a stop; then finish what is in flight and return.
 
     :raises PubnerError: if the broker, the output, a checkpoint or the runner fails.
     """
     begin = time.monotonic()
     asked = threading.Event()
-    behind = GoesOn(jobs.choice.flink_rest, in_process=jobs.choice.in_process)
-    with open_desk(time.monotonic) as desk, stopping(asked.set, behind.say):
-        monitor = desk.monitor if jobs.choice.in_process else Monitor()
+    remaining = RemainingJob(jobs.choice.flink_rest, in_process=jobs.choice.in_process)
+    with open_run_channel(time.monotonic) as run_channel, stopping(asked.set, remaining.log):
+        channel = run_channel.worker_side if jobs.choice.in_process else WorkerChannel()
         try:
-            job = submit(jobs.unbounded(monitor), jobs.choice, asked)
+            job = submit(jobs.unbounded(channel), jobs.choice, asked)
         except Exception as error:
-            raise reason_of(desk, jobs.choice, error) from error
+            raise reason_of(run_channel, jobs.choice, error) from error
         if job is None:
             return StreamReport(time.monotonic() - begin, False, None, {})
         log("running", runner=jobs.choice.name, partitions=len(jobs.topics.partitions))
-        watch = _Watch(jobs, job, asked, behind)
+        watch = _Watch(jobs, job, asked, remaining)
         with watching_cluster(jobs.choice, time.monotonic) as cluster:
             try:
                 savepoint = watch.until_ended()
@@ -270,10 +272,10 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
                 else:
                     state = job.wait()
             except Exception as error:
-                watch.job.cancel()  # one that goes on by itself would go on writing
-                raise cluster.error or reason_of(desk, jobs.choice, error) from error
+                watch.job.cancel()  # a job left on the cluster would keep writing
+                raise cluster.error or reason_of(run_channel, jobs.choice, error) from error
         if state != PipelineState.DONE and savepoint is None:
-            raise cluster.error or desk.error() or ended(jobs.choice, state)
+            raise cluster.error or run_channel.error() or ended(jobs.choice, state)
         return StreamReport(
             time.monotonic() - begin,
             False,
@@ -285,35 +287,35 @@ def run_unbounded(jobs: StreamJobs) -> StreamReport:
 
 @dataclass(slots=True)
 class _Watch:
-    """Looks after a running stream: says how far it is, and passes on the request to end."""
+    """A supervisor of a stream: logs progress, restarts stalled jobs, forwards stop requests."""
 
     jobs: StreamJobs
     job: RunningJob
     asked: threading.Event
-    behind: GoesOn = field(default_factory=GoesOn)
+    remaining: RemainingJob = field(default_factory=RemainingJob)
     drained: bool = field(default=False, init=False)
-    """Whether all is committed and the runner's job, which reads no more, merely idles."""
+    """Whether all offsets are committed and the drained job is only idling."""
     _ending: bool = field(default=False, init=False)
     stall: StallWatch = field(init=False)
-    _standstill: Standstill = field(init=False)
+    _stalled_partitions: StalledPartitions = field(init=False)
     _reported: float = field(default=0.0, init=False)
     _unknown_since: float = field(default_factory=time.monotonic, init=False)
-    """When all topics were known last."""
+    """When all topics were last found."""
 
     def __post_init__(self) -> None:
-        patience = _STANDSTILL_SECONDS + self.jobs.settings.flush_seconds
-        self._standstill = Standstill(patience)
+        patience = _STALLED_PARTITION_SECONDS + self.jobs.settings.flush_seconds
+        self._stalled_partitions = StalledPartitions(patience)
         self.stall = StallWatch(self.jobs.stall_seconds)
 
     def until_ended(self) -> str | None:
-        """Return when the runner has ended the job: where its savepoint is, if it made one."""
+        """Wait for the end of the job; return the path of its savepoint, if there is one."""
         savepoint = None
         while not self.drained and not self.job.has_ended:
-            if self.asked.wait(_LOOK_SECONDS) and not self._ending:
+            if self.asked.wait(_POLL_SECONDS) and not self._ending:
                 self._ending = True
                 savepoint = self._end()
             elif self._ending:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
             self._report()
         return savepoint
 
@@ -325,24 +327,24 @@ class _Watch:
             if job is None:
                 return None
             log("stopping with a savepoint", flink_job=job)
-            self.behind.flink_job = job
+            self.remaining.flink_job = job
             return cluster.stop_with_savepoint(job, timeout_seconds=_SAVEPOINT_SECONDS)
-        log("draining: what was read is finished, nothing more is read")
+        log("draining: messages already read are finished, no more are read")
         token = self.jobs.drain.request()
         if not self.jobs.choice.ends_drained:
             self._wait_until_drained(commit_metadata(self.jobs.output_id, token))
         return None
 
     def _find_job(self, cluster: FlinkCluster) -> str | None:
-        """Return the id of our job, once the cluster knows it; None if the job ended before."""
+        """Return the id of this run's job, once the cluster lists it; None if it ended before."""
         while (job := cluster.find_job(self.jobs.choice.job_name)) is None:
             if self.job.has_ended:
                 return None
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         return job
 
     def _wait_until_drained(self, note: str) -> None:
-        """Return when the last commits of every partition are made; then end the idle job."""
+        """Wait until the last offsets of all partitions are committed, or the job has ended."""
         while not self.job.has_ended:
             try:
                 if all(found == note for found in self._notes().values()):
@@ -350,7 +352,7 @@ class _Watch:
                     return
             except BrokerError as error:
                 log("the broker does not answer, trying again", error=str(error))
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _notes(self) -> Mapping[TopicPartition, str]:
         access, group = self.jobs.access, self.jobs.settings.group
@@ -381,7 +383,7 @@ class _Watch:
         except PubnerError as error:
             self._raise_lasting(error, now)
             log("the broker does not answer", error=str(error))
-            self.stall.blind(now)
+            self.stall.reset(now)
             return
         self._unknown_since = now
         check_same(self.jobs.topics.digests, topics.digests)
@@ -396,7 +398,7 @@ class _Watch:
                 log("the registry does not answer", error=str(error))
 
     def _raise_lasting(self, error: PubnerError, now: float) -> None:
-        """Raise what trying again cannot help; a broker may not know a topic for a moment."""
+        """Raise an error that retries cannot fix; a broker may briefly not know a topic."""
         unknown = isinstance(error, InputError)
         self._unknown_since = self._unknown_since if unknown else now
         lasts = now - self._unknown_since > self.jobs.access.timeout_seconds
@@ -414,25 +416,27 @@ class _Watch:
             check=lambda: check_cluster(self.jobs.choice),
             submit=self._submit_again,
         )
-        result = restarter.look(positions, now)
+        result = restarter.restart_if_stalled(positions, now)
         if result is not None:
             self.job = result
 
-    def _submit_again(self, place: str | None) -> RunningJob:
-        """Submit the job again, with the state at `place` or without any."""
-        jobs = replace(self.jobs, choice=self.jobs.choice.resumed_from(place))
-        job = submit(jobs.unbounded(Monitor()), jobs.choice, self.asked)
+    def _submit_again(self, savepoint: str | None) -> RunningJob:
+        """Submit the job again, with the state at `savepoint` or without any."""
+        jobs = replace(self.jobs, choice=self.jobs.choice.resumed_from(savepoint))
+        job = submit(jobs.unbounded(WorkerChannel()), jobs.choice, self.asked)
         if job is None:
-            raise RunnerError("the run was asked to end meanwhile.")
+            raise RunnerError("the run was asked to stop meanwhile.")
         return job
 
     def _warn(self, positions: Positions, now: float) -> None:
-        """Say which partitions stand still, and what helps."""
-        for partition, seconds in self._standstill.look(positions.begins, positions.ends, now):
+        """Warn of the partitions that are stalled, and name the remedy."""
+        for partition, seconds in self._stalled_partitions.observe(
+            positions.begins, positions.ends, now
+        ):
             offset = positions.begins[partition]
             log(
-                "a partition stands still; stop the run and start it without its savepoint: it "
-                "goes on from the group's offsets and loses nothing",
+                "a partition is stalled; stop the run and start it without its savepoint: it "
+                "continues from the group's offsets and loses nothing",
                 level=logging.WARNING,
                 topic=partition.topic,
                 partition=partition.partition,
@@ -444,20 +448,20 @@ class _Watch:
 
 @contextmanager
 def stopping(
-    request: Callable[[], object], behind: Callable[[], None] = lambda: None
+    request: Callable[[], object], remaining: Callable[[], None] = lambda: None
 ) -> Iterator[threading.Event]:
     """Turn SIGINT, SIGTERM and SIGHUP into `request`; a second one ends the process at once.
 
-    The event that is given is set by the first. `behind` says what goes on after the second.
+    The first signal sets the event that is yielded. `remaining` is called before the process ends.
     """
     seen = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if seen.is_set():
-            behind()
+            remaining()
             os._exit(128 + number)
         seen.set()
-        # Not in the handler: a request may write a file, and what it interrupts may hold a lock.
+        # Not in the handler: a request may write a file, and the interrupted code may hold a lock.
         threading.Thread(target=ask, name="pubner-stop", daemon=True).start()
 
     def ask() -> None:
@@ -465,7 +469,7 @@ def stopping(
             request()
         except PubnerError as error:
             seen.clear()
-            log("cannot ask the run to end, ask again", error=str(error))
+            log("cannot request the stop of the run, send the signal again", error=str(error))
 
     before = {number: signal.signal(number, on_signal) for number in stop_requests()}
     try:

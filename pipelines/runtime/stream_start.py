@@ -1,7 +1,8 @@
-"""What a stream's group and its output say of each other when a run begins.
+"""Compares a consumer group's offsets with the log and the output when a stream begins.
 
-A group has one offset a partition, whatever output its rows went to. So what a run with another
-output annotated before is not in this one, and what retention removed since is in none.
+A group has one offset for each partition, for all outputs. So messages that were read into another
+output are missing in this one, and messages that retention removed before they were read are
+missing in all.
 """
 
 import logging
@@ -25,10 +26,10 @@ from pipelines.telemetry.logs import log
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """Offsets `begin` to before `end` that the output does not hold, since the group was used.
+class MissingRange:
+    """Offsets from `begin` to before `end` that were read by the group into another output.
 
-    `committed` is where the group stood.
+    `committed` is the group's committed offset.
     """
 
     topic: str
@@ -39,16 +40,16 @@ class Missing:
     committed: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the range as a JSON object."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is known at the start.
+    """The result of the checks at the start of a stream.
 
-    `removed` counts the offsets between the group's and the log's start, which retention removed
-    before they were read; `missing` is all that the output is known to lack.
+    `removed` counts the offsets between the group's offsets and the log start, which retention
+    removed before they were read; `missing` are all offsets known to be missing in the output.
     """
 
     output_id: str
@@ -56,7 +57,7 @@ class Start:
     missing: tuple[dict[str, Any], ...] = ()
 
 
-def look_at_start(
+def check_start(
     access: KafkaAccess,
     group: str,
     topics: Topics,
@@ -65,10 +66,10 @@ def look_at_start(
     block_size: int,
     resumed: bool,
 ) -> Start:
-    """Compare where the group stands with the log and with the output; warn of what differs.
+    """Compare the group's offsets with the log and with the output, and warn of differences.
 
-    What is missing is recorded in the output's manifest. A run that is `resumed` from a savepoint
-    begins where that says, and looks after retention itself.
+    Missing offsets are recorded in the output's manifest. A run that is `resumed` from a savepoint
+    begins at the offsets in it, and detects removed offsets itself.
 
     :raises PubnerError: if the broker does not answer, or the output cannot be written.
     """
@@ -82,10 +83,10 @@ def look_at_start(
     finally:
         client.close()
     removed, missing = 0, []
-    places = {}
+    starts: dict[TopicPartition, int] = {}
     for partition, committed in found.items():
         offset = None if committed is None else int(committed.offset)
-        places[partition] = first_offset(offset, first[partition], block_size)
+        starts[partition] = first_offset(offset, first[partition], block_size)
         if offset is None:
             continue
         if offset < first[partition] and not resumed:
@@ -94,22 +95,22 @@ def look_at_start(
         begin = _held_until(store, partition)
         used_by = output_in(str(committed.metadata))
         elsewhere = begin == 0 if used_by is None else used_by != own
-        if elsewhere and begin < places[partition]:
+        if elsewhere and begin < starts[partition]:
             missing.append(
-                Missing(
-                    partition.topic, partition.partition, begin, places[partition], group, offset
+                MissingRange(
+                    partition.topic, partition.partition, begin, starts[partition], group, offset
                 )
             )
     for gap in missing:
         _log_missing(gap)
     recorded = record_missing(
-        store, [x.to_json() for x in missing], {tuple(x): place for x, place in places.items()}
+        store, [x.to_json() for x in missing], {tuple(x): start for x, start in starts.items()}
     )
     return Start(own, removed, tuple(recorded))
 
 
 def _held_until(store: Store, partition: TopicPartition) -> int:
-    """Return the offset behind the last one that the output holds of a partition; 0 for none."""
+    """Return the offset after the last one that the output holds of a partition; 0 for none."""
     prefix = name_prefix(partition.topic, partition.partition)
     keys = [parse_name(name) for name in store.names("citations", prefix)]
     wanted = (partition.topic, partition.partition)
@@ -132,10 +133,10 @@ def _log_removed(partition: TopicPartition, offset: int, first: int) -> None:
     )
 
 
-def _log_missing(gap: Missing) -> None:
+def _log_missing(gap: MissingRange) -> None:
     log(
-        "the group was used with another output, and this one lacks what was read there; to have "
-        "all here, begin with a group of its own",
+        "the group was used with another output, and what was read there is missing in this one; "
+        "to have all messages here, use a new --group",
         level=logging.WARNING,
         topic=gap.topic,
         partition=gap.partition,
@@ -145,8 +146,8 @@ def _log_missing(gap: Missing) -> None:
     )
 
 
-def missing_words(missing: Sequence[dict[str, Any]]) -> str:
-    """Return what the output lacks, for people."""
+def format_missing(missing: Sequence[dict[str, Any]]) -> str:
+    """Return the missing offset ranges as text."""
     return ", ".join(
         f"{x['topic']}/{x['partition']} {x['begin']} to {x['end'] - 1}" for x in missing
     )

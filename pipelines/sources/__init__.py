@@ -1,1 +1,1 @@
-"""Sources: files and stored text as blocks of records."""
+"""Sources: files and stored text, read as blocks of records."""

@@ -1,4 +1,4 @@
-"""From a file to blocks of records; what is already in place is passed over."""
+"""Reads files into blocks of records, and skips blocks that are already committed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -21,22 +21,22 @@ from pipelines.sources.fingerprint import (
     reason_of,
 )
 from pipelines.telemetry.counting import CountedStream
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.records import DeadLetter, Stage
 from worker.readers.formats import BadRecord, Format, ReadRecord, detect_format, read_records
 
 PIECE_BYTES = 16 * 2**20
-"""A block is cut into pieces of so many bytes of records, or of one record where that has more."""
+"""Maximum bytes of records in a piece of a block; a larger record is a piece of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockReader:
     """Reads files into blocks of `block_size` records.
 
-    A block whose commit record names the same content, checkpoint and settings is not read again;
-    with `reread_older`, only where the readers were then what they are now. `format` None goes by
-    the file's name. `clock` gives the time in UTC. A block with more than `piece_bytes` of records
-    comes in pieces.
+    A block that was committed with the same content, checkpoint and settings is skipped; with
+    `reread_older`, only if the readers had their current version. With `format` None, the file's
+    name determines the format. `clock` returns the time in UTC. A block with more than
+    `piece_bytes` of records is yielded in pieces.
     """
 
     block_size: int
@@ -44,49 +44,49 @@ class BlockReader:
     settings: str
     format: Format | None
     clock: Callable[[], datetime]
-    monitor: Monitor
+    channel: WorkerChannel
     piece_bytes: int = PIECE_BYTES
     reread_older: bool = False
 
     def read(self, file: InputFile, store: Store) -> Iterator[ReadBlock]:
-        """Yield the blocks of `file` that `store` does not hold, in order.
+        """Yield the blocks of `file` that are not committed in `store`, in order.
 
-        What is known of the file's blocks from a listing of the output is not read again; where
-        that does not say that all of them are written, the output is asked what was written since.
+        Footers that are known from a listing of the output are not read again; unless these cover
+        the whole file, the output is listed again for blocks that were written since.
 
-        A file that is refused as a whole (unreadable, or not what its sidecar says) is one block
-        with one dead letter at offset 0. One that merely cannot be read today, and was annotated
-        before, gives nothing: what is in place stays.
+        A file that is refused as a whole (unreadable, or with a wrong checksum) is one block with
+        one dead letter at offset 0. If an unreadable file was annotated before, nothing is yielded,
+        and its committed blocks stay.
         """
         try:
             digest = content_digest(file, check=self._read_for_digest)
         except RefusedFileError as refusal:
             known = self._committed(file, store)
-            self.monitor.report(input_bytes=file.size)
+            self.channel.report(input_bytes=file.size)
             if refusal.digest == UNREADABLE and _holds_content(known):
-                self.monitor.report(unreadable_inputs=1)
+                self.channel.report(unreadable_inputs=1)
             elif not self._is_done(known.get(0), refusal.digest):
                 yield self._refused_block(file, refusal)
             return
         known = {} if file.known is None else file.known.footers()
         done = self._done(known, digest)
-        if not self._is_whole(known, done):
+        if not self._is_complete(known, done):
             known = self._committed(file, store)
             done = self._done(known, digest)
-        if self._is_whole(known, done):
+        if self._is_complete(known, done):
             records = sum(known[start].records for start in done)
-            self.monitor.report(input_bytes=file.size, records=records, records_in_place=records)
+            self.channel.report(input_bytes=file.size, records=records, records_committed=records)
             return
         done -= self._shifted(file, store, {start: known[start] for start in done})
         yield from self._blocks(file, digest, done)
 
     def _read_for_digest(self, size: int) -> None:
-        self.monitor.check()
-        self.monitor.report(digest_bytes=size)
+        self.channel.check()
+        self.channel.report(digest_bytes=size)
 
     @staticmethod
     def _committed(file: InputFile, store: Store) -> dict[int, Footer]:
-        """Return the footers of the committed blocks, as they are now, by block start."""
+        """Return the current footers of the committed blocks, by block start."""
         if file.known is None:
             return committed_blocks(store, file.source)
         return committed_since(store, file.source, file.known)
@@ -104,18 +104,18 @@ class BlockReader:
             == (digest, self.checkpoint_id, self.settings)
         )
 
-    def _is_whole(self, known: dict[int, Footer], done: set[int]) -> bool:
-        """Whether every block up to the last one is in place, and none behind it."""
+    def _is_complete(self, known: dict[int, Footer], done: set[int]) -> bool:
+        """Whether every block up to the last one is committed, and none after it."""
         if not done or set(known) != done:
             return False
         end = max(done)
         return known[end].last and done == set(range(0, end + 1, self.block_size))
 
     def _shifted(self, file: InputFile, store: Store, done: Mapping[int, Footer]) -> set[int]:
-        """Return which blocks of an older reader hold other records than are there now.
+        """Return the blocks of an older reader whose records have other offsets now.
 
-        Where a file is damaged, another version of the readers may count its records otherwise. To
-        go on behind such blocks would lose records, or have them twice.
+        In a damaged file, another version of the readers may number the records differently.
+        Continuing after such blocks would lose or duplicate records.
         """
         older = {start for start, footer in done.items() if footer.is_of_older_reader}
         if not older:
@@ -124,7 +124,7 @@ class BlockReader:
         now: dict[int, dict[int, int]] = {start: {} for start in older}
         with suppress(OSError), closing(open_file(file.path)) as stream:
             for item in read_records(stream, self.format or detect_format(file.source)):
-                self.monitor.check()
+                self.channel.check()
                 start = block_start(item.offset, self.block_size)
                 if start in older and isinstance(item, ReadRecord):
                     now[start][item.offset] = item.citation.pmid
@@ -137,59 +137,61 @@ class BlockReader:
         return ReadBlock(header, (), (self._dead_letter(file, bad),))
 
     def _blocks(self, file: InputFile, digest: str, done: set[int]) -> Iterator[ReadBlock]:
-        """Cut the records into blocks; look one record ahead to know which block is the last."""
-        part = _Part(file, digest, 0)
+        """Group the records into blocks, reading one record ahead to detect the last block."""
+        partial = _PartialBlock(file, digest, 0)
         try:
             with closing(open_file(file.path)) as stream:
-                counted = CountedStream(stream, file.size, self.monitor.report)
+                counted = CountedStream(stream, file.size, self.channel.report)
                 source = cast("BinaryIO", counted)
                 for item in read_records(source, self.format or detect_format(file.source)):
-                    self.monitor.check()
+                    self.channel.check()
                     counted.records += 1
                     start = block_start(item.offset, self.block_size)
-                    if start != part.start:
-                        yield from self._unless_done(part, done, last=False)
-                        part = _Part(file, digest, start)
-                    part.end = item.offset + 1
+                    if start != partial.start:
+                        yield from self._unless_done(partial, done, last=False)
+                        partial = _PartialBlock(file, digest, start)
+                    partial.end = item.offset + 1
                     if start in done:
                         continue
                     size = _size(item)
-                    if part.size and part.size + size > self.piece_bytes:
-                        yield part.piece()
-                    part.size += size
+                    if partial.size and partial.size + size > self.piece_bytes:
+                        yield partial.piece()
+                    partial.size += size
                     if isinstance(item, ReadRecord):
-                        part.citations.append(item)
+                        partial.citations.append(item)
                     else:
                         counted.bad += 1
-                        part.dead_letters.append(self._dead_letter(file, item))
-                counted.settle()
+                        partial.dead_letters.append(self._dead_letter(file, item))
+                counted.flush()
         except OSError as error:
-            # The content is known from its digest, so what failed is the reading: next time again.
+            # The digest was computed, so this read failed: a later run tries again.
             reason = reason_of(file.path, error)
-            bad = BadRecord(part.end, Stage.READ, type(error).__name__, reason, b"")
-            part.dead_letters.append(self._dead_letter(file, bad))
-            part.digest = UNREADABLE
-            self.monitor.report(unreadable_inputs=1)
-            yield from self._unless_done(part, done, last=False)
+            bad = BadRecord(partial.end, Stage.READ, type(error).__name__, reason, b"")
+            partial.dead_letters.append(self._dead_letter(file, bad))
+            partial.digest = UNREADABLE
+            self.channel.report(unreadable_inputs=1)
+            yield from self._unless_done(partial, done, last=False)
         else:
-            yield from self._unless_done(part, done, last=True)
+            yield from self._unless_done(partial, done, last=True)
 
-    def _unless_done(self, part: "_Part", done: set[int], *, last: bool) -> Iterator[ReadBlock]:
-        if part.start in done:
-            self.monitor.report(records_in_place=part.end - part.start)
+    def _unless_done(
+        self, partial: "_PartialBlock", done: set[int], *, last: bool
+    ) -> Iterator[ReadBlock]:
+        if partial.start in done:
+            self.channel.report(records_committed=partial.end - partial.start)
         else:
-            yield part.block(last=last)
+            yield partial.block(last=last)
 
     def _dead_letter(self, file: InputFile, item: BadRecord) -> DeadLetter:
         return dead_letter(BlockKey(file.source, 0, 0), item.offset, item, self.clock())
 
 
 @dataclass(slots=True)
-class _Part:
+class _PartialBlock:
     """A block, or its last piece, while it is being read.
 
-    `end` is the offset behind its last record, `size` about how many bytes are held, and `pieces`
-    how many pieces were cut off.
+    `end` is the offset after its last record, `size` the approximate bytes held, and `pieces` the
+    number of pieces already yielded.
     """
 
     file: InputFile
@@ -205,7 +207,7 @@ class _Part:
         self.end = self.start
 
     def piece(self) -> ReadBlock:
-        """Cut off what is held as a piece behind which others follow."""
+        """Return the records held as a piece that is not the last, and begin the next piece."""
         block = self.block(last=False)
         piece = replace(block, header=replace(block.header, complete=False, more=True))
         self.citations, self.dead_letters = [], []
@@ -214,14 +216,14 @@ class _Part:
         return piece
 
     def block(self, *, last: bool) -> ReadBlock:
-        """Return what is held as the block, or as its last piece."""
+        """Return the records held as the block, or as its last piece."""
         key = BlockKey(self.file.source, 0, self.start)
         header = BlockHeader(key, self.digest, complete=True, last=last, piece=self.pieces)
         return ReadBlock(header, tuple(self.citations), tuple(self.dead_letters))
 
 
 def _size(item: ReadRecord | BadRecord) -> int:
-    """Return about how many bytes a record takes."""
+    """Return the approximate size of a record in bytes."""
     if isinstance(item, BadRecord):
         return len(item.payload) + len(item.error)
     citation = item.citation

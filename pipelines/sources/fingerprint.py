@@ -1,4 +1,4 @@
-"""A file's content: how it is opened, what identifies it, and whether its sidecar agrees."""
+"""The content of an input file: opening it, its digest, and its MD5 sidecar."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from worker.readers.checksum import expected_md5
 
 _READ_BYTES = 2**20
 UNREADABLE = "unreadable"
-"""Stands for the digest of a file whose bytes could not be had."""
+"""The digest of a file whose bytes could not be read."""
 
 
 class RefusedFileError(Exception):
-    """A file refused as a whole: why, what to keep of it, and what stands for its digest."""
+    """The refusal of a whole file: the reason, the payload of its dead letter, and a digest."""
 
     def __init__(self, reason: Exception, payload: bytes, digest: str) -> None:
         super().__init__(str(reason))
@@ -29,11 +29,11 @@ class RefusedFileError(Exception):
 
 
 def content_digest(file: InputFile, *, check: Callable[[int], None]) -> str:
-    """Return the file's SHA-256 after checking its MD5 where a sidecar gives it.
+    """Return the file's SHA-256, after checking its MD5 if it has a sidecar.
 
-    `check` is given the size of each piece that was read, and may raise to end the reading.
+    `check` is called with the size of each chunk that was read, and may raise to stop.
 
-    :raises RefusedFileError: if the file cannot be read, or is not what its sidecar says.
+    :raises RefusedFileError: if the file cannot be read, or its MD5 differs from the sidecar's.
     """
     if file.refusal:
         raise refusal_of(file)
@@ -61,28 +61,28 @@ def content_digest(file: InputFile, *, check: Callable[[int], None]) -> str:
 
 
 def refusal_of(file: InputFile) -> RefusedFileError:
-    """Return the refusal of a file that cannot be read under its name."""
+    """Return the refusal of a file that cannot be an input."""
     digest = hashlib.sha256(file.refusal.encode()).hexdigest()
     return RefusedFileError(InputError(file.refusal), b"", digest)
 
 
 def open_file(path: str) -> BinaryIO:
-    """Open a file of any file system that Beam opens, as its bytes are, compressed or not."""
+    """Open a file of any file system that Beam supports, without decompression."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def reason_of(path: str, error: Exception) -> str:
-    """Return why a file was refused, in words for a dead letter."""
+    """Return the reason for a refusal, as the error of a dead letter."""
     if isinstance(error, OSError):
         return f"{base_name(path)} cannot be read: {error.strerror or error}"
     return str(error)
 
 
 def _read_sidecar(path: str) -> bytes | None:
-    place = path + SIDECAR_SUFFIX
-    if not FileSystems.exists(place):
+    sidecar = path + SIDECAR_SUFFIX
+    if not FileSystems.exists(sidecar):
         return None
-    with closing(open_file(place)) as stream:
+    with closing(open_file(sidecar)) as stream:
         return stream.read(_READ_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""From the words a user gives to the files that are annotated."""
+"""Resolves the inputs of a command line (paths, globs, folders, URLs) to files."""
 
 import hashlib
 import os
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 SIDECAR_SUFFIX = ".md5"
 _LONGEST_SHORTENED = 150
-"""Bytes of a name that was too long to name output files by, once it is encoded and cut."""
+"""Maximum bytes of a source name that is cut because it is too long for a file name."""
 
 
 class _Found(NamedTuple):
-    """A path, its size in bytes, and why it is no input: empty where it is one."""
+    """A path, its size in bytes, and why it cannot be an input: empty if it can."""
 
     path: str
     size: int
@@ -35,16 +35,17 @@ class _Found(NamedTuple):
 def resolve_inputs(patterns: Sequence[str], format: Format | None) -> list[InputFile]:
     """Return the files that `patterns` name, in the order given and sorted within each.
 
-    A pattern is a path, a glob, or a folder, whose files of a known format are taken, those of its
-    sub-folders too; on this machine or in any file system that Beam opens. Hidden files and `.md5`
-    sidecars are no inputs. With `format` None each file's name must say its format.
+    A pattern is a path, a glob, or a folder, which stands for its files of a known format,
+    including those in sub-folders; on this machine or in any file system that Beam supports.
+    Hidden files and `.md5` sidecars are not inputs. With `format` None, each file's name must
+    determine its format.
 
-    A file whose name cannot stand in the output (not UTF-8, too long), or that is a pipe in a
-    folder, has a `refusal` where others can be read.
+    A file whose name cannot be used in the output (not UTF-8, too long), or that is a pipe in a
+    folder, has a `refusal`, unless all files have one.
 
-    :raises InputError: if a pattern names nothing, or a pipe or an address of the web, a format is
-        unknown, two files have the same base name (it names the source in the output), or no file
-        has a name that can stand in the output.
+    :raises InputError: if a pattern matches nothing, or is a pipe or a web address, a format is
+        unknown, two files have the same base name (the name of the source in the output), or no
+        file can be an input.
     """
     files: dict[str, InputFile] = {}
     for pattern in patterns:
@@ -54,8 +55,8 @@ def resolve_inputs(patterns: Sequence[str], format: Format | None) -> list[Input
             if known is not file and os.path.realpath(known.path) != os.path.realpath(file.path):
                 raise InputError(
                     f"two inputs are called {file.source!r}: {known.path!r} and {file.path!r}; the "
-                    "name is what tells their records apart in the output, so rename one or "
-                    "annotate it into another folder"
+                    "name identifies their records in the output, so rename one or annotate it "
+                    "into another folder"
                 )
     refused = [file for file in files.values() if file.refusal]
     if refused and len(refused) == len(files):
@@ -64,7 +65,7 @@ def resolve_inputs(patterns: Sequence[str], format: Format | None) -> list[Input
 
 
 def warn_of_refused(files: Iterable[InputFile]) -> None:
-    """Say on standard error which files cannot be read under their names, a line each."""
+    """Warn on standard error of each file that cannot be an input."""
     for file in files:
         if file.refusal:
             sys.stderr.write(f"pubner: warning: {file.refusal}; it is a dead letter\n")
@@ -72,7 +73,7 @@ def warn_of_refused(files: Iterable[InputFile]) -> None:
 
 
 def base_name(path: str) -> str:
-    """Return the last part of a path or URL."""
+    """Return the last component of a path or URL."""
     return path.rpartition("/")[2]
 
 
@@ -81,7 +82,7 @@ def _input_file(found: _Found, format: Format | None) -> InputFile:
     if not _is_utf8(base_name(path)):
         refusal = f"the file name {source!r} is not UTF-8; rename the file"
     if any("\ud800" <= character <= "\udfff" for character in path):
-        # It has bytes that the locale cannot tell, so no other process can be told it.
+        # The locale cannot decode its bytes, so the path cannot be sent to other processes.
         path = _printable(path)
         refusal = refusal or (
             f"the path {path!r} is not in the locale's encoding; rename its folders, or set "
@@ -98,12 +99,12 @@ def _input_file(found: _Found, format: Format | None) -> InputFile:
 
 
 def _printable(name: str) -> str:
-    """Return a name with the bytes that are no UTF-8 written as escapes."""
+    """Return a name with bytes that are not UTF-8 written as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_utf8(name: str) -> bool:
-    """Whether the bytes of a file's name are UTF-8, whatever the locale takes them for."""
+    """Whether the bytes of a file's name are UTF-8, in any locale."""
     try:
         os.fsencode(name).decode("utf-8")
     except UnicodeDecodeError:
@@ -112,7 +113,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _shortened(source: str) -> str:
-    """Return the begin of a name that is too long, and a digest that tells it from others."""
+    """Return the beginning of a name that is too long, with a digest of the whole name."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     begin = source
     while len(encode_source(begin)) > _LONGEST_SHORTENED:
@@ -121,9 +122,9 @@ def _shortened(source: str) -> str:
 
 
 def _expand(pattern: str) -> list[_Found]:
-    """Return what `pattern` names, sorted; a folder's files with those below it.
+    """Return the files that `pattern` matches, sorted; for a folder, all files below it.
 
-    :raises InputError: if that is nothing.
+    :raises InputError: if there are none.
     """
     if is_local(pattern):
         try:
@@ -144,10 +145,10 @@ def _expand_local(pattern: str) -> list[_Found]:
     if path.exists():
         return [_local(path)]
     matches = {
-        place: None
+        found: None
         for match in matches_of(str(path))
         if not match.name.endswith(SIDECAR_SUFFIX) and match != path
-        for place in ((_in_folder(match) if match.is_dir() else []) or _named(match))
+        for found in ((_in_folder(match) if match.is_dir() else []) or _named(match))
     }
     if not matches:
         raise _nothing(pattern)
@@ -155,7 +156,7 @@ def _expand_local(pattern: str) -> list[_Found]:
 
 
 def _named(match: Path) -> list[_Found]:
-    """Return what a glob matched, but for a folder that is not called like an input."""
+    """Return a match of a glob, except a folder whose name has no known format."""
     return [_local(match)] if not match.is_dir() or _is_supported(match.name) else []
 
 
@@ -169,24 +170,24 @@ def _local(path: Path) -> _Found:
         return _Found(str(path), 0, f"{str(path)!r} is {kind}, which cannot be read more than once")
     try:
         return _Found(str(path), path.stat().st_size)
-    except OSError:  # such as a link to nowhere: what is wrong is told when it is read
+    except OSError:  # such as a dangling link: the error is reported when it is read
         return _Found(str(path), 0)
 
 
 def _expand_remote(pattern: str) -> list[_Found]:
-    # These take seconds to import, and no local file needs them.
+    # Slow imports that local files do not need.
     from apache_beam.io.filesystem import BeamIOError
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
     if pattern.startswith(("s3://", "gs://")):
-        # Beam would try for minutes to reach a store without credentials.
+        # Beam would retry for minutes if the credentials are missing.
         bucket = "/".join(pattern.split("/")[:3])
         try:
             open_objects(bucket).names("")
         except OutputError as error:
             raise InputError(str(error)) from error
-    # Without options Beam opens no S3; a pipeline sets its own when it is made.
+    # Beam needs options to open S3; a pipeline sets its own options later.
     FileSystems.set_options(PipelineOptions([]))
     folder = pattern.rstrip("/")
     try:
@@ -207,12 +208,12 @@ def _matches(pattern: str) -> "list[FileMetadata]":
     from apache_beam.io.filesystems import FileSystems
 
     [result] = FileSystems.match([pattern])
-    # An object whose name ends with a slash stands for a folder.
+    # An object whose name ends with a slash represents a folder.
     return [x for x in result.metadata_list if base_name(x.path)]
 
 
 def _is_visible(path: str) -> bool:
-    """Whether a path below a folder has no hidden part and a name of a known format."""
+    """Whether a path below a folder has no hidden component and a known format."""
     parts = path.strip("/").split("/")
     return _is_supported(parts[-1]) and not any(part.startswith(".") for part in parts)
 
@@ -230,14 +231,14 @@ def _is_supported(name: str) -> bool:
 def _empty_folder(pattern: str) -> InputError:
     return InputError(
         f"nothing to read in the folder {pattern!r}: looked in it and in its sub-folders for names "
-        f"that end in {', '.join(SUFFIXES)}, each also with .gz behind it; hidden files and "
-        f"{SIDECAR_SUFFIX} files are no inputs (files of other names are given by their names or a "
-        "glob, with --format)"
+        f"that end in {', '.join(SUFFIXES)}, each also followed by .gz; hidden files and "
+        f"{SIDECAR_SUFFIX} files are not inputs (give files with other names by name or by a glob, "
+        "with --format)"
     )
 
 
 def _nothing(pattern: str) -> InputError:
     return InputError(
-        f"no input at {pattern!r}: expected a file, a folder that holds some, or a glob that "
-        "matches some (put a glob in quotes where the shell must not touch it)"
+        f"no input at {pattern!r}: expected a file, a folder with files, or a glob that "
+        "matches files (quote a glob that the shell must not expand)"
     )

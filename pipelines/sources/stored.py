@@ -1,9 +1,9 @@
-"""Citations as the output's rows hold them, so that they can be annotated without their source.
+"""Citations rebuilt from the stored text in an output, to annotate them without their source.
 
-A stored text is title, one newline, abstract. Where the title ends is not stored, and matters to
-nothing but the `section` of a mention. It is taken to be the first newline behind the start of
-every mention that stands in the title by the rows there are: exact for a title without a newline
-in it, even where a mention runs over its end.
+A stored text is title, one newline, abstract. The end of the title is not stored, and only affects
+the `section` of a mention. It is assumed to be the first newline after the start of every mention
+that the existing rows place in the title: exact for a title without a newline, even if a mention
+crosses its end.
 """
 
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ _COLUMNS = ("pmid", "pmid_version", "status", "text", "retracted", "date_revised
 
 
 def title_length(text: str, last_start: int = -1) -> int:
-    """Return how many code points of a stored text are the title's; all, should it have no end.
+    """Return the length of the title of a stored text in code points; all of it without a newline.
 
-    `last_start` is where the last mention of the title begins, -1 without any.
+    `last_start` is the start of the last mention in the title, -1 without one.
     """
-    place = text.find("\n", last_start + 1)
-    return len(text) if place == -1 else place
+    end = text.find("\n", last_start + 1)
+    return len(text) if end == -1 else end
 
 
 def is_textless(citations: pa.Table) -> pa.BooleanArray:
-    """Return, row by row, whether a citation was annotated and its text is not stored."""
+    """Return, row by row, whether a citation was annotated but its text is not stored."""
     annotated = pc.equal(citations["status"], CitationStatus.ANNOTATED.value)
     mask = pc.and_(annotated, pc.is_null(citations["text"]))
     return mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
@@ -38,8 +38,8 @@ def is_textless(citations: pa.Table) -> pa.BooleanArray:
 def stored_citations(tables: Tables, wanted: pa.BooleanArray) -> tuple[ReadRecord, ...]:
     """Return the citations of a block's rows that are `wanted`, by offset.
 
-    Those that were annotated and have no stored text are left out. The `text` of each is the stored
-    one, code point by code point; labelled sections are part of one section's text.
+    Annotated citations without a stored text are left out. The `text` of each equals the stored
+    text exactly; labelled sections are merged into one section.
     """
     rows = tables["citations"].filter(wanted).select(_COLUMNS)
     rows = rows.filter(pc.invert(is_textless(rows)))
@@ -66,7 +66,7 @@ def _citations(rows: pa.Table, last_starts: dict[int, int]) -> Iterator[ReadReco
 
 
 def _last_starts(mentions: pa.Table) -> dict[int, int]:
-    """Return by offset where the last mention of each title that has one begins."""
+    """Return, by offset, the start of the last mention in each title that has mentions."""
     in_title = mentions.filter(pc.equal(mentions["section"], TextSection.TITLE.value))
     rows = in_title.group_by("offset").aggregate([("start", "max")]).to_pylist()
     return {row["offset"]: row["start_max"] for row in rows}

@@ -1,1 +1,1 @@
-"""Telemetry: metrics, logs, progress, and the channel from the steps to the command."""
+"""Telemetry: metrics, logs, progress, and the channel between the DoFns and the command."""

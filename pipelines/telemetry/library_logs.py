@@ -1,9 +1,8 @@
-"""Keeps what libraries say by themselves off standard error, to the process's end.
+"""Silences the logs and tracebacks of libraries on standard error, until the process ends.
 
-What goes wrong in them is raised, or reported by the step it ended, and told in one line. Beside it
-they log it, a worker of Beam that shares our process prints its traceback, and threads of theirs
-that lose the runner, which at the process's end is stopped in no order of ours, end in an error
-that nobody catches.
+A library's failure is raised, or reported by the step that it ended, and shown in one line. The
+libraries also log it, Beam's in-process workers print tracebacks, and daemon threads of Beam crash
+at interpreter shutdown, when the runner is stopped before them.
 """
 
 import inspect
@@ -17,11 +16,11 @@ from types import FrameType
 from typing import Any, TextIO, cast
 
 LIBRARIES = ("apache_beam", "grpc", "kafka")
-"""Packages that log as errors what they try again, and raise what they do not."""
+"""Packages that log an error for what they retry, and raise what they do not retry."""
 
 
 def silence_libraries() -> None:
-    """Let `LIBRARIES` log nothing, print nothing to standard error, and end threads in silence."""
+    """Silence the logs, standard error output and thread crashes of `LIBRARIES`."""
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     if not isinstance(threading.excepthook, _ThreadErrors):
@@ -32,9 +31,9 @@ def silence_libraries() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the libraries, and keep all logs off standard error till the block ends.
+    """Silence the libraries, and all logs on standard error until the block ends.
 
-    For a command whose user expects one clear line.
+    For a command that reports an error in one line.
     """
     silence_libraries()
     root = logging.getLogger()
@@ -49,13 +48,13 @@ def quiet() -> Iterator[None]:
 
 
 def is_library(logger_or_module: str) -> bool:
-    """Return whether a logger or a module is of one of `LIBRARIES`."""
+    """Return whether a logger or a module belongs to one of `LIBRARIES`."""
     return logger_or_module.split(".")[0] in LIBRARIES
 
 
 @dataclass(frozen=True, slots=True)
 class _ThreadErrors:
-    """Passes on the errors that end threads, those of libraries' threads left out."""
+    """A `threading.excepthook` that ignores the errors of libraries' threads."""
 
     pass_on: Callable[[threading.ExceptHookArgs], object]
 
@@ -69,7 +68,7 @@ class _ThreadErrors:
 
 @dataclass(frozen=True, slots=True)
 class _WithoutLibraries:
-    """Standard error, without what functions of libraries print to it."""
+    """Standard error, without the output of functions of libraries."""
 
     stream: TextIO
 

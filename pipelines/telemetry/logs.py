@@ -1,4 +1,4 @@
-"""What a long-running command says of itself: lines for people, JSON for machines."""
+"""Logs of a long-running command: plain lines on a terminal, JSON lines elsewhere."""
 
 import logging
 import os
@@ -21,14 +21,14 @@ LOGGER = "pubner"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (UTC), `level`, `event`, and the event's own fields."""
+    """Formats a record as one line of JSON: `time` (UTC), `level`, `event`, the event's fields."""
 
     def __init__(self, encoding: str = "utf-8") -> None:
         super().__init__()
         self.encoding = encoding
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of one record."""
+        """Return the line for one record."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -41,31 +41,31 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """A line for a reader: the event, then its fields as `name value`."""
+    """Formats a record as a plain line: the event, then its fields as `name value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of one record."""
+        """Return the line for one record."""
         fields = getattr(record, "fields", {})
-        words = [f"{_words(name)} {_shown(value)}" for name, value in fields.items()]
-        return masked(safe_text(", ".join([record.getMessage(), *words])))
+        texts = [f"{_readable(name)} {_shown(value)}" for name, value in fields.items()]
+        return masked(safe_text(", ".join([record.getMessage(), *texts])))
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """Say that `event` happened, with its fields."""
+    """Log `event` with its fields."""
     logging.getLogger(LOGGER).log(level, event, extra={"fields": fields})
 
 
 @contextmanager
-def saying(event: str, *, seconds: float = LINE_SECONDS) -> Iterator[None]:
-    """Say `event` again and again while the block runs, which may take long and says nothing."""
+def logging_periodically(event: str, *, seconds: float = LINE_SECONDS) -> Iterator[None]:
+    """Log `event` every `seconds` while the block runs, which may take long without a log."""
     ended = threading.Event()
     began = time.monotonic()
 
-    def say() -> None:
+    def repeat() -> None:
         while not ended.wait(seconds):
             log(event, seconds=round(time.monotonic() - began))
 
-    thread = threading.Thread(target=say, name="pubner-saying", daemon=True)
+    thread = threading.Thread(target=repeat, name="pubner-periodic-log", daemon=True)
     thread.start()
     try:
         yield
@@ -75,7 +75,7 @@ def saying(event: str, *, seconds: float = LINE_SECONDS) -> Iterator[None]:
 
 
 def log_at_once(event: str, **fields: object) -> None:
-    """Say that `event` happened from within a signal handler, which may interrupt any other log."""
+    """Write `event` from a signal handler, which may have interrupted a call of `logging`."""
     record = logging.makeLogRecord(
         {"msg": event, "levelno": logging.WARNING, "levelname": "WARNING", "fields": fields}
     )
@@ -85,24 +85,24 @@ def log_at_once(event: str, **fields: object) -> None:
 
 @contextmanager
 def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterator[None]:
-    """Send our events and other libraries' errors, with `verbose` all else too, to standard error.
+    """Log pubner's events and libraries' errors to standard error; with `verbose`, everything.
 
-    On a terminal they are lines for people, elsewhere JSON.
+    On a terminal they are plain lines, elsewhere JSON.
     """
     target = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(target)
     plain = Console(file=target).is_terminal
     encoding = target.encoding or "utf-8"
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter(encoding))
-    root, ours = logging.getLogger(), logging.getLogger(LOGGER)
-    # By a filter, not by levels: the code that connects to Kafka sets these for itself.
+    root, own = logging.getLogger(), logging.getLogger(LOGGER)
+    # A filter, not levels: the code that connects to Kafka sets the levels itself.
     handler.addFilter(lambda record: verbose or not is_library(record.name))
-    levels = {logger: logger.level for logger in (root, ours)}
+    levels = {logger: logger.level for logger in (root, own)}
     for name in LIBRARIES if verbose else ():
         logging.getLogger(name).setLevel(logging.NOTSET)
     root.addHandler(handler)
     root.setLevel(logging.INFO if verbose else logging.ERROR)
-    ours.setLevel(logging.INFO)
+    own.setLevel(logging.INFO)
     try:
         yield
     finally:
@@ -111,7 +111,7 @@ def logging_to(stream: TextIO | None = None, *, verbose: bool = False) -> Iterat
             logger.setLevel(level)
 
 
-def _words(name: str) -> str:
+def _readable(name: str) -> str:
     return name.replace("_", " ")
 
 

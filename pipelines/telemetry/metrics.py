@@ -1,8 +1,8 @@
-"""Counters, gauges and histograms, as Beam metrics that every runner can show.
+"""Counters, gauges and histograms, as Beam metrics that every runner can export.
 
-A histogram is made of counters, as Prometheus has it: `NAME_count`, `NAME_sum`, and for each bound
-`NAME_le_BOUND`, the observations of at most that. Beam's own distributions are not enough: Flink's
-Prometheus reporter shows them as zero.
+A histogram consists of counters, as in Prometheus: `NAME_count`, `NAME_sum`, and for each bound
+`NAME_le_BOUND`, the number of observations of at most that bound. Beam's own distributions are not
+enough: Flink's Prometheus reporter exports them as zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ BOUNDS: Mapping[str, Sequence[int]] = {
     "swap_milliseconds": (500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000),
     "write_milliseconds": (5, 10, 25, 50, 100, 500, 2_000),
 }
-"""The histograms and their bounds; what is above the last is in `_count` alone."""
+"""The histograms and their bounds; observations above the last bound are in `_count` alone."""
 
 
 def count(name: str, by: int = 1) -> None:
@@ -28,7 +28,7 @@ def count(name: str, by: int = 1) -> None:
 
 
 def gauge(name: str, value: int) -> None:
-    """Set what is so now."""
+    """Set the current value of a gauge."""
     Metrics.gauge(NAMESPACE, name).set(value)
 
 

@@ -1,15 +1,15 @@
-"""How far a run of the pipeline is, from what its steps report."""
+"""Progress of a run, computed from the counts that its steps report."""
 
 from pipelines.telemetry.counting import estimated
-from pipelines.telemetry.run_channel import Desk
+from pipelines.telemetry.run_channel import RunChannel
 from worker.cli.progress import Progress
 
 _MIB = 2**20
 
 
-def annotating(desk: Desk, *, total_bytes: int) -> Progress:
-    """Return how far the inputs, `total_bytes` in all, are annotated."""
-    counts = desk.counts
+def annotating(run_channel: RunChannel, *, total_bytes: int) -> Progress:
+    """Return the progress of annotating inputs of `total_bytes` in all."""
+    counts = run_channel.counts
     if not counts.get("models"):
         return Progress("loading the model")
     done = counts.get("citations", 0)
@@ -17,7 +17,7 @@ def annotating(desk: Desk, *, total_bytes: int) -> Progress:
     if not done and not counts.get("records"):
         return Progress("checking the inputs", digested, total_bytes // _MIB, "MiB")
     total = estimated(counts, total_bytes)
-    passed = counts.get("records_in_place", 0)
+    passed = counts.get("records_committed", 0)
     return Progress(
         "annotating",
         done,
@@ -28,9 +28,9 @@ def annotating(desk: Desk, *, total_bytes: int) -> Progress:
     )
 
 
-def annotating_again(desk: Desk, *, citations: int) -> Progress:
-    """Return how far `citations`, all that there may be, are annotated."""
-    if not desk.counts.get("models"):
+def annotating_again(run_channel: RunChannel, *, citations: int) -> Progress:
+    """Return the progress of annotating at most `citations` again."""
+    if not run_channel.counts.get("models"):
         return Progress("loading the model")
-    to_do = citations - desk.counts.get("records_in_place", 0)
-    return Progress("annotating", desk.counts.get("citations", 0), to_do, "citations")
+    to_do = citations - run_channel.counts.get("records_committed", 0)
+    return Progress("annotating", run_channel.counts.get("citations", 0), to_do, "citations")

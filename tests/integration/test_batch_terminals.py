@@ -161,7 +161,7 @@ def test_ctrl_c_says_at_once_what_happens(tmp_path: Path, checkpoint: Path, colu
     assert "Traceback" not in running.shown
     said = " ".join(running.shown.split())
     assert "SIGINT: the block in flight is abandoned after the current chunk" in said
-    assert "again stops now" in said
+    assert "a second signal stops now" in said
     assert "the same command goes on from there" in said
     found = check_output(out)
     assert 0 < len(found["citations"]) < 5000

@@ -161,7 +161,7 @@ def test_writers_that_race_on_one_block_lose_nothing(tmp_path: Path, root: str) 
         list(threads.map(write, range(16)))
     found = read_block(open_store(root), KEY)
     assert found is not None
-    assert found.whole
+    assert found.consistent
     assert found.footer.covered == ((0, SIZE),)
     check = download(root, tmp_path / "gcs")
     assert [row["offset"] for row in rows(check, "citations")] == list(range(SIZE))

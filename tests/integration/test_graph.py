@@ -22,7 +22,7 @@ from pipelines.output.writer import BlockWriter
 from pipelines.runners.options import choose_runner, make_runner
 from pipelines.sources.files import BlockReader
 from pipelines.sources.inputs import resolve_inputs
-from pipelines.telemetry.run_channel import Monitor, open_desk
+from pipelines.telemetry.run_channel import WorkerChannel, open_run_channel
 from schemas.errors import OutputError
 from schemas.records import Annotation
 from tests.support.annotating import article, articles, check_output, pubmed_xml
@@ -49,15 +49,15 @@ class WildHandler(AnnotateHandler):
         return SharedTagger(FixedTagger(WildTagger()))
 
 
-def run(source: Path, store: DiskStore, monitor: Monitor | None = None) -> PipelineResult:
+def run(source: Path, store: DiskStore, channel: WorkerChannel | None = None) -> PipelineResult:
     """Annotate a file in blocks of four by the wild tagger."""
-    monitor = monitor or Monitor()
+    channel = channel or WorkerChannel()
     choice = choose_runner("DirectRunner", [])
     pipeline = beam.Pipeline(runner=make_runner(choice), options=choice.options)
     annotate_files(
         pipeline,
         resolve_inputs([str(source)], None),
-        reader=BlockReader(4, "wild", "", None, lambda: NOW, monitor),
+        reader=BlockReader(4, "wild", "", None, lambda: NOW, channel),
         handler=WildHandler(
             Checkpoints("wild"),
             device="cpu",
@@ -65,7 +65,7 @@ def run(source: Path, store: DiskStore, monitor: Monitor | None = None) -> Pipel
             chunk_size=2,
             max_text_chars=None,
             clock=lambda: NOW,
-            monitor=monitor,
+            channel=channel,
         ),
         writer=BlockWriter(store, 4, ""),
     )
@@ -128,9 +128,9 @@ def test_a_block_that_cannot_be_written_ends_the_run_also_as_the_last(
 ) -> None:
     source = pubmed_xml(tmp_path / "a.xml", articles(count))
     store = BrokenStore(tmp_path / "out")
-    with open_desk(time.monotonic) as desk, pytest.raises(Exception, match="no room"):
-        run(source, store, desk.monitor)
-    assert str(desk.error()) == "no room"
+    with open_run_channel(time.monotonic) as run_channel, pytest.raises(Exception, match="no room"):
+        run(source, store, run_channel.worker_side)
+    assert str(run_channel.error()) == "no room"
     assert store.names("citations") == ["a.xml-0-000000000000.parquet"]
     assert not [x for x in threading.enumerate() if x.name.startswith("pubner-")]
 
@@ -157,14 +157,14 @@ def test_a_write_that_fails_after_a_stop_is_told_of(
             time.sleep(0.5)
             raise OutputError("no room")
 
-    with open_desk(time.monotonic) as desk:
+    with open_run_channel(time.monotonic) as run_channel:
         monkeypatch.setattr(
             WildHandler,
             "load_model",
-            lambda _: SharedTagger(FixedTagger(StoppingTagger(desk.stop))),
+            lambda _: SharedTagger(FixedTagger(StoppingTagger(run_channel.stop))),
         )
         source = pubmed_xml(tmp_path / "a.xml", articles(20))
         with pytest.raises(Exception, match="stopped on request"):
-            run(source, Slow(tmp_path / "out"), desk.monitor)
-    assert str(desk.error()) == "no room"
+            run(source, Slow(tmp_path / "out"), run_channel.worker_side)
+    assert str(run_channel.error()) == "no room"
     assert not [x for x in threading.enumerate() if x.name.startswith("pubner-")]

@@ -125,7 +125,7 @@ def test_a_writer_that_is_killed_leaves_nothing_mixed(tmp_path: Path, root: str,
     assert len(rows(tmp_path / "s3", "mentions")) == 2 * len(expected)
     block = read_block(open_store(root), KEY)
     assert block is not None
-    assert block.whole
+    assert block.consistent
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_writer_that_was_stopped_and_writes_late_loses_nothing(
     assert said[0] == "done\n", said[1]
     block = read_block(open_store(root), KEY)
     assert block is not None
-    assert block.whole
+    assert block.consistent
     assert (block.footer.covered, block.footer.complete) == (((0, SIZE),), True)
     check = download(root, tmp_path / "s3")
     assert [row["offset"] for row in rows(check, "citations")] == list(range(SIZE))
@@ -167,7 +167,7 @@ def test_writers_that_race_on_one_block_lose_nothing(tmp_path: Path, root: str) 
         assert said[0] == "done\n", said[1]
     found = read_block(open_store(root), KEY)
     assert found is not None
-    assert found.whole
+    assert found.consistent
     assert found.footer.covered == ((0, SIZE),)
     check = download(root, tmp_path / "s3")
     assert [row["offset"] for row in rows(check, "citations")] == list(range(SIZE))

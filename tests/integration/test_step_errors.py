@@ -10,7 +10,7 @@ import pytest
 from pipelines.runners.options import choose_runner
 from pipelines.runtime.batch import make_pipeline, run_to_end
 from pipelines.telemetry.library_logs import quiet
-from pipelines.telemetry.run_channel import Monitor, open_desk
+from pipelines.telemetry.run_channel import WorkerChannel, open_run_channel
 from schemas.errors import BrokerError, LockedError, PubnerError, RefusedRecordError
 
 ERRORS = (
@@ -26,15 +26,15 @@ ERRORS = (
 class Fail(beam.DoFn):
     """Raises an error, and reports it where it is `watched`."""
 
-    def __init__(self, error: Exception, monitor: Monitor, *, watched: bool) -> None:
+    def __init__(self, error: Exception, channel: WorkerChannel, *, watched: bool) -> None:
         self.error = error
-        self.monitor = monitor
+        self.channel = channel
         self.watched = watched
 
     def process(self, element: int) -> Iterator[int]:
         """Raise."""
         if self.watched:
-            with self.monitor.watching():
+            with self.channel.watching():
                 raise self.error
         raise self.error
 
@@ -42,13 +42,13 @@ class Fail(beam.DoFn):
 def raised(error: Exception, words: list[str], *, watched: bool) -> PubnerError:
     """Run a pipeline whose step raises `error`; return what the command gets."""
     choice = choose_runner("DirectRunner", words)
-    with quiet(), open_desk(time.monotonic) as desk:
-        monitor = desk.monitor if choice.in_process else Monitor()
+    with quiet(), open_run_channel(time.monotonic) as run_channel:
+        channel = run_channel.worker_side if choice.in_process else WorkerChannel()
         pipeline = make_pipeline(choice)
-        step = beam.ParDo(Fail(error, monitor, watched=watched))
+        step = beam.ParDo(Fail(error, channel, watched=watched))
         _ = pipeline | beam.Create([1]) | "Spread" >> beam.Reshuffle() | "Fail" >> step
         with pytest.raises(PubnerError) as caught:
-            run_to_end(pipeline, desk, choice)
+            run_to_end(pipeline, run_channel, choice)
     return caught.value
 
 

@@ -191,7 +191,7 @@ def test_what_another_output_of_the_group_holds_is_said_to_be_missing(
     }
     assert catch_up(kafka, other, topic, checkpoint)["missing"] == [gap]
     said = capsys.readouterr()
-    [event] = [x for x in map(json.loads, said.err.splitlines()) if "lacks" in x["event"]]
+    [event] = [x for x in map(json.loads, said.err.splitlines()) if "another output" in x["event"]]
     assert (event["level"], event["group_stands_at"], event["missing"]) == (
         "warning",
         250,

@@ -69,7 +69,7 @@ def test_the_state_of_a_feed_is_read(earlier: Path) -> None:
     assert state is not None
     assert (state.cluster_id, state.topic_id, state.inputs) == ("cluster", "topic", "inputs")
     assert dict(state.ends) == {0: 7, 1: 9}
-    assert [state.begin_of(digest) for digest in ("aa", "bb")] == [7, 9]
+    assert [state.first_unacknowledged(digest) for digest in ("aa", "bb")] == [7, 9]
     assert [state.is_finished(digest) for digest in ("aa", "bb")] == [False, True]
 
 

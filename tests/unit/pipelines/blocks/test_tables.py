@@ -10,8 +10,8 @@ from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.blocks.tables import (
     Footer,
     block_tables,
+    dead_letter_headers,
     in_newest_format,
-    letter_headers,
     revision_of,
 )
 from schemas.arrow import KINDS
@@ -129,7 +129,7 @@ def test_headers_are_kept_as_they_came_and_each_key_once() -> None:
         (unknown, b"\xfe", b"y"),
         ("none", None, None),
     ]
-    assert letter_headers(row) == headers
+    assert dead_letter_headers(row) == headers
     # A file of the first format has all of them in the map.
     old = table.drop_columns(["header_list"])
     assert in_newest_format("dead_letters", old).to_pylist()[0]["header_list"] == [

@@ -16,7 +16,7 @@ from pipelines.output.writer import BlockWriter
 from pipelines.runners.options import choose_runner
 from pipelines.runtime.batch import make_pipeline
 from pipelines.sources.files import BlockReader
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from tests.support.blocks import NOW, block, citation, letter
 from worker.readers.formats import ReadRecord
 
@@ -50,7 +50,7 @@ def test_the_collections_of_blocks_have_the_coder(tmp_path: Path) -> None:
     annotate_files(
         pipeline,
         [],
-        reader=BlockReader(4, "c", "", None, now, Monitor()),
+        reader=BlockReader(4, "c", "", None, now, WorkerChannel()),
         handler=AnnotateHandler(
             Checkpoints(""),
             device="cpu",
@@ -58,7 +58,7 @@ def test_the_collections_of_blocks_have_the_coder(tmp_path: Path) -> None:
             chunk_size=2,
             max_text_chars=None,
             clock=now,
-            monitor=Monitor(),
+            channel=WorkerChannel(),
         ),
         writer=BlockWriter(DiskStore(tmp_path), 4, ""),
     )

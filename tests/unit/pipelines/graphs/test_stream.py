@@ -40,7 +40,7 @@ from pipelines.kafka.source import KafkaSource, Reading
 from pipelines.output.store import open_store
 from pipelines.output.writer import BlockWriter
 from pipelines.runners.options import StreamJob, choose_runner
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.records import Annotation, DeadLetter
 from tests.support.blocks import NOW, mention, rows
 
@@ -63,7 +63,7 @@ def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipe
     drain = DrainSignal(str(folder), "run")
     if bounded:
         reader = ReadRanges(
-            ACCESS, drain, Monitor(), block_size=10, read_committed=True, timeout_seconds=1
+            ACCESS, drain, WorkerChannel(), block_size=10, read_committed=True, timeout_seconds=1
         )
         ranges = cut_ranges("t", 0, 0, 30, block_size=10, input_digest="kafka:c:t")
         slices = read_ranges(pipeline, ranges, reader)
@@ -80,12 +80,12 @@ def build(folder: Path, options: PipelineOptions, *, bounded: bool) -> beam.Pipe
             chunk_size=5,
             max_text_chars=None,
             clock=now,
-            monitor=Monitor(),
+            channel=WorkerChannel(),
         ),
         writer=WriteSlice(
             BlockWriter(open_store(str(folder)), block_size=10, settings="s", merges=True),
             None,
-            Monitor(),
+            WorkerChannel(),
         ),
         committer=CommitOffsets(ACCESS, "g", {"t": "kafka:c:t"}, output="o"),
     )
@@ -279,12 +279,12 @@ def test_dead_letters_of_all_stages_go_to_the_dead_letter_topic(tmp_path: Path) 
                 chunk_size=5,
                 max_text_chars=None,
                 clock=now,
-                monitor=Monitor(),
+                channel=WorkerChannel(),
             ),
             writer=WriteSlice(
                 BlockWriter(store, block_size=10, settings="s", merges=True),
                 LetterFile(tmp_path / "letters"),  # type: ignore[arg-type]
-                Monitor(),
+                WorkerChannel(),
             ),
             committer=NoCommits(ACCESS, "g", {"t": "kafka:c:t"}, output="o"),
         )

@@ -12,7 +12,7 @@ from pipelines.blocks.keys import BlockKey
 from pipelines.inference.checkpoints import check_checkpoints
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.inference.shared_tagger import SharedTagger
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.records import Annotation, Citation
 from tests.support.blocks import NOW, letter
 from tests.support.checkpoints import tiny_checkpoint
@@ -36,7 +36,7 @@ def handler(
         chunk_size=chunk_size,
         max_text_chars=max_text_chars,
         clock=lambda: NOW,
-        monitor=Monitor(),
+        channel=WorkerChannel(),
     )
 
 
@@ -56,7 +56,7 @@ class RecordingTagger(Tagger):
 
 @pytest.fixture(scope="module")
 def tagger(checkpoint: Path) -> RecordingTagger:
-    return RecordingTagger(handler(checkpoint).load_model().take())
+    return RecordingTagger(handler(checkpoint).load_model().acquire())
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.inference.checkpoints import choose_checkpoints
-from pipelines.inference.shared_tagger import SharedTagger, tell
+from pipelines.inference.shared_tagger import SharedTagger, log_swap
 from pipelines.telemetry.metrics import NAMESPACE
 from schemas.errors import CheckpointError
 from tests.support.checkpoints import tiny_checkpoint
@@ -50,7 +50,7 @@ class Take(beam.DoFn):
         self._shared = SharedTagger(Script(steps))
 
     def process(self, _: int) -> None:
-        self._shared.take()
+        self._shared.acquire()
 
 
 def test_what_is_in_use_and_what_was_is_shown_and_events_are_counted() -> None:
@@ -91,7 +91,7 @@ def test_each_event_is_logged(
     event: SwapEvent, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="pubner"):
-        tell(event)
+        log_swap(event)
     assert said in caplog.text
 
 
@@ -143,7 +143,7 @@ def test_a_stream_begins_with_the_one_before_where_the_active_one_is_broken(
     assert (found.registered.pinned, found.registered.poll_seconds) == (None, 5)
     # Each worker has a user, and so a cache folder, of its own.
     assert found.registered.cache is None
-    assert "the one before is taken" in caplog.text
+    assert "the previous one is used" in caplog.text
     with pytest.raises(CheckpointError):  # a batch is made by what is active, or not at all
         choose_checkpoints(Options(registry))
     damage(registry, ids[0])

@@ -89,7 +89,7 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_folder_of_someone_else_s_files_is_refused(tmp_path: Path) -> None:
     BlockWriter(store=DiskStore(tmp_path), block_size=10, settings="").write(block([0]))
-    with pytest.raises(OutputError, match="no output of pubner"):
+    with pytest.raises(OutputError, match="not an output of pubner"):
         try_open(str(tmp_path))
 
 

@@ -13,7 +13,7 @@ from pipelines.blocks.elements import AnnotatedBlock
 from pipelines.blocks.keys import BlockKey
 from pipelines.output.object_store import ObjectStore
 from pipelines.output.store import DiskStore, Store
-from pipelines.output.writer import BlockWriter, InPlace, committed_blocks, read_block
+from pipelines.output.writer import BlockWriter, CommittedBlock, committed_blocks, read_block
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
 from tests.support.blocks import all_rows, block, hidden_files, rows, with_header
@@ -28,7 +28,7 @@ from tests.support.stepped import (
 )
 
 
-def in_place(store: Store) -> InPlace:
+def committed_block(store: Store) -> CommittedBlock:
     """Return the block that lies in place, after what was cut short was finished or undone."""
     with store.replacing(KEY):
         pass
@@ -37,7 +37,7 @@ def in_place(store: Store) -> InPlace:
     return found
 
 
-def offsets(found: InPlace, kind: str = "citations") -> list[int]:
+def offsets(found: CommittedBlock, kind: str = "citations") -> list[int]:
     values: list[int] = found.tables[kind]["offset"].to_pylist()
     return values
 
@@ -48,10 +48,10 @@ def test_coverage_adds_up_and_makes_a_block_complete(tmp_path: Path) -> None:
     done = writer.write(part(0, 3))
     assert (done.header.coverage, done.header.base, done.citations) == ((0, 3), 0, 3)
     writer.write(part(5, 8, gaps=frozenset({7})))
-    footer = in_place(store).footer
+    footer = committed_block(store).footer
     assert (footer.covered, footer.complete, footer.records) == (((0, 3), (5, 8)), False, 5)
     done = writer.write(part(3, 5))
-    footer = in_place(store).footer
+    footer = committed_block(store).footer
     assert (footer.covered, footer.complete, footer.records) == (((0, 8),), True, 7)
     assert (done.header.coverage, done.citations) == ((3, 5), 7)
 
@@ -61,21 +61,21 @@ def test_nothing_is_replaced_as_a_whole(tmp_path: Path) -> None:
     writer_to(store).write(part(0, 8))
     again = with_header(part(4, 6, 2), complete=True)
     writer_to(store, settings="other").write(again)
-    found = in_place(store)
+    found = committed_block(store)
     assert offsets(found) == list(range(8))
     assert (found.footer.checkpoint_id, found.footer.settings) == ("several", "several")
     writer_to(store, settings="other").write(part(0, 8, 2))
-    assert in_place(store).footer.checkpoint_id == "c2"
+    assert committed_block(store).footer.checkpoint_id == "c2"
 
 
 def test_a_dead_letter_never_goes_over_a_citation(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     writer_to(store).write(part(0, 4, letters=frozenset({3})))
     writer_to(store).write(part(2, 6, 2, letters=frozenset({2, 3, 5})))
-    found = in_place(store)
+    found = committed_block(store)
     assert (offsets(found), offsets(found, "dead_letters")) == ([0, 1, 2, 4], [3, 5])
     writer_to(store).write(part(3, 4, 3))
-    found = in_place(store)
+    found = committed_block(store)
     assert (offsets(found), offsets(found, "dead_letters")) == ([0, 1, 2, 3, 4], [5])
 
 
@@ -83,7 +83,7 @@ def test_rows_that_say_nothing_of_what_was_read_cover_themselves(tmp_path: Path)
     store = DiskStore(tmp_path)
     writer_to(store).write(part(0, 2))
     writer_to(store).write(with_header(part(1, 6, gaps=frozenset({4})), coverage=None))
-    assert in_place(store).footer.covered == ((0, 4), (5, 6))
+    assert committed_block(store).footer.covered == ((0, 4), (5, 6))
 
 
 def test_the_same_part_again_writes_nothing(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ class World:
 
     open: Callable[[Hook], Store]
 
-    def look(self) -> InPlace | None:
+    def look(self) -> CommittedBlock | None:
         store = self.open(CrashAt(None))
         with store.replacing(KEY):
             pass
@@ -172,11 +172,11 @@ class Model:
             if done:
                 self.acknowledged.add(offset)
 
-    def check(self, found: InPlace | None, gaps: frozenset[int]) -> None:
+    def check(self, found: CommittedBlock | None, gaps: frozenset[int]) -> None:
         if found is None:
             assert not self.acknowledged
             return
-        assert found.whole
+        assert found.consistent
         rows = {kind: found.tables[kind].to_pylist() for kind in KINDS}
         numbers: dict[int, tuple[str, int]] = {}
         for row in rows["citations"]:
@@ -304,8 +304,8 @@ def test_a_writer_that_is_overtaken_at_any_step_loses_nothing(
     hook = Meanwhile(at, other)
     writer_to(store(hook)).write(part(1, 4, 4))
     assert hook.count >= at
-    found = in_place(store(CrashAt(None)))
-    assert found.whole
+    found = committed_block(store(CrashAt(None)))
+    assert found.consistent
     expected = [0, 1, 2, 3, 4, 5] if dies is None or 5 in offsets(found) else [0, 1, 2, 3, 4]
     assert offsets(found) == expected
     assert offsets(found, "mentions") == sorted(2 * expected)
@@ -341,7 +341,7 @@ def test_a_run_that_opens_the_output_finishes_what_is_half_in_place(
     with pytest.raises(CrashError):
         writer_to(SteppedDisk(torn, CrashAt(steps_done))).write(part(2, 8, 2))
     assert len(hidden_files(torn)) == 6 - steps_done
-    DiskStore(torn).settle_leftovers()
+    DiskStore(torn).recover_all()
     assert hidden_files(torn) == []
     assert all_rows(torn) == all_rows(whole)
     assert len(rows(torn, "citations")) == 8
@@ -354,12 +354,12 @@ def test_a_run_that_opens_the_output_empties_its_topics_journals(puts: int) -> N
     with pytest.raises(CrashError):
         writer_to(ObjectStore(dying)).write(part(0, 4))
     store = ObjectStore(bucket)
-    store.settle_sources(["topi", "another"])
+    store.recover_sources(["topi", "another"])
     assert len(bucket.puts) == puts
-    store.settle_sources([KEY.source])
+    store.recover_sources([KEY.source])
     found = read_block(store, KEY)
     assert (found is not None) == (puts > 0)
-    assert found is None or (found.whole and offsets(found) == [0, 1, 2, 3])
+    assert found is None or (found.consistent and offsets(found) == [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize("at", range(1, 18))
@@ -376,7 +376,7 @@ def test_two_writers_that_finish_the_work_of_a_third_lose_nothing(at: int, puts:
     hook = Meanwhile(at, other)
     writer_to(ObjectStore(SteppedObjects(bucket, hook))).write(part(4, 6, 4))
     expected = [0, 1, 2, 3, 4, 5] if hook.count >= at else [0, 1, 4, 5]
-    found = in_place(ObjectStore(bucket))
-    assert found.whole
+    found = committed_block(ObjectStore(bucket))
+    assert found.consistent
     assert offsets(found) == expected
     assert offsets(found, "mentions") == sorted(2 * expected)

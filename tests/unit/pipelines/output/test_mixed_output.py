@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.output.manifest import mixed_words, open_output, other_sources
+from pipelines.output.manifest import describe_mixed_sources, open_output, other_sources
 from pipelines.output.writer import BlockWriter
 from tests.support.blocks import block
 from tests.support.letters import letter, put_letters
@@ -26,6 +26,6 @@ def test_files_beside_topics_and_topics_beside_files_are_named(tmp_path: Path) -
 
 
 def test_of_many_the_first_are_named() -> None:
-    words = mixed_words([f"{number}.xml" for number in range(9)], topics=True)
+    words = describe_mixed_sources([f"{number}.xml" for number in range(9)], topics=True)
     assert words.startswith("it also holds rows of 9 files by `pubner annotate`: 0.xml, 1.xml, ")
     assert words.endswith("4.xml, …")

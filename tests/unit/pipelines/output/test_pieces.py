@@ -17,7 +17,7 @@ from pipelines.output.pieces import PieceWriter
 from pipelines.output.store import DiskStore, Store
 from pipelines.output.writer import BlockWriter, committed_blocks
 from pipelines.sources.files import BlockReader
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.errors import OutputError
 from tests.support.blocks import NOW, all_rows, block, hidden_files, with_header
 from tests.support.stepped import CrashAt, CrashError, MemoryObjects, SteppedDisk
@@ -103,7 +103,7 @@ def test_an_interruption_leaves_the_block_as_it_was_or_as_it_shall_be(
         except CrashError:
             crashed = True
         store = DiskStore(root)
-        store.settle_leftovers()
+        store.recover_all()
         found = all_rows(root)
         writer = writer_to(store)
         for piece in given:
@@ -163,7 +163,7 @@ def test_a_reader_cuts_by_bytes_and_keeps_each_record(
             for number, (length, good) in enumerate(records)
         ]
         path.write_text("".join(f"{line}\n" for line in lines))
-        reader = BlockReader(size, "c1", "", None, lambda: NOW, Monitor(), piece_bytes=most)
+        reader = BlockReader(size, "c1", "", None, lambda: NOW, WorkerChannel(), piece_bytes=most)
         found = list(
             reader.read(InputFile(str(path), path.name, path.stat().st_size), DiskStore(path))
         )

@@ -15,7 +15,7 @@ from pipelines.output.object_store import ObjectStore
 from pipelines.output.revising import BlockReviser
 from pipelines.output.sql_filter import parse_condition
 from pipelines.output.store import DiskStore, Store
-from pipelines.output.writer import SEVERAL, BlockWriter, InPlace, read_block
+from pipelines.output.writer import SEVERAL, BlockWriter, CommittedBlock, read_block
 from pipelines.sources.stored import is_textless, stored_citations, title_length
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
@@ -47,16 +47,16 @@ def revision(
     return replace(made, citations=tuple(citations), annotated_at=LATER)
 
 
-def in_place(store: Store) -> InPlace:
+def committed_block(store: Store) -> CommittedBlock:
     with store.replacing(KEY):
         pass
     found = read_block(store, KEY)
     assert found is not None
-    assert found.whole
+    assert found.consistent
     return found
 
 
-def makers(found: InPlace) -> dict[int, str]:
+def makers(found: CommittedBlock) -> dict[int, str]:
     """Return which checkpoint made each row, and check that its mentions are that one's."""
     rows = found.tables["citations"].to_pylist()
     offsets = found.tables["mentions"]["offset"].to_pylist()
@@ -72,10 +72,10 @@ def makers(found: InPlace) -> dict[int, str]:
 def test_rows_at_the_offsets_are_replaced_and_all_else_stays(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     writer_to(store, settings="max_text_chars=9").write(part(0, 6, letters=frozenset({4})))
-    before = in_place(store)
+    before = committed_block(store)
     done = reviser(store).write(revision([1, 3]))
     assert (done.header.key, done.citations, done.mentions, done.dead_letters) == (KEY, 5, 8, 1)
-    found = in_place(store)
+    found = committed_block(store)
     assert makers(found) == {0: "c1", 1: "c9", 2: "c1", 3: "c9", 5: "c1"}
     assert found.tables["dead_letters"].equals(before.tables["dead_letters"])
     made = {"mention_count", "truncated", "checkpoint_id", "annotated_at"}
@@ -87,7 +87,7 @@ def test_rows_at_the_offsets_are_replaced_and_all_else_stays(tmp_path: Path) -> 
     assert found.footer.checkpoint_id == SEVERAL
     assert found.footer.revision != before.footer.revision
     reviser(store).write(revision([0, 2, 5]))
-    assert in_place(store).footer.checkpoint_id == "c9"
+    assert committed_block(store).footer.checkpoint_id == "c9"
 
 
 def test_deleted_and_textless_citations_change_their_checkpoint_alone(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_deleted_and_textless_citations_change_their_checkpoint_alone(tmp_path: 
         part(0, 0), citations=tuple(AnnotatedCitation(x, c, None) for x, c in enumerate(citations))
     )
     writer_to(store).write(old)
-    before = in_place(store)
+    before = committed_block(store)
     made = stored_citations(before.tables, pa.array([True, True]))
     assert [item.citation for item in made] == citations
     new = replace(
@@ -105,7 +105,7 @@ def test_deleted_and_textless_citations_change_their_checkpoint_alone(tmp_path: 
         citations=tuple(AnnotatedCitation(x.offset, x.citation, None) for x in made),
     )
     reviser(store).write(new)
-    rows = in_place(store).tables["citations"].to_pylist()
+    rows = committed_block(store).tables["citations"].to_pylist()
     assert rows == [
         {**row, "checkpoint_id": "c9", "annotated_at": LATER}
         for row in before.tables["citations"].to_pylist()
@@ -144,7 +144,7 @@ def test_a_citation_that_breaks_the_contract_keeps_its_row_and_is_told_of(
     citations = (new.citations[0], wild, new.citations[2])
     failed = letter(5, source="topic")
     reviser(store).write(replace(new, citations=citations, dead_letters=(failed,)))
-    found = in_place(store)
+    found = committed_block(store)
     assert makers(found) == {0: "c9", 1: "c1", 2: "c9"}
     assert found.tables["dead_letters"].num_rows == 0
     said = sorted(record.getMessage() for record in caplog.records)
@@ -169,7 +169,7 @@ def test_a_run_of_annotate_s_writer_finds_the_block_the_same(tmp_path: Path) -> 
     writer = BlockWriter(store, 8, "s")
     writer.write(block([0, 1, 2], source="topic", digest="d"))
     reviser(store).write(revision([0, 1, 2]))
-    footer = in_place(store).footer
+    footer = committed_block(store).footer
     assert (footer.complete, footer.last, footer.covered) == (True, True, ())
     assert (footer.input_digest, footer.checkpoint_id, footer.settings) == ("d", "c9", "s")
 
@@ -180,10 +180,10 @@ def test_a_crash_at_any_step_leaves_the_old_rows_or_the_new(tmp_path: Path, step
     with pytest.raises(CrashError):
         reviser(SteppedDisk(tmp_path, CrashAt(steps))).write(revision([0, 2]))
     old, new = dict.fromkeys(range(4), "c1"), {0: "c9", 1: "c1", 2: "c9", 3: "c1"}
-    assert makers(in_place(DiskStore(tmp_path))) in (old, new)
+    assert makers(committed_block(DiskStore(tmp_path))) in (old, new)
     assert hidden_files(tmp_path) == []
     reviser(DiskStore(tmp_path)).write(revision([0, 2]))
-    assert makers(in_place(DiskStore(tmp_path))) == new
+    assert makers(committed_block(DiskStore(tmp_path))) == new
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -210,7 +210,7 @@ def test_another_writer_may_come_between_any_two_requests(at: int, late: bool) -
     writer_to(ObjectStore(bucket)).write(part(0, 4))
     reviser(ObjectStore(SteppedObjects(bucket, hook, late=late))).write(revision([0, 1, 2]))
     assert count >= at
-    found = in_place(ObjectStore(bucket))
+    found = committed_block(ObjectStore(bucket))
     assert makers(found) == {0: "c9", 1: "c2", 2: "c9", 3: "c1", 4: "c2", 5: "c2"}
     assert found.footer.covered == ((0, 6),)
     assert found.footer.checkpoint_id == SEVERAL
@@ -269,9 +269,9 @@ def test_rows_whose_text_was_not_stored_are_left_out() -> None:
 def test_what_finds_the_same_gives_the_same_rows(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     writer_to(store).write(part(0, 4))
-    before = in_place(store)
+    before = committed_block(store)
     reviser(store).write(replace(part(0, 4), checkpoint_id="c9"))
-    found = in_place(store)
+    found = committed_block(store)
     assert found.tables["mentions"].equals(before.tables["mentions"])
     one, two = (x.tables["citations"].drop_columns(["checkpoint_id"]) for x in (found, before))
     assert one.equals(two)

@@ -199,7 +199,7 @@ def test_it_may_take_too_long_with_the_rows_alone() -> None:
     ],
 )
 def test_a_condition_that_needs_too_much_memory_is_one_line(sql: str) -> None:
-    with pytest.raises(SettingsError, match="of memory that it may have") as caught:
+    with pytest.raises(SettingsError, match="of memory that are allowed") as caught:
         matches(sql, {"text": "x" * 100})
     assert "\n" not in str(caught.value)
     assert "1,024 MiB" in str(caught.value)

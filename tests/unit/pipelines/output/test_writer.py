@@ -146,9 +146,9 @@ def test_files_that_were_not_put_in_place_together_are_no_block(tmp_path: Path) 
     with pytest.raises(OutputError):
         writer_to(failing).write(block([0, 1, 2], checkpoint_id="c2"))
     assert committed_blocks(disk, "s.xml") == {}
-    in_place = read_block(disk, BlockKey("s.xml", 0, 0))
-    assert in_place is not None
-    assert {row["offset"] for row in in_place.tables["mentions"].to_pylist()} == {0, 1}
+    committed = read_block(disk, BlockKey("s.xml", 0, 0))
+    assert committed is not None
+    assert {row["offset"] for row in committed.tables["mentions"].to_pylist()} == {0, 1}
 
 
 def test_a_whole_block_of_other_content_checkpoint_or_settings_replaces(tmp_path: Path) -> None:

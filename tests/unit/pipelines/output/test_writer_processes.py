@@ -43,7 +43,7 @@ def test_a_process_killed_between_two_renames_leaves_nothing_mixed(
     assert hidden_files(tmp_path) == []
     found = read_block(DiskStore(tmp_path), KEY)
     assert found is not None
-    assert found.whole
+    assert found.consistent
 
 
 def wait_until_stopped(process: "subprocess.Popen[str]") -> None:

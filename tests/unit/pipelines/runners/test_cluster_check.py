@@ -108,16 +108,18 @@ def test_a_runner_without_servers_is_not_asked() -> None:
 def test_nothing_at_the_job_endpoint(silent: str) -> None:
     with pytest.raises(RunnerError, match=r"--job_endpoint 127.0.0.1:9: nothing answers \(Conn"):
         check(job_endpoint="127.0.0.1:9")
-    with pytest.raises(RunnerError, match=r"no.such.host.invalid:9: the host is not known"):
+    with pytest.raises(RunnerError, match=r"no.such.host.invalid:9: the host is unknown"):
         check(job_endpoint="no.such.host.invalid:9")
-    with pytest.raises(RunnerError, match="does not speak gRPC within 1 s; Beam's job server"):
+    with pytest.raises(
+        RunnerError, match="does not speak gRPC within 1 s; expected Beam's job server"
+    ):
         check(job_endpoint=silent)
     with pytest.raises(SettingsError, match=r"--job_endpoint 'localhost' .* HOST:PORT"):
         check(job_endpoint="localhost")
 
 
 def test_servers_that_are_mixed_up(jobs: str, artifacts: str, rest: str, other: str) -> None:
-    with pytest.raises(RunnerError, match="answers there is not Beam's job server"):
+    with pytest.raises(RunnerError, match="the server there is not Beam's job server"):
         check(job_endpoint=artifacts)
     with pytest.raises(RunnerError, match="is not the job server's artifact service"):
         check(job_endpoint=jobs, artifact_endpoint=jobs)

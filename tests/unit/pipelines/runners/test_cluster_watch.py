@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.runners.cluster_watch import JobWatch, failure_words
+from pipelines.runners.cluster_watch import JobWatch, failure_text
 from pipelines.runners.flink import Failure, FlinkJob, Slots
 from schemas.errors import RunnerError
 
@@ -32,9 +32,9 @@ class Told:
         failure: Failure | None = None,
         slots: Slots = FREE,
         *,
-        goes_on: bool = False,
+        progressed: bool = False,
     ) -> RunnerError | None:
-        return self.watch.look(job, failure, slots, now, goes_on=goes_on)
+        return self.watch.observe(job, failure, slots, now, progressed=progressed)
 
 
 def test_a_job_that_is_well_is_not_told_of() -> None:
@@ -55,7 +55,7 @@ def test_a_failure_is_told_of_once() -> None:
 def test_the_same_failure_again_and_again_is_told_of_now_and_then() -> None:
     told = Told()
     for now in range(0, 121, 5):
-        told.look(float(now), failure=Failure(1 + now, BROKEN), goes_on=True)
+        told.look(float(now), failure=Failure(1 + now, BROKEN), progressed=True)
     assert len(told.lines) == 3
 
 
@@ -81,7 +81,7 @@ def test_two_slow_failures_or_others_in_between_are_not_hopeless() -> None:
 def test_one_that_has_a_checkpoint_is_left_to_flink() -> None:
     told = Told()
     for now in range(0, 600, 5):
-        assert told.look(float(now), failure=Failure(1 + now, BROKEN), goes_on=True) is None
+        assert told.look(float(now), failure=Failure(1 + now, BROKEN), progressed=True) is None
 
 
 def test_without_slots_it_is_told_in_seconds_and_ended_in_the_end() -> None:
@@ -123,7 +123,7 @@ def test_a_job_that_takes_its_place_is_watched_anew() -> None:
     ],
 )
 def test_failures_in_words(trace: str, words: str) -> None:
-    assert words in failure_words(trace, "p:1")
+    assert words in failure_text(trace, "p:1")
 
 
 @pytest.mark.parametrize(

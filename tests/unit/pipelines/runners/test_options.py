@@ -65,7 +65,7 @@ def test_prism_is_found_and_never_downloaded(
 ) -> None:
     program = tmp_path / "prism"
     monkeypatch.setenv("PUBNER_PRISM_LOCATION", str(program))
-    with pytest.raises(SettingsError, match="which is no file"):
+    with pytest.raises(SettingsError, match="which is not a file"):
         choose_runner("prism", [])
     program.write_text("")
     options = choose_runner("prism", []).options.view_as(PrismRunnerOptions)
@@ -125,11 +125,11 @@ def test_a_place_that_no_worker_sees_is_refused_in_one_line(
     choice = choose_runner(runner, beam)
     for place in ("out", "/out", "~/out", "file:///out"):
         with pytest.raises(SettingsError) as caught:
-            choice.check_places({"--output": place})
+            choice.check_paths({"--output": place})
         assert f"--output {place!r}" in str(caught.value)
         assert part in str(caught.value)
         assert "\n" not in str(caught.value)
-    choice.check_places({"--output": "s3://bucket/out", "--registry": None})
+    choice.check_paths({"--output": "s3://bucket/out", "--registry": None})
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_place_that_no_worker_sees_is_refused_in_one_line(
     ],
 )
 def test_a_place_that_workers_of_this_machine_see_is_not(runner: str, beam: list[str]) -> None:
-    choose_runner(runner, beam).check_places({"--output": "out", "INPUT": "/in.xml"})
+    choose_runner(runner, beam).check_paths({"--output": "out", "INPUT": "/in.xml"})
 
 
 def test_a_runner_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

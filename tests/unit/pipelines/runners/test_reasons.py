@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from pipelines.runners.reasons import last_words, reason
+from pipelines.runners.reasons import last_meaningful_line, reason
 
 JAVA = """java.lang.Exception: The user defined 'open()' method caused an exception: UNAVAILABLE
 \tat org.apache.flink.runtime.operators.BatchTask.run(BatchTask.java:517)
@@ -49,7 +49,7 @@ Caused by: io.grpc.StatusRuntimeException: CANCELLED: client cancelled
     ],
 )
 def test_the_line_that_says_it(text: str, words: str) -> None:
-    assert last_words(text) == words
+    assert last_meaningful_line(text) == words
 
 
 def test_an_error_without_words_is_told_by_its_name() -> None:
@@ -69,4 +69,4 @@ def test_an_error_of_a_call_is_its_code_and_details() -> None:
 
 
 def test_what_is_long_is_cut() -> None:
-    assert len(last_words("word " * 1000)) < 500
+    assert len(last_meaningful_line("word " * 1000)) < 500

@@ -70,7 +70,7 @@ def test_what_cannot_be_done_is_one_line(
 ) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n")
-    with pytest.raises(InputError, match="holds no citation with text"):
+    with pytest.raises(InputError, match="has no citation with text"):
         run([str(checkpoint), "--texts", str(empty)])
     with pytest.raises(SettingsError, match="there is no such file"):
         run([str(checkpoint), "--texts", str(tmp_path / "nowhere.jsonl")])

@@ -75,7 +75,7 @@ class Submitted:
 
     def look(self, after: float) -> Any:
         self.now += after
-        return self.restarter.look(POSITIONS, self.now)
+        return self.restarter.restart_if_stalled(POSITIONS, self.now)
 
 
 def test_it_is_cancelled_and_goes_on_from_its_checkpoint(

@@ -5,24 +5,24 @@ from dataclasses import replace
 import pytest
 from kafka import TopicPartition
 
-from pipelines.runtime.stall import Remedy, Signs, StallWatch, default_patience
+from pipelines.runtime.stall import JobProgress, Remedy, StallWatch, default_patience
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
-AT_WORK = Signs({P0: 5, P1: 3}, {P0: 9, P1: 9}, job="a", checkpoints=1, failure=0)
+AT_WORK = JobProgress({P0: 5, P1: 3}, {P0: 9, P1: 9}, job="a", checkpoints=1, failure=0)
 
 
 def watch_of_one_at_work() -> StallWatch:
     """Return a watch, patience 60 s, of a job that made progress last at 100 s."""
     watch = StallWatch(60.0)
-    watch.look(replace(AT_WORK, checkpoints=0), 99.0)
-    assert watch.look(AT_WORK, 100.0) is Remedy.NONE
+    watch.observe(replace(AT_WORK, checkpoints=0), 99.0)
+    assert watch.observe(AT_WORK, 100.0) is Remedy.NONE
     return watch
 
 
 def test_a_job_without_commit_and_checkpoint_is_restarted_from_its_checkpoint() -> None:
     watch = watch_of_one_at_work()
-    assert watch.look(AT_WORK, 159.0) is Remedy.NONE
-    assert watch.look(AT_WORK, 160.0) is Remedy.CHECKPOINT
+    assert watch.observe(AT_WORK, 159.0) is Remedy.NONE
+    assert watch.observe(AT_WORK, 160.0) is Remedy.CHECKPOINT
     assert watch.seconds(160.0) == 60.0
     assert watch.restarts == 0
 
@@ -39,12 +39,12 @@ def test_a_job_without_commit_and_checkpoint_is_restarted_from_its_checkpoint() 
     ],
     ids=["commit", "checkpoint", "failure", "no slots", "nothing to read", "another job"],
 )
-def test_any_sign_of_life_or_reason_to_wait_begins_the_time_anew(sign: Signs) -> None:
+def test_any_sign_of_life_or_reason_to_wait_begins_the_time_anew(sign: JobProgress) -> None:
     watch = watch_of_one_at_work()
-    assert watch.look(sign, 155.0) is Remedy.NONE
+    assert watch.observe(sign, 155.0) is Remedy.NONE
     later = replace(sign, waits=False, ends={P0: 20, P1: 20})
-    assert watch.look(later, 214.0) is Remedy.NONE
-    assert watch.look(later, 215.0) is Remedy.CHECKPOINT
+    assert watch.observe(later, 214.0) is Remedy.NONE
+    assert watch.observe(later, 215.0) is Remedy.CHECKPOINT
 
 
 def test_what_is_no_progress_does_not_count_as_such() -> None:
@@ -55,23 +55,23 @@ def test_what_is_no_progress_does_not_count_as_such() -> None:
         committed={P0: 4, P1: 3, TopicPartition("t", 2): 1},
         ends={P0: 90, P1: 90, TopicPartition("t", 2): 5},
     )
-    assert watch.look(sign, 150.0) is Remedy.NONE
-    assert watch.look(sign, 160.0) is Remedy.CHECKPOINT
+    assert watch.observe(sign, 150.0) is Remedy.NONE
+    assert watch.observe(sign, 160.0) is Remedy.CHECKPOINT
 
 
 def test_while_nothing_can_be_seen_no_time_passes() -> None:
     watch = watch_of_one_at_work()
-    watch.blind(150.0)
-    assert watch.look(AT_WORK, 209.0) is Remedy.NONE
-    assert watch.look(AT_WORK, 210.0) is Remedy.CHECKPOINT
+    watch.reset(150.0)
+    assert watch.observe(AT_WORK, 209.0) is Remedy.NONE
+    assert watch.observe(AT_WORK, 210.0) is Remedy.CHECKPOINT
 
 
 def test_a_job_that_has_only_begun_is_given_twice_the_time() -> None:
     watch = StallWatch(60.0)
     fresh = replace(AT_WORK, checkpoints=0)
-    watch.look(fresh, 0.0)
-    assert watch.look(fresh, 119.0) is Remedy.NONE
-    assert watch.look(fresh, 120.0) is Remedy.CHECKPOINT
+    watch.observe(fresh, 0.0)
+    assert watch.observe(fresh, 119.0) is Remedy.NONE
+    assert watch.observe(fresh, 120.0) is Remedy.CHECKPOINT
 
 
 def test_restarts_without_progress_wait_longer_begin_without_state_and_end() -> None:
@@ -79,10 +79,10 @@ def test_restarts_without_progress_wait_longer_begin_without_state_and_end() -> 
     now, found = 100.0, []
     for number, patience in enumerate((60.0, 240.0, 480.0, 960.0)):
         stuck = replace(AT_WORK, job=f"job {number}") if number else AT_WORK
-        watch.look(stuck, now)
-        assert watch.look(stuck, now + patience - 1) is Remedy.NONE
+        watch.observe(stuck, now)
+        assert watch.observe(stuck, now + patience - 1) is Remedy.NONE
         now += patience
-        found.append(watch.look(stuck, now))
+        found.append(watch.observe(stuck, now))
         if found[-1] is not Remedy.GIVE_UP:
             watch.restarted(now)
     assert found == [Remedy.CHECKPOINT, Remedy.OFFSETS, Remedy.OFFSETS, Remedy.GIVE_UP]
@@ -95,9 +95,9 @@ def test_progress_after_a_restart_makes_it_forgotten() -> None:
         stuck = replace(AT_WORK, job=f"{turn}", committed={P0: 5 + turn, P1: 3}, ends={P0: 99})
         stuck = replace(stuck, ends={P0: 99, P1: 99})
         at = 1000.0 * (turn + 1)
-        watch.look(stuck, at)
-        watch.look(replace(stuck, checkpoints=2), at + 1)
-        assert watch.look(replace(stuck, checkpoints=2), at + 61) is Remedy.CHECKPOINT
+        watch.observe(stuck, at)
+        watch.observe(replace(stuck, checkpoints=2), at + 1)
+        assert watch.observe(replace(stuck, checkpoints=2), at + 61) is Remedy.CHECKPOINT
         watch.restarted(at + 61)
     assert watch.restarts == 5
 

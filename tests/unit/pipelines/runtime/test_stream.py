@@ -14,7 +14,7 @@ from kafka import TopicPartition
 
 from pipelines.graphs.stream_plan import Positions
 from pipelines.runtime import stream as stream_run
-from pipelines.runtime.left_behind import GoesOn
+from pipelines.runtime.left_behind import RemainingJob
 from pipelines.runtime.stream import _Watch
 
 SETTINGS = SimpleNamespace(flush_seconds=20.0)
@@ -46,7 +46,7 @@ def asked_to_end(monkeypatch: pytest.MonkeyPatch, *, listed: bool) -> tuple[Clus
     job: Any = SimpleNamespace(has_ended=False)
     cluster = Cluster(job, listed=listed)
     monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: cluster)
-    monkeypatch.setattr(stream_run, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(stream_run, "_POLL_SECONDS", 0.01)
     choice = SimpleNamespace(flink_rest="http://localhost:1", job_name="stream-1")
     asked = threading.Event()
     asked.set()
@@ -89,14 +89,14 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
 
 _ENDS = """
 import json, os, sys, tempfile, time
-from pipelines.runtime.left_behind import GoesOn
+from pipelines.runtime.left_behind import RemainingJob
 from pipelines.runtime.stream import stopping
 def end(number, rest, job):
-    behind = GoesOn(rest or None, in_process=not rest)
-    with stopping(lambda: None, behind.say) as asked:
+    remaining = RemainingJob(rest or None, in_process=not rest)
+    with stopping(lambda: None, remaining.log) as asked:
         os.kill(os.getpid(), number)
         assert asked.is_set()
-        behind.flink_job = job or None
+        remaining.flink_job = job or None
         os.kill(os.getpid(), number)
         time.sleep(60)
 ends = []
@@ -117,8 +117,8 @@ print(json.dumps(ends))
 _SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 _JOBS = [
     ("http://flink:8081", "j1", "http://flink:8081/jobs/j1/checkpoints"),
-    ("http://flink:8081", "", "may go on"),
-    ("", "", "the next run of the group does it"),
+    ("http://flink:8081", "", "may keep running"),
+    ("", "", "the next run of the group reads it again"),
 ]
 
 
@@ -153,11 +153,11 @@ def test_the_job_that_is_stopping_is_known_to_what_a_second_signal_says(
 ) -> None:
     job: Any = SimpleNamespace(has_ended=False)
     monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: Cluster(job, listed=True))
-    monkeypatch.setattr(stream_run, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(stream_run, "_POLL_SECONDS", 0.01)
     choice = SimpleNamespace(flink_rest="http://localhost:1", job_name="stream-1")
     asked = threading.Event()
     asked.set()
-    behind = GoesOn("http://localhost:1", in_process=False)
+    remaining = RemainingJob("http://localhost:1", in_process=False)
     jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS, stall_seconds=60.0)
-    _Watch(jobs, job, asked, behind).until_ended()
-    assert behind.flink_job == "j1"
+    _Watch(jobs, job, asked, remaining).until_ended()
+    assert remaining.flink_job == "j1"

@@ -22,7 +22,7 @@ from pipelines.output.store import DiskStore
 from pipelines.output.writer import BlockWriter, committed_blocks, read_pmids
 from pipelines.sources.files import BlockReader
 from pipelines.sources.fingerprint import UNREADABLE
-from pipelines.telemetry.run_channel import Monitor
+from pipelines.telemetry.run_channel import WorkerChannel
 from tests.support.blocks import NOW, as_of_an_older_reader, with_header
 from tests.support.memory_files import SCHEME, MemoryFiles
 from worker.readers.formats import READER_VERSION
@@ -30,7 +30,7 @@ from worker.storage.objects import ObjectState
 
 
 def reader(size: int = 3, checkpoint_id: str = "c1", settings: str = "") -> BlockReader:
-    return BlockReader(size, checkpoint_id, settings, None, lambda: NOW, Monitor())
+    return BlockReader(size, checkpoint_id, settings, None, lambda: NOW, WorkerChannel())
 
 
 def jsonl(path: Path, count: int, *, bad: tuple[int, ...] = (), first: int = 0) -> InputFile:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pipelines.telemetry.logs import PlainFormatter, log, logging_to, saying
+from pipelines.telemetry.logs import PlainFormatter, log, logging_periodically, logging_to
 
 
 def test_elsewhere_than_on_a_terminal_each_line_is_json() -> None:
@@ -27,7 +27,7 @@ def test_elsewhere_than_on_a_terminal_each_line_is_json() -> None:
 def test_what_takes_long_is_said_again_and_again() -> None:
     stream = io.StringIO()
     with logging_to(stream):
-        with saying("starting", seconds=0.01):
+        with logging_periodically("starting", seconds=0.01):
             time.sleep(0.2)
         count = len(stream.getvalue().splitlines())
         time.sleep(0.1)

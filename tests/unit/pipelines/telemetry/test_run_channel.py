@@ -1,4 +1,4 @@
-"""The line between a pipeline's steps and the command that runs it."""
+"""The in-process channel between DoFns and the command that runs the pipeline."""
 
 import copy
 import inspect
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.telemetry.run_channel import Monitor, open_desk
+from pipelines.telemetry.run_channel import WorkerChannel, open_run_channel
 from schemas.errors import (
     OutputError,
     PubnerError,
@@ -27,32 +27,37 @@ def ticks() -> Callable[[], float]:
     return lambda: float(next(seconds))
 
 
-def filled(monitor: Monitor) -> Iterator[str]:
-    monitor.report(models=1)
+def filled(channel: WorkerChannel) -> Iterator[str]:
+    channel.report(models=1)
     yield "loaded"
-    monitor.report(citations=6, input_bytes=10)
-    monitor.report(citations=2, records_in_place=1500)
+    channel.report(citations=6, input_bytes=10)
+    channel.report(citations=2, records_committed=1500)
 
 
 def test_counts_add_up_and_time_begins_with_the_model() -> None:
-    with open_desk(ticks()) as desk:
-        monitor = pickle.loads(pickle.dumps(desk.monitor))
-        monitor.report(input_bytes=5)
-        assert desk.annotating_seconds() == 0
-        list(filled(monitor))
-    assert desk.counts == {"models": 1, "citations": 8, "input_bytes": 15, "records_in_place": 1500}
-    assert desk.annotating_seconds() == 2
-    assert desk.error() is None
+    with open_run_channel(ticks()) as run_channel:
+        channel = pickle.loads(pickle.dumps(run_channel.worker_side))
+        channel.report(input_bytes=5)
+        assert run_channel.annotating_seconds() == 0
+        list(filled(channel))
+    assert run_channel.counts == {
+        "models": 1,
+        "citations": 8,
+        "input_bytes": 15,
+        "records_committed": 1500,
+    }
+    assert run_channel.annotating_seconds() == 2
+    assert run_channel.error() is None
 
 
 def test_a_stop_is_seen_by_every_step() -> None:
-    with open_desk(ticks()) as desk:
-        desk.monitor.check()
-        desk.stop()
+    with open_run_channel(ticks()) as run_channel:
+        run_channel.worker_side.check()
+        run_channel.stop()
         for _ in range(2):
-            with pytest.raises(RunStoppedError), desk.monitor.watching():
-                desk.monitor.check()
-    assert isinstance(desk.error(), RunStoppedError)
+            with pytest.raises(RunStoppedError), run_channel.worker_side.watching():
+                run_channel.worker_side.check()
+    assert isinstance(run_channel.error(), RunStoppedError)
 
 
 @pytest.mark.parametrize(
@@ -63,60 +68,60 @@ def test_a_stop_is_seen_by_every_step() -> None:
     ],
 )
 def test_the_first_error_is_kept(error: Exception, kind: type, message: str) -> None:
-    with open_desk(ticks()) as desk:
+    with open_run_channel(ticks()) as run_channel:
         for each in (error, OutputError("later")):
-            with pytest.raises(type(each)), desk.monitor.watching():
+            with pytest.raises(type(each)), run_channel.worker_side.watching():
                 raise each
-    found = desk.error()
+    found = run_channel.error()
     assert (type(found), str(found)) == (kind, message)
 
 
 def test_a_failure_counts_more_than_the_stop_that_came_before_it() -> None:
-    with open_desk(ticks()) as desk:
+    with open_run_channel(ticks()) as run_channel:
         for error in (RunStoppedError("asked"), OutputError("no room")):
-            with pytest.raises(type(error)), desk.monitor.watching():
+            with pytest.raises(type(error)), run_channel.worker_side.watching():
                 raise error
-    assert str(desk.error()) == "no room"
+    assert str(run_channel.error()) == "no room"
 
 
 def test_a_monitor_elsewhere_does_nothing() -> None:
-    with open_desk(ticks()) as desk:
-        here = desk.monitor
-        elsewhere = Monitor(here.process + 1, here.report_to, here.stop_from)
-        desk.stop()
-        for monitor in (Monitor(), elsewhere):
-            monitor.check()
-            monitor.report(citations=1)
-    assert desk.counts == {}
+    with open_run_channel(ticks()) as run_channel:
+        here = run_channel.worker_side
+        elsewhere = WorkerChannel(here.process + 1, here.report_to, here.stop_from)
+        run_channel.stop()
+        for channel in (WorkerChannel(), elsewhere):
+            channel.check()
+            channel.report(citations=1)
+    assert run_channel.counts == {}
 
 
 def test_a_line_that_nobody_reads_costs_nothing() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    monitor = Monitor(os.getpid(), writer, reader)
+    channel = WorkerChannel(os.getpid(), writer, reader)
     for _ in range(10_000):
-        monitor.report(citations=1)
+        channel.report(citations=1)
     os.close(reader)
-    monitor.report(citations=1)
+    channel.report(citations=1)
     os.close(writer)
 
 
 def test_a_long_message_arrives_whole_though_other_reports_come_in_between() -> None:
     message = '\x00é"\\\U0001f600\udc80' * 50_000
-    with open_desk(ticks()) as desk:
+    with open_run_channel(ticks()) as run_channel:
 
         def report() -> None:
             for _ in range(100):
-                desk.monitor.report(citations=1)
+                run_channel.worker_side.report(citations=1)
 
         other = threading.Thread(target=report)
         other.start()
-        desk.monitor.failed(OutputError(message))
+        run_channel.worker_side.failed(OutputError(message))
         other.join()
-    error = desk.error()
+    error = run_channel.error()
     assert isinstance(error, OutputError)
     assert str(error) == message
-    assert desk.counts["citations"] > 0
+    assert run_channel.counts["citations"] > 0
 
 
 def every_error() -> list[PubnerError]:
@@ -147,9 +152,13 @@ def every_error() -> list[PubnerError]:
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
 def test_every_error_of_the_family_arrives_whole(error: PubnerError) -> None:
-    with open_desk(ticks()) as desk, pytest.raises(type(error)), desk.monitor.watching():
+    with (
+        open_run_channel(ticks()) as run_channel,
+        pytest.raises(type(error)),
+        run_channel.worker_side.watching(),
+    ):
         raise error
-    arrived = [desk.error(), pickle.loads(pickle.dumps(error)), copy.copy(error)]
+    arrived = [run_channel.error(), pickle.loads(pickle.dumps(error)), copy.copy(error)]
     for found in arrived:
         assert type(found) is type(error)
         assert str(found) == str(error)

@@ -45,7 +45,7 @@ def evaluate(settings: EvaluateSettings) -> int:
     if settings.reliability is not None:
         if settings.documents and not settings.corpus:
             raise SettingsError(
-                "option --reliability tells of corpora, and --documents alone scores none; name "
+                "option --reliability describes corpora, and --documents alone scores none; name "
                 "one with --corpus"
             )
         require_writable(settings.reliability)

@@ -169,7 +169,7 @@ def test_without_a_registry_names_are_folders(
     assert f"{identity} is whole" in run("verify", "abc")
     shipped = read_manifest(default_checkpoint(), verify=False).id
     assert f"{shipped} is whole" in run("verify", "default")
-    assert "name one by --registry" in complain("verify", "active")
+    assert "give one with --registry" in complain("verify", "active")
     assert "no checkpoint at" in complain("show", identity)
     (tmp_path / "registry").mkdir()
     monkeypatch.setenv("PUBNER_REGISTRY", str(tmp_path / "registry"))

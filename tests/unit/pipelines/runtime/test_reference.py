@@ -81,7 +81,7 @@ def test_what_cannot_be_done_is_one_line(
         run([str(tmp_path / "nowhere"), "--texts", str(empty)])
     texts = write_texts(tmp_path / "texts.jsonl", 3)
     (checkpoint / f".{MANIFEST}.tmp").mkdir()
-    with pytest.raises(OutputError, match="copy the checkpoint to a folder that can be written"):
+    with pytest.raises(OutputError, match="copy the checkpoint to a writable folder"):
         run([str(checkpoint), "--texts", str(texts), "--device", "cpu"])
     assert read_manifest(checkpoint).reference is None
 

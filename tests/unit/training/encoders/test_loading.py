@@ -331,7 +331,7 @@ def test_a_vocabulary_that_leaves_the_letter_case_open_asks_for_it(encoder: Path
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     (encoder / TOKENISER).unlink()
     (encoder / "vocab.txt").write_text("\n".join([*special, *few]) + "\n")
-    with pytest.raises(TrainingError, match=r"0\.7% .* say it in tokenizer_config\.json"):
+    with pytest.raises(TrainingError, match=r"0\.7% .* set it in tokenizer_config\.json"):
         load_encoder(str(encoder), RECIPE, TASK)
 
 

@@ -220,7 +220,7 @@ def test_the_command_says_that_the_test_split_is_not_to_choose_on(
     path = corpora / "errors.html"
     more = ["--errors", str(path), "--split", "test", "--corpus", "bc2gm", "--json", "-"]
     assert run(words(checkpoint, corpora, *more)) == 0
-    assert "choose and change nothing because of it" in " ".join(capsys.readouterr().err.split())
+    assert "use it for reporting only" in " ".join(capsys.readouterr().err.split())
     assert "This page was made from the test split" in path.read_text(encoding="utf-8")
 
 

@@ -147,7 +147,7 @@ def test_a_canary_alone_is_enough_where_that_is_said() -> None:
 
 def test_common_heads_that_no_set_scores_are_named() -> None:
     notes = notes_of(Measured(sets=(a_set(),), common=("bc2gm", "jnlpba")))
-    assert [note for note in notes if "scored on no evaluation set" in note] == [
+    assert [note for note in notes if "on any evaluation set" in note] == [
         "the head 'jnlpba' was not scored on any evaluation set: whether it is worse is unknown"
     ]
 

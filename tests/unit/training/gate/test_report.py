@@ -169,7 +169,7 @@ def test_the_page_is_whole_and_escapes_what_it_shows(measured: Measured) -> None
     [
         (a_report(Measured(first=True)), "Passed"),
         (a_report(Measured(sets=(a_set(),))), "Passed"),
-        (a_report(Measured()), "nothing to judge by"),
+        (a_report(Measured()), "has no basis for a verdict"),
         (a_report(Measured(), force="because"), "Refused, but forced"),
         (a_report(Measured(active_problem="it is altered")), "it is altered"),
         (a_report(Measured(first=True, candidate_problem="no numbers")), "cannot be used"),

@@ -71,7 +71,7 @@ def test_without_a_name_the_one_head_with_just_those_labels(root: Path) -> None:
 @pytest.mark.parametrize("split", list(Split))
 def test_only_test_splits_are_refused(root: Path, split: Split) -> None:
     if split == Split.TEST:
-        with pytest.raises(SettingsError, match="nothing is chosen on test splits"):
+        with pytest.raises(SettingsError, match="must not use test splits"):
             read(root, split=split)
     else:
         assert read(root, split=split)

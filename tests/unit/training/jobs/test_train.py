@@ -220,7 +220,7 @@ def test_a_student_learns_what_its_teachers_say_of_corpora_and_texts(
     data = ["--data", str(tmp_path / "corpora")]
     assert main([*arguments, *data, "--json", str(summary)]) == 0
     said = capsys.readouterr().out
-    assert "2 teachers read them, and 3 texts without gold" in said
+    assert "2 teachers label them and 3 texts without gold" in said
     assert "1 lines left out; line 4: no JSON" in said
     assert json.loads(summary.read_text())["devel"] == {"ncbi-disease": 1.0, "bc2gm": 1.0}
     manifest = read_manifest(tmp_path / "student")

@@ -182,7 +182,7 @@ def test_an_altered_encoder_is_refused(tmp_path: Path, undisturbed: MlmResult) -
     with pytest.raises(TrainingError, match=r"does not match pretraining\.json"):
         load_encoder(str(folder), recipe, ())
     (folder / "pretraining.json").write_text("{}")
-    with pytest.raises(TrainingError, match="says what the encoder was made from"):
+    with pytest.raises(TrainingError, match="records what the encoder was made from"):
         load_encoder(str(folder), recipe, ())
 
 

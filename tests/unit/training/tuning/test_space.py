@@ -51,7 +51,7 @@ def test_words_choose_and_narrow_in_the_order_of_the_table() -> None:
         (("",), "expected one of learning-rate"),
         (("dropout", "dropout=0:0.2"), "dropout is named twice"),
         (("epochs",), "--epochs gives it one value already"),
-        (("sampling-exponent",), "shapes nothing where there is one corpus"),
+        (("sampling-exponent",), "has no effect with one corpus"),
         (("dropout=0.1",), "expected two numbers, such as dropout=0:0.3"),
         (("batch-pieces=1e3:2e3",), "expected two whole numbers"),
         (("dropout=0.2:0.1",), "a lower bound below the upper one"),

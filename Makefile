@@ -43,6 +43,7 @@ check: setup docs ## lint, format, types, import rules, and the documentation si
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.wording
 
 docs: setup ## build the documentation site into out/site; a broken link is an error
 	$(BIN)/zensical build --strict

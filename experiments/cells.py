@@ -143,7 +143,7 @@ CELLS: tuple[Cell, ...] = (
     ),
     Cell(
         "mtl-distil",
-        "soft tags of an STL and MTL ensemble on all text",
+        "soft labels of an STL and MTL ensemble on all text",
         changes=WITH_TEACHERS | {"text_share": 0.3},
         teachers=(*SINGLES, MTL_PLAIN),
         texts=True,

@@ -314,8 +314,8 @@ def _unknown(words: list[str], family: Sequence[Command]) -> str:
         return f"unknown command {words[0]!r}; known are {known} (see `pubner --help`)"
     known = ", ".join(command.words[1] for command in family)
     if len(words) == 1:
-        return f"{words[0]!r} needs one of {known} behind it (see `pubner {words[0]} --help`)"
-    return f"unknown command {' '.join(words[:2])!r}; known behind {words[0]!r} are {known}"
+        return f"{words[0]!r} needs one of {known} after it (see `pubner {words[0]} --help`)"
+    return f"unknown command {' '.join(words[:2])!r}; {words[0]!r} has {known}"
 
 
 def _help(commands: Sequence[Command], family: str = "") -> str:

@@ -190,7 +190,7 @@ def test_stopped_and_started_again(
 
 
 def test_asked_for_again_after_a_broken_run(tmp_path: Path, kafka: Kafka) -> None:
-    """A file that a broken run had finished is sent again where it alone is asked for."""
+    """A file that an interrupted run had finished is sent again where it alone is asked for."""
     path, small = (
         write_messages(tmp_path / "a.jsonl", MANY),
         write_messages(tmp_path / "b.jsonl", 5),

@@ -86,7 +86,7 @@ def start(
 def test_a_topic_made_anew_while_a_stream_is_paused_is_not_mixed_in(
     kafka: Kafka, prism: str, checkpoint: Path, tmp_path: Path, endless: dict[str, Running]
 ) -> None:
-    topic = "changes-anew"
+    topic = "changes-again"
     make_topic(kafka.bootstrap, topic, 1)
     send(kafka, topic, range(1, 101))
     running = endless["it"] = start(kafka, prism, checkpoint, tmp_path, topic, 100)

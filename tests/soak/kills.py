@@ -81,7 +81,7 @@ def kill_broker(scene: Scene) -> None:
 
 
 def kill_in_replacement(scene: Scene) -> None:
-    """SIGKILL of the workers while the three files of a block are being put in place."""
+    """SIGKILL of the workers while the three files of a block are being written."""
     workers = scene.flink.workers()
     end = time.monotonic() + _WATCH_SECONDS
     while time.monotonic() < end:

@@ -144,7 +144,7 @@ def file_times(root: Path) -> dict[str, int]:
 
 
 def whole_blocks(root: Path) -> dict[str, int]:
-    """Return the same of the blocks whose three files were put in place together."""
+    """Return the same of the blocks whose three files were written together."""
     times = file_times(root)
     names = {x.name for x in _visible(root / "citations")}
     whole = {

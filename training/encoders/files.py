@@ -168,8 +168,8 @@ def read_headers(folder: Path) -> dict[str, Header]:
 def check_layers(folder: Path, headers: Mapping[str, Header]) -> None:
     """Check, before anything is built, that the configuration does not exceed the weights.
 
-    :raises TrainingError: if it has more layers than there are tensors, or a size larger than any
-        of theirs.
+    :raises TrainingError: if it has more layers than there are tensors, or a size
+        larger than that of any tensor.
     """
     config = read_json(folder / CONFIG)
     longest = max((length for header in headers.values() for length in header.shape), default=0)

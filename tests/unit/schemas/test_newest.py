@@ -151,7 +151,7 @@ def expected(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
             ],
             ("t", 0, 1),
         ),
-        # a version that follows its deletion is made anew; another does not make it so
+        # a version that follows its deletion is made again; another does not make it so
         (
             [row("t", 0, version=2), row("t", 1, version=2, deleted=True), row("t", 2, version=2)],
             ("t", 0, 2),
@@ -165,7 +165,7 @@ def expected(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
             [row("t", 0, revised=NEW), row("t", 1, deleted=True), row("t", 2, revised=OLD)],
             ("t", 0, 2),
         ),
-        # a later update file deletes, and a still later one makes anew
+        # a later update file deletes, and a still later one makes again
         ([row("p1.xml", 5, revised=NEW), row("p2.xml", 0, deleted=True)], ("p2.xml", 0, 0)),
         (
             [row("p1.xml", 5, revised=NEW), row("p2.xml", 9, deleted=True), row("p3.xml", 0)],

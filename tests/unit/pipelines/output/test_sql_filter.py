@@ -186,7 +186,7 @@ def test_it_may_take_too_long_with_the_rows_alone() -> None:
         with pytest.raises(SettingsError, match="takes more than 1 s"):
             evaluate(rows)
     with condition.evaluating() as evaluate:
-        assert evaluate(table({"text": None})).to_pylist() == [False], "it is asked anew"
+        assert evaluate(table({"text": None})).to_pylist() == [False], "it is asked again"
 
 
 @pytest.mark.parametrize(

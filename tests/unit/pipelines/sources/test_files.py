@@ -165,12 +165,12 @@ def test_what_an_older_reader_made_is_read_again_where_that_is_asked(tmp_path: P
     folder = tmp_path / "out"
     store = DiskStore(folder)
     file = jsonl(tmp_path / "x.jsonl", 8)
-    anew = replace(reader(), reread_older=True)
+    again = replace(reader(), reread_older=True)
     assert write(store, reader().read(file, store)) == [0, 3, 6]
     assert {x.reader_version for x in committed_blocks(store, "x.jsonl").values()} == {
         READER_VERSION
     }
-    assert write(store, anew.read(file, store)) == []
+    assert write(store, again.read(file, store)) == []
     as_of_an_older_reader(folder)
     assert write(store, reader().read(file, store)) == []
     (folder / "citations" / f"x.jsonl-0-{3:012d}.parquet").unlink()
@@ -180,8 +180,8 @@ def test_what_an_older_reader_made_is_read_again_where_that_is_asked(tmp_path: P
         for start, footer in committed_blocks(store, "x.jsonl").items()
     }
     assert older == {0: True, 3: False, 6: True}
-    assert write(store, anew.read(file, store)) == [0, 6]
-    assert write(store, anew.read(file, store)) == []
+    assert write(store, again.read(file, store)) == [0, 6]
+    assert write(store, again.read(file, store)) == []
 
 
 def test_blocks_in_which_an_older_reader_counted_otherwise_are_not_gone_on_from(
@@ -288,7 +288,7 @@ def test_a_file_that_is_known_to_be_done_is_skipped_without_asking_the_store(
 
 
 def test_blocks_that_were_written_since_the_listing_are_not_read_again(tmp_path: Path) -> None:
-    """A runner that begins a job anew gives the same elements again."""
+    """A runner that begins a job again gives the same elements again."""
     file = jsonl(tmp_path / "in" / "x.jsonl", 8)
     store = DiskStore(tmp_path / "out")
     known = replace(file, known=KnownBlocks())

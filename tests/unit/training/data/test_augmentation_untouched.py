@@ -1,4 +1,4 @@
-"""What augmentation leaves as it is: no gold, nothing asked, soft tags, a window's limit."""
+"""What augmentation leaves as it is: no gold, nothing asked, soft labels, a window's limit."""
 
 from collections import Counter
 from dataclasses import replace
@@ -86,7 +86,7 @@ def test_soft_tags_stay_where_their_pretoken_stays() -> None:
     seen = Counter[bool]()
     for recipe in (MENTIONS, TOKENS, SHUFFLE, ALL):
         for seed in range(40):
-            # the second sentence has no soft tags, and gets none where the first has some
+            # the second sentence has no soft labels, and gets none where the first has some
             made, other = augment_sentences(
                 [LabelledSentence(taught, True), data.sentences[1]],
                 lexicon,

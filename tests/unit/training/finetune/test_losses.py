@@ -1,4 +1,4 @@
-"""The loss of a step against a plain reference: gold, soft tags, pseudo-labels, head weights."""
+"""The loss of a step against a plain reference: gold, soft labels, pseudo-labels, head weights."""
 
 import math
 from dataclasses import replace
@@ -24,7 +24,7 @@ PLAIN = Recipe("plain")
 def case(
     pieces: int, seed: int, *, taught: float = 1.0
 ) -> tuple[npt.NDArray[np.float32], Targets, npt.NDArray[np.float16]]:
-    """Draw logits and targets; of the pieces a share `taught` has soft tags, the rest NaN."""
+    """Draw logits and targets; of the pieces a share `taught` has soft labels, the rest NaN."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (pieces, LAYOUT.width)).astype(np.float32)
     heads = rng.integers(NO_HEAD, len(LAYOUT.slices), pieces)

@@ -1,4 +1,4 @@
-"""Soft tags: the mean of checkpoints head by head, and the file that keeps them."""
+"""Soft labels: the mean of checkpoints head by head, and the file that keeps them."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -66,10 +66,10 @@ def test_restart_throws_away_the_round_and_nothing_else(tmp_path: Path) -> None:
         one.checkpoint.mkdir()
         (one.checkpoint / "manifest.json").write_text("{}")
         (tmp_path / "notes.txt").write_text("mine")
-    with open_round(tmp_path, {"recipe": "other"}, restart=True) as anew:
-        assert anew.begun() is None
+    with open_round(tmp_path, {"recipe": "other"}, restart=True) as again:
+        assert again.begun() is None
         assert not (tmp_path / CHECKPOINT).exists()
-        assert anew.done("check", {}) is None
+        assert again.done("check", {}) is None
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

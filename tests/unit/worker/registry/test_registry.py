@@ -86,7 +86,9 @@ def test_a_damaged_file_is_found(registry: Registry, tmp_path: Path, damage: str
         lambda: registry.fetch(identity, tmp_path / "cache"),
         lambda: registry.publish(tmp_path / "source-0", who="bob", when=moment()),
     ):
-        with pytest.raises(CheckpointError, match=rf"{DICTIONARY} is {damage}: its manifest has SHA-256"):
+        with pytest.raises(
+            CheckpointError, match=rf"{DICTIONARY} is {damage}: its manifest has SHA-256"
+        ):
             action()
 
 
@@ -95,7 +97,9 @@ def test_a_manifest_of_another_checkpoint_is_found(registry: Registry, tmp_path:
     folder = Path(registry.root) / "checkpoints"
     shutil.copy(folder / other / MANIFEST, folder / identity / MANIFEST)
     for action in (registry.manifest, registry.verify):
-        with pytest.raises(CheckpointError, match=rf"{identity}/{MANIFEST} is the manifest of {other}"):
+        with pytest.raises(
+            CheckpointError, match=rf"{identity}/{MANIFEST} is the manifest of {other}"
+        ):
             action(identity)
     with pytest.raises(CheckpointError, match=f"is the manifest of {other}"):
         registry.fetch(identity, tmp_path / "cache")

@@ -60,7 +60,8 @@ def annotate(
     URL of one. A run that was interrupted goes on where it stopped when it is called again. With
     `registry`, `checkpoint` may be an id there; left as it is, the active one is used.
     `beam_options` are Beam's own; `settings` are the other options of `pubner annotate`, with
-    underscores: `block_size=500`, `format="jsonl"`.
+    underscores: `block_size=500`, `format="jsonl"`. Ctrl-C stops the run after the current chunk
+    of citations (InterruptedRunError); the calling program goes on.
 
         >>> import tempfile, pubner
         >>> from pipelines.sample import sample_path
@@ -96,7 +97,9 @@ def annotate(
     check_runner_and_device(checked, beam_options)
     with beam_logging(verbose=checked.verbose):
         checkpoints = choose_checkpoints(checked)
-        summary, counts, _ = annotate_inputs(checked, beam_options, checkpoints, Meter())
+        summary, counts, _ = annotate_inputs(
+            checked, beam_options, checkpoints, Meter(), owns_process=False
+        )
     return AnnotateResult(
         output=checked.output,
         checkpoint_id=checkpoints.id,

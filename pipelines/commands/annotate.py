@@ -109,8 +109,13 @@ def annotate_inputs(
     beam_arguments: Sequence[str],
     checkpoints: "Checkpoints",
     meter: Meter,
+    *,
+    owns_process: bool = True,
 ) -> tuple[dict[str, Any], "Counts", "Example | None"]:
-    """Annotate; return the summary, the counts of the output, and an example sentence."""
+    """Annotate; return the summary, the counts of the output, and an example sentence.
+
+    `owns_process` is false where another program calls this, which is never ended by a signal.
+    """
     from pipelines.sources.inputs import resolve_inputs, warn_of_refused
 
     meter.begin("listing the inputs")
@@ -142,6 +147,7 @@ def annotate_inputs(
             store=store,
             choice=choice,
             meter=meter,
+            owns_process=owns_process,
         )
         meter.begin("listing what is written", unit="blocks")
         after = read_index(store, sources, before=before, counted=True, each=meter.advance)

@@ -75,10 +75,12 @@ def run_pipeline(
     store: Store,
     choice: RunnerChoice,
     meter: Meter,
+    owns_process: bool = True,
 ) -> RunReport:
     """Annotate `files` into `store`; return when all blocks are written.
 
-    `meter` shows the progress.
+    `meter` shows the progress. `owns_process` is false where the run is part of another program,
+    which is never ended.
 
     :raises InterruptedRunError: if a signal stopped it; what is written stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
@@ -106,7 +108,13 @@ def run_pipeline(
         )
         total_bytes = sum(file.size for file in files)
         meter.follow(partial(annotating, run_channel, total_bytes=total_bytes))
-        with stopping(run_channel, settings.output, in_process=choice.in_process, show=meter.show):
+        with stopping(
+            run_channel,
+            settings.output,
+            in_process=choice.in_process,
+            show=meter.show,
+            owns_process=owns_process,
+        ):
             counters = run_to_end(pipeline, run_channel, choice)
         return RunReport(
             seconds=time.monotonic() - begin,
@@ -213,19 +221,32 @@ def _end_process(number: int, message: str) -> NoReturn:
 
 @contextmanager
 def stopping(
-    run_channel: RunChannel, output: str, *, in_process: bool, show: Callable[[str], object]
+    run_channel: RunChannel,
+    output: str,
+    *,
+    in_process: bool,
+    show: Callable[[str], object],
+    owns_process: bool = True,
 ) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process.
 
     `show` is called at once with a message. The steps stop after the current chunk of citations; if
     that takes longer than a few seconds, the process ends without them: the written blocks are
     always complete.
+
+    Where the run is part of another program (`owns_process` false), SIGINT alone is such a request,
+    in the main thread alone, and a second one is a KeyboardInterrupt.
     """
+    if not owns_process and threading.current_thread() is not threading.main_thread():
+        yield
+        return
     seen: list[int] = []
     ended = threading.Event()
 
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def on_signal(number: int, frame: FrameType | None) -> None:
         if seen or not in_process:
+            if not owns_process:
+                signal.default_int_handler(number, frame)
             _end_process(number, "")
         seen.append(number)
         show(
@@ -233,13 +254,15 @@ def stopping(
             "current chunk, and what is written stays; a second signal stops now"
         )
         run_channel.stop()
-        threading.Thread(target=end_later, name="pubner-stop", daemon=True).start()
+        if owns_process:
+            threading.Thread(target=end_later, name="pubner-stop", daemon=True).start()
 
     def end_later() -> None:
         if not ended.wait(_STOP_SECONDS):
             _end_process(seen[0], f"pubner: {InterruptedRunError(seen[0], output)}")
 
-    before = {number: signal.signal(number, on_signal) for number in stop_requests()}
+    handled = stop_requests() if owns_process else (signal.SIGINT,)
+    before = {number: signal.signal(number, on_signal) for number in handled}
     try:
         yield
     except RunStoppedError as error:

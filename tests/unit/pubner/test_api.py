@@ -2,19 +2,25 @@
 
 import doctest
 import importlib
+import os
 import pkgutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 import pubner
+from schemas.records import Annotation
 from tests.support.annotating import annotate as annotate_by_command
 from tests.support.annotating import article, pubmed_xml
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.root import ROOT
+from worker.tagger import Tagger
 
 TEXTS = ["BRCA1 in breast cancer.", "", "p53 and\nthe cystic fibrosis gene \U0001f9ec of CFTR."]
 
@@ -228,3 +234,34 @@ def test_a_wrong_setting_is_one_clear_line(tmp_path: Path) -> None:
         pubner.annotate([], tmp_path / "out")
     with pytest.raises(pubner.PubnerError, match="SparkRunner2"):
         pubner.annotate("a.xml", tmp_path / "out", runner="SparkRunner2")
+
+
+def test_a_program_that_calls_it_outlives_ctrl_c(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = pubmed_xml(tmp_path / "a.xml", [article(n) for n in range(1, 30)])
+    read = Tagger.annotate
+
+    def interrupted(self: Tagger, texts: Sequence[str]) -> list[Annotation]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return read(self, texts)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Tagger, "annotate", interrupted)
+    with pytest.raises(pubner.PubnerError, match="SIGINT"):
+        pubner.annotate(
+            source, tmp_path / "out", checkpoint=str(checkpoint), threads=1, chunk_size=5
+        )
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    results: list[pubner.AnnotateResult] = []
+
+    def run() -> None:
+        results.append(
+            pubner.annotate(source, tmp_path / "out", checkpoint=str(checkpoint), threads=1)
+        )
+
+    thread = threading.Thread(target=run)
+    thread.start()  # in a thread no signal can be handled
+    thread.join()
+    assert results[0].citations == {"annotated": 29}

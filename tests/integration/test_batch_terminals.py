@@ -162,7 +162,7 @@ def test_ctrl_c_says_at_once_what_happens(tmp_path: Path, checkpoint: Path, colu
     said = " ".join(running.shown.split())
     assert "SIGINT: the block in flight is abandoned after the current chunk" in said
     assert "a second signal stops now" in said
-    assert "the same command goes on from there" in said
+    assert "the same command resumes from there" in said
     found = check_output(out)
     assert 0 < len(found["citations"]) < 5000
     assert len(found["citations"]) % 20 == 0
@@ -204,7 +204,7 @@ def test_a_chunk_that_takes_long_is_given_up(
     running.send(number)
     stopped = running.finish()
     assert stopped.code == 128 + number, stopped.err
-    assert "the same command goes on from there" in stopped.lines[-1]
+    assert "the same command resumes from there" in stopped.lines[-1]
     assert [row["pmid"] for row in check_output(out)["citations"]] == [1]
     done = run_pubner(tmp_path / "log", "drift", str(out), f"--checkpoint={checkpoint}")
     assert done.code == 0, done.err

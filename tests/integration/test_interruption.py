@@ -84,7 +84,7 @@ def test_asked_to_stop(tmp_path: Path, checkpoint: Path, number: signal.Signals)
     assert stopped.code == 128 + number
     said, ended = stopped.lines
     assert f"{number.name}: the block in flight is abandoned" in said
-    assert "the same command goes on from there" in ended
+    assert "the same command resumes from there" in ended
     assert number.name in ended
     found = check_output(out)
     assert 0 < len(found["citations"]) < 600

@@ -105,4 +105,4 @@ def test_a_worker_pool_listens_elsewhere_only_where_it_is_told_and_says_so() -> 
         pool.terminate()
         _, said = pool.communicate(timeout=60)
     assert pool.returncode == 0
-    assert "whoever reaches port 0 can run code here" in said
+    assert "anyone who reaches port 0 can run code here" in said

@@ -337,7 +337,7 @@ def test_the_active_checkpoint_again_is_nothing_to_do(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--split", "test"), "nothing is chosen on test splits"),
+        (("--split", "test"), "must not use test splits"),
         (("--corpus", "jnlpba"), "jnlpba"),
         (("--force", " "), "expected a reason, got a blank one"),
         (("--canary", "missing.xml"), "names no file"),

@@ -282,7 +282,7 @@ def test_a_run_that_is_stopped_or_killed_goes_on(
         assert stopped.code == code, stopped.err
         DiskStore(out).recover_all()
         assert 0 < left() < before
-    assert "the same command goes on from there" in stopped.lines[-1]
+    assert "the same command resumes from there" in stopped.lines[-1]
     expected = 3 * left()
     summary = reannotate(out, older_than(newer), newer)
     assert summary["citations"] == summary["reannotated"] == expected

@@ -220,7 +220,7 @@ def test_a_broken_corpus_stops_the_round_with_its_line_and_goes_on_once_mended(
         ((), "has no active checkpoint whose corpora could be trained on again"),
         (("--corpus", "ills", "--teacher", "active"), "which --encoder or --teacher names"),
         (("--corpus", "nothing"), "no corpus 'nothing'"),
-        (("--corpus", "ills", "--split", "test"), "nothing is chosen on test splits"),
+        (("--corpus", "ills", "--split", "test"), "must not use test splits"),
         (("--corpus", "ills", "--canary", "missing.xml"), "names no file"),
         (("--corpus", "ills", "--recipe", "none"), "no recipe 'none'"),
     ],

@@ -152,7 +152,7 @@ def test_what_the_broker_does_not_take_is_told_and_not_marked(tmp_path: Path, ka
         found = replay(kafka, tmp_path / "out", "letters-small")
         assert list(found["refused"]) == ["t/0/2"]
     assert found["sent_before"] == 2
-    assert "takes 2,000, compressed" in found["refused"]["t/0/2"]
+    assert "allows 2,000, compressed" in found["refused"]["t/0/2"]
     found = replay(kafka, tmp_path / "out", "letters-compact")
     assert list(found["refused"]) == ["t/0/1", "t/0/3"]
     assert "no key" in found["refused"]["t/0/1"]

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from kafka import TopicPartition
 
-_BASE_SECONDS = 90.0
+_BASE_SECONDS = 60.0
+_START_SECONDS = 60.0
+"""The time that the workers of a new job may need to start and to load the model."""
 _SLOWEST_RATE = 20.0
 """Citations a second: the rate assumed for the time that a slice of a block may take."""
 _MOST_FRUITLESS = 3
@@ -62,8 +64,8 @@ class StallWatch:
     """A detector of stalls, which is given an observation of a job at each poll.
 
     A job is stalled if it made no progress (a commit or a completed checkpoint) for
-    `patience_seconds` although there were messages to read. The patience is doubled until its first
-    progress, since its workers load the model first, and doubled again after each restart without
+    `patience_seconds` although there were messages to read. Until its first progress it has a minute
+    more, since its workers load the model first. The patience is doubled after each restart without
     progress. The first restart is from the last checkpoint, later ones are from the group's
     offsets, since the state may be the cause; after three without progress it gives up.
     """
@@ -103,7 +105,8 @@ class StallWatch:
         self._since = now
 
     def _patience(self) -> float:
-        return float(self.patience_seconds * 2 ** (self._fruitless + self._young))
+        start = _START_SECONDS if self._young else 0.0
+        return float((self.patience_seconds + start) * 2**self._fruitless)
 
     def _made_progress(self, last: JobProgress, progress: JobProgress) -> bool:
         """Whether there was progress since the last poll; if so, reset the count of restarts."""

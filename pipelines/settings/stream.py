@@ -41,7 +41,7 @@ class StreamSettings(KafkaSettings, RunSettings):
         default=None,
         gt=0,
         description="how long a job on a Flink cluster may make neither a commit nor a checkpoint "
-        "while messages wait, before it is restarted from its last checkpoint; by default 90 plus "
+        "while messages wait, before it is restarted from its last checkpoint; by default 60 plus "
         "the time that a slice of a block and two checkpoints may need",
     )
     isolation: Literal["read_committed", "read_uncommitted"] = Field(

@@ -43,7 +43,7 @@ def test_truncated_gzip(tmp_path: Path, checkpoint: Path) -> None:
     assert good == list(range(1, len(good) + 1))
     [letter] = found["dead_letters"]
     assert (letter["offset"], letter["stage"]) == (len(good), "read")
-    assert "cut" in letter["error"]
+    assert "truncated" in letter["error"]
     assert letter["payload"].startswith(b"<PubmedArticle>")
 
 

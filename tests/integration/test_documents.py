@@ -80,7 +80,7 @@ def test_options_in_the_documents_are_read(
 def tour(tmp_path: Path, data: Path) -> Iterator[Path]:
     """A folder like a fresh clone's, with a few files of the baseline and updates."""
     (ROOT / ".cache").mkdir(exist_ok=True)
-    for name in ("deploy", "schemas", "training", ".cache"):
+    for name in ("deploy", "schemas", "training", "pipelines", ".cache"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     baseline = tmp_path / "pubmed" / "baseline"

@@ -61,7 +61,7 @@ class Parsed(BaseException):
 
 def documents() -> list[str]:
     """Return the documents whose code users copy, by their paths in the repository."""
-    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
+    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("[!.]*/README.md")]
     return sorted({str(path.relative_to(ROOT)) for path in found})
 
 

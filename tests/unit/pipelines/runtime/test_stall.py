@@ -104,4 +104,4 @@ def test_progress_after_a_restart_makes_it_forgotten() -> None:
 
 def test_patience_covers_what_a_job_that_is_well_may_need() -> None:
     patience = default_patience(flush_seconds=30, checkpoint_seconds=10, block_size=1000)
-    assert patience == 90 + 30 + 20 + 50
+    assert patience == 60 + 30 + 20 + 50

@@ -64,9 +64,9 @@ class StallWatch:
     """A detector of stalls, which is given an observation of a job at each poll.
 
     A job is stalled if it made no progress (a commit or a completed checkpoint) for
-    `patience_seconds` although there were messages to read. Until its first progress it has a minute
-    more, since its workers load the model first. The patience is doubled after each restart without
-    progress. The first restart is from the last checkpoint, later ones are from the group's
+    `patience_seconds` although there were messages to read. Until its first progress it has a
+    minute more, since its workers load the model first. The patience is doubled after each restart
+    without progress. The first restart is from the last checkpoint, later ones are from the group's
     offsets, since the state may be the cause; after three without progress it gives up.
     """
 

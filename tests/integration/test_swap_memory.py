@@ -15,7 +15,7 @@ _PROGRAM = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from worker.checkpoint import read_manifest
+from worker.checkpoint.folder import read_manifest
 from worker.network.memory import keep_from_collector
 from worker.registry.follow import LiveTagger
 from worker.registry.registry import open_registry

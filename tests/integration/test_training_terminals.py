@@ -126,9 +126,7 @@ def test_on_a_terminal(ground: Path, tmp_path: Path, url: str, command: str, col
     assert shown.shown.rfind("\x1b[?25h") >= shown.shown.rfind("\x1b[?25l"), "the cursor is back"
 
 
-@pytest.mark.parametrize(
-    "command", ["train stl", "train dictionary", "tune", "calibrate", "retrain"]
-)
+@pytest.mark.parametrize("command", ["train stl", "train dictionary", "tune", "retrain"])
 def test_a_terminal_shows_that_libraries_are_loaded(
     ground: Path, tmp_path: Path, url: str, command: str
 ) -> None:

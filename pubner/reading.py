@@ -5,10 +5,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from os import PathLike, fspath
 
+from pipelines.blocks.failures import dead_letter
+from pipelines.blocks.keys import BlockKey
 from pipelines.sources.fingerprint import open_file, reason_of
 from pipelines.sources.inputs import resolve_inputs
 from schemas.errors import InputError, SettingsError
-from schemas.records import Citation, DeadLetter, SourcePosition
+from schemas.records import Citation, DeadLetter
 from worker.readers.formats import Format, ReadRecord, detect_format, read_records
 
 
@@ -47,14 +49,8 @@ def read(
                         if isinstance(item, ReadRecord):
                             yield item.citation
                         else:
-                            yield DeadLetter(
-                                position=SourcePosition(file.source, 0, item.offset),
-                                stage=item.stage,
-                                error_type=item.error_type,
-                                error=item.error,
-                                payload=item.payload,
-                                seen_at=datetime.now(UTC),
-                            )
+                            block = BlockKey(file.source, 0, 0)
+                            yield dead_letter(block, item.offset, item, datetime.now(UTC))
             except OSError as error:
                 raise InputError(reason_of(file.path, error)) from error
 

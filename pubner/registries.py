@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pubner.tagging import Tagger, load
 from worker.checkpoint.folder import read_manifest, resolve_checkpoint
+from worker.registry.names import checkpoint_folder
 from worker.registry.pointer import Change
 from worker.registry.registry import open_registry
 from worker.registry.who import default_who
@@ -51,8 +52,6 @@ class Registry:
 
     def fetch(self, name: str = "active", cache: Path | None = None) -> Path:
         """Return a verified folder on this machine of a checkpoint, by its id or `active`."""
-        from worker.registry.names import checkpoint_folder
-
         return checkpoint_folder(name, self.url, cache)
 
     def load(self, name: str = "active", device: str = "auto") -> Tagger:

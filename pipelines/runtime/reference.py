@@ -9,14 +9,13 @@ import numpy as np
 
 from pipelines.settings.reference import ReferenceSettings
 from schemas.errors import InputError
-from worker.checkpoint.folder import read_manifest
+from worker.checkpoint.folder import read_manifest, resolve_checkpoint
 from worker.checkpoint.reference import write_reference
 from worker.cli.command import human_console, print_table, write_json
 from worker.cli.input_files import regular_file
 from worker.cli.progress import Meter, show_progress
 from worker.drift.tally import reference_of
 from worker.readers.formats import Format, ReadRecord, detect_format, read_records
-from worker.registry.names import checkpoint_folder
 
 
 def make_reference(settings: ReferenceSettings) -> int:
@@ -24,7 +23,7 @@ def make_reference(settings: ReferenceSettings) -> int:
 
     :raises PubnerError: with one line to show.
     """
-    folder = checkpoint_folder(settings.checkpoint, settings.registry, settings.checkpoint_cache)
+    folder = resolve_checkpoint(settings.checkpoint)
     manifest = read_manifest(folder)
     regular_file(str(settings.texts))
     format = detect_format(settings.texts.name)

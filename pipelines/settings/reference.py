@@ -2,16 +2,14 @@
 
 from pydantic import Field
 
-from worker.cli.common_options import ComputeOptions, RegistryOptions
+from worker.cli.common_options import ComputeOptions
 from worker.cli.paths import FileToRead
 
 
-class ReferenceSettings(RegistryOptions, ComputeOptions):
+class ReferenceSettings(ComputeOptions):
     """The checkpoint, the reference texts, and the device."""
 
-    checkpoint: str = Field(
-        description="a checkpoint's folder, `default` for the shipped one, or one of --registry"
-    )
+    checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
     texts: FileToRead = Field(
         description="citations typical of its input: JSONL, PubMed XML or PubTator, plain or gzip"
     )

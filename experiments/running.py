@@ -32,6 +32,7 @@ from training.finetune.run import LoadedCorpus, TrainedModel, TrainingRun, run_t
 from worker.dictionary.normalisation import Rules
 from worker.dictionary.tagger import load_dictionary
 from worker.network.encoder import choose_device, load_encoder
+from worker.storage.atomic import write_whole
 from worker.tagger import BatchLimits, CheckpointTagger, Tagger
 
 DOCUMENTS = {"ncbi-disease": "NCBIdisease_devel.PubTator", "bc5cdr": "BC5CDR_devel.PubTator"}
@@ -145,9 +146,7 @@ def _write_result(
     if cell.contexts and documents.is_dir():
         values["documents"] = _document_scores(documents, tagger, cell.corpora)
     (folder / "test.json").write_text(json.dumps(_scores(ground, tagger, cell, Split.TEST, folder)))
-    temporary = folder / ".result.json"
-    temporary.write_text(json.dumps(values))
-    temporary.replace(folder / "result.json")
+    write_whole(folder / "result.json", json.dumps(values))
 
 
 def start_of(ground: Ground, cell: Cell) -> str:

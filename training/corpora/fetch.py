@@ -13,6 +13,7 @@ from training.corpora.digests import blob_id, file_blob_id
 from training.corpora.download import Progress, RetryPolicy, download
 from training.corpora.sentence_breaks import repair_file
 from training.corpora.tsv import read_sentences
+from worker.storage.atomic import commit_file
 
 
 class FetchStatus(StrEnum):
@@ -82,7 +83,7 @@ class Fetcher:
             else:
                 blob = file_blob_id(part)
                 status = FetchStatus.RESUMED if resumed else FetchStatus.FETCHED
-            part.replace(path)
+            commit_file(part, path)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
         return FetchedFile(entry.name, file.split, path, blob, status)

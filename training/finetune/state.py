@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from schemas.errors import TrainingError
+from worker.storage.atomic import sync, write_whole
 
 _LATEST = "latest"
 _TENSORS = "tensors.safetensors"
@@ -40,10 +41,10 @@ def save_state(folder: Path, step: int, state: SavedState) -> None:
     save_file(state.tensors, temporary / _TENSORS)
     (temporary / _VALUES).write_text(json.dumps(state.values), "utf-8")
     shutil.rmtree(folder / name, ignore_errors=True)
+    for written in (*temporary.iterdir(), temporary):
+        sync(written)
     temporary.replace(folder / name)
-    pointer = folder / f".{_LATEST}.tmp"
-    pointer.write_text(name, "utf-8")
-    pointer.replace(folder / _LATEST)
+    write_whole(folder / _LATEST, name)
     for other in folder.glob("state-*"):
         if other.name != name:
             shutil.rmtree(other, ignore_errors=True)

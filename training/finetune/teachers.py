@@ -22,6 +22,7 @@ from training.corpora.windows import document_ranges, join_sentences
 from training.data.examples import IGNORED, UNLABELLED, LabelledPieces
 from training.data.sampling import Material
 from worker.decoding.cpu import HeadLayout, head_layout
+from worker.storage.atomic import written_whole
 from worker.system.batching import in_groups
 from worker.tagger import CheckpointTagger
 from worker.text.reading_table import NEWEST
@@ -191,6 +192,5 @@ def _read_cache(path: Path) -> SoftLabels | None:
 
 
 def _write_cache(path: Path, rows: SoftLabels) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file({"soft": rows}, temporary)
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        save_file({"soft": rows}, temporary)

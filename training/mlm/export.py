@@ -13,6 +13,7 @@ from transformers import PretrainedConfig
 from training.encoders.loading import LETTER_CASE, config_values
 from training.encoders.names import PRETRAINING
 from worker.checkpoint.folder import CONFIG, MODEL_FILES, TOKENISER, WEIGHTS, file_digest
+from worker.storage.atomic import write_whole
 from worker.text.tokenisation import WordPieceTokeniser
 
 
@@ -51,6 +52,4 @@ def export_encoder(
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
         "files": {name: file_digest(folder / name) for name in MODEL_FILES},
     }
-    temporary = folder / f".{PRETRAINING}.tmp"
-    temporary.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    temporary.replace(folder / PRETRAINING)
+    write_whole(folder / PRETRAINING, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.reports.pages import written_whole
+from training.reports.pages import report_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,5 +34,5 @@ def save_svg(figure: "Figure", path: Path) -> None:
 
     :raises OutputError: if it cannot be written.
     """
-    with written_whole(path) as temporary:
+    with report_file(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")

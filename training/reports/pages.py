@@ -1,6 +1,5 @@
 """Report files: atomic writing, and the template environment of HTML pages."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import OutputError
+from worker.storage.atomic import written_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -34,21 +34,17 @@ def require_writable(path: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def report_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` on success, and is removed on failure.
 
     Parent folders are created.
 
     :raises OutputError: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with written_whole(path, shared=True) as temporary:
             yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
@@ -58,7 +54,7 @@ def write_text(path: Path, content: str) -> None:
 
     :raises OutputError: if it cannot be written.
     """
-    with written_whole(path) as temporary:
+    with report_file(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
 
 

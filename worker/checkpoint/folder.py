@@ -34,6 +34,7 @@ from worker.checkpoint.files import (
     check_size,
     read_bounded,
 )
+from worker.storage.atomic import write_whole
 from worker.storage.locations import absolute
 from worker.system.regular_files import open_regular
 
@@ -247,8 +248,5 @@ def write_manifest(
 
 def replace_manifest(path: Path, manifest: CheckpointManifest) -> None:
     """Write `manifest` to the folder `path` atomically."""
-    temporary = path / f".{MANIFEST}.tmp"
-    temporary.write_text(
-        json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8"
-    )
-    temporary.replace(path / MANIFEST)
+    values = manifest.model_dump(mode="json")
+    write_whole(path / MANIFEST, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

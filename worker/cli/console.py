@@ -1,14 +1,13 @@
 """Console output of commands: JSON for programs, tables for people."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import OutputError
 from worker.cli.terminal import safe_json, safe_text
+from worker.storage.atomic import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,28 +39,9 @@ def write_json(value: object, file: str) -> None:
             path.write_text(text, encoding="utf-8")
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+        write_whole(path, text, shared=True)
     except OSError as error:
         raise OutputError(f"cannot write {file!r}: {error.strerror or error}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def human_console(json_file: str | None = None) -> "Console":

@@ -1,7 +1,6 @@
 """Object store in a local folder: objects are replaced by rename while a lock file is held."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.errors import ConflictError, OutputError
+from worker.storage.atomic import write_whole
 from worker.storage.objects import Stored
 from worker.system.locks import exclusive
 from worker.system.regular_files import NotRegularError, open_regular
 
 _LOCKS = ".locks"
-_TEMPORARY_SUFFIX = ".tmp"
 _NO_OBJECT = (FileNotFoundError, NotADirectoryError, NotRegularError)
 """Errors that mean that there is no object; a named pipe or a device is not an object."""
 
@@ -48,13 +47,7 @@ class DiskObjects:
             if (None if found is None else found.version) != over:
                 raise ConflictError(f"{str(location)!r} was replaced by another writer")
             location.parent.mkdir(parents=True, exist_ok=True)
-            temporary = location.with_name(f".{location.name}{_TEMPORARY_SUFFIX}")
-            with temporary.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(location)
-            _sync_folder(location.parent)
+            write_whole(location, data)
         return _version(data)
 
     def open(self, path: str) -> BinaryIO | None:
@@ -100,14 +93,6 @@ class DiskObjects:
 
 def _version(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def fill(store: Store, blocks: int) -> list[str]:
 
 
 def _measure(store: Store, sources: list[str]) -> dict[str, float]:
-    objects = store.control_files()
+    objects = store.objects
     listing, _ = _timed(lambda: [store.states(kind) for kind in KINDS])
     one_by_one, _ = _timed(lambda: [committed_blocks(store, source) for source in sources])
     objects.remove(INDEX)

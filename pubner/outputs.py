@@ -1,15 +1,14 @@
 """An output as tables: what counts now of all that was written, in memory or as a stream."""
 
 from collections.abc import Sequence
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow import fs
 
 from pipelines.output.manifest import open_existing
-from pipelines.output.store import DiskStore, Store
+from pipelines.output.store import Store
 from schemas.arrow import KINDS
 from schemas.errors import InputError
 from schemas.newest import newest_sql
@@ -179,66 +178,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _data_set(store: Store, kind: str) -> ds.Dataset:
     """Return the files of a kind as one data set, in which a column of a later version is null."""
-    names = store.names(kind)
-    if isinstance(store, DiskStore):
-        files, root = fs.LocalFileSystem(), f"{store.root / kind}/"
-    else:
-        files, root = fs.PyFileSystem(_StoredFiles(store, kind)), ""
-    paths = [f"{root}{name}" for name in names]
+    files, folder = store.arrow_files(kind)
+    paths = [f"{folder}{name}" for name in store.names(kind)]
     return ds.dataset(paths, schema=KINDS[kind], format="parquet", filesystem=files)
-
-
-class _StoredFiles(fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow has no types
-    """The files of one kind in an object store, to be read."""
-
-    def __init__(self, store: Store, kind: str) -> None:
-        self._store = store
-        self._kind = kind
-
-    def get_type_name(self) -> str:
-        return "pubner"
-
-    def normalize_path(self, path: str) -> str:
-        return path
-
-    def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
-        return [fs.FileInfo(path, fs.FileType.File) for path in paths]
-
-    def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
-        raise NotImplementedError(selector.base_dir)
-
-    def open_input_file(self, path: str) -> pa.PythonFile:
-        stream: IO[bytes] | None = self._store.open(self._kind, path)
-        if stream is None:
-            raise FileNotFoundError(path)
-        return pa.PythonFile(stream, mode="r")
-
-    def open_input_stream(self, path: str) -> pa.PythonFile:
-        return self.open_input_file(path)
-
-    def create_dir(self, path: str, recursive: bool) -> None:
-        raise NotImplementedError(path)
-
-    def delete_dir(self, path: str) -> None:
-        raise NotImplementedError(path)
-
-    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        raise NotImplementedError(path)
-
-    def delete_root_dir_contents(self) -> None:
-        raise NotImplementedError
-
-    def delete_file(self, path: str) -> None:
-        raise NotImplementedError(path)
-
-    def move(self, src: str, dest: str) -> None:
-        raise NotImplementedError(src, dest)
-
-    def copy_file(self, src: str, dest: str) -> None:
-        raise NotImplementedError(src, dest)
-
-    def open_output_stream(self, path: str, metadata: object) -> pa.NativeFile:
-        raise NotImplementedError(path)
-
-    def open_append_stream(self, path: str, metadata: object) -> pa.NativeFile:
-        raise NotImplementedError(path)

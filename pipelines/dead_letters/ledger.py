@@ -5,23 +5,19 @@ to send and the topic's end offsets, and again when all are acknowledged. The me
 interrupted replay has sent are those after these end offsets that bear its id in a header.
 """
 
-import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, Self
+
+from pydantic import BaseModel
 
 from pipelines.dead_letters.reading import DeadLetterId
 from pipelines.dead_letters.selection import format_position, parse_position
-from pipelines.output.object_store import ObjectStore
-from pipelines.output.store import LOCKS, TEMPORARY_SUFFIX, DiskStore, Store, reporting
-from schemas.errors import LockedError, OutputError
-from worker.storage.objects import Objects
-from worker.system.locks import exclusive
+from pipelines.output.store import LOCKS, Store
+from schemas.errors import OutputError
 
 FOLDER = ".replays"
-FORMAT_VERSION = 1
 _SUFFIX = ".json"
 _LOCK = "replays.lock"
 
@@ -64,21 +60,8 @@ class Ledger:
 
         :raises OutputError: if another replay is running, or the output cannot be written.
         """
-        if not isinstance(self.store, DiskStore):
-            yield
-            return
-        path = self.store.root / LOCKS / _LOCK
-        with ExitStack() as held:
-            try:
-                with reporting("lock", path):
-                    held.enter_context(exclusive(path, wait_seconds=0))
-                    for left in (self.store.root / FOLDER).glob(f".*{TEMPORARY_SUFFIX}"):
-                        left.unlink(missing_ok=True)
-            except LockedError as error:
-                raise OutputError(
-                    f"another replay of the dead letters in {str(self.store.root)!r} is running "
-                    f"(process {error.holder}); wait until it ends"
-                ) from error
+        with self.store.locked(f"{LOCKS}/{_LOCK}", "replaying the dead letters in"):
+            self.store.sweep(FOLDER)
             yield
 
     def replays(self) -> list[Replay]:
@@ -86,7 +69,8 @@ class Ledger:
 
         :raises OutputError: if one cannot be read.
         """
-        found = [_from_bytes(self._read(name), name) for name in self._names()]
+        names = self.store.objects.names(FOLDER)
+        found = [self._read(name) for name in names if name.endswith(_SUFFIX)]
         return sorted(found, key=lambda replay: (replay.begun_at, replay.id))
 
     def sent(self, target: Target | None) -> set[DeadLetterId]:
@@ -108,90 +92,60 @@ class Ledger:
 
         :raises OutputError: if it cannot be written.
         """
-        name, data = replay.id + _SUFFIX, _to_bytes(replay)
-        if isinstance(self.store, DiskStore):
-            _write(self.store, name, data)
-            return
-        objects, path = self._objects(), f"{FOLDER}/{name}"
-        before = objects.get(path)
-        objects.put(path, data, over=None if before is None else before.version)
+        path = f"{FOLDER}/{replay.id}{_SUFFIX}"
+        before = self.store.objects.get(path)
+        data = (_File.of(replay).model_dump_json(indent=1) + "\n").encode()
+        self.store.objects.put(path, data, over=None if before is None else before.version)
 
-    def _names(self) -> list[str]:
-        if isinstance(self.store, DiskStore):
-            folder = self.store.root / FOLDER
-            with reporting("list", folder):
-                names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        else:
-            names = self._objects().names(FOLDER)
-        return [name for name in names if name.endswith(_SUFFIX) and name[0] != "."]
-
-    def _read(self, name: str) -> bytes:
-        if isinstance(self.store, DiskStore):
-            path = self.store.root / FOLDER / name
-            with reporting("read", path):
-                return path.read_bytes()
-        found = self._objects().get(f"{FOLDER}/{name}")
-        return b"" if found is None else found.data
-
-    def _objects(self) -> Objects:
-        if isinstance(self.store, ObjectStore):
-            return self.store.objects
-        raise TypeError(f"no ledger is kept for {type(self.store).__name__}")
+    def _read(self, name: str) -> Replay:
+        found = self.store.objects.get(f"{FOLDER}/{name}")
+        try:
+            return _File.model_validate_json(b"" if found is None else found.data).replay()
+        except ValueError as error:
+            raise _unknown(name) from error
 
 
-def _write(store: DiskStore, name: str, data: bytes) -> None:
-    path = store.root / FOLDER / name
-    temporary = path.with_name(f".{name}{TEMPORARY_SUFFIX}")
-    with reporting("write", path):
-        path.parent.mkdir(exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        for folder in (path.parent, store.root):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+class _File(BaseModel):
+    """The content of a replay's file."""
 
+    format_version: Literal[1] = 1
+    id: str
+    cluster_id: str
+    topic_id: str
+    topic: str
+    begun_at: str
+    ends: dict[int, int]
+    finished: bool
+    letters: list[tuple[str, str]]
 
-def _to_bytes(replay: Replay) -> bytes:
-    values = {
-        "format_version": FORMAT_VERSION,
-        "id": replay.id,
-        "cluster_id": replay.target.cluster_id,
-        "topic_id": replay.target.topic_id,
-        "topic": replay.topic,
-        "begun_at": replay.begun_at,
-        "ends": {str(number): end for number, end in sorted(replay.ends.items())},
-        "finished": replay.finished,
-        "letters": [[format_position(x), digest] for x, digest in sorted(replay.dead_letters)],
-    }
-    return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _from_bytes(data: bytes, name: str) -> Replay:
-    try:
-        values: Mapping[str, Any] = json.loads(data)
-        replay = Replay(
-            id=str(values["id"]),
-            target=Target(str(values["cluster_id"]), str(values["topic_id"])),
-            topic=str(values["topic"]),
-            begun_at=str(values["begun_at"]),
-            ends={int(number): int(end) for number, end in values["ends"].items()},
-            dead_letters=frozenset(
-                (parse_position(x), str(digest)) for x, digest in values["letters"]
-            ),
-            finished=bool(values["finished"]),
+    @classmethod
+    def of(cls, replay: Replay) -> Self:
+        """Return the content for a replay."""
+        return cls(
+            id=replay.id,
+            cluster_id=replay.target.cluster_id,
+            topic_id=replay.target.topic_id,
+            topic=replay.topic,
+            begun_at=replay.begun_at,
+            ends=dict(sorted(replay.ends.items())),
+            finished=replay.finished,
+            letters=[(format_position(x), digest) for x, digest in sorted(replay.dead_letters)],
         )
-        known = values["format_version"] == FORMAT_VERSION
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unknown(name) from error
-    if not known:
-        raise _unknown(name)
-    return replay
+
+    def replay(self) -> Replay:
+        """Return the replay.
+
+        :raises ValueError: if a position is not one.
+        """
+        return Replay(
+            id=self.id,
+            target=Target(self.cluster_id, self.topic_id),
+            topic=self.topic,
+            begun_at=self.begun_at,
+            ends=self.ends,
+            dead_letters=frozenset((parse_position(x), digest) for x, digest in self.letters),
+            finished=self.finished,
+        )
 
 
 def _unknown(name: str) -> OutputError:

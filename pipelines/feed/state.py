@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import BaseModel
 
 from pipelines.blocks.elements import InputFile
 from schemas.errors import InputError, OutputError
+from worker.storage.atomic import temporary_of, write_whole
 
 FORMAT_VERSION = 1
 
@@ -69,29 +71,31 @@ def load_state(path: Path) -> FeedState | None:
             f"the feed's state {str(path)!r} cannot be read: {error.strerror}"
         ) from None
     try:
-        return _from_json(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        values = _File.model_validate_json(data).model_dump(exclude={"format_version"})
+        files = {digest: FileProgress(**found) for digest, found in values.pop("files").items()}
+        return FeedState(**values, files=files)
+    except ValueError:
         raise InputError(
             f"{str(path)!r} is not a feed state of this version of pubner; remove it, or give "
             "another --state"
         ) from None
 
 
-def _from_json(values: Any) -> FeedState:  # noqa: ANN401 - what JSON holds
-    if values["format_version"] != FORMAT_VERSION:
-        raise ValueError(values["format_version"])
-    return FeedState(
-        cluster_id=str(values["cluster_id"]),
-        topic_id=str(values["topic_id"]),
-        inputs=str(values["inputs"]),
-        ends={int(partition): int(end) for partition, end in values["ends"].items()},
-        files={
-            str(digest): FileProgress(
-                str(found["source"]), int(found["acknowledged"]), bool(found["finished"])
-            )
-            for digest, found in values["files"].items()
-        },
-    )
+class _FileProgress(BaseModel):
+    source: str
+    acknowledged: int
+    finished: bool
+
+
+class _File(BaseModel):
+    """The content of a state's file."""
+
+    format_version: Literal[1]
+    cluster_id: str
+    topic_id: str
+    inputs: str
+    ends: dict[int, int]
+    files: dict[str, _FileProgress]
 
 
 def save_state(path: Path, state: FeedState) -> None:
@@ -100,14 +104,9 @@ def save_state(path: Path, state: FeedState) -> None:
     :raises OutputError: if it cannot be written.
     """
     text = json.dumps({"format_version": FORMAT_VERSION, **asdict(state)}, indent=1)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise OutputError(
             f"the feed's state {str(path)!r} cannot be written: {error.strerror}; free disk "
@@ -122,7 +121,7 @@ def drop_state(path: Path) -> None:
     """
     try:
         path.unlink(missing_ok=True)
-        path.with_name(f".{path.name}.tmp").unlink(missing_ok=True)
+        temporary_of(path).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"the feed's state {str(path)!r} cannot be removed: {error.strerror}; remove it by "

@@ -6,14 +6,11 @@ the output, so the command writes the request there, and every reader polls for 
 
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from pipelines.output.store import local_path, reporting
+from pipelines.output.store import open_store
 from schemas.errors import OutputError
-from worker.storage.locations import absolute, is_local
-
-if TYPE_CHECKING:
-    from worker.storage.objects import Objects
+from worker.storage.locations import absolute
+from worker.storage.objects import Objects
 
 MARKER = ".pubner-stop"
 _CHECK_SECONDS = 2.0
@@ -31,7 +28,7 @@ class DrainSignal:
     name: str
     token: str = field(default="", init=False, compare=False)
     _checked_at: float = field(default=-_CHECK_SECONDS, init=False, compare=False)
-    _objects: "Objects | None" = field(default=None, init=False, compare=False, repr=False)
+    _objects: Objects | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.output = absolute(self.output)
@@ -52,24 +49,12 @@ class DrainSignal:
         self.clear()
         token = uuid.uuid4().hex
         data = f"{self.name}\n{token}".encode()
-        if is_local(self.output):
-            marker = local_path(self.output) / MARKER
-            temporary = marker.with_name(f"{MARKER}.{token}")
-            with reporting("write", marker):
-                temporary.write_bytes(data)
-                temporary.replace(marker)
-        else:
-            self._opened().put(MARKER, data, over=None)
+        self._opened().put(MARKER, data, over=None)
         return token
 
     def clear(self) -> None:
         """Remove the marker, whichever run it names."""
-        if is_local(self.output):
-            marker = local_path(self.output) / MARKER
-            with reporting("remove", marker):
-                marker.unlink(missing_ok=True)
-        else:
-            self._opened().remove(MARKER)
+        self._opened().remove(MARKER)
 
     def __getstate__(self) -> tuple[str, str]:
         return self.output, self.name
@@ -80,17 +65,13 @@ class DrainSignal:
 
     def _read(self) -> bytes:
         try:
-            if is_local(self.output):
-                return (local_path(self.output) / MARKER).read_bytes()
             stored = self._opened().get(MARKER)
-        except (OSError, OutputError):
+        except OutputError:
             return b""  # an unreachable store is retried two seconds later
         return b"" if stored is None else stored.data
 
-    def _opened(self) -> "Objects":
+    def _opened(self) -> Objects:
         """Return the output's objects, opened once so that polling opens no connections."""
         if self._objects is None:
-            from pipelines.output.object_store import open_object_store
-
-            self._objects = open_object_store(self.output).objects
+            self._objects = open_store(self.output).objects
         return self._objects

@@ -203,7 +203,7 @@ def _read(store: Store, key: BlockKey, *, counted: bool) -> tuple[Footer | None,
 def _load(store: Store) -> OutputIndex:
     """Return the index in the cache file; an empty one if it is missing or unreadable."""
     try:
-        stored = store.control_files().get(INDEX)
+        stored = store.objects.get(INDEX)
     except OutputError as error:
         _log.info("%s of the output cannot be read: %s", INDEX, error)
         stored = None
@@ -230,7 +230,7 @@ def _save(store: Store, index: OutputIndex) -> OutputIndex:
     if kept == index.saved:
         return index
     try:
-        version = store.control_files().put(INDEX, to_bytes(kept), over=index.version)
+        version = store.objects.put(INDEX, to_bytes(kept), over=index.version)
     except (ConflictError, OutputError) as error:
         _log.info("%s of the output was not written: %s", INDEX, error)
         return index

@@ -1,22 +1,17 @@
 """The manifest of an output, and the lock that prevents a second writer."""
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from contextlib import contextmanager
+from typing import Any
 
 from pipelines.blocks.keys import parse_name
 from pipelines.blocks.tables import FORMAT_VERSION, READABLE_VERSIONS
-from pipelines.output.object_store import ObjectStore
-from pipelines.output.store import MANIFEST, DiskStore, Store, open_store, reporting
+from pipelines.output.store import MANIFEST, Store, open_store
 from schemas.arrow import KINDS
-from schemas.errors import LockedError, OutputError
-from worker.storage.objects import Objects, Stored
-from worker.system.locks import exclusive
+from schemas.errors import OutputError
+from worker.storage.objects import Stored
 
 LOCK = ".pubner.lock"
 _ID = "id"
@@ -42,16 +37,10 @@ def open_output(
         another block size or format version, or holds another topic of the same name.
     """
     store = open_store(root)
-    if isinstance(store, DiskStore):
-        with _locked(store.root):
-            store.recover_all()
-            _agree(store, root, block_size, sources or {})
-            yield replace(store, opened=True)
-    else:
+    with store.locked(LOCK, "writing to"):
+        store.recover(sources or {})
         _agree(store, root, block_size, sources or {})
-        if isinstance(store, ObjectStore):
-            store.recover_sources(sources or {})
-        yield store
+        yield store.opened_for_run()
 
 
 def open_existing(root: str) -> Store:
@@ -60,7 +49,7 @@ def open_existing(root: str) -> Store:
     :raises OutputError: if there is none.
     """
     store = open_store(root)
-    if _manifest(store).read() is None:
+    if store.objects.get(MANIFEST) is None:
         raise OutputError(f"{root!r} holds no output of pubner: it has no {MANIFEST}")
     return store
 
@@ -88,13 +77,13 @@ def record_missing(
         if cut["begin"] < cut["end"] and cut not in recorded:
             recorded.append(cut)
     if recorded != found.get(_MISSING, []):
-        with reporting("write", MANIFEST):
-            _manifest(store).write(_to_json({**found, _MISSING: recorded}), over=before)
+        data = _to_json({**found, _MISSING: recorded})
+        store.objects.put(MANIFEST, data, over=before.version)
     return recorded
 
 
 def _read_manifest(store: Store) -> tuple[Stored, Mapping[str, Any]]:
-    stored = _manifest(store).read()
+    stored = store.objects.get(MANIFEST)
     if stored is None:
         raise OutputError(f"{MANIFEST} of the output was removed while the output was in use")
     return stored, _parse(stored.data, MANIFEST)
@@ -105,7 +94,7 @@ def other_sources(store: Store, *, topics: bool) -> list[str]:
 
     The topics are all that were ever streamed into the output; the files are all other sources.
     """
-    manifest = _manifest(store).read()
+    manifest = store.objects.get(MANIFEST)
     known = set(_sources(_parse(manifest.data, MANIFEST), MANIFEST)) if manifest else set()
     if not topics:
         return sorted(known)
@@ -120,71 +109,6 @@ def describe_mixed_sources(sources: Sequence[str], *, topics: bool) -> str:
     return f"it also holds rows of {len(sources):,} {kind} by `pubner {command}`: {listed}"
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the output's lock while the block runs."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(exclusive(root / LOCK, wait_seconds=0))
-        except LockedError as error:
-            raise OutputError(
-                f"another run is writing to {str(root)!r} (process {error.holder}); wait until it "
-                "ends, or choose another --output"
-            ) from error
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to the output folder {str(root)!r}: {error.strerror}; make room or "
-                "choose another --output"
-            ) from error
-        yield
-
-
-class _Manifest(Protocol):
-    """Access to `pubner.json` in a store. `over` is the result of the last `read`."""
-
-    def read(self) -> Stored | None: ...
-
-    def write(self, data: bytes, *, over: Stored | None) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _DiskManifest:
-    path: Path
-
-    def read(self) -> Stored | None:
-        try:
-            return Stored(self.path.read_bytes(), "")
-        except FileNotFoundError:
-            return None
-
-    def write(self, data: bytes, *, over: Stored | None) -> None:  # noqa: ARG002
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class _ObjectManifest:
-    objects: Objects
-
-    def read(self) -> Stored | None:
-        return self.objects.get(MANIFEST)
-
-    def write(self, data: bytes, *, over: Stored | None) -> None:
-        self.objects.put(MANIFEST, data, over=None if over is None else over.version)
-
-
-def _manifest(store: Store) -> _Manifest:
-    if isinstance(store, ObjectStore):
-        return _ObjectManifest(store.objects)
-    if isinstance(store, DiskStore):
-        return _DiskManifest(store.root / MANIFEST)
-    raise TypeError(f"no manifest is kept for {type(store).__name__}")
-
-
 def _agree(
     store: Store,
     root: str,
@@ -192,33 +116,27 @@ def _agree(
     sources: Mapping[str, str],
 ) -> None:
     """Check the output's manifest against this run's settings, and update it."""
-    manifest = _manifest(store)
     expected = {"format_version": FORMAT_VERSION, "block_size": block_size}
-    try:
-        before = manifest.read()
-        if before is None:
-            if any(store.names(kind) for kind in KINDS):
-                raise OutputError(
-                    f"{root!r} holds files in {', '.join(KINDS)} but no {MANIFEST}: it is not "
-                    "an output of pubner; choose another --output"
-                )
-            found: Mapping[str, Any] = expected
-        else:
-            found = _parse(before.data, root)
-            _compare(found, expected, root)
-        outdated = found["format_version"] != FORMAT_VERSION or _ID not in found
-        known = _sources(found, root)
-        _compare_sources(known, sources, root)
-        if before is None or outdated or not sources.keys() <= known.keys():
-            # Files of an older format stay beside new ones; an older version of pubner, which
-            # cannot read the new ones, refuses the output from now on.
-            values = {_ID: uuid.uuid4().hex, **found, **expected, "sources": {**known, **sources}}
-            manifest.write(_to_json(values), over=before)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to the output folder {root!r}: {error.strerror or error}; make room or "
-            "choose another --output"
-        ) from error
+    before = store.objects.get(MANIFEST)
+    if before is None:
+        if any(store.names(kind) for kind in KINDS):
+            raise OutputError(
+                f"{root!r} holds files in {', '.join(KINDS)} but no {MANIFEST}: it is not "
+                "an output of pubner; choose another --output"
+            )
+        found: Mapping[str, Any] = expected
+    else:
+        found = _parse(before.data, root)
+        _compare(found, expected, root)
+    outdated = found["format_version"] != FORMAT_VERSION or _ID not in found
+    known = _sources(found, root)
+    _compare_sources(known, sources, root)
+    if before is None or outdated or not sources.keys() <= known.keys():
+        # Files of an older format stay beside new ones; an older version of pubner, which cannot
+        # read the new ones, refuses the output from now on.
+        values = {_ID: uuid.uuid4().hex, **found, **expected, "sources": {**known, **sources}}
+        over = None if before is None else before.version
+        store.objects.put(MANIFEST, _to_json(values), over=over)
 
 
 def _to_json(values: Mapping[str, Any]) -> bytes:

@@ -14,44 +14,33 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO
 
+from pydantic import BaseModel, NonNegativeInt
+
 from pipelines.blocks.keys import BlockKey, encode_source, file_name
-from pipelines.output.store import Content
+from pipelines.output.store import Content, Store
 from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
-from worker.storage.objects import ListedObjects, Objects, ObjectState
+from worker.storage.objects import ListedObjects, Objects
 
 JOURNALS = ".journal"
 _RECOVERY_ATTEMPTS = 100
 
 
-def open_object_store(root: str) -> "ObjectStore":
-    """Return the store at the URL `root`.
+class ObjectStore(Store):
+    """An output prefix in an object store, which has no locks."""
 
-    :raises OutputError: if the package for such URLs is not installed.
-    """
-    if root.startswith("s3://"):
-        from worker.storage.s3 import S3Objects
+    def __init__(self, objects: ListedObjects) -> None:
+        self._objects = objects
 
-        return ObjectStore(S3Objects(root))
-    if root.startswith("gs://"):
-        from worker.storage.gcs import GcsObjects
-
-        return ObjectStore(GcsObjects(root))
-    from pipelines.output.beam_objects import BeamObjects
-
-    return ObjectStore(BeamObjects(root))
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectStore:
-    """An output prefix in an object store."""
-
-    objects: ListedObjects
+    @property
+    def objects(self) -> ListedObjects:
+        """The objects below the prefix."""
+        return self._objects
 
     @contextmanager
     def replacing(self, key: BlockKey) -> Iterator["_ObjectReplacement"]:
@@ -78,7 +67,7 @@ class ObjectStore:
                 continue
         raise OutputError(f"{journal} in the output: too many concurrent writers")
 
-    def recover_sources(self, sources: Iterable[str]) -> None:
+    def recover(self, sources: Iterable[str]) -> None:
         """Roll the pending journals of all partitions of `sources` forward."""
         known = {encode_source(source) for source in sources}
         for name in self.objects.names(JOURNALS) if known else ():
@@ -88,26 +77,6 @@ class ObjectStore:
     def scratch(self) -> IO[bytes]:
         """Return a temporary file on this machine."""
         return tempfile.TemporaryFile()
-
-    def names(self, kind: str, prefix: str = "") -> list[str]:
-        """List the objects of `kind`."""
-        return self.objects.names(kind, prefix)
-
-    def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
-        """List the objects of `kind` with their versions."""
-        return self.objects.states(kind, prefixes)
-
-    def control_files(self) -> Objects:
-        """Return the objects of the output by their paths."""
-        return self.objects
-
-    def open(self, kind: str, name: str) -> BinaryIO | None:
-        """Open an object."""
-        return self.objects.open(f"{kind}/{name}")
-
-    def remove(self, kind: str, name: str) -> None:
-        """Remove an object."""
-        self.objects.remove(f"{kind}/{name}")
 
 
 def _apply_journal(objects: Objects, entry: "JournalEntry", journal: str, version: str) -> None:
@@ -177,13 +146,13 @@ class JournalEntry:
     def to_bytes(self) -> bytes:
         """Return a line of JSON, followed by the files."""
         body = b"".join(self.files[kind] for kind in KINDS if kind in self.files)
-        head = {
-            "after": self.after,
-            "name": self.name,
-            "sizes": {kind: len(self.files[kind]) for kind in KINDS if kind in self.files},
-            "sha256": hashlib.sha256(body).hexdigest(),
-        }
-        return json.dumps(head).encode("ascii") + b"\n" + body
+        head = _JournalHead(
+            after=self.after,
+            name=self.name,
+            sizes={kind: len(self.files[kind]) for kind in KINDS if kind in self.files},
+            sha256=hashlib.sha256(body).hexdigest(),
+        )
+        return json.dumps(head.model_dump()).encode("ascii") + b"\n" + body
 
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> "JournalEntry":
@@ -193,18 +162,25 @@ class JournalEntry:
         """
         line, _, body = data.partition(b"\n")
         try:
-            head = json.loads(line)
-            sizes = {str(kind): int(size) for kind, size in head["sizes"].items()}
-            after, name, digest = str(head["after"]), str(head["name"]), str(head["sha256"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            digest = ""
-        if hashlib.sha256(body).hexdigest() != digest:
+            head = _JournalHead.model_validate_json(line)
+        except ValueError:
+            head = None
+        if head is None or hashlib.sha256(body).hexdigest() != head.sha256:
             raise OutputError(
                 f"{path} in the output is damaged; remove it, and run the command again: a "
                 "block that was being replaced is then written again"
             )
         files, begin = {}, 0
-        for kind, size in sizes.items():
+        for kind, size in head.sizes.items():
             files[kind] = body[begin : begin + size]
             begin += size
-        return cls(after, name, files)
+        return cls(head.after, head.name, files)
+
+
+class _JournalHead(BaseModel):
+    """The first line of a journal: the sizes of the files that follow, and their digest."""
+
+    after: str
+    name: str
+    sizes: dict[str, NonNegativeInt]
+    sha256: str

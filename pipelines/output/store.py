@@ -7,33 +7,33 @@ replacement: it rolls forward if some renames were made (then all three files ha
 the others still exist as temporary files), and otherwise back.
 """
 
-import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 from pipelines.blocks.keys import BlockKey, encode_source, file_name, parse_name
 from pipelines.blocks.tables import revision_in
 from schemas.arrow import KINDS
 from schemas.errors import LockedError, OutputError
+from worker.storage.atomic import TEMPORARY_SUFFIX, sync, temporary_of
 from worker.storage.disk import DiskObjects
+from worker.storage.disk import reporting as reporting
 from worker.storage.locations import absolute, is_local
-from worker.storage.objects import Objects, ObjectState
+from worker.storage.objects import ListedObjects, ObjectState
+from worker.storage.opening import open_bucket
 from worker.system.locks import WAIT_SECONDS, exclusive
 
-__all__ = ["DiskStore", "Replacement", "Store", "is_local", "local_path", "open_store", "reporting"]
+__all__ = ["DiskStore", "Replacement", "Store", "is_local", "open_store", "reporting"]
 
 MANIFEST = "pubner.json"
-TEMPORARY_SUFFIX = ".tmp"
 LOCKS = ".locks"
 _COPIED_BYTES = 2**20
-_SETTLED_NANOSECONDS = 2 * 10**9
-"""Minimum age of a modification time that is trusted: some disks have a 2-second resolution."""
 
 
 Content = bytes | IO[bytes]
@@ -59,29 +59,64 @@ class Replacement(Protocol):
         """
 
 
-class Store(Protocol):
+class Store(ABC):
     """An output: one folder for each kind of file. Every failure is an `OutputError`."""
 
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def objects(self) -> ListedObjects:
+        """All files of the output by their paths: the manifest, the index, the journals."""
+
+    @abstractmethod
     def replacing(self, key: BlockKey) -> AbstractContextManager[Replacement]:
         """Open the block `key` for replacement, after recovering an interrupted replacement."""
 
+    @abstractmethod
     def scratch(self) -> IO[bytes]:
         """Return an empty temporary file, removed when it is closed or the process ends."""
 
+    @abstractmethod
+    def recover(self, sources: Iterable[str]) -> None:
+        """Recover interrupted replacements: those of `sources` at least."""
+
+    def locked(self, name: str, doing: str) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Hold the lock file `name` while `doing` something; a store without locks holds nothing.
+
+        :raises OutputError: if another run holds it, that is, is `doing` the same.
+        """
+        return nullcontext()
+
+    def opened_for_run(self) -> "Store":
+        """Return the store as it is sent to workers, which check that they see the same one."""
+        return self
+
+    def sweep(self, folder: str) -> None:  # noqa: ARG002
+        """Remove what killed writers of single files left in `folder`; its lock must be held."""
+        return
+
     def names(self, kind: str, prefix: str = "") -> list[str]:
         """Return, sorted, the names of committed files of `kind` that begin with `prefix`."""
+        return self.objects.names(kind, prefix)
 
     def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
         """Return the committed files of `kind` that begin with any of `prefixes`, by name."""
-
-    def control_files(self) -> Objects:
-        """Return the output's control files: small, hidden, and each written atomically."""
+        return self.objects.states(kind, prefixes)
 
     def open(self, kind: str, name: str) -> BinaryIO | None:
         """Open a committed file, to be closed by the caller; None if it does not exist."""
+        return self.objects.open(f"{kind}/{name}")
 
     def remove(self, kind: str, name: str) -> None:
-        """Remove a committed file, if it exists."""
+        """Remove a committed file; nothing happens where there is none."""
+        self.objects.remove(f"{kind}/{name}")
+
+    def arrow_files(self, kind: str) -> tuple[Any, str]:
+        """Return a file system for pyarrow, and what its paths to files of `kind` begin with."""
+        from pipelines.output.arrow_files import StoredFiles
+
+        return StoredFiles(self, kind), ""
 
 
 def open_store(root: str) -> Store:
@@ -90,36 +125,28 @@ def open_store(root: str) -> Store:
     :raises OutputError: if the package for such URLs is not installed.
     """
     if is_local(root):
-        return DiskStore(local_path(root))
-    from pipelines.output.object_store import open_object_store
+        return DiskStore(Path(absolute(root)))
+    from pipelines.output.beam_objects import BeamObjects
+    from pipelines.output.object_store import ObjectStore
 
-    return open_object_store(root)
-
-
-def local_path(path: str) -> Path:
-    """Return the absolute path of a local `path`, which may begin with `file://` or `~`."""
-    return Path(absolute(path))
-
-
-@contextmanager
-def reporting(action: str, path: object) -> Iterator[None]:
-    """Turn an operating system's or a store's failure into an `OutputError`."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"cannot {action} {str(path)!r}: {reason}; make room or choose another --output, then "
-            "run the same command again: what is written stays"
-        ) from error
+    return ObjectStore(open_bucket(root) or BeamObjects(root))
 
 
 @dataclass(frozen=True, slots=True)
-class DiskStore:
+class DiskStore(Store):
     """An output folder on a disk; one that was `opened` for a run has a manifest."""
 
     root: Path
     opened: bool = False
+
+    @property
+    def objects(self) -> DiskObjects:
+        """All files below the folder."""
+        return DiskObjects(self.root)
+
+    def opened_for_run(self) -> "DiskStore":
+        """Return the store as it is sent to workers, which must see its manifest."""
+        return replace(self, opened=True)
 
     @contextmanager
     def replacing(self, key: BlockKey) -> Iterator["_DiskReplacement"]:
@@ -129,9 +156,9 @@ class DiskStore:
         :raises OutputError: if this process does not see the folder that was opened.
         """
         self._check_opened()
-        with self._locked(key):
+        with self._partition_locked(key):
             name = file_name(key)
-            self.recover(name)
+            self.recover_block(name)
             yield _DiskReplacement(self, name)
 
     def _check_opened(self) -> None:
@@ -143,10 +170,36 @@ class DiskStore:
             )
 
     @contextmanager
-    def _locked(self, key: BlockKey, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    def _partition_locked(
+        self, key: BlockKey, *, wait_seconds: float = WAIT_SECONDS
+    ) -> Iterator[None]:
         path = self.root / LOCKS / f"{encode_source(key.source)}-{key.partition}.lock"
         with reporting("lock", path), exclusive(path, wait_seconds=wait_seconds):
             yield
+
+    @contextmanager
+    def locked(self, name: str, doing: str) -> Iterator[None]:
+        """Hold the lock file `name`, which the system releases when this process ends."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(exclusive(self.root / name, wait_seconds=0))
+            except LockedError as error:
+                raise OutputError(
+                    f"another run is {doing} {str(self.root)!r} (process {error.holder}); wait "
+                    "until it ends, or choose another --output"
+                ) from error
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write to the output folder {str(self.root)!r}: {error.strerror}; make "
+                    "room or choose another --output"
+                ) from error
+            yield
+
+    def sweep(self, folder: str) -> None:
+        """Remove the temporary files in `folder`."""
+        with reporting("remove files in", self.root / folder):
+            for left in (self.root / folder).glob(f".*{TEMPORARY_SUFFIX}"):
+                left.unlink(missing_ok=True)
 
     def scratch(self) -> IO[bytes]:
         """Return a temporary file on the output's disk, since `/tmp` may be in memory."""
@@ -175,15 +228,14 @@ class DiskStore:
         with reporting("write", self.root / kind / name):
             if not temporary.parent.is_dir():
                 temporary.parent.mkdir(parents=True, exist_ok=True)
-                _sync_folder(self.root)
+                sync(self.root)
             with temporary.open("wb") as stream:
                 if isinstance(data, bytes):
                     stream.write(data)
                 else:
                     data.seek(0)
                     shutil.copyfileobj(data, stream, _COPIED_BYTES)
-                stream.flush()
-                os.fsync(stream.fileno())
+            sync(temporary)
 
     def commit(self, kind: str, name: str) -> None:
         """Rename the temporary file to its final name."""
@@ -191,7 +243,7 @@ class DiskStore:
         with reporting("write", path):
             self._temporary(kind, name).replace(path)
 
-    def recover(self, name: str) -> None:
+    def recover_block(self, name: str) -> None:
         """Recover an interrupted replacement. The caller must hold the lock of the partition."""
         staged = [kind for kind in KINDS if self._temporary(kind, name).exists()]
         if not staged:
@@ -225,58 +277,14 @@ class DiskStore:
                 temporary.unlink(missing_ok=True)
 
     def _temporary(self, kind: str, name: str) -> Path:
-        return self.root / kind / f".{name}{TEMPORARY_SUFFIX}"
+        return temporary_of(self.root / kind / name)
 
     def _sync_folders(self) -> None:
         for kind in KINDS:
             folder = self.root / kind
             with reporting("write", folder):
                 if folder.is_dir():
-                    _sync_folder(folder)
-
-    def names(self, kind: str, prefix: str = "") -> list[str]:
-        """List the folder of `kind`; temporary files are left out."""
-        folder = self.root / kind
-        if not folder.is_dir():
-            return []
-        with reporting("list", folder):
-            found = os.listdir(folder)  # noqa: PTH208 - a full output has 40,000 files, and a Path for each is slow
-            return sorted(name for name in found if name.startswith(prefix) and name[0] != ".")
-
-    def states(self, kind: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
-        """List the folder of `kind`; a file's version is its modification time.
-
-        Its age is measured by the file system's own clock, which may be a server's.
-        """
-        folder = self.root / kind
-        if not folder.is_dir():
-            return {}
-        found: dict[str, ObjectState] = {}
-        with reporting("list", folder), self.scratch() as probe, os.scandir(folder) as entries:
-            settled = os.fstat(probe.fileno()).st_mtime_ns - _SETTLED_NANOSECONDS
-            for entry in entries:
-                if entry.name[0] == "." or not entry.name.startswith(tuple(prefixes)):
-                    continue
-                with suppress(FileNotFoundError):  # it was removed since it was listed
-                    stat = entry.stat()
-                    found[entry.name] = ObjectState(
-                        stat.st_size, str(stat.st_mtime_ns), stat.st_mtime_ns < settled
-                    )
-        return found
-
-    def control_files(self) -> Objects:
-        """Return the files below the output's folder."""
-        return DiskObjects(self.root)
-
-    def open(self, kind: str, name: str) -> BinaryIO | None:
-        """Open a committed file."""
-        path = self.root / kind / name
-        try:
-            return path.open("rb")
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+                    sync(folder)
 
     def remove(self, kind: str, name: str) -> None:
         """Remove a committed file."""
@@ -284,7 +292,13 @@ class DiskStore:
         with reporting("remove", path):
             path.unlink(missing_ok=True)
 
-    def recover_all(self) -> None:
+    def arrow_files(self, kind: str) -> tuple[Any, str]:
+        """Return the local file system of pyarrow, which reads without Python."""
+        from pyarrow.fs import LocalFileSystem
+
+        return LocalFileSystem(), f"{self.root / kind}/"
+
+    def recover(self, sources: Iterable[str] = ()) -> None:  # noqa: ARG002 - all sources
         """Recover every interrupted replacement.
 
         Partitions that a writer still holds (a suspended one, for example) are skipped.
@@ -300,8 +314,8 @@ class DiskStore:
                 self.undo(name)
                 continue
             try:
-                with self._locked(key, wait_seconds=0):
-                    self.recover(name)
+                with self._partition_locked(key, wait_seconds=0):
+                    self.recover_block(name)
             except LockedError:
                 continue
 
@@ -332,11 +346,3 @@ def _revision(path: Path) -> str | None:
         return None
     except OSError as error:
         raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

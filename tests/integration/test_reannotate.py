@@ -280,7 +280,7 @@ def test_a_run_that_is_stopped_or_killed_goes_on(
         running.send(number)
         stopped = running.finish()
         assert stopped.code == code, stopped.err
-        DiskStore(out).recover_all()
+        DiskStore(out).recover()
         assert 0 < left() < before
     assert "the same command resumes from there" in stopped.lines[-1]
     expected = 3 * left()

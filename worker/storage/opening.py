@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from schemas.errors import OutputError
-from worker.storage.locations import credentials_refusal, has_credentials
-from worker.storage.objects import Objects
+from worker.storage.locations import credentials_refusal, has_credentials, is_local
+from worker.storage.objects import ListedObjects, Objects
 
 CONDITIONAL = ("a folder of this machine", "s3://", "gs://")
 """The kinds of store that support conditional writes, as text for messages."""
@@ -12,7 +12,7 @@ CONDITIONAL = ("a folder of this machine", "s3://", "gs://")
 
 def is_conditional(root: str) -> bool:
     """Whether the store at `root` supports conditional (compare-and-swap) writes."""
-    return "://" not in root or root.startswith(("file://", "s3://", "gs://"))
+    return is_local(root) or root.startswith(("s3://", "gs://"))
 
 
 def expanded(root: str) -> str:
@@ -47,6 +47,23 @@ def open_objects(root: str) -> Objects:
         password, or there is no such home folder.
     """
     refuse_secrets(root)
+    if is_local(root):
+        from worker.storage.disk import DiskObjects
+
+        return DiskObjects(Path(expanded(root).removeprefix("file://")).absolute())
+    bucket = open_bucket(root)
+    if bucket is not None:
+        return bucket
+    from worker.storage.fsspec_objects import ReadObjects
+
+    return ReadObjects(root)
+
+
+def open_bucket(root: str) -> ListedObjects | None:
+    """Return the object store at an s3:// or gs:// URL; None for any other.
+
+    :raises OutputError: if the package that opens such URLs is not installed.
+    """
     if root.startswith("s3://"):
         from worker.storage.s3 import S3Objects
 
@@ -55,10 +72,4 @@ def open_objects(root: str) -> Objects:
         from worker.storage.gcs import GcsObjects
 
         return GcsObjects(root)
-    if "://" in root and not root.startswith("file://"):
-        from worker.storage.fsspec_objects import ReadObjects
-
-        return ReadObjects(root)
-    from worker.storage.disk import DiskObjects
-
-    return DiskObjects(Path(expanded(root).removeprefix("file://")).absolute())
+    return None

@@ -46,7 +46,7 @@ def test_an_object_store_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None
         opened.append(root)
         return ObjectStore(MemoryObjects())
 
-    monkeypatch.setattr("pipelines.output.object_store.open_object_store", open_counted)
+    monkeypatch.setattr("pipelines.kafka.drain.open_store", open_counted)
     signal = DrainSignal("gs://bucket/out", "a")
     assert not signal.requested(0.0)
     assert not signal.requested(2.0)

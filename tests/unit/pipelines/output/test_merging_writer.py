@@ -341,7 +341,7 @@ def test_a_run_that_opens_the_output_finishes_what_is_half_in_place(
     with pytest.raises(CrashError):
         writer_to(SteppedDisk(torn, CrashAt(steps_done))).write(part(2, 8, 2))
     assert len(hidden_files(torn)) == 6 - steps_done
-    DiskStore(torn).recover_all()
+    DiskStore(torn).recover()
     assert hidden_files(torn) == []
     assert all_rows(torn) == all_rows(whole)
     assert len(rows(torn, "citations")) == 8

@@ -103,7 +103,7 @@ def test_an_interruption_leaves_the_block_as_it_was_or_as_it_shall_be(
         except CrashError:
             crashed = True
         store = DiskStore(root)
-        store.recover_all()
+        store.recover()
         found = all_rows(root)
         writer = writer_to(store)
         for piece in given:

@@ -79,7 +79,7 @@ def test_temporary_files_are_hidden_and_leftovers_are_settled(tmp_path: Path) ->
         store.stage("citations", name, b"x")
     assert store.names("citations") == []
     assert hidden_files(tmp_path) == [".a.parquet.tmp", f".{NAME}.tmp"]
-    store.recover_all()
+    store.recover()
     assert list((tmp_path / "citations").iterdir()) == []
 
 
@@ -87,9 +87,9 @@ def test_leftovers_of_a_partition_that_is_being_written_stay(tmp_path: Path) -> 
     store = DiskStore(tmp_path)
     with store.replacing(BlockKey("s.xml", 0, 0)):
         store.stage("citations", NAME, b"x")
-        store.recover_all()
+        store.recover()
         assert hidden_files(tmp_path) == [f".{NAME}.tmp"]
-    store.recover_all()
+    store.recover()
     assert hidden_files(tmp_path) == []
 
 

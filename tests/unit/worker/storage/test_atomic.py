@@ -21,9 +21,14 @@ def test_the_content_is_replaced_and_nothing_else_is_left(tmp_path: Path, shared
 def test_a_failure_leaves_the_old_content(tmp_path: Path, shared: bool) -> None:
     file = tmp_path / "a"
     write_whole(file, "old", shared=shared)
-    with pytest.raises(ValueError, match="half"), written_whole(file, shared=shared) as temporary:
-        temporary.write_text("ne")
-        raise ValueError("half")
+
+    def fail() -> None:
+        with written_whole(file, shared=shared) as temporary:
+            temporary.write_text("ne")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        fail()
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

@@ -312,9 +312,12 @@ def load_tagger(
     limits = limits or BatchLimits()
 
     def load(path: Path) -> Model:
-        if read_manifest(path, verify=False).kind == DICTIONARY_KIND:
-            return load_dictionary(path)
-        encoder = load_encoder(path, device=device, threads=threads, precision=precision)
+        manifest = read_manifest(path)
+        if manifest.kind == DICTIONARY_KIND:
+            return load_dictionary(path, manifest)
+        encoder = load_encoder(
+            path, device=device, threads=threads, precision=precision, manifest=manifest
+        )
         return CheckpointTagger(encoder, limits)
 
     return Tagger([load(path) for path in paths])

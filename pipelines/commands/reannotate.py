@@ -119,7 +119,7 @@ def _run(
         meter=meter,
     )
     meter.begin("counting what was written", total=len(work.blocks), unit="blocks")
-    written = count_written(store, meter.each(work.blocks))
+    written = count_written(store, work.blocks, meter.advance)
     keys = _searching(meter, [block.key for block in work.blocks])
     left = find_work(store, condition, checkpoints.id, keys, recover=False)
     return _summary(settings, checkpoints, work, left=left, written=written, report=report)

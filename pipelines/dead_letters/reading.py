@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.blocks.keys import BlockKey, file_name, parse_name
 from pipelines.blocks.tables import Footer, dead_letter_headers, in_newest_format
 from pipelines.dead_letters.selection import Selection
+from pipelines.output.index import cached_blocks
 from pipelines.output.store import Store
 from pipelines.output.writer import read_block, read_footer
 from schemas.errors import OutputError
@@ -40,13 +41,20 @@ class BlockDeadLetters:
 def read_dead_letters(store: Store, selection: Selection) -> Iterator[BlockDeadLetters]:
     """Yield the selected dead letters, by source, partition and offset, a block at a time.
 
+    Blocks that have none by the output's index are not opened.
+
     Of a block that is being replaced, they are those of the revision of its citations' file.
 
     :raises OutputError: if a file is damaged or cannot be read.
     """
     keys = [parse_name(name) for name in store.names("dead_letters")]
+    empty = {
+        key
+        for key, block in cached_blocks(store).items()
+        if block.counts is not None and not block.counts.dead_letters
+    }
     for key in sorted(key for key in keys if key is not None):
-        if not selection.may_hold(key):
+        if key in empty or not selection.may_hold(key):
             continue
         block = read_block_dead_letters(store, key)
         dead_letters = tuple(x for x in block.dead_letters if selection.matches(x)) if block else ()

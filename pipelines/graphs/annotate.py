@@ -6,7 +6,6 @@ worker: one is annotated while the next is read and the previous one is written.
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
@@ -19,6 +18,7 @@ from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.graphs.coders import register_coders
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.output.pieces import PieceWriter
+from pipelines.output.sink import Sink
 from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter
 from pipelines.sources.files import BlockReader
@@ -68,30 +68,23 @@ class RefuseUnstorable(beam.DoFn):
         yield checked
 
 
-class Writer(Protocol):
-    """Writer of blocks to an output."""
-
-    def write(self, block: AnnotatedBlock) -> WrittenBlock | None:
-        """Write `block`; return its files' content, None if a piece of it is still to come."""
-
-
 @beam.typehints.with_input_types(AnnotatedBlock)
 @beam.typehints.with_output_types(WrittenBlock)
 class WriteBlock(beam.DoFn):
     """Writes a block in a thread while the model annotates the next one."""
 
-    def __init__(self, writer: Writer, channel: WorkerChannel) -> None:
-        self.writer = writer
+    def __init__(self, sink: Sink, channel: WorkerChannel) -> None:
+        self.sink = sink
         self.channel = channel
 
     def setup(self) -> None:
         """Create the thread that writes."""
         self._helper = make_helper("pubner-write")
-        self._writing = WriteBehind(self.writer.write, self._helper)
+        self._writing = WriteBehind(self.sink.write, self._helper)
 
     def start_bundle(self) -> None:
         """Begin without a pending write."""
-        self._writing = WriteBehind(self.writer.write, self._helper)
+        self._writing = WriteBehind(self.sink.write, self._helper)
 
     def process(self, element: AnnotatedBlock) -> Iterator[WrittenBlock]:
         """Begin to write one block; yield the previous one."""
@@ -127,8 +120,9 @@ def annotate_files(
     reader: BlockReader,
     handler: AnnotateHandler,
     writer: BlockWriter,
+    sink: Sink | None = None,
 ) -> PCollection[WrittenBlock]:
-    """Build the graph that annotates `files` into the writer's store."""
+    """Build the graph that annotates `files` into the writer's store, or into another `sink`."""
     register_coders()
     written: PCollection[WrittenBlock] = (
         pipeline
@@ -137,6 +131,6 @@ def annotate_files(
         | "Read" >> beam.ParDo(ReadBlocks(reader, writer.store))
         | "Annotate" >> RunInference(handler).with_output_types(AnnotatedBlock)
         | "Refuse" >> beam.ParDo(RefuseUnstorable(store_text=writer.store_text))
-        | "Write" >> beam.ParDo(WriteBlock(PieceWriter(writer), reader.channel))
+        | "Write" >> beam.ParDo(WriteBlock(sink or PieceWriter(writer), reader.channel))
     )
     return written

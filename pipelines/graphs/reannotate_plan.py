@@ -1,7 +1,7 @@
 """Plan of a reannotation: the blocks with citations to annotate again, and their counts."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.blocks.keys import BlockKey, file_name, parse_name
 from pipelines.blocks.tables import Footer
 from pipelines.dead_letters.reprocess import row_options
+from pipelines.output.index import read_footers
 from pipelines.output.revising import wanted_rows
 from pipelines.output.sql_filter import Condition, Evaluate
 from pipelines.output.store import Replacement, Store
@@ -101,10 +102,12 @@ def find_work(
     return work
 
 
-def count_written(store: Store, blocks: Iterable[BlockWork]) -> int:
-    """Return how many of `blocks` have another revision now."""
-    footers = ((x, read_footer(store, "citations", file_name(x.key))) for x in blocks)
-    return sum(now is not None and now.revision != x.revision for x, now in footers)
+def count_written(
+    store: Store, blocks: Sequence[BlockWork], each: Callable[[], object] = lambda: None
+) -> int:
+    """Return how many of `blocks` have another revision now; `each` is called for each block."""
+    now = read_footers(store, [block.key for block in blocks], each)
+    return sum(block.key in now and now[block.key].revision != block.revision for block in blocks)
 
 
 def limit_of(footer: Footer) -> int | None:

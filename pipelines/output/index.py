@@ -5,8 +5,9 @@ the output (`.pubner.index`) holds what was read from them. See docs/decisions/0
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -26,7 +27,7 @@ from pipelines.output.index_file import (
 )
 from pipelines.output.store import Store
 from pipelines.output.summary import COUNTED, Counts
-from pipelines.output.writer import committed_footer, damaged
+from pipelines.output.writer import committed_footer, damaged, read_footer
 from schemas.arrow import KINDS
 from schemas.errors import ConflictError, OutputError
 
@@ -119,6 +120,42 @@ def read_index(
     return _save(store, replace(found, blocks=blocks, entries={**others, **blocks}))
 
 
+def cached_blocks(store: Store) -> dict[BlockKey, IndexedBlock]:
+    """Return the blocks of all sources that the cache file knows and that are unchanged since.
+
+    Nothing but the cache file is read; where there is none, the output is not listed either.
+
+    :raises OutputError: if the output cannot be listed.
+    """
+    entries = _load(store).entries
+    listed = _list(store, [""]) if entries else {}
+    return {
+        key: entries[key]
+        for key, files in listed.items()
+        if key in entries and entries[key].describes(files)
+    }
+
+
+def read_footers(
+    store: Store, keys: Iterable[BlockKey], each: Callable[[], object] = lambda: None
+) -> dict[BlockKey, Footer]:
+    """Return the footers of the citations files of blocks, read in parallel.
+
+    `each` is called for each block.
+
+    :raises OutputError: if a file is damaged.
+    """
+    found: dict[BlockKey, Footer] = {}
+    wanted = list(keys)
+    with _reading_pool() as pool:
+        read = pool.map(lambda key: read_footer(store, "citations", file_name(key)), wanted)
+        for key, footer in zip(wanted, read, strict=True):
+            if footer is not None:
+                found[key] = footer
+            each()
+    return found
+
+
 def committed_since(store: Store, source: str, known: KnownBlocks) -> dict[int, Footer]:
     """Return the footers of a file's committed blocks, by start, as `committed_blocks` does.
 
@@ -159,16 +196,23 @@ def _read_all(
 ) -> dict[BlockKey, IndexedBlock]:
     """Read blocks in parallel; blocks whose three files are inconsistent are left out."""
     found: dict[BlockKey, IndexedBlock] = {}
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pubner-index")
-    try:
+    with _reading_pool() as pool:
         read = pool.map(lambda key: _read(store, key, counted=counted), blocks)
         for (key, files), (footer, counts) in zip(blocks.items(), read, strict=True):
             if footer is not None:
                 found[key] = IndexedBlock(files, footer, counts)
             each()
+    return found
+
+
+@contextmanager
+def _reading_pool() -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads; what waits in it is cancelled where the caller fails."""
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pubner-index")
+    try:
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-    return found
 
 
 def _read(store: Store, key: BlockKey, *, counted: bool) -> tuple[Footer | None, Counts | None]:

@@ -21,6 +21,7 @@ from pipelines.blocks.elements import InputFile
 from pipelines.graphs.annotate import annotate_files
 from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.handler import AnnotateHandler
+from pipelines.output.sink import Sink
 from pipelines.output.store import Store
 from pipelines.output.writer import BlockWriter
 from pipelines.runners.cluster_check import check_cluster
@@ -76,10 +77,12 @@ def run_pipeline(
     choice: RunnerChoice,
     meter: Meter,
     owns_process: bool = True,
+    sink: Sink | None = None,
 ) -> RunReport:
     """Annotate `files` into `store`; return when all blocks are written.
 
-    `meter` shows the progress. `owns_process` is false where the run is part of another program,
+    With another `sink` blocks go there, and `store` is only asked which are done already. `meter`
+    shows the progress. `owns_process` is false where the run is part of another program,
     which is never ended.
 
     :raises InterruptedRunError: if a signal stopped it; what is written stays.
@@ -105,6 +108,7 @@ def run_pipeline(
                 settings, checkpoints, channel, max_text_chars=settings.max_text_chars
             ),
             writer=make_writer(settings, store),
+            sink=sink,
         )
         total_bytes = sum(file.size for file in files)
         meter.follow(partial(annotating, run_channel, total_bytes=total_bytes))

@@ -246,12 +246,14 @@ def make_table(
     return Table(index, [tuple(best[key]) for key in index.keys])
 
 
-def load_dictionary(path: Path) -> DictionaryTagger:
+def load_dictionary(path: Path, manifest: CheckpointManifest | None = None) -> DictionaryTagger:
     """Load the dictionary checkpoint in the folder `path` after verifying every file.
+
+    :param manifest: the manifest, if it was read and its files were verified already
 
     :raises CheckpointError: if it is missing, altered, or contradicts its manifest.
     """
-    manifest = read_manifest(path)
+    manifest = manifest or read_manifest(path)
     if manifest.kind != KIND:
         raise CheckpointError(
             f"checkpoint {path} is of kind {manifest.kind!r}; a dictionary is of kind {KIND!r}"

@@ -153,14 +153,16 @@ def load_encoder(
     threads: int | None = None,
     precision: str = "auto",
     calibrated: bool = True,
+    manifest: CheckpointManifest | None = None,
 ) -> Encoder:
     """Load the checkpoint in the folder `path` after verifying every file.
 
     :param calibrated: False ignores the calibration in the manifest
+    :param manifest: the manifest, if it was read and its files were verified already
     :raises CheckpointError: if it is missing, altered, or contradicts its manifest.
     :raises SettingsError: if the device or precision is not available.
     """
-    manifest = read_manifest(path)
+    manifest = manifest or read_manifest(path)
     if manifest.kind != "encoder":
         raise CheckpointError(
             f"checkpoint {path} is of kind {manifest.kind!r}; this version reads 'encoder'"

@@ -354,9 +354,9 @@ def test_a_run_that_opens_the_output_empties_its_topics_journals(puts: int) -> N
     with pytest.raises(CrashError):
         writer_to(ObjectStore(dying)).write(part(0, 4))
     store = ObjectStore(bucket)
-    store.recover_sources(["topi", "another"])
+    store.recover(["topi", "another"])
     assert len(bucket.puts) == puts
-    store.recover_sources([KEY.source])
+    store.recover([KEY.source])
     found = read_block(store, KEY)
     assert (found is not None) == (puts > 0)
     assert found is None or (found.consistent and offsets(found) == [0, 1, 2, 3])

@@ -1,8 +1,6 @@
 """Output to S3, against a real server: runs, interruptions, writers that race."""
 
-import io
 import os
-import pickle
 import shutil
 import signal
 import time
@@ -18,7 +16,7 @@ from pipelines.output.store import open_store
 from pipelines.output.writer import committed_blocks, read_block
 from pubner import cli
 from schemas.arrow import KINDS
-from schemas.errors import ConflictError, OutputError
+from schemas.errors import OutputError
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, rows
 from tests.support.commands import run_pubner, start_pubner
@@ -27,7 +25,6 @@ from tests.support.s3 import S3Server, count_files, download, versions
 from tests.support.services import Kafka
 from tests.support.streaming import Sender, make_topic
 from tests.support.writing import start_writer
-from worker.storage.s3 import S3Objects
 
 NAME = "topic-0-000000000000.parquet"
 
@@ -56,22 +53,6 @@ def root(server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
 def words(source: Path, root: str, checkpoint: Path) -> list[str]:
     options = [f"--output={root}", f"--checkpoint={checkpoint}", "--threads=1", "--block-size=5"]
     return ["annotate", str(source), *options]
-
-
-def test_annotate_writes_there_what_it_writes_to_a_disk(
-    tmp_path: Path, checkpoint: Path, root: str
-) -> None:
-    source = pubmed_xml(tmp_path / "a.xml", [*articles(12), "<PubmedArticle/>"])
-    annotate([source], tmp_path / "disk", checkpoint)
-    assert cli.main(words(source, root, checkpoint)) == 0
-    found = download(root, tmp_path / "s3")
-    assert check_output(found) == all_rows(tmp_path / "disk")
-    before = versions(root)
-    assert len(before) == 9
-    file = tmp_path / "again.json"
-    assert cli.main([*words(source, root, checkpoint), f"--json={file}"]) == 0
-    assert '"citations_annotated_now": 0' in file.read_text()
-    assert versions(root) == before
 
 
 @pytest.mark.timeout(600)
@@ -190,42 +171,6 @@ def test_topics_are_recorded_and_torn_blocks_settled(root: str) -> None:
         pass
 
 
-def test_objects_are_replaced_where_the_version_is_the_one_given(root: str) -> None:
-    objects = pickle.loads(pickle.dumps(S3Objects(root)))
-    assert objects.get("k/a") is None
-    assert objects.open("k/a") is None
-    assert objects.names("k") == []
-    first = objects.put("k/a", b"one", over=None)
-    for path, over in (("k/a", None), ("k/a", '"other"'), ("k/none", first)):
-        with pytest.raises(ConflictError):
-            objects.put(path, b"two", over=over)
-    second = objects.put("k/a", b"two", over=first)
-    assert objects.get("k/a") == (b"two", second)
-    assert objects.names("k") == ["a"]
-    objects.remove("k/a")
-    objects.remove("k/a")
-    assert objects.names("k") == []
-
-
-def test_an_object_is_read_by_ranges(root: str) -> None:
-    objects = S3Objects(root)
-    data = os.urandom(400_000)
-    objects.put("k/big", data, over=None)
-    objects.put("k/empty", b"", over=None)
-    empty = objects.open("k/empty")
-    assert empty is not None
-    assert empty.read() == b""
-    stream = objects.open("k/big")
-    assert stream is not None
-    with stream:
-        assert stream.seek(-8, io.SEEK_END) == len(data) - 8
-        assert stream.read() == data[-8:]
-        assert stream.seek(1000) == 1000
-        assert stream.read(5) == data[1000:1005]
-        stream.seek(0)
-        assert stream.read() == data
-
-
 def test_what_is_wrong_is_one_line(
     tmp_path: Path,
     checkpoint: Path,
@@ -288,18 +233,3 @@ def test_a_stream_writes_there_and_can_be_drained(
     assert signal.requested(2.0)
     signal.clear()
     assert not DrainSignal(root, "run").requested(0.0)
-
-
-def test_a_listing_tells_versions(root: str) -> None:
-    objects = S3Objects(root)
-    versions = {x: objects.put(f"a/{x}", x.encode(), over=None) for x in ("b-1", "b-2", "c", "d")}
-    objects.put("a/e/f", b"below", over=None)
-    assert objects.states("none") == {}
-    listed = objects.states("a", ("b", "d"))
-    assert {name: state.version for name, state in listed.items()} == {
-        name: versions[name] for name in ("b-1", "b-2", "d")
-    }
-    assert [(x.size, x.settled) for x in listed.values()] == [(3, True), (3, True), (1, True)]
-    objects.put("a/c", b"x", over=versions["c"])
-    assert objects.states("a")["c"].version != versions["c"]
-    assert objects.names("a") == ["b-1", "b-2", "c", "d"]

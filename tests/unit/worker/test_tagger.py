@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from transformers import ElectraConfig
 
 from schemas.errors import CheckpointError, RecordError, SettingsError
+from schemas.manifest import CheckpointManifest
 from schemas.records import Mention
 from tests.support.checkpoints import sign_again, tiny_checkpoint, tiny_config
 from worker import tagger as tagger_module
-from worker.checkpoint.folder import WEIGHTS, set_id
+from worker.checkpoint.folder import WEIGHTS, read_manifest, set_id
 from worker.decoding.cpu import head_layout
 from worker.decoding.gpu import device_layout
 from worker.network.encoder import choose_device, choose_precision, load_encoder
@@ -271,3 +272,18 @@ def test_devices_and_precisions_that_are_not_there_are_refused() -> None:
     with pytest.raises(SettingsError, match="no precision 'int3'"):
         choose_precision("int3", torch.device("cpu"))
     assert choose_precision("fp32", torch.device("cpu")) == torch.float32
+
+
+def test_a_manifest_is_read_once_where_a_checkpoint_is_loaded(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path, *, verify: bool = True) -> CheckpointManifest:
+        read.append(path)
+        return read_manifest(path, verify=verify)
+
+    for module in ("worker.tagger", "worker.network.encoder"):
+        monkeypatch.setattr(f"{module}.read_manifest", counted)
+    load_tagger([checkpoint], device="cpu", threads=1)
+    assert read == [checkpoint]

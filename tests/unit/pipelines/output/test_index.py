@@ -15,8 +15,17 @@ from apache_beam.io.filesystem import FileMetadata
 
 from pipelines.blocks.keys import BlockKey, file_name
 from pipelines.blocks.known import KnownBlocks
+from pipelines.dead_letters.reading import read_dead_letters
+from pipelines.dead_letters.selection import Selection
 from pipelines.output.beam_objects import BeamObjects
-from pipelines.output.index import INDEX, OutputIndex, committed_since, read_index
+from pipelines.output.index import (
+    INDEX,
+    OutputIndex,
+    cached_blocks,
+    committed_since,
+    read_footers,
+    read_index,
+)
 from pipelines.output.index_file import from_bytes, to_bytes
 from pipelines.output.object_store import ObjectStore
 from pipelines.output.store import DiskStore, Store
@@ -396,3 +405,39 @@ def test_the_file_gives_back_what_it_was_given(disk: CountingDisk) -> None:
     entries = read_index(disk, [SOURCE], counted=True).blocks
     assert {x.footer.covered for x in entries.values()} == {(), ((31, 32), (35, 36))}
     assert from_bytes(to_bytes(entries)) == entries
+
+
+def test_what_the_cache_file_knows_is_told_without_opening_a_block(disk: CountingDisk) -> None:
+    assert sorted(key.start for key in cached_blocks(disk)) == [0, 10, 20]
+    write(disk, 10, note="x")
+    disk.opened_files.clear()
+    assert sorted(key.start for key in cached_blocks(disk)) == [0, 20]
+    (disk.root / INDEX).unlink()
+    assert cached_blocks(disk) == {}
+    assert disk.opened_files == []
+
+
+def test_blocks_without_dead_letters_are_not_opened_for_them(disk: CountingDisk) -> None:
+    BlockWriter(disk, 10, "").write(block([30, 31], start=30, last=False))
+    age(disk.root)
+    empty = file_name(BlockKey(SOURCE, 0, 30))
+    for opened in (True, False):
+        disk.opened_files.clear()
+        found = list(read_dead_letters(disk, Selection()))
+        assert [x.footer.key.start for x in found] == [0, 10, 20]
+        assert (f"dead_letters/{empty}" in disk.opened_files) == opened
+        read_index(disk, [SOURCE], counted=True)
+    BlockWriter(disk, 10, "").write(block([], letters=[30], start=30, digest="d2", last=False))
+    found = list(read_dead_letters(disk, Selection()))
+    assert [x.footer.key.start for x in found] == [0, 10, 20, 30]
+
+
+def test_footers_are_read_in_parallel_each_once(disk: CountingDisk) -> None:
+    calls: list[None] = []
+    keys = [BlockKey(SOURCE, 0, start) for start in (0, 10, 20, 30)]
+    found = read_footers(disk, keys, lambda: calls.append(None))
+    assert {key.start: x for key, x in found.items()} == committed_blocks(
+        DiskStore(disk.root), SOURCE
+    )
+    assert len(calls) == 4
+    assert sorted(disk.opened_files) == [f"citations/{file_name(key)}" for key in keys]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.blocks.keys import BlockKey, file_name, parse_name
 from pipelines.blocks.tables import Footer
 from pipelines.dead_letters.reprocess import row_options
-from pipelines.output.index import read_footers
+from pipelines.output.index import citations_footers
 from pipelines.output.revising import wanted_rows
 from pipelines.output.sql_filter import Condition, Evaluate
 from pipelines.output.store import Replacement, Store
@@ -106,7 +106,7 @@ def count_written(
     store: Store, blocks: Sequence[BlockWork], each: Callable[[], object] = lambda: None
 ) -> int:
     """Return how many of `blocks` have another revision now; `each` is called for each block."""
-    now = read_footers(store, [block.key for block in blocks], each)
+    now = citations_footers(store, [block.key for block in blocks], each)
     return sum(block.key in now and now[block.key].revision != block.revision for block in blocks)
 
 

@@ -136,7 +136,7 @@ def cached_blocks(store: Store) -> dict[BlockKey, IndexedBlock]:
     }
 
 
-def read_footers(
+def citations_footers(
     store: Store, keys: Iterable[BlockKey], each: Callable[[], object] = lambda: None
 ) -> dict[BlockKey, Footer]:
     """Return the footers of the citations files of blocks, read in parallel.

@@ -268,11 +268,12 @@ def read_footer(store: Store, kind: str, name: str) -> Footer | None:
 
     :raises OutputError: if the file is damaged.
     """
-    stream = store.open(kind, name)
-    return None if stream is None else _footer(stream, kind, name)
+    return _footer(store.open(kind, name), kind, name)
 
 
-def _footer(stream: BinaryIO, kind: str, name: str) -> Footer | None:
+def _footer(stream: BinaryIO | None, kind: str, name: str) -> Footer | None:
+    if stream is None:
+        return None
     with stream:
         try:
             return footer_in(stream)
@@ -302,11 +303,8 @@ def committed_blocks(
 def committed_footer(store: Store, key: BlockKey) -> Footer | None:
     """Return the footer of a block; None if its three files are inconsistent."""
     name = file_name(key)
-    *others, citations = [read_footer(store, kind, name) for kind in KINDS]
-    if citations is None:
-        return None
-    consistent = all(other is not None and other.revision == citations.revision for other in others)
-    return citations if consistent else None
+    found = read_footers(lambda kind: store.open(kind, name), key)
+    return found.footer if found is not None and found.consistent else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,11 +321,7 @@ def read_footers(open_file: Opener, key: BlockKey) -> FooterState | None:
     :raises OutputError: if a file is damaged.
     """
     name = file_name(key)
-    found = {kind: open_file(kind) for kind in KINDS}
-    footers = {
-        kind: None if stream is None else _footer(stream, kind, name)
-        for kind, stream in found.items()
-    }
+    footers = {kind: _footer(open_file(kind), kind, name) for kind in KINDS}
     footer = footers["citations"]
     if footer is None:
         return None

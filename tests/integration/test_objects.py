@@ -131,7 +131,8 @@ def test_an_object_is_read_by_ranges(root: str) -> None:
     for name, content in (("empty", b""), ("small", b"small")):
         whole = objects.open(f"k/{name}")
         assert whole is not None
-        assert whole.read() == content
+        with whole:
+            assert whole.read() == content
     stream = objects.open("k/big")
     assert stream is not None
     with stream:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, ClassVar, NamedTuple, Self
 
 from schemas.errors import OutputError
-from worker.storage.objects import ObjectState, Stored
+from worker.storage.objects import ObjectState
 
 TAIL_BYTES = 2**17
 """Large enough for the footer of a Parquet file, which is read first, in one request."""
@@ -62,18 +62,6 @@ class BucketObjects(ABC):
     @abstractmethod
     def _errors(self) -> tuple[type[Exception], ...]:
         """Return what the library raises, beside OSError and ValueError."""
-
-    @abstractmethod
-    def get(self, path: str) -> Stored | None:
-        """Return an object; None if it does not exist."""
-
-    @abstractmethod
-    def put(self, path: str, data: bytes, *, over: str | None) -> str:
-        """Store an object if its current version is `over`."""
-
-    @abstractmethod
-    def remove(self, path: str) -> None:
-        """Remove an object."""
 
     @abstractmethod
     def _tail(self, path: str) -> Tail | None:

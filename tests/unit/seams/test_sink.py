@@ -30,7 +30,7 @@ class JsonLinesSink:
     folder: Path
 
     def write(self, block: AnnotatedBlock) -> WrittenBlock:
-        lines = [
+        lines: list[dict[str, object]] = [
             {"offset": item.offset, "pmid": item.citation.pmid, "start": x.start, "end": x.end}
             for item in block.citations
             if item.annotation is not None

@@ -22,8 +22,8 @@ from pipelines.output.index import (
     INDEX,
     OutputIndex,
     cached_blocks,
+    citations_footers,
     committed_since,
-    read_footers,
     read_index,
 )
 from pipelines.output.index_file import from_bytes, to_bytes
@@ -435,7 +435,7 @@ def test_blocks_without_dead_letters_are_not_opened_for_them(disk: CountingDisk)
 def test_footers_are_read_in_parallel_each_once(disk: CountingDisk) -> None:
     calls: list[None] = []
     keys = [BlockKey(SOURCE, 0, start) for start in (0, 10, 20, 30)]
-    found = read_footers(disk, keys, lambda: calls.append(None))
+    found = citations_footers(disk, keys, lambda: calls.append(None))
     assert {key.start: x for key, x in found.items()} == committed_blocks(
         DiskStore(disk.root), SOURCE
     )

@@ -88,7 +88,7 @@ def test_without_credentials_it_says_where_they_are_looked_for(
     [
         (S3Objects, ValueError("bad digest")),
         (GcsObjects, ValueError("bad digest")),
-        (GcsObjects, DataCorruption(None, "bad digest")),
+        (GcsObjects, DataCorruption(None, "bad digest")),  # type: ignore[no-untyped-call]
     ],
 )
 def test_what_the_libraries_raise_by_themselves_is_one_error(kind: Kind, error: Exception) -> None:

@@ -20,6 +20,9 @@ from schemas.errors import OutputError
 FOLDER = ".replays"
 _SUFFIX = ".json"
 _LOCK = "replays.lock"
+_REFUSAL = (
+    "another replay of the dead letters in {root} is running (process {holder}); wait until it ends"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Ledger:
 
         :raises OutputError: if another replay is running, or the output cannot be written.
         """
-        with self.store.locked(f"{LOCKS}/{_LOCK}", "replaying the dead letters in"):
+        with self.store.locked(f"{LOCKS}/{_LOCK}", _REFUSAL):
             self.store.sweep(FOLDER)
             yield
 

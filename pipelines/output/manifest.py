@@ -14,6 +14,10 @@ from schemas.errors import OutputError
 from worker.storage.objects import Stored
 
 LOCK = ".pubner.lock"
+_REFUSAL = (
+    "another run is writing to {root} (process {holder}); wait until it ends, or choose another "
+    "--output"
+)
 _ID = "id"
 _MISSING = "missing"
 _MOST_NAMED = 5
@@ -37,7 +41,7 @@ def open_output(
         another block size or format version, or holds another topic of the same name.
     """
     store = open_store(root)
-    with store.locked(LOCK, "writing to"):
+    with store.locked(LOCK, _REFUSAL):
         store.recover(sources or {})
         _agree(store, root, block_size, sources or {})
         yield store.opened_for_run()

@@ -81,10 +81,11 @@ class Store(ABC):
     def recover(self, sources: Iterable[str]) -> None:
         """Recover interrupted replacements: those of `sources` at least."""
 
-    def locked(self, name: str, doing: str) -> AbstractContextManager[object]:  # noqa: ARG002
-        """Hold the lock file `name` while `doing` something; a store without locks holds nothing.
+    def locked(self, name: str, refusal: str) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Hold the lock file `name`; a store without locks holds nothing.
 
-        :raises OutputError: if another run holds it, that is, is `doing` the same.
+        :raises OutputError: if another process holds it: `refusal`, a template in which `{root}` is
+            the output and `{holder}` that process.
         """
         return nullcontext()
 
@@ -178,16 +179,14 @@ class DiskStore(Store):
             yield
 
     @contextmanager
-    def locked(self, name: str, doing: str) -> Iterator[None]:
+    def locked(self, name: str, refusal: str) -> Iterator[None]:
         """Hold the lock file `name`, which the system releases when this process ends."""
         with ExitStack() as held:
             try:
                 held.enter_context(exclusive(self.root / name, wait_seconds=0))
             except LockedError as error:
-                raise OutputError(
-                    f"another run is {doing} {str(self.root)!r} (process {error.holder}); wait "
-                    "until it ends, or choose another --output"
-                ) from error
+                message = refusal.format(root=repr(str(self.root)), holder=error.holder)
+                raise OutputError(message) from error
             except OSError as error:
                 raise OutputError(
                     f"cannot write to the output folder {str(self.root)!r}: {error.strerror}; make "

@@ -16,6 +16,7 @@ from pipelines.dead_letters.reading import DeadLetterId
 from pipelines.dead_letters.selection import format_position, parse_position
 from pipelines.output.store import LOCKS, Store
 from schemas.errors import OutputError
+from worker.storage.objects import put_over
 
 FOLDER = ".replays"
 _SUFFIX = ".json"
@@ -95,10 +96,8 @@ class Ledger:
 
         :raises OutputError: if it cannot be written.
         """
-        path = f"{FOLDER}/{replay.id}{_SUFFIX}"
-        before = self.store.objects.get(path)
         data = (_File.of(replay).model_dump_json(indent=1) + "\n").encode()
-        self.store.objects.put(path, data, over=None if before is None else before.version)
+        put_over(self.store.objects, f"{FOLDER}/{replay.id}{_SUFFIX}", data)
 
     def _read(self, name: str) -> Replay:
         found = self.store.objects.get(f"{FOLDER}/{name}")

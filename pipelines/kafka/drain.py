@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pipelines.output.store import open_store
 from schemas.errors import OutputError
 from worker.storage.locations import absolute
-from worker.storage.objects import Objects
+from worker.storage.objects import Objects, put_over
 
 MARKER = ".pubner-stop"
 _CHECK_SECONDS = 2.0
@@ -46,10 +46,8 @@ class DrainSignal:
 
         :raises OutputError: if the output cannot be written.
         """
-        self.clear()
         token = uuid.uuid4().hex
-        data = f"{self.name}\n{token}".encode()
-        self._opened().put(MARKER, data, over=None)
+        put_over(self._opened(), MARKER, f"{self.name}\n{token}".encode())
         return token
 
     def clear(self) -> None:

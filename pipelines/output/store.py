@@ -22,8 +22,7 @@ from pipelines.blocks.tables import revision_in
 from schemas.arrow import KINDS
 from schemas.errors import LockedError, OutputError
 from worker.storage.atomic import TEMPORARY_SUFFIX, sync, temporary_of
-from worker.storage.disk import DiskObjects
-from worker.storage.disk import reporting as reporting
+from worker.storage.disk import DiskObjects, reporting
 from worker.storage.locations import absolute, is_local
 from worker.storage.objects import ListedObjects, ObjectState
 from worker.storage.opening import open_bucket

@@ -29,7 +29,7 @@ from worker.registry.published import (
     read_manifest_bytes,
 )
 from worker.storage.disk import DiskObjects
-from worker.storage.objects import Objects
+from worker.storage.objects import Objects, put_over
 from worker.storage.opening import CONDITIONAL, expanded, is_conditional, open_objects
 
 __all__ = ["ACTIVE", "Change", "Pointer", "Publication", "Registry", "default_cache"]
@@ -303,16 +303,10 @@ class Registry:
 
     def _put(self, path: str, data: bytes) -> None:
         """Write an object unconditionally: any old one is from an interrupted publication."""
-        for _ in range(_ATTEMPTS):
-            found = self.objects.get(path)
-            if found is not None and found.data == data:
-                return
-            try:
-                self.objects.put(path, data, over=None if found is None else found.version)
-            except ConflictError:
-                continue
-            return
-        raise self._contended(path)
+        try:
+            put_over(self.objects, path, data)
+        except ConflictError as error:
+            raise self._contended(path) from error
 
     def _create(self, path: str, data: bytes) -> bool:
         """Create an object; return False if it exists already."""

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
+from schemas.errors import ConflictError
+
+_ATTEMPTS = 10
+
 
 class Stored(NamedTuple):
     """An object's bytes, and the store's name for this version of it."""
@@ -52,3 +56,20 @@ class ListedObjects(Objects, Protocol):
 
     def states(self, folder: str, prefixes: Sequence[str] = ("",)) -> dict[str, ObjectState]:
         """Return the objects in a folder whose names begin with any of `prefixes`, by name."""
+
+
+def put_over(objects: Objects, path: str, data: bytes) -> None:
+    """Store an object whatever is there now; nothing is written where it has these bytes already.
+
+    :raises ConflictError: if other writers keep replacing it.
+    """
+    for _ in range(_ATTEMPTS):
+        found = objects.get(path)
+        if found is not None and found.data == data:
+            return
+        try:
+            objects.put(path, data, over=None if found is None else found.version)
+        except ConflictError:
+            continue
+        return
+    raise ConflictError(f"{path}: other writers keep replacing it; end them, and try again")

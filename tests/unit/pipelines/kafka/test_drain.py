@@ -19,6 +19,14 @@ def test_a_request_is_seen_by_its_run_alone(tmp_path: Path) -> None:
     assert not other.requested(2.0)
 
 
+def test_a_request_takes_the_place_of_another_run_s(tmp_path: Path) -> None:
+    first, second = DrainSignal(str(tmp_path), "a"), DrainSignal(str(tmp_path), "b")
+    first.request()
+    assert second.request() != second.request()
+    assert second.requested(0.0)
+    assert not DrainSignal(str(tmp_path), "a").requested(0.0)
+
+
 def test_once_asked_it_stays_so(tmp_path: Path) -> None:
     signal = DrainSignal(str(tmp_path), "a")
     signal.request()

@@ -9,6 +9,7 @@ import pytest
 
 from schemas.errors import ConflictError, OutputError
 from worker.storage.disk import DiskObjects
+from worker.storage.objects import put_over
 from worker.storage.opening import is_conditional, open_objects
 
 
@@ -108,3 +109,19 @@ def test_which_roots_have_conditional_writes(tmp_path: Path) -> None:
     assert not any(is_conditional(root) for root in ("hdfs://a", "https://a/b", "memory://a"))
     for root in (str(tmp_path), f"file://{tmp_path}"):
         assert open_objects(root) == DiskObjects(tmp_path)
+
+
+def test_an_object_is_put_over_whatever_is_there(objects: DiskObjects) -> None:
+    for data in (b"one", b"two", b"two"):
+        put_over(objects, "a/x", data)
+        found = objects.get("a/x")
+        assert found is not None
+        assert found.data == data
+
+    class Contended(DiskObjects):
+        def put(self, path: str, data: bytes, *, over: str | None) -> str:
+            raise ConflictError(path)
+
+    put_over(Contended(objects.root), "a/x", b"two")
+    with pytest.raises(ConflictError, match="a/x: other writers keep replacing it"):
+        put_over(Contended(objects.root), "a/x", b"three")

@@ -1,6 +1,6 @@
 """The tagger: loaded checkpoints that find mentions in texts, all heads in one encoder pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,7 +21,6 @@ from worker.decoding.cpu import decode, head_layout
 from worker.decoding.gpu import PendingDecoding, decode_on_device, device_layout
 from worker.decoding.mentions import mentions_of
 from worker.decoding.overlap import mark_preferred
-from worker.dictionary.tagger import KIND as DICTIONARY_KIND
 from worker.dictionary.tagger import load_dictionary
 from worker.drift.tally import joined_reference
 from worker.network.encoder import Encoder, load_encoder
@@ -291,6 +290,37 @@ class Tagger:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How encoders run; the values are those of `load_tagger`."""
+
+    device: str
+    threads: int | None
+    precision: str
+    limits: BatchLimits
+
+
+class CheckpointKind(Protocol):
+    """A kind of checkpoint."""
+
+    def __call__(self, path: Path, options: LoadOptions, /) -> Model:
+        """Verify and load the checkpoint in the folder `path`."""
+
+
+def _load_encoder(path: Path, options: LoadOptions) -> Model:
+    encoder = load_encoder(
+        path, device=options.device, threads=options.threads, precision=options.precision
+    )
+    return CheckpointTagger(encoder, options.limits)
+
+
+KINDS: Final[Mapping[str, CheckpointKind]] = {
+    "encoder": _load_encoder,
+    "dictionary": lambda path, _: load_dictionary(path),
+}
+"""The kinds of checkpoints, as their manifests name them."""
+
+
 def load_tagger(
     paths: Sequence[Path],
     *,
@@ -309,12 +339,5 @@ def load_tagger(
     :raises CheckpointError: if a checkpoint is missing, altered, contradicts its manifest, or two
         have the same head.
     """
-    limits = limits or BatchLimits()
-
-    def load(path: Path) -> Model:
-        if read_manifest(path, verify=False).kind == DICTIONARY_KIND:
-            return load_dictionary(path)
-        encoder = load_encoder(path, device=device, threads=threads, precision=precision)
-        return CheckpointTagger(encoder, limits)
-
-    return Tagger([load(path) for path in paths])
+    options = LoadOptions(device, threads, precision, limits or BatchLimits())
+    return Tagger([KINDS[read_manifest(path, verify=False).kind](path, options) for path in paths])

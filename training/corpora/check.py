@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schemas.errors import CorpusError
 from training.corpora.agreement import compare_splits
-from training.corpora.catalogue import CATALOGUE, CatalogueFile, Split
+from training.corpora.catalogue import CatalogueFile, Split, catalogue
 from training.corpora.corpus import Corpus, mention_count, open_corpus
 from training.corpora.digests import file_blob_id
 from training.corpora.schemes import Scheme
@@ -100,7 +100,7 @@ def check_corpora(
     :raises CorpusError: if there is nothing to check.
     """
     present = names or [
-        entry.name for entry in CATALOGUE.values() if (root / entry.folder).is_dir()
+        entry.name for entry in catalogue().values() if (root / entry.folder).is_dir()
     ]
     if not present:
         raise CorpusError(
@@ -129,12 +129,14 @@ def _check_named(root: Path, name: str) -> CorpusReport:
             if not finding.breaks:
                 warnings.append(finding.problem)
                 continue
-            split = Split(finding.problem.path.stem)
+            split = next(s for s in present if corpus.path(s) == finding.problem.path)
             files[split] = _with_problem(files[split], finding.problem)
     entry = corpus.entry
     missing: tuple[str, ...] = ()
     if entry is not None and not entry.broken:
-        missing = tuple(f"{split}.tsv" for split in Split if split not in present)
+        missing = tuple(
+            corpus.path(file.split).name for file in entry.files if file.split not in present
+        )
     return CorpusReport(
         corpus.name,
         str(corpus.folder),

@@ -181,7 +181,11 @@ def resolve_plan(
             "the active checkpoint's manifest names no corpus; name them with --corpus"
         )
     if active is not None and not settings.allow_lost_heads:
-        lost = [t.name for t in active.tasks if t.name not in {Path(name).name for name in corpora}]
+        lost = [
+            t.name
+            for t in active.tasks
+            if t.name not in {Path(name.removesuffix(".toml")).name for name in corpora}
+        ]
         if lost:
             raise SettingsError(
                 f"the active checkpoint has the heads {', '.join(lost)}, and --corpus names no "

@@ -62,15 +62,15 @@ class CatalogueFile:
 class CatalogueEntry:
     """One corpus: its name (also the head's), folder, scheme, labels and files.
 
-    A scheme of None is detected from the tags; without labels any that names an entity type is
-    accepted. `licence` holds the terms of use and redistribution, `broken` the reason why the
-    folder must not be used for training (else empty), `fetched` whether `pubner corpora fetch` may
-    download it, `types` the entity types of the labels, `url` where the files are published.
+    With `detects_scheme` the scheme is that of the tags; without labels any that names an entity
+    type is accepted. `licence` holds the terms of use and redistribution, `broken` the reason why
+    the folder must not be used for training (else empty), `fetched` whether `pubner corpora fetch`
+    may download it, `types` the entity types of the labels, `url` where the files are published.
     """
 
     name: str
     folder: str
-    scheme: Scheme | None
+    scheme: Scheme
     labels: tuple[str, ...]
     files: tuple[CatalogueFile, ...]
     licence: str = ""
@@ -78,6 +78,7 @@ class CatalogueEntry:
     fetched: bool = True
     types: Mapping[str, EntityType] = field(default_factory=dict)
     url: str = ""
+    detects_scheme: bool = False
 
     def file(self, split: Split) -> CatalogueFile:
         """Return what is known of the file of `split`."""
@@ -104,7 +105,8 @@ def parse_entry(text: str, name: str, where: str) -> CatalogueEntry:
         return TypeAdapter(CatalogueEntry).validate_python(
             {
                 "name": name,
-                "scheme": None,
+                "scheme": Scheme.IOBES,
+                "detects_scheme": "scheme" not in values,
                 **values,
                 "labels": list(types),
                 "types": types,

@@ -120,9 +120,8 @@ def open_corpus(root: Path, name: str) -> Corpus:
 
 
 def _described(entry: CatalogueEntry, folder: Path) -> Corpus:
-    if entry.scheme is not None:
-        return Corpus(entry.name, folder, entry.scheme, entry.labels or None, entry)
-    return _detected(Corpus(entry.name, folder, Scheme.IOBES, entry.labels or None, entry))
+    corpus = Corpus(entry.name, folder, entry.scheme, entry.labels or None, entry)
+    return _detected(corpus) if entry.detects_scheme else corpus
 
 
 def _detected(corpus: Corpus) -> Corpus:

@@ -73,7 +73,9 @@ CONTEXT_WAYS = {
 
 def context_scores(row: Row, head: str) -> dict[str, Score]:
     """Return a row's devel F1 by context; empty if windows were not scored."""
-    paths = {way: ("devel", way, head, "f1") for way in ("sentence", "window")}
+    paths: dict[str, tuple[str, ...]] = {
+        way: ("devel", way, head, "f1") for way in ("sentence", "window")
+    }
     paths["document"] = ("documents", head, "f1")
     found = {way: score_at(row, *paths[way]) for way in CONTEXT_WAYS[head]}
     known = {way: score for way, score in found.items() if score is not None}

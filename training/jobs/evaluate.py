@@ -35,20 +35,15 @@ if TYPE_CHECKING:
 
 def evaluate(settings: EvaluateSettings) -> int:
     """Run `pubner evaluate`; return the exit status."""
-    if settings.errors is not None:
+    for name, path in (("errors", settings.errors), ("reliability", settings.reliability)):
+        if path is None:
+            continue
         if settings.documents and not settings.corpus:
             raise SettingsError(
-                "option --errors describes corpora, and --documents alone scores none; name one "
+                f"option --{name} describes corpora, and --documents alone scores none; name one "
                 "with --corpus"
             )
-        require_writable(settings.errors)
-    if settings.reliability is not None:
-        if settings.documents and not settings.corpus:
-            raise SettingsError(
-                "option --reliability describes corpora, and --documents alone scores none; name "
-                "one with --corpus"
-            )
-        require_writable(settings.reliability)
+        require_writable(path)
     paths = [
         checkpoint_folder(name, settings.registry, settings.checkpoint_cache)
         for name in settings.checkpoint

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import CorpusError
 from training.corpora.agreement import compare_splits
@@ -253,7 +254,7 @@ def count_difference(known: CatalogueFile, sentences: int, mentions: int) -> str
     return "; ".join(parts)
 
 
-def report_json(reports: Sequence[CorpusReport]) -> dict[str, object]:
+def report_json(reports: Sequence[CorpusReport]) -> dict[str, Any]:
     """Return the reports as JSON values: `{"corpora": {name: {...}}}`."""
     return {
         "corpora": {
@@ -272,20 +273,12 @@ def report_json(reports: Sequence[CorpusReport]) -> dict[str, object]:
     }
 
 
-def _file_json(file: FileReport) -> dict[str, object]:
-    return {
-        "path": str(file.path),
-        "scheme": file.scheme,
-        "sound": file.sound,
-        "sentences": file.sentences,
-        "mentions": file.mentions,
-        "blob": file.blob,
-        "blob_status": str(file.blob_status),
-        "problem_count": file.problem_count,
-        "problems": [_problem_json(problem) for problem in file.problems],
-        "difference": file.difference,
-    }
+def _file_json(file: FileReport) -> dict[str, Any]:
+    values = asdict(file)
+    del values["corpus"], values["split"]
+    problems = [_problem_json(problem) for problem in file.problems]
+    return {**values, "path": str(file.path), "sound": file.sound, "problems": problems}
 
 
-def _problem_json(problem: Problem) -> dict[str, object]:
+def _problem_json(problem: Problem) -> dict[str, Any]:
     return {"file": str(problem.path), "line": problem.line, "reason": problem.reason}

@@ -12,7 +12,13 @@ from training.corpora.catalogue import Split
 from training.corpora.corpus import Corpus, corpora_root, open_corpus, present_corpora
 from training.corpora.spans import require_labels
 from training.corpora.tsv import Sentence
-from training.evaluation.documents import GoldFile, evaluate_documents, head_for, read_gold_file
+from training.evaluation.documents import (
+    GoldFile,
+    evaluate_documents,
+    head_for,
+    read_gold_file,
+    split_word,
+)
 from training.evaluation.errors_analysis import (
     TrainingMentions,
     analyse_errors,
@@ -145,10 +151,9 @@ def _read_training(
 
 
 def _read_documents(word: str, tasks: Sequence[Task]) -> tuple[Task, GoldFile]:
-    head, equals, path = word.partition("=")
-    named = bool(equals) and not Path(word).exists()
-    gold = read_gold_file(Path(path if named else word))
-    return head_for(gold, tasks, head if named else None), gold
+    head, path = split_word(word)
+    gold = read_gold_file(path)
+    return head_for(gold, tasks, head), gold
 
 
 def _score(

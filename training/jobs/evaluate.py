@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,8 @@ from training.evaluation.errors_analysis import (
     training_mentions,
 )
 from training.evaluation.errors_page import ErrorsPage, write_page
-from training.evaluation.evaluate import evaluate_head
-from training.evaluation.predict import ScoredSpan, readings_of
+from training.evaluation.evaluate import evaluate_heads
+from training.evaluation.predict import ScoredSpan
 from training.evaluation.reliability import write_reliability
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from training.reports.pages import require_writable
@@ -165,18 +164,7 @@ def _score(
     found: dict[str, Sequence[tuple[ScoredSpan, ...]]],
 ) -> EvaluationReport:
     """Score all heads; the predictions on each corpus are added to `found`."""
-    heads = {}
-    for task, sentences in corpora:
-        total = len(readings_of(sentences, settings.context))
-        with work.stage(task.name, total, "texts") as stage:
-            heads[task.name] = evaluate_head(
-                tagger,
-                task,
-                sentences,
-                context=settings.context,
-                progress=stage.advance,
-                keep=partial(found.__setitem__, task.name),
-            )
+    heads = evaluate_heads(tagger, corpora, settings.context, work, found)
     files = {}
     for task, gold in documents:
         with work.stage(gold.path.name, len(gold.texts), "documents") as stage:

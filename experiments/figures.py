@@ -62,6 +62,26 @@ def f1(row: Row, block: str, head: str, label: str = "") -> Score | None:
     return score_at(row, block, "sentence", head, *by_label)
 
 
+CONTEXT_WAYS = {
+    "ncbi-disease": ("sentence", "window", "document"),
+    "bc5cdr": ("sentence", "window", "document"),
+    "bc2gm": ("sentence", "window"),
+    "jnlpba": ("sentence", "window"),
+}
+"""The contexts by head; two corpora have whole documents with gold mentions."""
+
+
+def context_scores(row: Row, head: str) -> dict[str, Score]:
+    """Return a row's devel F1 by context; empty if windows were not scored."""
+    paths: dict[str, tuple[str, ...]] = {
+        way: ("devel", way, head, "f1") for way in ("sentence", "window")
+    }
+    paths["document"] = ("documents", head, "f1")
+    found = {way: score_at(row, *paths[way]) for way in CONTEXT_WAYS[head]}
+    known = {way: score for way, score in found.items() if score is not None}
+    return known if "window" in known else {}
+
+
 def difference(ours: Score | None, theirs: Score | None) -> Difference | None:
     """Return `ours` minus `theirs`; the variances of the means are added."""
     if ours is None or theirs is None:
@@ -119,9 +139,10 @@ def joined_singles(rows: Rows) -> Row | None:
     }
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 2) -> str:
     """Return a difference with its sign, with a true minus sign."""
-    return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"
+    shown = f"{value:+.{digits}f}" if abs(value) >= 0.5 * 0.1**digits else f"{0:.{digits}f}"
+    return shown.replace("-", "−")
 
 
 def text(value: object) -> str:
@@ -129,10 +150,9 @@ def text(value: object) -> str:
     return BLANK if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1
-) -> list[str]:
-    """Return the lines of a Markdown table, right-aligned after the first `text_columns`."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1) -> str:
+    """Return a Markdown table, right-aligned after the first `text_columns`."""
     marks = ["---"] * text_columns + ["---:"] * (len(columns) - text_columns)
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(marks)}|"]
-    return [*lines, *(f"| {' | '.join(text(value) for value in row)} |" for row in rows), ""]
+    lines += [f"| {' | '.join(text(value) for value in row)} |" for row in rows]
+    return "\n".join(lines)

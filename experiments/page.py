@@ -1,50 +1,45 @@
-"""The page of the experiment table: tables, plots and text, generated from the data."""
+"""The page of the experiment table: a template, filled with tables and plots of the data."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from experiments.cells import MTL_PLAIN, PAIR_PLAIN, SMALL
 from experiments.choice import best_row, devel_rows
-from experiments.contexts import CONTEXT_WAYS, context_lines, context_scores
 from experiments.figures import (
+    CONTEXT_WAYS,
     HEADS,
     JOINED,
     Row,
     Rows,
+    context_scores,
+    difference,
     f1,
     joined_singles,
     mean_of,
+    noise,
     score_at,
     signed,
     spread,
     table,
 )
-from experiments.page_ends import again_lines, all_rows_lines, not_run_lines, size_lines
-from experiments.page_techniques import (
-    adaptation_lines,
-    augmentation_lines,
-    balance_lines,
-    in_short_lines,
-    techniques_lines,
-)
-from experiments.plots import plot_bootstrap, plot_contexts, plot_systems
+from experiments.plots import plot_bootstrap, plot_contexts, plot_differences, plot_systems
 from schemas.errors import InputError, OutputError
 
 PAGE, PLOTS = "experiments.md", "experiments"
-
-SYSTEMS = (
-    "baseline-dictionary",
-    JOINED,
-    "mtl-plain",
-    "mtl-mlm",
-    "mtl-best",
-    "mtl-final",
-    "mtl-final-augment",
-    "mtl-short-direct",
-    "mtl-short-teacher",
-    "mtl-short",
-)
-_DRAWN = ("baseline-dictionary", JOINED, "mtl-plain", "mtl-best", "mtl-final", "mtl-short")
+BASELINE = "baseline-dictionary"
+SYSTEMS = (BASELINE, JOINED, "mtl-plain", "mtl-mlm", "mtl-best", "mtl-final", "mtl-final-augment",
+           "mtl-short-direct", "mtl-short-teacher", "mtl-short")  # fmt: skip
+BLOCKS = ("devel", "test")
+_DRAWN = (BASELINE, JOINED, "mtl-plain", "mtl-best", "mtl-final", "mtl-short")
+_BALANCE = ("mtl-uniform", "mtl-temperature", "mtl-annealed", "mtl-uncertainty")
+_SYSTEM_COLUMNS = ("row", "runs", "NCBI", "BC5CDR", "chemical", "disease", "BC2GM", "JNLPBA",
+                   "mean of heads", "seconds")  # fmt: skip
+_PARTS = (("ncbi-disease", ""), ("bc5cdr", ""), ("bc5cdr", "Chemical"), ("bc5cdr", "Disease"),
+          ("bc2gm", ""), ("jnlpba", ""))  # fmt: skip
 
 
 def write_page(data: Mapping[str, Any], folder: Path) -> Path:
@@ -58,221 +53,310 @@ def write_page(data: Mapping[str, Any], folder: Path) -> Path:
         raise InputError("no cell of the table was run; there is nothing to make a page of")
     singles = joined_singles(rows)
     everything = {**rows, **({JOINED: singles} if singles else {})}
-    run = {name: row for name, row in everything.items() if row["status"] == "run"}
-    plots = folder / PLOTS
+    environment = Environment(  # noqa: S701 (the page is Markdown)
+        loader=PackageLoader("experiments"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(table=table, spread=spread, gaps=_gaps)
     try:
-        plots.mkdir(parents=True, exist_ok=True)
-        sections: tuple[Callable[[], list[str]], ...] = (
-            lambda: _opening(data),
-            lambda: in_short_lines(data, run),
-            lambda: _systems(data, everything, plots),
-            lambda: _bootstrap(data, plots),
-            lambda: balance_lines(run, plots),
-            lambda: techniques_lines(run, plots),
-            lambda: augmentation_lines(run),
-            lambda: adaptation_lines(data, run),
-            lambda: _contexts(run, plots),
-            lambda: size_lines(data),
-            lambda: not_run_lines(data),
-            lambda: all_rows_lines(data),
-            lambda: again_lines(data),
+        (folder / PLOTS).mkdir(parents=True, exist_ok=True)
+        content = environment.get_template("experiments.md.j2").render(
+            _content(data, everything, folder / PLOTS)
         )
-        lines = [line for section in sections for line in section()]
-        (folder / PAGE).write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+        (folder / PAGE).write_text(content, "utf-8")
     except OSError as error:
         raise OutputError(f"cannot write the page into {folder}: {error}") from error
     return folder / PAGE
 
 
-def _opening(data: Mapping[str, Any]) -> list[str]:
-    rows = [row for row in data["rows"] if row["status"] == "run"]
-    deviations = ", ".join(f"{HEADS[head]} {spread(rows, head):.1f}" for head in HEADS)
-    seeds = sorted({len(row["seeds"]) for row in rows})
-    devices = sorted({row["device"] for row in rows})
+def _content(data: Mapping[str, Any], everything: Rows, plots: Path) -> dict[str, Any]:
+    """Draw the plots, and return what the template shows."""
+    run = {name: row for name, row in everything.items() if row["status"] == "run"}
+    trained = [row for name, row in run.items() if name != JOINED]
+    systems = [everything[name] for name in SYSTEMS if name in everything]
+    pair = run.get(PAIR_PLAIN)
+    of_pair = sorted(
+        (row for row in trained if pair and row["against"] == PAIR_PLAIN),
+        key=lambda row: (_augments(row), row["name"]),
+    )
+    balance = [run[name] for name in _BALANCE if name in run and MTL_PLAIN in run]
     best = best_row(devel_rows(data["rows"]))
-    return [
-        "# Training experiments",
-        "",
-        "Made by `make experiments-page` from [experiments.json](experiments.json); do not edit.",
-        "",
-        "What each way of training gives. A **row** is one way; it was trained with "
-        f"{seeds[0]} to {seeds[-1]} seeds ({', '.join(devices)}), and scored by strict entity F1: "
-        "a mention counts where its start, end and type are all right. Scores are in points, 0 to "
-        "100. The encoder is MiniLM, 6 layers of width 384; rows named `stl-…` have one head, rows "
-        "named `mtl-…` and `augment-…` have a head for each of their corpora. Where nothing else "
-        "is said, each sentence is read alone.",
-        "",
-        "**How to read a score.** 85.4 ± 0.4 is the mean of the runs and their standard deviation; "
-        "where no ± stands, there was one run. The same recipe with another seed moves the devel "
-        f"score by about this much (standard deviation, pooled over all rows): {deviations}. With "
-        "two or three runs a row, a difference between two rows that is smaller than about "
-        "twice that is not to be told from luck, and among so many rows one or two will pass that "
-        "bar by luck as well.",
-        "",
-        "**Devel and test.** Rows are compared, and one is chosen, on devel alone. Test scores are "
-        "in columns of their own; they were read from finished models, and what chooses gets "
-        "records that have no place for them. "
-        + (
-            f"Best on devel, by the mean of the four heads: `{best.name}` ({100 * best.mean:.1f})."
-            if best
-            else "No row has all four heads, so none is chosen."
-        ),
-        "",
-        "**Seconds** are a run's training alone, without its teachers' and without adapting its "
-        "encoder. Several runs shared the GPU, so a run by itself is faster; between rows they "
-        "tell the relative cost.",
-        "",
-    ]
+    in_context = _rows_in_context(run)
+    better, worse = _beyond_noise(run, trained)
+    return {
+        "data": data,
+        "run": run,
+        "trained": trained,
+        "heads": HEADS,
+        "small": {head: HEADS[head] for head in SMALL},
+        "joined": JOINED,
+        "best": best,
+        "ends": _ends(run[best.name]) if best else [],
+        "better": better,
+        "worse": worse,
+        "seeds": sorted({len(row["seeds"]) for row in trained}),
+        "devices": sorted({row["device"] for row in trained}),
+        "missing": [[r["name"], r["shows"]] for r in data["rows"] if r["status"] != "run"],
+        "system_columns": _SYSTEM_COLUMNS,
+        "systems": {block: list(_systems(data, systems, block)) for block in BLOCKS},
+        "token_columns": ["row", *(f"{n}, {block}" for block in BLOCKS for n in HEADS.values())],
+        "tokens": list(_tokens(data, [row for row in systems if row["status"] == "run"])),
+        "compared": [_compared(one) for one in data["bootstrap"]],
+        "pair": pair,
+        "balance": balance,
+        "techniques": [row for row in of_pair if not _augments(row)],
+        "augmented": [row for row in run.values() if _augments(row)],
+        "retired": [f"`{row['name']}`" for row in of_pair if row["retired"]],
+        "differences": lambda rows, base, heads: _differences(rows, base, heads, trained),
+        "adapted": _adapted(run),
+        "encoders": [_encoder(one) for one in data["encoders"]],
+        "context_columns": [
+            "row",
+            *(f"{HEADS[head]}, {way}" for head, each in CONTEXT_WAYS.items() for way in each),
+            *(f"{HEADS[head]}, document − window" for head in SMALL),
+        ],
+        "contexts": [_in_context(row) for row in in_context],
+        "sizes": [_size(one) for one in data["sizes"]],
+        "described": [_described(row) for row in data["rows"]],
+        "strict": [line for row in trained for line in _strict(row)],
+        "runs": sum(len(row["seeds"]) for row in trained),
+        "minutes": sum(row["seconds"] * len(row["seeds"]) for row in trained) / 60,
+        "plots": _draw(data, plots, systems, balance, of_pair, in_context, run, trained),
+    }
 
 
-def _systems(data: Mapping[str, Any], everything: Rows, plots: Path) -> list[str]:
-    rows = [everything[name] for name in SYSTEMS if name in everything]
-    drawn = [row for row in rows if row["status"] == "run" and row["name"] in _DRAWN]
-    strict = {one["name"]: one["f1"] for one in data["references"] if one["scale"] == "strict"}
-    published: Mapping[str, float] = next(iter(strict.values()), {})
-    points = {head: 100 * published[head] for head in HEADS if head in published}
-    picture = []
+def _draw(
+    data: Mapping[str, Any],
+    plots: Path,
+    systems: Sequence[Row],
+    balance: Sequence[Row],
+    of_pair: Sequence[Row],
+    in_context: Sequence[Row],
+    run: Rows,
+    pool: Sequence[Row],
+) -> set[str]:
+    """Draw each plot that there are rows for; return their names."""
+    drawn = [row for row in systems if row["status"] == "run" and row["name"] in _DRAWN]
     if drawn:
+        published: Mapping[str, float] = next(iter(_references(data, "strict")), {}).get("f1", {})
+        points = {head: 100 * published[head] for head in HEADS if head in published}
         plot_systems(drawn, points, plots / "systems.svg")
-        picture = [
-            "![F1 of each system by head](experiments/systems.svg)",
-            "",
-            "(What lies below the axis stands at its foot, with its number.)",
-            "",
-        ]
-    columns = ["row", "runs", *_WITH_TYPES, "mean of heads", "seconds"]
-    lines = [
-        "## Baseline, single-task, multi-task",
-        "",
-        "The dictionary knows what the training split mentions. `stl-…` is one model a corpus (the "
-        "seconds are those of all four); it goes through NCBI and BC5CDR 14 times, through BC2GM "
-        "and JNLPBA 8 times, where `mtl-plain` goes 6 times through everything. `mtl-best` puts "
-        "together what is described below: the adapted encoder, sampling by the square root, "
-        "averaged weights.",
-        "",
-        *picture,
-        "Devel:",
-        "",
-        *table(columns, [_system(row, "devel") for row in rows], 1),
-        "Test:",
-        "",
-        *table(
-            columns,
-            [
-                *(_system(row, "test") for row in rows),
-                *(_published(name, values) for name, values in strict.items()),
-            ],
-            1,
-        ),
+    if data["bootstrap"]:
+        plot_bootstrap(data["bootstrap"], plots / "bootstrap.svg")
+    if balance:
+        plot_differences(balance, run[MTL_PLAIN], list(HEADS), plots / "balance.svg", pool=pool)
+    if of_pair:
+        plot_differences(of_pair, run[PAIR_PLAIN], list(SMALL), plots / "techniques.svg", pool=pool)
+    if in_context:
+        ways = {
+            h: {row["name"]: context_scores(row, h) for row in in_context} for h in CONTEXT_WAYS
+        }
+        neural = [row for row in in_context if not row["name"].startswith("baseline")]
+        plot_contexts(neural, ways, plots / "contexts.svg")
+    return {
+        name
+        for name, rows in (
+            ("systems", drawn),
+            ("bootstrap", data["bootstrap"]),
+            ("balance", balance),
+            ("techniques", of_pair),
+            ("contexts", in_context),
+        )
+        if rows
+    }
+
+
+def _augments(row: Row) -> bool:
+    return bool(row["name"].startswith("augment-"))
+
+
+def _references(data: Mapping[str, Any], scale: str) -> list[Mapping[str, Any]]:
+    return [one for one in data["references"] if one["scale"] == scale]
+
+
+def _gaps(row: Row, base: Row, block: str) -> str:
+    """Return the differences of two rows by head as text."""
+    return ", ".join(
+        f"{name} {signed(gap.mean)}"
+        for head, name in HEADS.items()
+        if (gap := difference(f1(row, block, head), f1(base, block, head)))
+    )
+
+
+def _beyond_noise(run: Rows, trained: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Return what is better and what is worse than its base row on devel, beyond noise."""
+    better: list[str] = []
+    worse: list[str] = []
+    for row in trained:
+        base = run.get(row["against"])
+        for head, name in HEADS.items():
+            gap = difference(f1(row, "devel", head), f1(base, "devel", head)) if base else None
+            if base and gap and abs(gap.mean) > noise(row, base, spread(trained, head)):
+                found = f"`{row['name']}` {name} {signed(gap.mean)}"
+                (better if gap.mean > 0 else worse).append(found)
+    return better, worse
+
+
+def _ends(row: Row) -> list[tuple[object, ...]]:
+    """Return the head, the end-to-end score and that of windows, for corpora with documents."""
+    return [
+        (HEADS[head], whole, window)
+        for head in SMALL
+        if (whole := score_at(row, "documents", head, "f1"))
+        and (window := score_at(row, "devel", "window", head, "f1"))
     ]
-    lines += [f"- {one['name']}: {one['note']}" for one in data["references"] if one["note"]]
-    lines += ["", *_tokens(data, [row for row in rows if row["status"] == "run"])]
-    return lines
 
 
-_WITH_TYPES = ("NCBI", "BC5CDR", "chemical", "disease", "BC2GM", "JNLPBA")
+def _systems(
+    data: Mapping[str, Any], rows: Sequence[Row], block: str
+) -> Iterable[Sequence[object]]:
+    for row in rows:
+        if row["status"] != "run":
+            yield [row["name"], "not run", *[None] * (len(_PARTS) + 2)]
+            continue
+        scores = [f1(row, block, head, label) for head, label in _PARTS]
+        mean = mean_of([f1(row, block, head) for head in HEADS])
+        yield [row["name"], len(row["seeds"]), *scores, mean, f"{row['seconds']:.0f}"]
+    for one in _references(data, "strict") if block == "test" else ():
+        keys = ["/".join(filter(None, part)) for part in _PARTS]
+        shown = [100 * one["f1"][key] if key in one["f1"] else None for key in keys]
+        yield [f"{one['name']}, published", None, *shown, None, None]
 
 
-def _system(row: Row, block: str) -> list[object]:
-    if row["status"] != "run":
-        return [row["name"], "not run", *[None] * (len(_WITH_TYPES) + 2)]
-    mean = mean_of([f1(row, block, head) for head in HEADS])
+def _tokens(data: Mapping[str, Any], rows: Sequence[Row]) -> Iterable[Sequence[object]]:
+    """Yield the rows of token-level scores, which are on another, kinder scale."""
+    for row in rows:
+        found = [
+            score_at(row, block, "sentence", head, "token_weighted_f1")
+            for block in BLOCKS
+            for head in HEADS
+        ]
+        yield [row["name"], *(None if one is None else f"{one.mean / 100:.3f}" for one in found)]
+    for one in _references(data, "token"):
+        known = [f"{one['f1'][head]:.2f}" if head in one["f1"] else None for head in HEADS]
+        yield [one["name"], *[None] * len(HEADS), *known]
+
+
+def _compared(one: Mapping[str, Any]) -> list[object]:
+    return [
+        one["first"],
+        HEADS[one["corpus"]],
+        len(one["seeds"]),
+        100 * one["first_f1"],
+        100 * one["second_f1"],
+        signed(100 * one["difference"]),
+        f"{signed(100 * one['low'])} to {signed(100 * one['high'])}",
+        f"{one['p_one_sided']:.4f}",
+    ]
+
+
+def _differences(
+    rows: Sequence[Row], base: Row, heads: Mapping[str, str], pool: Sequence[Row]
+) -> str:
+    """Return the table of the differences of rows from their base on devel."""
+    deviations = {head: spread(pool, head) for head in heads}
+
+    def cell(row: Row, head: str) -> str | None:
+        found = difference(f1(row, "devel", head), f1(base, "devel", head))
+        if found is None:
+            return None
+        beyond = abs(found.mean) > noise(row, base, deviations[head])
+        return f"**{found}**" if beyond else str(found)
+
+    scores = [f1(base, "devel", head) for head in heads]
+    body = [[base["name"], base["shows"], len(base["seeds"]), *scores, "1.0"]]
+    for row in rows:
+        cost = f"{row['seconds'] / base['seconds']:.1f}" if base["seconds"] else None
+        cells = [cell(row, head) for head in heads]
+        body.append([row["name"], row["shows"], len(row["seeds"]), *cells, cost])
+    return table(["row", "what", "runs", *heads.values(), "cost"], body, 2)
+
+
+def _adapted(run: Rows) -> list[list[object]]:
+    """Return the scores with and without adapting the encoder, and their differences."""
+    if "mtl-mlm" not in run or MTL_PLAIN not in run:
+        return []
+    out: list[list[object]] = [
+        [f"{block}, {name}", *(f1(run[name], block, head) for head in HEADS)]
+        for block in BLOCKS
+        for name in (MTL_PLAIN, "mtl-mlm")
+    ]
+    for block in BLOCKS:
+        pairs = [(f1(run["mtl-mlm"], block, h), f1(run[MTL_PLAIN], block, h)) for h in HEADS]
+        out.append([f"{block}, difference", *(difference(*pair) for pair in pairs)])
+    return out
+
+
+def _encoder(one: Mapping[str, Any]) -> list[object]:
+    return [
+        one["name"],
+        one["epochs"],
+        f"{one['steps']:,}",
+        f"{one['pieces']:,}",
+        f"{one['held_out_loss']:.2f}",
+        f"{100 * one['held_out_accuracy']:.0f} %",
+        f"{one['seconds']:.0f}",
+    ]
+
+
+def _rows_in_context(run: Rows) -> list[Row]:
+    order = {name: number for number, name in enumerate(SYSTEMS)}
+    rows = [row for row in run.values() if context_scores(row, "ncbi-disease")]
+    return sorted(rows, key=lambda row: (order.get(row["name"], len(order)), row["name"]))
+
+
+def _in_context(row: Row) -> list[object]:
+    """Return a row's scores by context, and the differences of documents and windows.
+
+    These are of the same runs, so that no deviation of the difference is known.
+    """
+    scores = {head: context_scores(row, head) for head in CONTEXT_WAYS}
+    gaps = [difference(scores[h].get("document"), scores[h].get("window")) for h in SMALL]
     return [
         row["name"],
-        len(row["seeds"]),
-        f1(row, block, "ncbi-disease"),
-        f1(row, block, "bc5cdr"),
-        f1(row, block, "bc5cdr", "Chemical"),
-        f1(row, block, "bc5cdr", "Disease"),
-        f1(row, block, "bc2gm"),
-        f1(row, block, "jnlpba"),
-        mean,
-        f"{row['seconds']:.0f}",
+        *(scores[head].get(way) for head, each in CONTEXT_WAYS.items() for way in each),
+        *(None if gap is None else signed(gap.mean, 1) for gap in gaps),
     ]
 
 
-def _published(name: str, values: Mapping[str, float]) -> list[object]:
-    keys = ("ncbi-disease", "bc5cdr", "bc5cdr/Chemical", "bc5cdr/Disease", "bc2gm", "jnlpba")
-    shown = [100 * values[key] if key in values else None for key in keys]
-    return [f"{name}, published", None, *shown, None, None]
-
-
-def _tokens(data: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Return the table of the token-level scores, which are on another, kinder scale."""
-    columns = [
-        "row",
-        *(f"{name}, {block}" for block in ("devel", "test") for name in HEADS.values()),
-    ]
-    body: list[list[object]] = [
-        [
-            row["name"],
-            *(
-                f"{found.mean / 100:.3f}"
-                if (found := score_at(row, block, "sentence", head, "token_weighted_f1"))
-                else None
-                for block in ("devel", "test")
-                for head in HEADS
-            ),
-        ]
-        for row in rows
-    ]
-    reported = [one for one in data["references"] if one["scale"] == "token"]
-    for one in reported:
-        known = [f"{one['f1'][head]:.2f}" if head in one["f1"] else None for head in HEADS]
-        body.append([one["name"], *[None] * len(HEADS), *known])
+def _size(one: Mapping[str, Any]) -> list[object]:
     return [
-        "The F1 of each pre-token's label, weighted by how often a label occurs (0 to 1). Most "
-        "pre-tokens lie outside every mention, so this scale is near 1 for any system; it is here "
-        "since scores on it were once reported.",
-        "",
-        *table(columns, body),
+        HEADS.get(one["corpus"], one["corpus"]),
+        one["device"],
+        one["precision"],
+        one["batch"],
+        f"{one['steps_an_epoch']:,}",
+        one["milliseconds_a_step"],
+        one["seconds_an_epoch"],
+        f"{one['peak_mib']:,}",
     ]
 
 
-def _bootstrap(data: Mapping[str, Any], plots: Path) -> list[str]:
-    compared = data["bootstrap"]
-    if not compared:
-        return []
-    plot_bootstrap(compared, plots / "bootstrap.svg")
-    body = [
-        [
-            one["first"],
-            HEADS[one["corpus"]],
-            len(one["seeds"]),
-            100 * one["first_f1"],
-            100 * one["second_f1"],
-            signed(100 * one["difference"]),
-            f"{signed(100 * one['low'])} to {signed(100 * one['high'])}",
-            f"{one['p_one_sided']:.4f}",
-        ]
-        for one in compared
-    ]
+def _described(row: Row) -> list[object]:
+    changes = ", ".join(f"{key} {json.dumps(value)}" for key, value in row["changes"].items())
     return [
-        "## Single-task against multi-task",
-        "",
-        "Paired bootstrap over the test sentences "
-        f"({compared[0]['resamples']:,} resamples, seeded). Of the seeds that both have, each "
-        "sentence's counts are added up. The interval is where the difference lies in 95 % of the "
-        "resamples; p is one-sided. It says what other sentences would change, not what other "
-        "seeds would.",
-        "",
-        "![Differences between multi-task and single-task models](experiments/bootstrap.svg)",
-        "",
-        *table(
-            ["row", "corpus", "runs", "its F1", "single-task F1", "difference", "95 %", "p"],
-            body,
-            2,
-        ),
+        row["name"],
+        row["shows"] + (" (taken out again)" if row["retired"] else ""),
+        row["encoder"],
+        changes or None,
+        ", ".join(row["teachers"]) or None,
+        ", ".join(map(str, row["seeds"])) or "not run",
+        f"{row['seconds']:.0f}" if row["status"] == "run" else None,
     ]
 
 
-def _contexts(run: Rows, plots: Path) -> list[str]:
-    rows = [row for row in run.values() if context_scores(row, "ncbi-disease")]
-    order = {name: number for number, name in enumerate(SYSTEMS)}
-    rows.sort(key=lambda row: (order.get(row["name"], len(order)), row["name"]))
-    if not rows:
-        return []
-    ways = {head: {row["name"]: context_scores(row, head) for row in rows} for head in CONTEXT_WAYS}
-    neural = [row for row in rows if not row["name"].startswith("baseline")]
-    plot_contexts(neural, ways, plots / "contexts.svg")
-    return context_lines(rows, ways)
+def _strict(row: Row) -> Iterable[list[object]]:
+    """Yield a row's strict precision, recall and F1 by head and type."""
+    for head in row["corpora"]:
+        labels = row["devel"]["sentence"][head]["by_type"] if head == "bc5cdr" else {}
+        for label in ("", *labels):
+            path = ("by_type", label) if label else ()
+            cells = [
+                score_at(row, block, "sentence", head, *path, number)
+                for block in BLOCKS
+                for number in ("precision", "recall", "f1")
+            ]
+            yield [row["name"], f"{HEADS[head]} {label.lower()}".strip(), *cells]

@@ -16,11 +16,10 @@ from experiments.figures import (
     signed,
     spread,
 )
-from training.reports.drawing import plot_style, save_svg
+from training.reports.drawing import new_figure, plot_style, save_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _BLUE, _ORANGE, _GREY, _GREEN = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a"
 _BAND, _GRID, _INK = "#edf2f7", "#e2e8f0", "#1a202c"
@@ -44,7 +43,7 @@ def plot_systems(rows: Sequence[Row], published: Mapping[str, float], path: Path
     :param published: published test scores by head, drawn as lines
     """
     with plot_style():
-        figure = _figure(8.6, 4.2)
+        figure = new_figure(8.6, 4.2)
         panels = figure.subplots(1, 2, sharey=True)
         floor = _floor(rows)
         for axes, block in zip(panels, ("devel", "test"), strict=True):
@@ -105,7 +104,7 @@ def plot_differences(
     """
     names = [row["name"] for row in rows]
     with plot_style():
-        figure = _figure(1.7 + 2.3 * len(heads), 1.5 + 0.3 * len(rows))
+        figure = new_figure(1.7 + 2.3 * len(heads), 1.5 + 0.3 * len(rows))
         panels = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
         reach = 0.0
         for axes, head in zip(panels, heads, strict=True):
@@ -152,7 +151,7 @@ def _bars(axes: "Axes", found: Sequence[Difference | None]) -> None:
 def plot_bootstrap(compared: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw the multi-task minus single-task differences on test, with 95 % intervals."""
     with plot_style():
-        figure = _figure(6.6, 1.1 + 0.24 * len(compared))
+        figure = new_figure(6.6, 1.1 + 0.24 * len(compared))
         axes = figure.add_subplot()
         systems = list(dict.fromkeys(one["first"] for one in compared))
         for place, one in enumerate(compared):
@@ -178,7 +177,7 @@ def plot_contexts(
     :param ways: scores by head, row name and context
     """
     with plot_style():
-        figure = _figure(1.2 + 2.5 * len(ways), 3.3)
+        figure = new_figure(1.2 + 2.5 * len(ways), 3.3)
         panels = figure.subplots(1, len(ways), squeeze=False)[0]
         for axes, (head, by_row) in zip(panels, ways.items(), strict=True):
             for row in rows:
@@ -198,9 +197,3 @@ def plot_contexts(
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
         save_svg(figure, path)
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from schemas.records import Citation, DeadLetter, Section
+    from worker.network.family import ModuleFamily
 
 __all__ = [
     "AnnotateResult",
@@ -40,6 +41,7 @@ __all__ = [
     "Document",
     "InputError",
     "Mention",
+    "ModuleFamily",
     "Output",
     "OutputError",
     "PubnerError",
@@ -78,6 +80,7 @@ _MODULES: Final = {
     "read": "pubner.reading",
     "to_arrow": "pubner.tables",
     "to_pandas": "pubner.tables",
+    "ModuleFamily": "worker.network.family",
 }
 """The module that each public name comes from."""
 

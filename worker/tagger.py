@@ -1,6 +1,6 @@
 """The tagger: loaded checkpoints that find mentions in texts, all heads in one encoder pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import CheckpointError, RecordError
-from schemas.manifest import DriftReference
+from schemas.manifest import CheckpointManifest, DriftReference
 from schemas.records import Annotation, Mention
 from schemas.tasks import Task
 from worker.checkpoint.folder import read_manifest, set_id
@@ -21,7 +21,6 @@ from worker.decoding.cpu import decode, head_layout
 from worker.decoding.gpu import PendingDecoding, decode_on_device, device_layout
 from worker.decoding.mentions import mentions_of
 from worker.decoding.overlap import mark_preferred
-from worker.dictionary.tagger import KIND as DICTIONARY_KIND
 from worker.dictionary.tagger import load_dictionary
 from worker.drift.tally import joined_reference
 from worker.network.encoder import Encoder, load_encoder
@@ -291,6 +290,41 @@ class Tagger:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How encoders run; the values are those of `load_tagger`."""
+
+    device: str
+    threads: int | None
+    precision: str
+    limits: BatchLimits
+
+
+class CheckpointKind(Protocol):
+    """A kind of checkpoint."""
+
+    def __call__(self, path: Path, manifest: CheckpointManifest, options: LoadOptions, /) -> Model:
+        """Load the checkpoint in the folder `path`, whose files `read_manifest` verified."""
+
+
+def _load_encoder(path: Path, manifest: CheckpointManifest, options: LoadOptions) -> Model:
+    encoder = load_encoder(
+        path,
+        device=options.device,
+        threads=options.threads,
+        precision=options.precision,
+        manifest=manifest,
+    )
+    return CheckpointTagger(encoder, options.limits)
+
+
+KINDS: Final[Mapping[str, CheckpointKind]] = {
+    "encoder": _load_encoder,
+    "dictionary": lambda path, manifest, _: load_dictionary(path, manifest),
+}
+"""The kinds of checkpoints, as their manifests name them."""
+
+
 def load_tagger(
     paths: Sequence[Path],
     *,
@@ -309,15 +343,10 @@ def load_tagger(
     :raises CheckpointError: if a checkpoint is missing, altered, contradicts its manifest, or two
         have the same head.
     """
-    limits = limits or BatchLimits()
+    options = LoadOptions(device, threads, precision, limits or BatchLimits())
 
     def load(path: Path) -> Model:
         manifest = read_manifest(path)
-        if manifest.kind == DICTIONARY_KIND:
-            return load_dictionary(path, manifest)
-        encoder = load_encoder(
-            path, device=device, threads=threads, precision=precision, manifest=manifest
-        )
-        return CheckpointTagger(encoder, limits)
+        return KINDS[manifest.kind](path, manifest, options)
 
     return Tagger([load(path) for path in paths])

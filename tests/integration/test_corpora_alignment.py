@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.spans import recover_spans
-from training.corpora.catalogue import CATALOGUE, Split
+from training.corpora.catalogue import Split, catalogue
 from training.corpora.corpus import open_corpus
 from training.corpora.spans import sentence_text, spans_of, tags_of
 from training.corpora.tsv import Sentence
@@ -47,7 +47,7 @@ def long_sentences(
     name: str, split: Split, sentences: tuple[Sentence, ...], tokeniser: WordPieceTokeniser
 ) -> dict[str, int]:
     """Check the round trip of `sentences`; name those of more than `LONG` word pieces."""
-    labels = CATALOGUE[name].labels
+    labels = catalogue()[name].labels
     found = {}
     for group in in_groups(sentences, BATCH):
         texts = [sentence_text(sentence.words) for sentence in group]
@@ -67,12 +67,12 @@ def long_sentences(
     return found
 
 
-@pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if not entry.broken])
+@pytest.mark.parametrize("name", [name for name, entry in catalogue().items() if not entry.broken])
 def test_gold_survives_the_way_to_word_pieces_and_back(
     data: Path, tokeniser: WordPieceTokeniser, name: str
 ) -> None:
     root = data / "corpora"
-    if name == "bc4chemd" and not (root / CATALOGUE[name].folder).is_dir():
+    if name == "bc4chemd" and not (root / catalogue()[name].folder).is_dir():
         pytest.skip("BC4CHEMD may not be redistributed: it is tested where it was fetched")
     found: dict[str, int] = {}
     for split in Split:
@@ -84,7 +84,7 @@ def test_gold_survives_the_way_to_word_pieces_and_back(
 @pytest.mark.parametrize("name", ["ncbi-disease", "bc5cdr", "bc2gm", "jnlpba"])
 def test_gold_survives_in_windows_too(data: Path, tokeniser: WordPieceTokeniser, name: str) -> None:
     sentences = open_corpus(data / "corpora", name).sentences(Split.DEVEL)
-    labels = CATALOGUE[name].labels
+    labels = catalogue()[name].labels
     found = [
         join_sentences(sentences, range(start, min(start + 8, document.stop)))
         for document in document_ranges(sentences)

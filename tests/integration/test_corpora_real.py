@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import CorpusError
 from schemas.tasks import TASKS
-from training.corpora.catalogue import CATALOGUE, Split
+from training.corpora.catalogue import Split, catalogue
 from training.corpora.check import BlobStatus, CorpusReport, check_corpora
 from training.corpora.corpus import open_corpus
 from training.corpora.digests import blob_id
@@ -28,7 +28,7 @@ def test_files_are_the_published_ones(reports: dict[str, CorpusReport], name: st
     assert report.trainable
     assert not report.broken
     assert {file.blob_status for file in report.files} == {BlobStatus.VERIFIED}
-    for file, known in zip(report.files, CATALOGUE[name].files, strict=True):
+    for file, known in zip(report.files, catalogue()[name].files, strict=True):
         assert (file.sentences, file.mentions) == (known.sentences, known.mentions)
 
 
@@ -102,7 +102,7 @@ def test_the_mend_gives_the_train_file_byte_for_byte(data: Path) -> None:
     bounds = [0, *accumulate(lengths)]
     drifted = "".join("\n".join(rows[start:end]) + "\n\n" for start, end in pairwise(bounds))
     content = repair_file(drifted.encode())
-    assert blob_id(content) == CATALOGUE["jnlpba"].file(Split.TRAIN).repaired_blob
+    assert blob_id(content) == catalogue()["jnlpba"].file(Split.TRAIN).repaired_blob
 
 
 def test_every_head_of_a_corpus_that_is_here_can_be_trained(

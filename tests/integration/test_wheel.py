@@ -37,6 +37,9 @@ def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(whee
         "training/evaluation/templates/errors.css",
         "training/gate/templates/gate.html.j2",
         "training/gate/templates/gate.css",
+        "training/reports/templates/page.html.j2",
+        "training/reports/templates/page.css",
+        "training/corpora/known/bc2gm.toml",
     ):
         assert needed in names
     tops = {name.split("/")[0] for name in names}

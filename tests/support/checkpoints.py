@@ -24,7 +24,7 @@ from worker.checkpoint.folder import (
     task_entries,
 )
 from worker.decoding.cpu import head_layout
-from worker.network.model import build_model
+from worker.network.families import build_model
 from worker.text.reading_table import reading_of
 from worker.text.tokenisation import CASE_CLASSES, WordPieceTokeniser
 

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import CorpusError
 from training.corpora.agreement import compare_splits
-from training.corpora.catalogue import CATALOGUE, CatalogueFile, Split
+from training.corpora.catalogue import CatalogueFile, Split, catalogue
 from training.corpora.corpus import Corpus, mention_count, open_corpus
 from training.corpora.digests import file_blob_id
 from training.corpora.schemes import Scheme
@@ -100,7 +101,7 @@ def check_corpora(
     :raises CorpusError: if there is nothing to check.
     """
     present = names or [
-        entry.name for entry in CATALOGUE.values() if (root / entry.folder).is_dir()
+        entry.name for entry in catalogue().values() if (root / entry.folder).is_dir()
     ]
     if not present:
         raise CorpusError(
@@ -129,12 +130,14 @@ def _check_named(root: Path, name: str) -> CorpusReport:
             if not finding.breaks:
                 warnings.append(finding.problem)
                 continue
-            split = Split(finding.problem.path.stem)
+            split = next(s for s in present if corpus.path(s) == finding.problem.path)
             files[split] = _with_problem(files[split], finding.problem)
     entry = corpus.entry
     missing: tuple[str, ...] = ()
     if entry is not None and not entry.broken:
-        missing = tuple(f"{split}.tsv" for split in Split if split not in present)
+        missing = tuple(
+            corpus.path(file.split).name for file in entry.files if file.split not in present
+        )
     return CorpusReport(
         corpus.name,
         str(corpus.folder),
@@ -251,7 +254,7 @@ def count_difference(known: CatalogueFile, sentences: int, mentions: int) -> str
     return "; ".join(parts)
 
 
-def report_json(reports: Sequence[CorpusReport]) -> dict[str, object]:
+def report_json(reports: Sequence[CorpusReport]) -> dict[str, Any]:
     """Return the reports as JSON values: `{"corpora": {name: {...}}}`."""
     return {
         "corpora": {
@@ -270,20 +273,12 @@ def report_json(reports: Sequence[CorpusReport]) -> dict[str, object]:
     }
 
 
-def _file_json(file: FileReport) -> dict[str, object]:
-    return {
-        "path": str(file.path),
-        "scheme": file.scheme,
-        "sound": file.sound,
-        "sentences": file.sentences,
-        "mentions": file.mentions,
-        "blob": file.blob,
-        "blob_status": str(file.blob_status),
-        "problem_count": file.problem_count,
-        "problems": [_problem_json(problem) for problem in file.problems],
-        "difference": file.difference,
-    }
+def _file_json(file: FileReport) -> dict[str, Any]:
+    values = asdict(file)
+    del values["corpus"], values["split"]
+    problems = [_problem_json(problem) for problem in file.problems]
+    return {**values, "path": str(file.path), "sound": file.sound, "problems": problems}
 
 
-def _problem_json(problem: Problem) -> dict[str, object]:
+def _problem_json(problem: Problem) -> dict[str, Any]:
     return {"file": str(problem.path), "line": problem.line, "reason": problem.reason}

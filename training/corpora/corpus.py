@@ -1,22 +1,22 @@
 """A corpus on disk: its folder, and its sentences by split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from schemas.errors import CorpusError
 from schemas.tags import OUTSIDE, split_tag
-from training.corpora.catalogue import CATALOGUE, CatalogueEntry, Split, find_entry
+from training.corpora.catalogue import CatalogueEntry, Split, catalogue, find_entry, read_entry
 from training.corpora.schemes import Scheme
 from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme, read_sentences
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A corpus in a local folder: `folder/<split>.tsv`.
+    """A corpus in a local folder: `folder/<split>.tsv`, unless its description names other files.
 
-    `labels` and `entry` are None for a corpus that is not in the catalogue: any label is accepted,
-    and the scheme was detected from its tags.
+    `entry` is its description, None for a folder without one. Where `labels` is None, any label is
+    accepted.
     """
 
     name: str
@@ -27,7 +27,8 @@ class Corpus:
 
     def path(self, split: Split) -> Path:
         """Return the path of the file of `split`."""
-        return self.folder / f"{split}.tsv"
+        known = None if self.entry is None else self.entry.file(split).path
+        return self.folder / (known or f"{split}.tsv")
 
     def sentences(self, split: Split) -> tuple[Sentence, ...]:
         """Read all sentences of `split`, with IOBES tags.
@@ -56,7 +57,10 @@ class Corpus:
 
 def _missing(name: str, path: Path, entry: CatalogueEntry | None) -> str:
     advice = "name the folder that holds the corpora with --data"
-    if entry is not None and entry.fetched:
+    if entry is not None and find_entry(entry.name) is not entry:
+        advice = f"the description of the corpus names its folder {entry.folder!r}"
+        advice += f"; the files are published at {entry.url}" if entry.url else ""
+    elif entry is not None and entry.fetched:
         advice += f", or get it with: pubner corpora fetch --corpus {name}"
     return f"corpus {name!r} is not there: expected the file {path}; {advice}"
 
@@ -88,27 +92,45 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
 
 
 def open_corpus(root: Path, name: str) -> Corpus:
-    """Return the corpus `name` under `root`: one of the catalogue, or a user's own folder.
+    """Return the corpus `name` under `root`: one of the catalogue, or a user's own.
 
-    A user's own folder is `root/name`, or `name` itself if it is a path, with
-    `train.tsv`, `devel.tsv` or `test.tsv` in it; its tag scheme is detected from all tags of
-    train and devel, or from test if there is no other file.
+    A user's own corpus is described by a TOML file, `name` or `root/name` (`.toml` may be left out
+    under `root`), or is a folder, `root/name` or `name` itself, with `train.tsv`, `devel.tsv` or
+    `test.tsv` in it. A tag scheme that is not given is detected from all tags of train and devel,
+    or from test if there is no other file.
 
     :raises CorpusError: if there is no such corpus.
     """
     entry = find_entry(name)
     if entry is not None:
-        return Corpus(entry.name, root / entry.folder, entry.scheme, entry.labels, entry)
+        return _described(entry, root / entry.folder)
     for folder in (root / name, Path(name)):
-        present = [split for split in Split if (folder / f"{split}.tsv").is_file()]
-        if present:
-            telling = [split for split in present if split != Split.TEST] or present
-            scheme = detect_file_scheme(*(folder / f"{split}.tsv" for split in telling))
-            return Corpus(folder.name, folder, scheme, None)
+        own = Corpus(folder.name, folder, Scheme.IOBES, None)
+        if any(own.path(split).is_file() for split in Split):
+            return _detected(own)
+    for path in (root / name, Path(name), root / f"{name}.toml"):
+        if path.suffix == ".toml" and path.is_file():
+            entry = read_entry(path)
+            return _described(entry, path.parent / entry.folder)
     raise CorpusError(
-        f"no corpus {name!r}: expected one of {', '.join(CATALOGUE)}, "
-        f"or a folder under {root} with train.tsv, devel.tsv or test.tsv"
+        f"no corpus {name!r}: expected one of {', '.join(catalogue())}, "
+        f"a folder under {root} with train.tsv, devel.tsv or test.tsv, or a TOML file that "
+        "describes one"
     )
+
+
+def _described(entry: CatalogueEntry, folder: Path) -> Corpus:
+    corpus = Corpus(entry.name, folder, entry.scheme, entry.labels or None, entry)
+    return _detected(corpus) if entry.detects_scheme else corpus
+
+
+def _detected(corpus: Corpus) -> Corpus:
+    """Return `corpus` with the scheme that its files have, if there are any."""
+    present = [split for split in Split if corpus.path(split).is_file()]
+    telling = [split for split in present if split != Split.TEST] or present
+    if not telling:
+        return corpus
+    return replace(corpus, scheme=detect_file_scheme(*map(corpus.path, telling)))
 
 
 def require_corpora(root: Path, names: Sequence[str], splits: Sequence[Split]) -> None:
@@ -126,7 +148,7 @@ def present_corpora(root: Path, split: Split) -> tuple[str, ...]:
     """Return the names of the usable known corpora with a file of `split` under `root`."""
     return tuple(
         entry.name
-        for entry in CATALOGUE.values()
+        for entry in catalogue().values()
         if not entry.broken and (root / entry.folder / f"{split}.tsv").is_file()
     )
 

@@ -1,10 +1,11 @@
-"""The task of a user's own corpus, derived from its labels."""
+"""The task of a corpus, as its description gives it, or derived from its labels."""
 
 from collections.abc import Iterable
 
 from schemas.errors import CorpusError
 from schemas.tags import split_tag
 from schemas.tasks import EntityType, Label, Task
+from training.corpora.corpus import Corpus
 from training.corpora.tsv import Sentence
 
 
@@ -31,6 +32,15 @@ def unknown_type(label: str) -> str:
         f"the label {label!r} matches none of the entity types {', '.join(EntityType)}; rename it "
         "to one of them"
     )
+
+
+def task_of(corpus: Corpus, sentences: Iterable[Sentence]) -> Task:
+    """Return the task of a corpus: as described, else with the labels that `sentences` use.
+
+    :raises CorpusError: if a label matches no entity type, or there is no mention.
+    """
+    described = None if corpus.entry is None else corpus.entry.task
+    return described or corpus_task(corpus.name, sentences)
 
 
 def corpus_task(name: str, sentences: Iterable[Sentence]) -> Task:

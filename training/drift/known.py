@@ -9,7 +9,6 @@ from typing import Protocol
 from schemas.errors import RegistryError
 from schemas.manifest import CheckpointManifest, DriftReference
 from worker.checkpoint.folder import TOKENISER, read_manifest
-from worker.dictionary.tagger import KIND as DICTIONARY_KIND
 from worker.drift.tally import joined_reference
 from worker.registry.registry import Registry, open_registry
 from worker.storage.disk import DiskObjects
@@ -134,7 +133,7 @@ def _heads(manifest: CheckpointManifest) -> tuple[str, ...]:
 
 
 def _reads_pieces(manifest: CheckpointManifest) -> bool:
-    return manifest.kind != DICTIONARY_KIND
+    return TOKENISER in manifest.files
 
 
 def _tokenisers(manifest: CheckpointManifest, folder: Path) -> tuple[WordPieceTokeniser, ...]:

@@ -1,9 +1,8 @@
 """The text forms of drift figures, for the page and the terminal."""
 
 from training.drift.report import DriftReport
+from training.reports.pages import DASH
 from worker.drift.index import DriftLimits, HeadDrift
-
-MISSING = "–"
 
 
 def no_warnings_text(report: DriftReport) -> str:
@@ -20,7 +19,7 @@ def no_warnings_text(report: DriftReport) -> str:
 def change_text(drift: HeadDrift) -> str:
     """Return the relative change of the mentions per citation, such as `+12 %`."""
     if drift.change is None:
-        return MISSING
+        return DASH
     points = round(100 * drift.change)
     return f"{'+' if points > 0 else '−' if points < 0 else '±'}{abs(points)} %"
 
@@ -28,9 +27,9 @@ def change_text(drift: HeadDrift) -> str:
 def excess_text(drift: HeadDrift, limits: DriftLimits) -> str:
     """Return the PSI of the scores beyond chance; a dash if there are too few to judge."""
     excess = drift.psi_excess
-    return MISSING if excess is None or drift.mentions < limits.mentions else f"{excess:.3f}"
+    return DASH if excess is None or drift.mentions < limits.mentions else f"{excess:.3f}"
 
 
 def percent_text(share: float | None) -> str:
     """Return a fraction as a percentage; a dash if unknown."""
-    return MISSING if share is None else f"{100 * share:.3f} %"
+    return DASH if share is None else f"{100 * share:.3f} %"

@@ -22,6 +22,7 @@ from training.encoders.files import (
     local_encoder,
     read_headers,
     read_json,
+    weight_files,
 )
 from training.encoders.names import MINILM, PRETRAINING, encoder_folder
 from training.encoders.tokeniser import check_fits, read_tokeniser
@@ -35,7 +36,14 @@ from worker.checkpoint.folder import (
     read_manifest,
 )
 from worker.decoding.cpu import head_layout
-from worker.network.model import MultiHeadModel, build_model, read_config, use_case_classes
+from worker.network.config import read_config
+from worker.network.families import (
+    build_model,
+    family_of,
+    foreign_config,
+)
+from worker.network.model import MultiHeadModel, use_case_classes
+from worker.network.transformers_family import model_options
 from worker.text.reading_table import NEWEST
 from worker.text.tokenisation import WordPieceTokeniser, load_tokeniser
 
@@ -110,9 +118,7 @@ def load_pretrained(
     headers = read_headers(folder)
     check_layers(folder, headers)
     try:
-        config = AutoConfig.from_pretrained(
-            str(folder), trust_remote_code=False, local_files_only=True
-        )
+        config = _read_config(folder)
         settings: dict[str, Any] = {
             "hidden_dropout_prob": dropout,
             "attention_probs_dropout_prob": attention_dropout,
@@ -139,12 +145,31 @@ def load_pretrained(
         )
     if letter_case and not knows_case:
         use_case_classes(encoder, config)
-    longest = getattr(config, "max_position_embeddings", max_pieces)
+    longest = _longest(encoder, config) or max_pieces
     if max_pieces > longest:
         raise TrainingError(f"the recipe's max_pieces is {max_pieces}, the encoder reads {longest}")
     tokeniser = read_tokeniser(folder)
     check_fits(folder, tokeniser, int(config.vocab_size))
     return Pretrained(encoder, tokeniser, config, _source(name, folder))
+
+
+def _read_config(folder: Path) -> PretrainedConfig:
+    foreign = foreign_config(read_json(folder / CONFIG))
+    if foreign is not None:
+        return foreign
+    config: PretrainedConfig = AutoConfig.from_pretrained(
+        str(folder), trust_remote_code=False, local_files_only=True
+    )
+    return config
+
+
+def _longest(encoder: torch.nn.Module, config: PretrainedConfig) -> int | None:
+    """Return how many word pieces the encoder reads at once; None if it has no limit."""
+    rows: int | None = getattr(config, "max_position_embeddings", None)
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    offset = getattr(table, "padding_idx", None)
+    # RoBERTa and MPNet count positions from after the padding piece's id.
+    return rows if rows is None or offset is None else rows - offset - 1
 
 
 def _folder(name: str) -> Path:
@@ -163,10 +188,14 @@ def _load_weights(
 
     :raises TrainingError: if a tensor is missing, has another shape, or is not finite.
     """
-    extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
+    known = type(config) is not PretrainedConfig
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        skeleton = AutoModel.from_config(config, trust_remote_code=False, **extra)
-    prefix = f"{skeleton.base_model_prefix}."
+        skeleton: Any = (
+            AutoModel.from_config(config, trust_remote_code=False, **model_options(config))
+            if known
+            else family_of(config).build(config)
+        )
+    prefix = f"{getattr(skeleton, 'base_model_prefix', 'encoder')}."
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     size = sum(map(math.prod, expected.values()))
     stored_size = sum(math.prod(header.shape) for header in headers.values())
@@ -183,18 +212,20 @@ def _load_weights(
             f"the encoder {folder} is not what its {CONFIG} says: that describes {size:,} weights, "
             f"and its files hold {stored_size:,}"
         )
-    encoder, found = AutoModel.from_pretrained(
-        str(folder),
-        config=config,
-        use_safetensors=True,
-        attn_implementation="sdpa",
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        **extra,
-    )
+    if known:
+        encoder, found = AutoModel.from_pretrained(
+            str(folder),
+            config=config,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            **model_options(config),
+        )
+    else:
+        encoder, found = _fill(family_of(config).build(config), folder, prefix)
     check_whole(
         folder,
         headers,
@@ -206,6 +237,33 @@ def _load_weights(
     )
     _require_numbers(folder, encoder.state_dict())
     return cast("torch.nn.Module", encoder)
+
+
+def _fill(
+    encoder: torch.nn.Module, folder: Path, prefix: str
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Load the weights in `folder` into an encoder; return what does not fit as transformers does.
+
+    Weights may be missing only where the caller refuses it.
+    """
+    tensors = {
+        name.removeprefix(prefix): tensor.float()
+        for path in weight_files(folder)
+        for name, tensor in load_file(path).items()
+    }
+    own = encoder.state_dict()
+    mismatched = [
+        (name, tuple(tensors[name].shape), tuple(own[name].shape))
+        for name in own.keys() & tensors.keys()
+        if tensors[name].shape != own[name].shape
+    ]
+    if not mismatched:
+        encoder.load_state_dict(tensors, strict=False)
+    return encoder, {
+        "missing_keys": own.keys() - tensors.keys(),
+        "unexpected_keys": tensors.keys() - own.keys(),
+        "mismatched_keys": mismatched,
+    }
 
 
 def _require_numbers(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:

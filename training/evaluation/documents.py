@@ -6,7 +6,7 @@ Duplicate gold mentions count once. Overlapping gold mentions are all kept, thou
 mentions never overlap, can predict only one of such a group.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,27 +72,43 @@ def _gold_text(document: GoldDocument) -> GoldText:
     return GoldText(document.text, tuple(sorted(spans)))
 
 
+def split_word(word: str) -> tuple[str | None, Path]:
+    """Parse `HEAD=FILE` or `FILE`; return the head (or None) and the file."""
+    head, equals, path = word.partition("=")
+    if equals and not Path(word).exists():
+        return head, Path(path)
+    return None, Path(word)
+
+
+def only_head(gold: GoldFile, heads: Mapping[str, Collection[str]]) -> str:
+    """Return the head that has just the labels of the file.
+
+    :param heads: the labels by head
+    :raises SettingsError: if there is none, or if there are several.
+    """
+    fitting = [name for name, labels in heads.items() if set(labels) == gold.labels]
+    if len(fitting) != 1:
+        raise SettingsError(
+            f"{gold.path}: {' or '.join(fitting) or 'none of the heads'} has just the labels "
+            f"{', '.join(sorted(gold.labels))}; name the head to score with HEAD=FILE"
+        )
+    return fitting[0]
+
+
 def head_for(gold: GoldFile, tasks: Sequence[Task], head: str | None = None) -> Task:
     """Return the task to score on `gold`: `head`, or the only one with the labels of the file.
 
     :raises SettingsError: if there is no such head or it lacks a label, or if several match.
     """
-    if head is not None:
-        named = [task for task in tasks if task.name == head]
-        if not named or not gold.labels <= set(named[0].label_names):
-            raise SettingsError(
-                f"{gold.path}: the checkpoint has no head {head!r} with the labels "
-                f"{', '.join(sorted(gold.labels))}"
-            )
-        return named[0]
-    fitting = [task for task in tasks if set(task.label_names) == gold.labels]
-    if len(fitting) != 1:
-        several = " or ".join(task.name for task in fitting) or "none of the heads"
+    known = {task.name: task for task in tasks}
+    if head is None:
+        head = only_head(gold, {task.name: task.label_names for task in tasks})
+    elif head not in known or not gold.labels <= set(known[head].label_names):
         raise SettingsError(
-            f"{gold.path}: {several} has just the labels {', '.join(sorted(gold.labels))}; "
-            "name the head to score with HEAD=FILE"
+            f"{gold.path}: the checkpoint has no head {head!r} with the labels "
+            f"{', '.join(sorted(gold.labels))}"
         )
-    return fitting[0]
+    return known[head]
 
 
 def overlapping_count(spans: Sequence[Span]) -> int:

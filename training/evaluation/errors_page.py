@@ -8,7 +8,7 @@ from schemas.records import Span
 from training.evaluation.errors import ERRORS, Edge, Outcome, compare_spans
 from training.evaluation.errors_analysis import HeadErrors, MarkedSentence, Tally
 from training.evaluation.errors_markup import Piece, marked_pieces
-from training.evaluation.errors_words import NAMES, findings, mentions_of, percent, summary
+from training.evaluation.errors_words import NAMES, findings, mentions_of, summary
 from training.reports.pages import page_environment, write_text
 
 TEMPLATE = "errors.html.j2"
@@ -47,7 +47,6 @@ def write_page(page: ErrorsPage, path: Path) -> None:
 def render_page(page: ErrorsPage) -> str:
     """Return the page as HTML, with inline style and no script or external resource."""
     environment = page_environment("training.evaluation")
-    environment.filters["percent"] = percent
     template = environment.get_template(TEMPLATE)
     return template.render(
         page=page,

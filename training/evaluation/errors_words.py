@@ -3,6 +3,7 @@
 from schemas.tasks import EntityType
 from training.evaluation.errors import ERRORS, Edge, Outcome
 from training.evaluation.errors_analysis import HeadErrors, Tally
+from training.reports.pages import percent
 
 NAMES = {
     Outcome.CORRECT: "correct",
@@ -26,11 +27,6 @@ _NOUNS = {
 }
 _FEW = 30
 """The minimum number of mentions for a finding."""
-
-
-def percent(value: float | None) -> str:
-    """Return a fraction as a percentage; a dash for None."""
-    return "–" if value is None else f"{100 * value:.1f}%"
 
 
 def mentions_of(head: HeadErrors) -> str:

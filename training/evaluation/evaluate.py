@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 
 from schemas.records import Span
 from schemas.tasks import Task
@@ -9,10 +10,11 @@ from training.corpora.corpus import mention_count
 from training.corpora.spans import spans_of, tags_of, word_offsets
 from training.corpora.tsv import Sentence
 from training.evaluation.calibration import calibration_bins, outcomes_of
-from training.evaluation.predict import Annotator, Context, ScoredSpan, predict_scored
+from training.evaluation.predict import Annotator, Context, ScoredSpan, predict_scored, readings_of
 from training.evaluation.report import HeadReport
 from training.evaluation.strict import strict_score
 from training.evaluation.tokens import token_weighted_f1
+from training.reports.progress import Work
 
 
 def score_sentences(
@@ -54,3 +56,27 @@ def evaluate_head(
     report = score_sentences(task, sentences, [[one.span for one in spans] for spans in found])
     outcomes = outcomes_of([spans_of(sentence) for sentence in sentences], found)
     return replace(report, bins=calibration_bins(outcomes))
+
+
+def evaluate_heads(
+    tagger: Annotator,
+    corpora: Sequence[tuple[Task, Sequence[Sentence]]],
+    context: Context,
+    work: Work,
+    found: dict[str, Sequence[tuple[ScoredSpan, ...]]] | None = None,
+) -> dict[str, HeadReport]:
+    """Score heads, each on its sentences; the predicted spans by head are added to `found`."""
+    kept = {} if found is None else found
+    heads = {}
+    for task, sentences in corpora:
+        total = len(readings_of(sentences, context))
+        with work.stage(task.name, total, "texts") as stage:
+            heads[task.name] = evaluate_head(
+                tagger,
+                task,
+                sentences,
+                context=context,
+                progress=stage.advance,
+                keep=partial(kept.__setitem__, task.name),
+            )
+    return heads

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.evaluation.calibration import Bin, bins_error
-from training.reports.drawing import save_svg
+from training.reports.drawing import new_figure, save_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,13 +32,11 @@ def write_reliability(
         the legend
     :raises OutputError: if the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     count = max(1, len(panels))
     columns = min(2, count)
     rows = -(-count // columns)
     with _style():
-        figure = Figure(figsize=(4.1 * columns, 4.4 * rows + 0.3), layout="constrained")
+        figure = new_figure(4.1 * columns, 4.4 * rows + 0.3)
         if title:
             figure.suptitle(title, fontsize="medium")
         grid = figure.add_gridspec(2 * rows, columns, height_ratios=[4, 1] * rows)

@@ -1,8 +1,8 @@
 """The report of an evaluation: scores as records, JSON values and tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from training.evaluation.calibration import Bin, bins_error
 from worker.cli.command import print_table
@@ -86,57 +86,28 @@ class EvaluationReport:
     documents: Mapping[str, DocumentReport]
 
 
-def report_json(report: EvaluationReport) -> dict[str, object]:
+def report_json(report: EvaluationReport) -> dict[str, Any]:
     """Return the report as JSON values."""
     return {
-        "checkpoint": report.checkpoint,
-        "split": report.split,
-        "context": report.context,
-        "heads": {
-            name: {
-                **_strict_json(head.strict),
-                "token_weighted_f1": head.token_weighted_f1,
-                "sentences": head.sentences,
-                "mentions": head.mentions,
-                "off_boundary": head.off_boundary,
-                "ece": head.ece,
-                "reliability": [
-                    {"count": one.count, "confidence": one.confidence, "precision": one.precision}
-                    for one in head.bins
-                ],
-            }
-            for name, head in report.heads.items()
-        },
+        **asdict(report),
+        "heads": {name: _head_json(head) for name, head in report.heads.items()},
         "documents": {
-            name: {
-                "head": found.head,
-                **_strict_json(found.strict),
-                "documents": found.documents,
-                "mentions": found.mentions,
-                "overlapping": found.overlapping,
-            }
+            name: {"head": found.head, **_flat(asdict(found))}
             for name, found in report.documents.items()
         },
     }
 
 
-def _strict_json(score: StrictScore) -> dict[str, object]:
-    return {
-        "strict": {
-            "precision": score.overall.precision,
-            "recall": score.overall.recall,
-            "f1": score.overall.f1,
-        },
-        "by_type": {
-            label: {
-                "precision": found.precision,
-                "recall": found.recall,
-                "f1": found.f1,
-                "support": found.support,
-            }
-            for label, found in score.by_type.items()
-        },
-    }
+def _head_json(head: HeadReport) -> dict[str, Any]:
+    values = _flat(asdict(head))
+    values["ece"], values["reliability"] = head.ece, values.pop("bins")
+    return values
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a report's values with the strict scores of labels beside those over all mentions."""
+    strict = values.pop("strict")
+    return {"strict": strict["overall"], "by_type": strict["by_type"], **values}
 
 
 def print_report(report: EvaluationReport, console: "Console") -> None:
@@ -185,31 +156,17 @@ def print_report(report: EvaluationReport, console: "Console") -> None:
 
 def _rows(name: str, strict: StrictScore, mentions: int, *more: str) -> list[Sequence[str]]:
     overall = strict.overall
-    rows: list[Sequence[str]] = [
-        (
-            name,
-            "all",
-            _percent(overall.precision),
-            _percent(overall.recall),
-            _percent(overall.f1),
-            f"{mentions:,}",
-            *more,
-        )
-    ]
+    rows: list[Sequence[str]] = [(name, "all", *_scores(overall), f"{mentions:,}", *more)]
     if len(strict.by_type) > 1:
         rows += [
-            (
-                "",
-                label,
-                _percent(score.precision),
-                _percent(score.recall),
-                _percent(score.f1),
-                f"{score.support:,}",
-                *("" for _ in more),
-            )
+            ("", label, *_scores(score), f"{score.support:,}", *("" for _ in more))
             for label, score in strict.by_type.items()
         ]
     return rows
+
+
+def _scores(score: Score | TypeScore) -> tuple[str, str, str]:
+    return _percent(score.precision), _percent(score.recall), _percent(score.f1)
 
 
 def _percent(value: float) -> str:

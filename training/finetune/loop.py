@@ -15,9 +15,9 @@ from schemas.errors import DivergenceError
 from training.data.batches import Inputs, collate
 from training.data.examples import Window
 from training.data.sampling import Material, draw_epoch
+from training.encoders.training_network import training_network
 from training.finetune.losses import Targets, head_loss
 from training.finetune.optimisation import make_optimiser, rate_factor, set_rates
-from training.finetune.packed import PackedBert, can_pack
 from training.finetune.regularisation import AveragedWeights, perturbed_embeddings
 from training.finetune.run_state import RunState, with_prefix, without_prefix
 from training.recipes.recipe import Recipe
@@ -87,8 +87,9 @@ class Trainer:
             head_rate_factor=recipe.head_rate_factor,
             extra=extra,
         )
-        packs = can_pack(model, settings.device, bf16=settings.bf16)
-        self._packed = PackedBert(model) if packs else None
+        self._network = training_network(
+            model, tokeniser.pad_id, settings.device, bf16=settings.bf16
+        )
         self._average = AveragedWeights(model, recipe.ema) if recipe.ema else None
         self._at = RunState(folder, identity, model, parameters, self._optimiser, settings.device)
         self._scores: list[dict[str, float]] = []
@@ -213,20 +214,13 @@ class Trainer:
         with torch.autocast(
             self._settings.device.type, torch.bfloat16, enabled=self._settings.bf16
         ):
-            chosen = self._states(inputs)
+            chosen = self._network.states(
+                inputs.rows, letter_case=self._recipe.letter_case, chosen=inputs.read_rows
+            )
             logits = self.model.heads(self.model.dropout(chosen))
         return head_loss(
             self._layout, logits.float(), Targets.of(inputs), self._recipe, self._log_variances
         )
-
-    def _states(self, inputs: Inputs) -> Tensor:
-        """Return the last hidden states of the first pieces, shape (first pieces, hidden)."""
-        cased = self._recipe.letter_case
-        if self._packed is not None:
-            return self._packed.states(inputs.rows, letter_case=cased, chosen=inputs.read_rows)
-        ids, mask, case, places = inputs.rows.padded(self._tokeniser.pad_id)
-        states = self.model.hidden(ids, mask, case if cased else None)
-        return states.reshape(-1, states.shape[-1]).index_select(0, places[inputs.read_rows])
 
     def _word_table(self) -> nn.Parameter:
         encoder: Any = self.model.encoder

@@ -13,13 +13,13 @@ from transformers import PretrainedConfig
 
 from schemas.errors import CorpusError, TrainingError
 from schemas.manifest import CorpusEntry
-from schemas.tasks import TASKS, Task
+from schemas.tasks import Task
 from training.corpora.agreement import compare_splits
 from training.corpora.catalogue import Split
 from training.corpora.check import count_difference, known_file
 from training.corpora.corpus import mention_count, open_corpus
 from training.corpora.spans import sentence_text
-from training.corpora.tasks import corpus_task
+from training.corpora.tasks import task_of
 from training.corpora.tsv import Sentence
 from training.data.augmentation import build_lexicon
 from training.data.examples import IGNORED, HeadData, label_sentences
@@ -133,7 +133,7 @@ def _load(root: Path, name: str, log: Callable[[str], None]) -> LoadedCorpus:
         if difference:
             log(f"Warning: {corpus.path(split)}: {difference}.")
     train_sentences, devel_sentences = splits[Split.TRAIN], splits[Split.DEVEL]
-    task = TASKS.get(corpus.name) or corpus_task(corpus.name, train_sentences)
+    task = task_of(corpus, train_sentences)
     return LoadedCorpus(
         task,
         train_sentences,

@@ -1,8 +1,8 @@
 """Devel scores during training: strict F1 of the current model, decoded as at inference."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -11,7 +11,9 @@ from training.corpora.spans import spans_of
 from training.corpora.tsv import Sentence
 from training.evaluation.bootstrap import sentence_counts
 from training.evaluation.predict import Context, predict
-from worker.network.encoder import Encoder, choose_precision, network_of
+from worker.network.encoder import Encoder, choose_precision
+from worker.network.families import family_of
+from worker.network.family import NetworkOptions
 from worker.network.model import MultiHeadModel
 from worker.tagger import BatchLimits, CheckpointTagger, Tagger
 from worker.text.tokenisation import WordPieceTokeniser
@@ -35,13 +37,12 @@ def encoder_of(
     device: torch.device,
 ) -> Encoder:
     """Return a copy of a model in memory as an encoder, as if loaded from its checkpoint."""
-    network = network_of(
-        copy.deepcopy(model),
-        pad_id=tokeniser.pad_id,
-        letter_case=letter_case,
-        device=device,
-        precision=choose_precision("auto", device),
+    encoder: Any = model.encoder
+    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    options = NetworkOptions(
+        tokeniser.pad_id, letter_case, device, choose_precision("auto", device)
     )
+    network = family_of(encoder.config).network(weights, encoder.config, options)
     return Encoder(
         network,
         tokeniser,

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from schemas.records import Mention, Span
 from schemas.tasks import EntityType, Task
 from training.evaluation.errors import Comparison, Outcome, compare_spans
 from training.evaluation.predict import Annotator
-from training.gate.sample import CanaryCitation, CanarySample
+from training.gate.sample import CanaryCitation, CanarySample, evenly
 from worker.system.batching import in_groups
 
 EXAMPLES_PER_TYPE = 6
@@ -207,29 +207,13 @@ class _Counts:
             mentions=self._mentions,
             changed_mentions=self._changed_mentions,
             types=tuple(
-                TypeChange(
-                    kind,
-                    citations=found["citations"],
-                    changed=found["changed"],
-                    before=found["before"],
-                    after=found["after"],
-                    mentions=found["mentions"],
-                    lost=found["lost"],
-                    gained=found["gained"],
-                    altered=found["altered"],
-                )
+                TypeChange(kind, **{one.name: found[one.name] for one in fields(TypeChange)[1:]})
                 for kind, found in self._counts.items()
                 if found["citations"]
             ),
             examples=tuple(
                 one
                 for found in self._candidates.values()
-                for one in _spread(found, EXAMPLES_PER_TYPE)
+                for one in evenly(found, min(EXAMPLES_PER_TYPE, len(found)))
             ),
         )
-
-
-def _spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """Return up to `count` of the examples, evenly spaced."""
-    count = min(count, len(examples))
-    return [examples[number * len(examples) // count] for number in range(count)]

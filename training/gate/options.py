@@ -1,5 +1,6 @@
 """The gate's options, which `pubner checkpoint promote` and `pubner retrain` share."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import Field
@@ -85,12 +86,4 @@ class GateSettings(ComputeOptions):
 
     def limits(self) -> Limits:
         """Return the tolerances."""
-        return Limits(
-            max_f1_drop=self.max_f1_drop,
-            max_ece_rise=self.max_ece_rise,
-            min_speed=self.min_speed,
-            max_changed_share=self.max_changed_share,
-            max_changed_mentions=self.max_changed_mentions,
-            allow_lost_heads=self.allow_lost_heads,
-            canary_only=self.canary_only,
-        )
+        return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})

@@ -68,9 +68,7 @@ class Tolerance:
 
 def render_page(report: GateReport) -> str:
     """Return the page as HTML, with inline style and no script or external resource."""
-    environment = page_environment("training.gate", "training.evaluation")
-    environment.filters["hundredth"] = lambda value: f"{100 * value:.2f}"
-    environment.filters["signed"] = lambda value: f"{100 * value:+.2f}".replace("-", "−")
+    environment = page_environment("training.gate")
     sign, title, meaning = VERDICTS[report.verdict]
     if report.is_final:
         meaning = _UNUSABLE

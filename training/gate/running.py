@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.errors import CheckpointError, GateRefusedError, RegistryError
 from schemas.manifest import CheckpointManifest
-from training.evaluation.documents import read_gold_file
+from training.evaluation.documents import read_gold_file, split_word
 from training.gate.canary import common_labels, compare_canary
 from training.gate.judging import HeadChanges, Measured, head_changes, judge
 from training.gate.measuring import compare_on, measure_speed, speed_texts
@@ -19,7 +19,7 @@ from training.gate.page import render_page
 from training.gate.readers import ACTIVE, CANDIDATE, Reader, Side, UnusableError, blaming
 from training.gate.report import GateReport, manifest_differences, report_json
 from training.gate.sample import CanarySample, read_sample
-from training.gate.sets import EvaluationSet, read_sets, refuse_test, split_word
+from training.gate.sets import EvaluationSet, read_sets, refuse_test
 from worker.checkpoint.folder import read_manifest
 from worker.registry.cache import default_cache
 from worker.registry.pointer import Change, Pointer

@@ -4,10 +4,13 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from schemas.errors import InputError
 from worker.cli.input_files import files_below, regular_file
 from worker.readers.formats import ReadRecord, detect_format, read_records
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def share_out(sizes: Sequence[int], limit: int) -> list[int]:
     return quotas
 
 
-def evenly(items: Sequence[CanaryCitation], count: int) -> list[CanaryCitation]:
+def evenly(items: Sequence[_Item], count: int) -> list[_Item]:
     """Return `count` evenly spaced `items`, in order."""
     return [items[number * len(items) // count] for number in range(count)]
 

@@ -10,7 +10,7 @@ from schemas.tasks import Task
 from training.corpora.catalogue import Split
 from training.corpora.corpus import open_corpus, present_corpora
 from training.corpora.spans import spans_of
-from training.evaluation.documents import GoldFile, read_gold_file
+from training.evaluation.documents import only_head, read_gold_file, split_word
 from training.evaluation.predict import Context, Reading, readings_of
 
 
@@ -88,14 +88,6 @@ def refuse_test(split: Split) -> None:
         )
 
 
-def split_word(word: str) -> tuple[str | None, Path]:
-    """Parse `HEAD=FILE` or `FILE`; return the head (or None) and the file."""
-    head, equals, path = word.partition("=")
-    if equals and not Path(word).exists():
-        return head, Path(path)
-    return None, Path(word)
-
-
 def _corpus_set(root: Path, name: str, split: Split, context: Context) -> EvaluationSet:
     corpus = open_corpus(root, name)
     sentences = corpus.sentences(split)
@@ -113,7 +105,7 @@ def _document_set(word: str, heads: dict[str, set[str]]) -> EvaluationSet:
     gold = read_gold_file(path)
     return EvaluationSet(
         gold.path.name,
-        _only_head(gold, heads) if head is None else head,
+        only_head(gold, heads) if head is None else head,
         "documents",
         tuple(text.spans for text in gold.texts),
         tuple(
@@ -121,13 +113,3 @@ def _document_set(word: str, heads: dict[str, set[str]]) -> EvaluationSet:
             for index, text in enumerate(gold.texts)
         ),
     )
-
-
-def _only_head(gold: GoldFile, heads: dict[str, set[str]]) -> str:
-    fitting = [name for name, labels in heads.items() if labels == gold.labels]
-    if len(fitting) != 1:
-        raise SettingsError(
-            f"{gold.path}: {' or '.join(fitting) or 'none of the heads'} has just the labels "
-            f"{', '.join(sorted(gold.labels))}; name the head to score with HEAD=FILE"
-        )
-    return fitting[0]

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +11,21 @@ from training.corpora.catalogue import Split
 from training.corpora.corpus import Corpus, corpora_root, open_corpus, present_corpora
 from training.corpora.spans import require_labels
 from training.corpora.tsv import Sentence
-from training.evaluation.documents import GoldFile, evaluate_documents, head_for, read_gold_file
+from training.evaluation.documents import (
+    GoldFile,
+    evaluate_documents,
+    head_for,
+    read_gold_file,
+    split_word,
+)
 from training.evaluation.errors_analysis import (
     TrainingMentions,
     analyse_errors,
     training_mentions,
 )
 from training.evaluation.errors_page import ErrorsPage, write_page
-from training.evaluation.evaluate import evaluate_head
-from training.evaluation.predict import ScoredSpan, readings_of
+from training.evaluation.evaluate import evaluate_heads
+from training.evaluation.predict import ScoredSpan
 from training.evaluation.reliability import write_reliability
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from training.reports.pages import require_writable
@@ -35,20 +40,15 @@ if TYPE_CHECKING:
 
 def evaluate(settings: EvaluateSettings) -> int:
     """Run `pubner evaluate`; return the exit status."""
-    if settings.errors is not None:
+    for name, path in (("errors", settings.errors), ("reliability", settings.reliability)):
+        if path is None:
+            continue
         if settings.documents and not settings.corpus:
             raise SettingsError(
-                "option --errors describes corpora, and --documents alone scores none; name one "
+                f"option --{name} describes corpora, and --documents alone scores none; name one "
                 "with --corpus"
             )
-        require_writable(settings.errors)
-    if settings.reliability is not None:
-        if settings.documents and not settings.corpus:
-            raise SettingsError(
-                "option --reliability describes corpora, and --documents alone scores none; name "
-                "one with --corpus"
-            )
-        require_writable(settings.reliability)
+        require_writable(path)
     paths = [
         checkpoint_folder(name, settings.registry, settings.checkpoint_cache)
         for name in settings.checkpoint
@@ -150,10 +150,9 @@ def _read_training(
 
 
 def _read_documents(word: str, tasks: Sequence[Task]) -> tuple[Task, GoldFile]:
-    head, equals, path = word.partition("=")
-    named = bool(equals) and not Path(word).exists()
-    gold = read_gold_file(Path(path if named else word))
-    return head_for(gold, tasks, head if named else None), gold
+    head, path = split_word(word)
+    gold = read_gold_file(path)
+    return head_for(gold, tasks, head), gold
 
 
 def _score(
@@ -165,18 +164,7 @@ def _score(
     found: dict[str, Sequence[tuple[ScoredSpan, ...]]],
 ) -> EvaluationReport:
     """Score all heads; the predictions on each corpus are added to `found`."""
-    heads = {}
-    for task, sentences in corpora:
-        total = len(readings_of(sentences, settings.context))
-        with work.stage(task.name, total, "texts") as stage:
-            heads[task.name] = evaluate_head(
-                tagger,
-                task,
-                sentences,
-                context=settings.context,
-                progress=stage.advance,
-                keep=partial(found.__setitem__, task.name),
-            )
+    heads = evaluate_heads(tagger, corpora, settings.context, work, found)
     files = {}
     for task, gold in documents:
         with work.stage(gold.path.name, len(gold.texts), "documents") as stage:

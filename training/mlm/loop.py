@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from schemas.errors import DivergenceError
-from training.data.batches import Rows
+from training.encoders.rows import Rows
+from training.encoders.training_network import fast_network
 from training.finetune.loop import LoopSettings
 from training.finetune.optimisation import make_optimiser, rate_factor, set_rates
-from training.finetune.packed import PackedBert, can_pack
 from training.finetune.run_state import RunState
 from training.mlm.masking import MaskedBatch, draw_batches, mask_batch, mask_pieces
 from training.mlm.model import MaskedModel
@@ -80,8 +80,7 @@ class MlmTrainer:
         )
         # On a GPU batches are large enough for the unpacked network of transformers.
         on_cpu = settings.device.type == "cpu"
-        packs = on_cpu and can_pack(model, settings.device, bf16=settings.bf16)
-        self._packed = PackedBert(model) if packs else None
+        self._packed = fast_network(model, settings.device, bf16=settings.bf16) if on_cpu else None
         self._at = RunState(folder, identity, model, parameters, self._optimiser, settings.device)
         self._measured: list[HeldOut] = []
 

@@ -55,7 +55,7 @@ def mask_pieces(vocabulary: Mapping[str, int], size: int) -> MaskPieces:
 
     :raises TrainingError: if there is no mask piece.
     """
-    for name in ("[MASK]", "<mask>"):
+    for name in ("<mask>", "[MASK]"):  # MPNet has both, and uses the first
         if name in vocabulary:
             ordinary = [
                 number

@@ -1,13 +1,24 @@
 """The hyperparameters of masked-language-model training."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from typing import ClassVar
 
-from schemas.errors import SettingsError
+from pydantic.dataclasses import dataclass
+
+from training.recipes.values import (
+    Amount,
+    BelowOne,
+    Checked,
+    Count,
+    Inside,
+    Length,
+    Positive,
+    Whole,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class MlmRecipe:
+@dataclass(frozen=True)
+class MlmRecipe(Checked):
     """The hyperparameters of MLM training.
 
     Windows have at most `max_pieces` word pieces, and a fraction `mask_share` of their words is
@@ -17,51 +28,24 @@ class MlmRecipe:
     documents is used for evaluation only.
     """
 
-    epochs: int = 10
-    learning_rate: float = 3e-4
-    weight_decay: float = 0.01
-    warmup: float = 0.06
-    clip_norm: float = 1.0
-    mask_share: float = 0.15
-    max_pieces: int = 256
+    TITLE: ClassVar[str] = "masked-language-model training"
+
+    epochs: Count = 10
+    learning_rate: Inside = 3e-4
+    weight_decay: Amount = 0.01
+    warmup: BelowOne = 0.06
+    clip_norm: Positive = 1.0
+    mask_share: Inside = 0.15
+    max_pieces: Length = 256
     batch_pieces: int = 8192
-    max_steps: int = 0
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
+    max_steps: Whole = 0
+    dropout: BelowOne = 0.1
+    attention_dropout: BelowOne = 0.1
     letter_case: bool = True
-    held_out: float = 0.01
-    seed: int = 13
+    held_out: Inside = 0.01
+    seed: Whole = 13
 
-    def __post_init__(self) -> None:
-        """Check the range of each value.
-
-        :raises SettingsError: if a value is out of range.
-        """
-        rules = {
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "learning_rate": (0 < self.learning_rate < 1, "between 0 and 1"),
-            "weight_decay": (self.weight_decay >= 0, "0 or more"),
-            "warmup": (0 <= self.warmup < 1, "from 0 up to 1"),
-            "clip_norm": (self.clip_norm > 0, "more than 0"),
-            "mask_share": (0 < self.mask_share < 1, "between 0 and 1"),
-            "max_pieces": (self.max_pieces >= 16, "16 or more"),
-            "batch_pieces": (
-                self.batch_pieces >= self.max_pieces,
-                f"at least max_pieces ({self.max_pieces})",
-            ),
-            "max_steps": (self.max_steps >= 0, "0 or more"),
-            "dropout": (0 <= self.dropout < 1, "from 0 up to 1"),
-            "attention_dropout": (0 <= self.attention_dropout < 1, "from 0 up to 1"),
-            "held_out": (0 < self.held_out < 1, "between 0 and 1"),
-            "seed": (self.seed >= 0, "0 or more"),
-        }
-        for name, (holds, expected) in rules.items():
-            if not holds:
-                raise SettingsError(
-                    f"masked-language-model training: {name} is {getattr(self, name)}, expected "
-                    f"{expected}"
-                )
-
-    def values(self) -> dict[str, Any]:
-        """Return all values of the recipe by name."""
-        return asdict(self)
+    def rules(self) -> Iterable[tuple[str, bool, str]]:
+        """Return the rules over several values."""
+        fits = self.batch_pieces >= self.max_pieces
+        yield "batch_pieces", fits, f"at least max_pieces ({self.max_pieces})"

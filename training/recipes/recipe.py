@@ -2,16 +2,31 @@
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic.dataclasses import dataclass
+
 from schemas.errors import SettingsError
+from training.recipes.values import (
+    Amount,
+    BelowOne,
+    Checked,
+    Count,
+    Factor,
+    Fraction,
+    Inside,
+    Length,
+    OptionalFraction,
+    Positive,
+    Whole,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+@dataclass(frozen=True)
+class Recipe(Checked):
     """The hyperparameters of a fine-tuning run.
 
     A batch is either `batch_windows` windows, or as many as fit `batch_pieces` word pieces with
@@ -42,85 +57,43 @@ class Recipe:
     """
 
     name: str
-    epochs: int = 3
-    learning_rate: float = 5e-5
-    head_rate_factor: float = 1.0
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    clip_norm: float = 1.0
-    batch_windows: int = 8
+    epochs: Count = 3
+    learning_rate: Inside = 5e-5
+    head_rate_factor: Positive = 1.0
+    weight_decay: Amount = 0.01
+    warmup: BelowOne = 0.1
+    clip_norm: Positive = 1.0
+    batch_windows: Count = 8
     batch_pieces: int = 0
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
+    dropout: BelowOne = 0.1
+    attention_dropout: BelowOne = 0.1
     letter_case: bool = False
     min_sentences: int = 1
     max_sentences: int = 12
-    single_share: float = 0.0
-    max_pieces: int = 512
-    sampling_exponent: float = 1.0
-    sampling_exponent_end: float | None = None
+    single_share: Fraction = 0.0
+    max_pieces: Length = 512
+    sampling_exponent: Fraction = 1.0
+    sampling_exponent_end: OptionalFraction = None
     uncertainty_weighting: bool = False
-    mention_replacement: float = 0.0
-    token_replacement: float = 0.0
-    segment_shuffle: float = 0.0
-    fgm: float = 0.0
-    layer_decay: float = 1.0
-    ema: float = 0.0
-    distil_weight: float = 0.0
-    pseudo_weight: float = 0.0
-    pseudo_threshold: float = 0.0
-    text_share: float = 1.0
-    blend_start: float = 0.0
-    seed: int = 13
+    mention_replacement: Fraction = 0.0
+    token_replacement: Fraction = 0.0
+    segment_shuffle: Fraction = 0.0
+    fgm: Amount = 0.0
+    layer_decay: Factor = 1.0
+    ema: BelowOne = 0.0
+    distil_weight: Fraction = 0.0
+    pseudo_weight: Amount = 0.0
+    pseudo_threshold: Fraction = 0.0
+    text_share: Fraction = 1.0
+    blend_start: BelowOne = 0.0
+    seed: Whole = 13
 
-    def __post_init__(self) -> None:
-        """Check the range of each value.
-
-        :raises SettingsError: if a value is out of range.
-        """
-        rules = {
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "learning_rate": (0 < self.learning_rate < 1, "between 0 and 1"),
-            "head_rate_factor": (self.head_rate_factor > 0, "more than 0"),
-            "weight_decay": (self.weight_decay >= 0, "0 or more"),
-            "warmup": (0 <= self.warmup < 1, "from 0 up to 1"),
-            "clip_norm": (self.clip_norm > 0, "more than 0"),
-            "batch_windows": (self.batch_windows >= 1, "1 or more"),
-            "batch_pieces": (
-                self.batch_pieces == 0 or self.batch_pieces >= self.max_pieces,
-                f"0, or at least max_pieces ({self.max_pieces})",
-            ),
-            "dropout": (0 <= self.dropout < 1, "from 0 up to 1"),
-            "attention_dropout": (0 <= self.attention_dropout < 1, "from 0 up to 1"),
-            "min_sentences": (
-                1 <= self.min_sentences <= self.max_sentences,
-                f"from 1 to max_sentences ({self.max_sentences})",
-            ),
-            "single_share": (0 <= self.single_share <= 1, "from 0 to 1"),
-            "max_pieces": (self.max_pieces >= 16, "16 or more"),
-            "sampling_exponent": (0 <= self.sampling_exponent <= 1, "from 0 to 1"),
-            "sampling_exponent_end": (
-                self.sampling_exponent_end is None or 0 <= self.sampling_exponent_end <= 1,
-                "from 0 to 1",
-            ),
-            "mention_replacement": (0 <= self.mention_replacement <= 1, "from 0 to 1"),
-            "token_replacement": (0 <= self.token_replacement <= 1, "from 0 to 1"),
-            "segment_shuffle": (0 <= self.segment_shuffle <= 1, "from 0 to 1"),
-            "fgm": (self.fgm >= 0, "0 or more"),
-            "layer_decay": (0 < self.layer_decay <= 1, "more than 0, 1 at most"),
-            "ema": (0 <= self.ema < 1, "from 0 up to 1"),
-            "distil_weight": (0 <= self.distil_weight <= 1, "from 0 to 1"),
-            "pseudo_weight": (self.pseudo_weight >= 0, "0 or more"),
-            "pseudo_threshold": (0 <= self.pseudo_threshold <= 1, "from 0 to 1"),
-            "text_share": (0 <= self.text_share <= 1, "from 0 to 1"),
-            "blend_start": (0 <= self.blend_start < 1, "from 0 up to 1"),
-            "seed": (self.seed >= 0, "0 or more"),
-        }
-        for name, (holds, expected) in rules.items():
-            if not holds:
-                raise SettingsError(
-                    f"recipe {self.name!r}: {name} is {getattr(self, name)}, expected {expected}"
-                )
+    def rules(self) -> Iterable[tuple[str, bool, str]]:
+        """Return the rules over several values."""
+        fits = self.batch_pieces == 0 or self.batch_pieces >= self.max_pieces
+        yield "batch_pieces", fits, f"0, or at least max_pieces ({self.max_pieces})"
+        fits = 1 <= self.min_sentences <= self.max_sentences
+        yield "min_sentences", fits, f"from 1 to max_sentences ({self.max_sentences})"
 
     @property
     def augments(self) -> bool:
@@ -131,10 +104,6 @@ class Recipe:
     def learns_from_teachers(self) -> bool:
         """Whether training uses soft labels."""
         return self.distil_weight > 0 or self.pseudo_weight > 0
-
-    def values(self) -> dict[str, Any]:
-        """Return all values of the recipe by name."""
-        return asdict(self)
 
 
 _COMPACT = Recipe(
@@ -248,8 +217,10 @@ def check_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     :raises SettingsError: if not.
     """
     kinds = {
-        field.name: field.type.__name__ if isinstance(field.type, type) else str(field.type)
-        for field in fields(Recipe)
+        name: field.annotation.__name__
+        if isinstance(field.annotation, type)
+        else str(field.annotation)
+        for name, field in Recipe.__pydantic_fields__.items()  # type: ignore[attr-defined]
     }
     for name, value in values.items():
         if name not in kinds:

@@ -29,6 +29,13 @@ def plot_style(salt: str = "pubner") -> AbstractContextManager[None]:
     )
 
 
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of this size in inches, without a global state of matplotlib."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def save_svg(figure: "Figure", path: Path) -> None:
     """Write a figure atomically, creating parent folders.
 

@@ -1,7 +1,7 @@
 """Report files: atomic writing, and the template environment of HTML pages."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +58,24 @@ def write_text(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8")
 
 
+DASH = "–"
+"""What is shown for an unknown number."""
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction as a percentage; a dash for None."""
+    return DASH if value is None else f"{100 * value:.1f}%"
+
+
+FORMATS: dict[str, Callable[..., str]] = {
+    "count": lambda value: f"{value:,}",
+    "percent": percent,
+    "hundredth": lambda value: f"{100 * value:.2f}",
+    "signed": lambda value: f"{100 * value:+.2f}".replace("-", "−"),
+}
+"""The number formats of pages, as filters of their templates; fractions are shown in per cent."""
+
+
 def page_environment(*packages: str) -> "Environment":
     """Return the Jinja environment of the templates of `packages`, then of the shared templates.
 
@@ -74,5 +92,5 @@ def page_environment(*packages: str) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters |= FORMATS
     return environment

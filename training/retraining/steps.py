@@ -16,8 +16,7 @@ from training.corpora.catalogue import Split
 from training.corpora.check import CorpusReport, check_corpora
 from training.corpora.corpus import corpora_root, open_corpus
 from training.encoders.names import MINILM
-from training.evaluation.evaluate import evaluate_head
-from training.evaluation.predict import readings_of
+from training.evaluation.evaluate import evaluate_heads
 from training.evaluation.report import EvaluationReport, print_report, report_json
 from training.gate.running import (
     Candidacy,
@@ -181,7 +180,11 @@ def resolve_plan(
             "the active checkpoint's manifest names no corpus; name them with --corpus"
         )
     if active is not None and not settings.allow_lost_heads:
-        lost = [t.name for t in active.tasks if t.name not in {Path(name).name for name in corpora}]
+        lost = [
+            t.name
+            for t in active.tasks
+            if t.name not in {Path(name.removesuffix(".toml")).name for name in corpora}
+        ]
         if lost:
             raise SettingsError(
                 f"the active checkpoint has the heads {', '.join(lost)}, and --corpus names no "
@@ -306,24 +309,14 @@ def _evaluate(
         from worker.tagger import load_tagger
 
         job.log("Evaluating on devel.")
-        heads = {}
         with job.stage("evaluating") as work:
             tagger = load_tagger(
                 [job.round.checkpoint], device=job.settings.device, threads=job.settings.threads
             )
             tasks = {task.name: task for task in tagger.tasks}
-            for name in plan.corpora:
-                corpus = open_corpus(job.root, name)
-                sentences = corpus.sentences(Split.DEVEL)
-                total = len(readings_of(sentences, context))
-                with work.stage(corpus.name, total, "texts") as stage:
-                    heads[corpus.name] = evaluate_head(
-                        tagger,
-                        tasks[corpus.name],
-                        sentences,
-                        context=context,
-                        progress=stage.advance,
-                    )
+            opened = [open_corpus(job.root, name) for name in plan.corpora]
+            devel = [(tasks[corpus.name], corpus.sentences(Split.DEVEL)) for corpus in opened]
+            heads = evaluate_heads(tagger, devel, context, work)
         report = EvaluationReport(manifest.id, str(Split.DEVEL), str(context), heads, {})
         print_report(report, job.console)
         found = report_json(report)

@@ -3,15 +3,11 @@
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from training.reports.drawing import plot_style, save_svg
+from training.reports.drawing import new_figure, plot_style, save_svg
 from training.tuning.study import was_interrupted
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HISTORY_FILE, IMPORTANCE_FILE = "history.svg", "importance.svg"
 _DONE, _CUT, _LOST, _BEST = "#2b6cb0", "#a0aec0", "#c05621", "#1a202c"
@@ -28,7 +24,7 @@ def plot_history(trials: Sequence[FrozenTrial], path: Path) -> None:
     cut = [trial for trial in trials if trial.state == TrialState.PRUNED]
     lost = [t for t in trials if t.state == TrialState.FAIL and not was_interrupted(t)]
     with plot_style():
-        figure = _figure(3.6)
+        figure = new_figure(6.4, 3.6)
         axes = figure.add_subplot()
         axes.scatter(*_points(done), s=28, color=_DONE, label="trained to the end", zorder=3)
         if cut:
@@ -65,7 +61,7 @@ def plot_importance(fractions: Mapping[str, float], trials: int, path: Path) -> 
     names = [name.replace("_", " ") for name in fractions][::-1]
     values = list(fractions.values())[::-1]
     with plot_style():
-        figure = _figure(1.3 + 0.36 * len(names))
+        figure = new_figure(6.4, 1.3 + 0.36 * len(names))
         axes = figure.add_subplot()
         bars = axes.barh(names, values, color=_DONE, height=0.6)
         axes.bar_label(bars, labels=[f"{value:.2f}" for value in values], padding=3)
@@ -77,9 +73,3 @@ def plot_importance(fractions: Mapping[str, float], trials: int, path: Path) -> 
 def _points(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[float]]:
     scored = [(trial.number, trial.value) for trial in trials if trial.value is not None]
     return [number for number, _ in scored], [value for _, value in scored]
-
-
-def _figure(height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(6.4, height), layout="constrained")

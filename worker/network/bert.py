@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, layer_norm
 from transformers import PretrainedConfig
 
+from schemas.errors import CheckpointError
 from worker.network.attention import (
     Bounds,
     Group,
@@ -24,17 +25,20 @@ from worker.network.attention import (
     plan_groups,
     varlen_attention,
 )
+from worker.network.family import NetworkOptions
 from worker.network.linear import Activation, Linear
 from worker.network.softmax import has_fused_softmax
+from worker.network.transformers_family import TransformersFamily
 from worker.text.packing import CPU_GRID, CUDA_GRID, PackedBatch, RowGrid, to_device
 from worker.text.windows import round_up
 
 _LOG: Final = logging.getLogger(__name__)
-_ACTIVATIONS: Final[Mapping[object, Activation]] = {
+ACTIVATIONS: Final[Mapping[object, Activation]] = {
     "gelu": "gelu",
     "gelu_new": "gelu-tanh",
     "gelu_pytorch_tanh": "gelu-tanh",
 }
+"""The activations of encoders that the family supports, and what runs them."""
 
 
 _Plan: TypeAlias = Bounds | Sequence[Group]
@@ -59,46 +63,6 @@ class _Layer:
     widening: Linear
     narrowing: Linear
     output_norm: _Norm
-
-
-def is_plain_bert(config: PretrainedConfig) -> bool:
-    """Whether `BertNetwork` supports an encoder of this configuration."""
-    return (
-        config.model_type == "bert"
-        and getattr(config, "hidden_act", None) in _ACTIVATIONS
-        and getattr(config, "position_embedding_type", "absolute") == "absolute"
-        and not getattr(config, "is_decoder", False)
-    )
-
-
-def bert_shapes(config: PretrainedConfig, tags: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight, by name, of a BERT whose heads have `tags` tags in all."""
-    hidden, wide = int(config.hidden_size), int(config.intermediate_size)
-    tables = {
-        "word": int(config.vocab_size),
-        "position": int(config.max_position_embeddings),
-        "token_type": int(config.type_vocab_size),
-    }
-    shapes: dict[str, tuple[int, ...]] = {"heads.weight": (tags, hidden), "heads.bias": (tags,)}
-    for name, rows in tables.items():
-        shapes[f"encoder.embeddings.{name}_embeddings.weight"] = (rows, hidden)
-    products = {
-        "attention.self.query": (hidden, hidden),
-        "attention.self.key": (hidden, hidden),
-        "attention.self.value": (hidden, hidden),
-        "attention.output.dense": (hidden, hidden),
-        "intermediate.dense": (wide, hidden),
-        "output.dense": (hidden, wide),
-    }
-    norms = ["encoder.embeddings.LayerNorm"]
-    for number in range(int(config.num_hidden_layers)):
-        layer = f"encoder.encoder.layer.{number}"
-        for name, shape in products.items():
-            shapes |= {f"{layer}.{name}.weight": shape, f"{layer}.{name}.bias": shape[:1]}
-        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
-    for name in norms:
-        shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
-    return shapes
 
 
 class BertNetwork:
@@ -248,7 +212,7 @@ class _Reader:
             attention_out=self._named(f"{here}.attention.output.dense"),
             attention_norm=self.norm(f"{here}.attention.output.LayerNorm"),
             widening=self._named(
-                f"{here}.intermediate.dense", _ACTIVATIONS[self._config.hidden_act]
+                f"{here}.intermediate.dense", ACTIVATIONS[self._config.hidden_act]
             ),
             narrowing=self._named(f"{here}.output.dense"),
             output_norm=self.norm(f"{here}.output.LayerNorm"),
@@ -259,3 +223,68 @@ class _Reader:
 
     def _get(self, name: str) -> Tensor:
         return self._weights[f"encoder.{name}"].float()
+
+
+class BertFamily(TransformersFamily):
+    """Encoders that are plain BERTs, run over packed rows by `BertNetwork`."""
+
+    name = "bert"
+
+    def is_supported(self, config: PretrainedConfig) -> bool:
+        """Whether `BertNetwork` supports an encoder of this configuration."""
+        return (
+            config.model_type == "bert"
+            and getattr(config, "hidden_act", None) in ACTIVATIONS
+            and getattr(config, "position_embedding_type", "absolute") == "absolute"
+            and not getattr(config, "is_decoder", False)
+        )
+
+    def weight_shapes(self, config: PretrainedConfig, tags: int) -> dict[str, tuple[int, ...]]:
+        """Return the name and shape of each weight, without building a network.
+
+        :raises CheckpointError: if the attention heads do not divide the width.
+        """
+        hidden, wide = int(config.hidden_size), int(config.intermediate_size)
+        heads = int(config.num_attention_heads)
+        if heads < 1 or hidden % heads:
+            raise CheckpointError(
+                f"config.json gives {heads} attention heads for a width of {hidden}, expected a "
+                "divisor of it; export the checkpoint again"
+            )
+        tables = {
+            "word": int(config.vocab_size),
+            "position": int(config.max_position_embeddings),
+            "token_type": int(config.type_vocab_size),
+        }
+        shapes: dict[str, tuple[int, ...]] = {"heads.weight": (tags, hidden), "heads.bias": (tags,)}
+        for name, rows in tables.items():
+            shapes[f"encoder.embeddings.{name}_embeddings.weight"] = (rows, hidden)
+        products = {
+            "attention.self.query": (hidden, hidden),
+            "attention.self.key": (hidden, hidden),
+            "attention.self.value": (hidden, hidden),
+            "attention.output.dense": (hidden, hidden),
+            "intermediate.dense": (wide, hidden),
+            "output.dense": (hidden, wide),
+        }
+        norms = ["encoder.embeddings.LayerNorm"]
+        for number in range(int(config.num_hidden_layers)):
+            layer = f"encoder.encoder.layer.{number}"
+            for name, shape in products.items():
+                shapes |= {f"{layer}.{name}.weight": shape, f"{layer}.{name}.bias": shape[:1]}
+            norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+        for name in norms:
+            shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
+        return shapes
+
+    def network(
+        self, weights: Mapping[str, Tensor], config: PretrainedConfig, options: NetworkOptions
+    ) -> BertNetwork:
+        """Return the network over packed rows; it may share memory with `weights`."""
+        return BertNetwork(
+            weights,
+            config,
+            letter_case=options.letter_case,
+            device=options.device,
+            dtype=options.dtype,
+        )

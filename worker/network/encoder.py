@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
 import torch
 from safetensors import SafetensorError
@@ -18,29 +18,18 @@ from worker.checkpoint.files import read_bounded, weight_shapes
 from worker.checkpoint.folder import CONFIG, TOKENISER, WEIGHTS, read_manifest
 from worker.decoding.calibration import scale_heads
 from worker.decoding.cpu import head_layout
-from worker.network.bert import BertNetwork, bert_shapes, is_plain_bert
+from worker.network.config import load_config
+from worker.network.families import family_of
+from worker.network.family import Network, NetworkOptions
 from worker.network.memory import keep_freed_memory
-from worker.network.model import load_config
 from worker.network.processor import processor_prefers_bf16
 from worker.network.thread_pool import make_thread_pool
 from worker.text.packing import PackedBatch, RowGrid
 from worker.text.tokenisation import CASE_CLASSES, WordPieceTokeniser, load_tokeniser
 
-if TYPE_CHECKING:
-    from worker.network.model import MultiHeadModel
-
 _LEAST_PIECES: Final = 8
 """The least supported window length in word pieces."""
 PRECISIONS = ("auto", "fp32", "bf16")
-
-
-class Network(Protocol):
-    """A loaded encoder with all heads: maps packed batches to tag scores."""
-
-    grid: RowGrid
-
-    def __call__(self, batch: PackedBatch) -> Tensor:
-        """Return the tag scores of the selected rows, (selected, tags), float32, on the device."""
 
 
 class Encoder:
@@ -90,27 +79,6 @@ class Encoder:
     def _score(self, batch: PackedBatch) -> Tensor:
         with torch.inference_mode():
             return self._network(batch)
-
-
-def network_of(
-    model: "MultiHeadModel",
-    *,
-    pad_id: int,
-    letter_case: bool,
-    device: torch.device,
-    precision: torch.dtype,
-) -> Network:
-    """Return the inference network of a model in memory; the model itself may be modified."""
-    config = model.encoder.config
-    if isinstance(config, PretrainedConfig) and is_plain_bert(config):
-        return BertNetwork(
-            model.state_dict(), config, letter_case=letter_case, device=device, dtype=precision
-        )
-    from worker.network.padded import PaddedNetwork
-
-    return PaddedNetwork(
-        model, pad_id=pad_id, letter_case=letter_case, device=device, dtype=precision
-    )
 
 
 def choose_device(name: str) -> torch.device:
@@ -198,16 +166,16 @@ def load_encoder(
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
     calibration = manifest.calibration if calibrated else {}
     weights = scale_heads(weights, layout, calibration)
-    network = _fitted(
-        path,
-        config,
-        weights,
-        width,
-        pad_id=tokeniser.pad_id,
-        letter_case=manifest.letter_case,
-        device=chosen_device,
-        precision=choose_precision(precision, chosen_device),
+    options = NetworkOptions(
+        tokeniser.pad_id,
+        manifest.letter_case,
+        chosen_device,
+        choose_precision(precision, chosen_device),
     )
+    try:
+        network = family_of(config).network(weights, config, options)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
     return Encoder(
         network,
         tokeniser,
@@ -221,35 +189,6 @@ def load_encoder(
     )
 
 
-def _fitted(
-    path: Path,
-    config: PretrainedConfig,
-    weights: dict[str, Tensor],
-    tags: int,
-    *,
-    pad_id: int,
-    letter_case: bool,
-    device: torch.device,
-    precision: torch.dtype,
-) -> Network:
-    """Build the network of `config` from `weights`, which must match it exactly."""
-    if is_plain_bert(config):
-        return BertNetwork(weights, config, letter_case=letter_case, device=device, dtype=precision)
-    from worker.network.model import build_model
-
-    model = build_model(config, tags)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CheckpointError(f"checkpoint {path}: weights do not fit config.json: {reason}") from (
-            error
-        )
-    return network_of(
-        model, pad_id=pad_id, letter_case=letter_case, device=device, precision=precision
-    )
-
-
 def check_fit(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], tags: int) -> None:
     """Check that weights of these shapes match exactly an encoder of `config` with `tags` tags.
 
@@ -257,20 +196,7 @@ def check_fit(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], t
 
     :raises CheckpointError: if they do not, or the configuration is invalid.
     """
-    if is_plain_bert(config):
-        hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
-        if heads < 1 or hidden % heads:
-            raise CheckpointError(
-                f"config.json gives {heads} attention heads for a width of {hidden}, expected a "
-                "divisor of it; export the checkpoint again"
-            )
-        expected = bert_shapes(config, tags)
-    else:
-        from worker.network.model import build_model
-
-        with torch.device("meta"):
-            model = build_model(config, tags)
-        expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    expected = family_of(config).weight_shapes(config, tags)
     wrong = sorted(
         name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name)
     )

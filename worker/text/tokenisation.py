@@ -72,13 +72,16 @@ class WordPieceTokeniser:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._reading = reading
-        self.pad_id = self._special("[PAD]", "<pad>")
-        self.start_id = self._special("[CLS]", "<s>")
-        self.end_id = self._special("[SEP]", "</s>")
+        # What the tokeniser itself puts around a text: MPNet has BERT's special pieces too, unused.
+        around = tokenizer.encode("").tokens
+        angled = len(around) == 2 and around[0].startswith("<")
+        self.pad_id = self._special("[PAD]", "<pad>", angled=angled)
+        self.start_id = self._special("[CLS]", "<s>", angled=angled)
+        self.end_id = self._special("[SEP]", "</s>", angled=angled)
         self.unknown_id = self._special("[UNK]", "<unk>")
 
-    def _special(self, *names: str) -> int:
-        for name in names:
+    def _special(self, *names: str, angled: bool = False) -> int:
+        for name in reversed(names) if angled else names:
             found = self._tokenizer.token_to_id(name)
             if found is not None:
                 return int(found)

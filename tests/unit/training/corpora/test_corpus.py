@@ -4,7 +4,7 @@ import pytest
 
 from schemas.errors import CorpusError
 from schemas.tasks import TASKS
-from training.corpora.catalogue import CATALOGUE, Split, find_entry, known_entry
+from training.corpora.catalogue import Split, catalogue, find_entry, known_entry
 from training.corpora.corpus import (
     corpora_root,
     mention_count,
@@ -22,12 +22,12 @@ def put(root: Path, folder: str, split: str, content: str) -> None:
 
 def test_every_head_has_a_corpus_with_the_same_labels() -> None:
     for name, task in TASKS.items():
-        assert CATALOGUE[name].labels == task.label_names
+        assert catalogue()[name].labels == task.label_names
 
 
 def test_a_corpus_is_found_by_name_or_folder() -> None:
-    assert find_entry("NCBI-disease-IOBES") is CATALOGUE["ncbi-disease"]
-    assert find_entry("BC5CDR") is CATALOGUE["bc5cdr"]
+    assert find_entry("NCBI-disease-IOBES") is catalogue()["ncbi-disease"]
+    assert find_entry("BC5CDR") is catalogue()["bc5cdr"]
     assert find_entry("bc5") is None
     with pytest.raises(CorpusError, match=r"no corpus 'bc5' is known; known are ncbi-disease, "):
         known_entry("bc5")

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import CorpusError, InputError, OutputError
 from tests.support.corpus_server import CorpusServer, serving
-from training.corpora.catalogue import CATALOGUE, CatalogueEntry, CatalogueFile, Split
+from training.corpora.catalogue import CatalogueEntry, CatalogueFile, Split, catalogue
 from training.corpora.digests import blob_id, file_blob_id
 from training.corpora.download import RetryPolicy
 from training.corpora.fetch import Fetcher, FetchStatus
@@ -202,7 +202,7 @@ def test_two_fetches_do_not_write_one_file(server: CorpusServer, tmp_path: Path)
 
 def test_the_broken_folder_is_not_fetched(server: CorpusServer, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="corpus 'jnlpba-iobes' is not fetched"):
-        fetcher(server).fetch([CATALOGUE["jnlpba-iobes"]], tmp_path)
+        fetcher(server).fetch([catalogue()["jnlpba-iobes"]], tmp_path)
 
 
 DRIFTED = b"A\tO\n\nB\tB-X\n.\tO\nC\tO\n\nD\tO\n\n.\tO\nE\tO\n.\tO\n"

@@ -8,7 +8,8 @@ from torch import nn
 
 from tests.support.checkpoints import tiny_config
 from training.finetune.optimisation import make_optimiser, set_rates
-from worker.network.model import MultiHeadModel, build_model
+from worker.network.families import build_model
+from worker.network.model import MultiHeadModel
 
 make = partial(make_optimiser, learning_rate=1e-3, head_rate_factor=3.0, weight_decay=0.02)
 

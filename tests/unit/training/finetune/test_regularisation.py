@@ -9,7 +9,8 @@ from torch import nn
 
 from tests.support.checkpoints import tiny_config
 from training.finetune.regularisation import AveragedWeights, perturbed_embeddings
-from worker.network.model import MultiHeadModel, build_model
+from worker.network.families import build_model
+from worker.network.model import MultiHeadModel
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from training.recipes.mlm import MlmRecipe
 from training.recipes.recipe import Recipe
 from training.reports.progress import LoopProgress
 from worker.checkpoint.folder import WEIGHTS, file_digest
-from worker.network.model import build_model
+from worker.network.families import build_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

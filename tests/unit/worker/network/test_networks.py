@@ -13,8 +13,10 @@ from transformers import BertConfig, DistilBertConfig, ElectraConfig, Pretrained
 
 from tests.support.checkpoints import tiny_config
 from tests.unit.worker.text.test_packing import pack, pieces_of
-from worker.network.bert import BertNetwork, bert_shapes, is_plain_bert
-from worker.network.model import MultiHeadModel, build_model
+from worker.network.bert import BertFamily, BertNetwork
+from worker.network.families import build_model
+from worker.network.family import NetworkOptions
+from worker.network.model import MultiHeadModel
 from worker.network.padded import PaddedNetwork
 from worker.text.packing import FREE, PackedBatch, RowGrid
 from worker.text.windows import PieceWindow
@@ -105,28 +107,28 @@ def test_other_encoders_run_as_transformers_has_them(case: bool) -> None:
         intermediate_size=64,
         type_vocab_size=4,
     )
-    assert not is_plain_bert(config)
+    assert not BertFamily().is_supported(config)
     model = model_of(config)
     batch = batch_of(LENGTHS, FREE)
     expected = as_transformers_reads(model, batch, case=case)
-    network = PaddedNetwork(model, pad_id=0, letter_case=case, device=CPU, dtype=torch.float32)
+    network = PaddedNetwork(model, NetworkOptions(0, case, CPU, torch.float32))
     with torch.inference_mode():
         found = network(batch)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_what_counts_as_a_plain_bert() -> None:
-    assert is_plain_bert(BertConfig())
-    assert is_plain_bert(BertConfig(hidden_act="gelu_new"))
-    assert not is_plain_bert(BertConfig(hidden_act="relu"))
-    assert not is_plain_bert(BertConfig(is_decoder=True))
-    assert not is_plain_bert(DistilBertConfig())
+    assert BertFamily().is_supported(BertConfig())
+    assert BertFamily().is_supported(BertConfig(hidden_act="gelu_new"))
+    assert not BertFamily().is_supported(BertConfig(hidden_act="relu"))
+    assert not BertFamily().is_supported(BertConfig(is_decoder=True))
+    assert not BertFamily().is_supported(DistilBertConfig())
 
 
 def test_the_names_and_shapes_of_a_berts_weights() -> None:
     model = model_of(tiny_config())
     found = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert found == bert_shapes(tiny_config(), 9)
+    assert found == BertFamily().weight_shapes(tiny_config(), 9)
 
 
 def test_the_compiled_path_of_a_gpu_is_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from transformers import BertConfig
 
-from training.data.batches import Rows
-from training.finetune.packed import PackedBert, can_pack, drop
-from worker.network.model import MultiHeadModel, build_model
+from training.encoders.packed import PackedBert, can_pack, drop
+from training.encoders.rows import Rows
+from worker.network.families import build_model
+from worker.network.model import MultiHeadModel
 
 CPU = torch.device("cpu")
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, gelu, layer_norm, linear, scaled_dot_product_attention
 
-from training.data.batches import Rows
+from training.encoders.rows import Rows
 from worker.network.attention import has_varlen_attention
+from worker.network.bert import ACTIVATIONS, BertFamily
 
 _LONGEST_BY_PRODUCTS: Final = 256
 """The longest window computed by plain products; longer ones, whose attention scores do not fit the
@@ -26,7 +27,7 @@ cache, use PyTorch's fused attention."""
 _SCORES: Final = 1 << 19
 """The most attention scores computed at once (2 MiB), unless a single window has more."""
 
-_ACTIVATIONS: Final = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+_APPROXIMATIONS: Final = {"gelu": "none", "gelu-tanh": "tanh"}
 _STEPS: Final = 1 << 16
 
 
@@ -68,7 +69,7 @@ class PackedBert:
             states = _norm(_drop(_linear(read, out.dense), out.dropout) + states, out.LayerNorm)
             wide = gelu(
                 _linear(states, layer.intermediate.dense),
-                approximate=_ACTIVATIONS[config.hidden_act],
+                approximate=_APPROXIMATIONS[ACTIVATIONS[config.hidden_act]],
             )
             narrow = _drop(_linear(wide, layer.output.dense), layer.output.dropout)
             states = _norm(narrow + states, layer.output.LayerNorm)
@@ -85,13 +86,8 @@ def can_pack(model: nn.Module, device: torch.device, *, bf16: bool) -> bool:
         has_varlen_attention(device, torch.bfloat16 if bf16 else torch.float32)
         and getattr(config, "attention_probs_dropout_prob", 0.0) == 0.0
     )
-    return (
-        (on_gpu or (device.type == "cpu" and not bf16))
-        and getattr(config, "model_type", None) == "bert"
-        and getattr(config, "hidden_act", None) in _ACTIVATIONS
-        and getattr(config, "position_embedding_type", "absolute") == "absolute"
-        and not getattr(config, "is_decoder", False)
-    )
+    runs = on_gpu or (device.type == "cpu" and not bf16)
+    return runs and config is not None and BertFamily().is_supported(config)
 
 
 def attend(

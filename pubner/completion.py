@@ -1,10 +1,9 @@
 """`pubner completion`: scripts that complete commands, options and their fixed values in a shell.
 
-A script is static: it is made from the table of commands and their settings classes when this
-command runs, so that completing starts no Python.
+A script is static: it is made from the commands and their options when this command runs, so that
+completing starts no Python, as click's own scripts do at each press of the key.
 """
 
-import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from worker.cli.command import DESCRIBE, Described, Settings, parse_settings
-from worker.cli.options import CONFIG, fixed_values, is_flag, is_secret, option_name
-
-_MOVED = "pubner.moved:"
+from worker.cli import command as cli
+from worker.cli.command import Settings
+from worker.cli.options import ConfigOption, FieldOption
 
 
 class CompletionSettings(Settings):
@@ -49,18 +47,13 @@ class Entry:
         return " ".join(self.words)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Print the script of the shell that `argv` names; return the exit code."""
-    settings = parse_settings(
-        CompletionSettings,
-        argv,
-        prog="pubner completion",
-        description="Print a script that completes pubner's commands, options and their fixed "
-        'values. In bash: eval "$(pubner completion bash)".',
-        positional="shell",
-    )
+@cli.command(CompletionSettings, prog="pubner completion", positional="shell")
+def run(settings: CompletionSettings) -> None:
+    """Print a script that completes pubner's commands, options and their fixed values.
+
+    In bash: eval "$(pubner completion bash)".
+    """
     sys.stdout.write(_SCRIPTS[settings.shell](entries()))
-    return 0
 
 
 def entries() -> list[Entry]:
@@ -68,35 +61,21 @@ def entries() -> list[Entry]:
     from pubner.cli import COMMANDS
 
     return [
-        _entry(command.words, command.target, command.summary)
-        for command in COMMANDS
-        if not command.target.startswith(_MOVED)
+        Entry(row.words, row.summary, tuple(_options(found.options)), found.values)
+        for row in COMMANDS
+        if isinstance(found := row.load(), cli.Command)
     ]
 
 
-def _entry(words: tuple[str, ...], target: str, summary: str) -> Entry:
-    module, _, function = target.partition(":")
-    try:
-        getattr(importlib.import_module(module), function)([DESCRIBE])
-    except Described as described:
-        settings, positional = described.settings, described.positional
-    else:
-        raise AssertionError(f"{target} reads no options")
-    values = fixed_values(settings.model_fields[positional]) if positional is not None else []
-    return Entry(words, summary, tuple(_options(settings, positional)), tuple(values))
-
-
-def _options(settings: type[Settings], positional: str | None) -> list[Option]:
+def _options(options: Sequence[FieldOption | ConfigOption]) -> list[Option]:
     found = []
-    for name, info in settings.model_fields.items():
-        if name == positional or is_secret(info):
-            continue
-        option, text = option_name(name), info.description or ""
-        if is_flag(info):
-            found += [Option(option, text), Option(f"no-{option}", f"not: {text}")]
-        else:
-            found.append(Option(option, text, takes_value=True, values=tuple(fixed_values(info))))
-    found.append(Option(CONFIG, "a TOML file with settings", takes_value=True))
+    for option in options:
+        if not option.hidden:
+            name = option.opts[0].removeprefix("--")
+            values = tuple(option.values)
+            found.append(Option(name, option.described, not option.is_flag, values))
+        if option.secondary_opts:
+            found.append(Option(f"no-{name}", f"not: {option.described}"))
     return [*found, Option("help", "print the help and exit")]
 
 

@@ -10,21 +10,16 @@ from pipelines.settings.annotate import CheckpointSettings
 from pipelines.settings.kafka import KafkaSettings
 from schemas.records import SourcePosition
 from worker.cli.command import Settings
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions, json_option
 from worker.cli.paths import ExistingOutput, output_to_read
 
 
-class _OutputSettings(Settings):
-    """The output that holds the dead letters."""
+class FilterSettings(Settings):
+    """The output that holds the dead letters, and the criteria that select some."""
 
     output: ExistingOutput = Field(
         description="the folder, or URL of an object store, that holds the dead letters",
     )
-
-
-class FilterSettings(_OutputSettings):
-    """The criteria that select dead letters."""
-
     source: tuple[str, ...] = Field(
         default=(), description="only those of these topics or files (base names)"
     )
@@ -71,9 +66,7 @@ class ListSettings(FilterSettings):
     """The dead letters to list, and the JSON file to write."""
 
     limit: int = Field(default=50, ge=1, description="show at most so many, the newest first")
-    json_file: str | None = Field(
-        default=None, description="write the list as JSON; `-` is standard output"
-    )
+    json_file: str | None = json_option("the list")
 
 
 class ShowSettings(Settings):
@@ -104,7 +97,7 @@ class ShowSettings(Settings):
         return parse_position(self.letter[1])
 
 
-class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
+class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings, ComputeOptions):
     """The dead letters to replay, and the target: a topic or the pipeline."""
 
     topic: str | None = Field(
@@ -123,18 +116,9 @@ class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
         description="checkpoint folders, for --pipeline; for files, those that the output was "
         "made with",
     )
-    device: DeviceHere = Field(
-        default="auto",
-        description="where the model runs: auto, cpu, cuda or cuda:1",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of the model; by default all"
-    )
     limit: int | None = Field(default=None, ge=1, description="at most so many, the newest")
     again: bool = Field(default=False, description="include those that were sent to a topic before")
-    json_file: str | None = Field(
-        default=None, description="write the summary as JSON; `-` is standard output"
-    )
+    json_file: str | None = json_option("the summary")
 
     @model_validator(mode="after")
     def _check_target(self) -> "ReplaySettings":

@@ -11,7 +11,7 @@ class ReannotateSettings(ModelSettings):
 
     output: ExistingOutput = Field(
         description="the folder, or URL of an object store, that `pubner annotate` or `pubner "
-        "stream` wrote to. Beam's own pipeline options may follow after `--`.",
+        "stream` wrote to",
     )
     where: str = Field(
         min_length=1,

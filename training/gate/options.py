@@ -1,24 +1,20 @@
 """The gate's options, which `pubner checkpoint promote` and `pubner retrain` share."""
 
-from pathlib import Path
+from dataclasses import fields
 
 from pydantic import Field
 
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
 from training.gate.limits import Limits
-from worker.cli.common_options import ComputeOptions
+from worker.cli.common_options import CacheOptions, ComputeOptions, CorporaOptions
 
 _LIMITS = Limits()
 
 
-class GateSettings(ComputeOptions):
+class GateSettings(ComputeOptions, CorporaOptions, CacheOptions):
     """What the gate measures on, and what it tolerates."""
 
-    data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
-    )
     split: Split = Field(
         default=Split.DEVEL, description="the part of each corpus to score on; never test"
     )
@@ -77,20 +73,7 @@ class GateSettings(ComputeOptions):
         description="judge by the canary alone if no evaluation set scores a head; it detects a "
         "broken checkpoint, but not a slightly worse one",
     )
-    checkpoint_cache: Path | None = Field(
-        default=None,
-        description="folder for copies of a remote registry's checkpoints (default: the user's "
-        "cache)",
-    )
 
     def limits(self) -> Limits:
         """Return the tolerances."""
-        return Limits(
-            max_f1_drop=self.max_f1_drop,
-            max_ece_rise=self.max_ece_rise,
-            min_speed=self.min_speed,
-            max_changed_share=self.max_changed_share,
-            max_changed_mentions=self.max_changed_mentions,
-            allow_lost_heads=self.allow_lost_heads,
-            canary_only=self.canary_only,
-        )
+        return Limits(**{limit.name: getattr(self, limit.name) for limit in fields(Limits)})

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from worker.cli.command import Settings
+from worker.cli.common_options import CacheOptions, json_option
 from worker.cli.paths import ExistingFolder
 from worker.drift.index import DriftLimits
 
 _USUAL = DriftLimits()
 
 
-class DriftSettings(Settings):
+class DriftSettings(CacheOptions):
     """The options of `pubner drift`."""
 
     output: ExistingFolder = Field(
@@ -27,11 +27,6 @@ class DriftSettings(Settings):
         default=None,
         description="a checkpoint registry, whose references are compared with too; they "
         "have precedence over the shipped checkpoint's, but not over those of named checkpoints",
-    )
-    checkpoint_cache: Path | None = Field(
-        default=None,
-        description="folder for fetched checkpoints of a remote registry, to count word pieces "
-        "(default: ~/.cache/pubner/checkpoints)",
     )
     since: date | None = Field(default=None, description="the first day (UTC), as 2026-01-31")
     until: date | None = Field(default=None, description="the last day (UTC)")
@@ -69,9 +64,7 @@ class DriftSettings(Settings):
     )
     html: Path | None = Field(default=None, description="write a page (HTML) with plots")
     fail_on_warning: bool = Field(default=False, description="exit with 1 where there is a warning")
-    json_file: str | None = Field(
-        default=None, description="write all figures as JSON; - is standard output"
-    )
+    json_file: str | None = json_option("all figures")
 
     def limits(self) -> DriftLimits:
         """Return the limits that the options set."""

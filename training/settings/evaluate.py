@@ -6,10 +6,10 @@ from pydantic import Field
 
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
-from worker.cli.common_options import ComputeOptions, RegistryOptions
+from worker.cli.common_options import ComputeOptions, CorporaOptions, RegistryOptions, json_option
 
 
-class EvaluateSettings(RegistryOptions, ComputeOptions):
+class EvaluateSettings(RegistryOptions, ComputeOptions, CorporaOptions):
     """The options of `pubner evaluate`."""
 
     checkpoint: tuple[str, ...] = Field(
@@ -23,10 +23,6 @@ class EvaluateSettings(RegistryOptions, ComputeOptions):
         "checkpoint's heads; none if --documents is given)",
     )
     split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
-    data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
-    )
     context: Context = Field(
         default=Context.SENTENCE,
         description="context: each sentence alone, or windows of eight joined",
@@ -45,6 +41,4 @@ class EvaluateSettings(RegistryOptions, ComputeOptions):
         default=None,
         description="draw (SVG) each head's confidence against its precision on its corpus",
     )
-    json_file: str | None = Field(
-        default=None, description="write the scores as JSON; - is standard output"
-    )
+    json_file: str | None = json_option("the scores")

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,15 @@ _LEAST_CUT = 20
 """The least width of a cell that is cut, even if lines then exceed the console's width."""
 
 
-def write_json(value: object, file: str) -> None:
-    """Write `value` as JSON to `file`, or to standard output where `file` is `-`.
+def write_json(value: object, file: str | None) -> None:
+    """Write `value` as JSON to `file`; `-` is standard output, None is nowhere.
 
     Missing parent folders are created; a regular file is written atomically.
 
     :raises OutputError: if the file cannot be written.
     """
+    if file is None:
+        return
     if file == "-":
         sys.stdout.write(safe_json(value, indent=2, encoding=sys.stdout.encoding or "utf-8") + "\n")
         sys.stdout.flush()
@@ -43,6 +45,11 @@ def write_json(value: object, file: str) -> None:
         _replace(path, text)
     except OSError as error:
         raise OutputError(f"cannot write {file!r}: {error.strerror or error}") from error
+
+
+def listing(counts: Mapping[str, int]) -> str:
+    """Return counts as text: `3 parse, 1 write`."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def _replace(path: Path, text: str) -> None:

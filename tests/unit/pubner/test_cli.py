@@ -20,7 +20,7 @@ def add_command(
     module = ModuleType("probe_module")
     module.run = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "probe_module", module)
-    command = cli.Command(words, "probe_module:run", " ".join(words), "a probe")
+    command = cli.Command(" ".join(words), "probe_module:run", "a probe")
     monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, command))
 
 

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from click.exceptions import Exit
 from pydantic import Field, model_validator
 
 from schemas.errors import SettingsError
-from worker.cli.command import Settings, parse_settings
+from tests.support.settings import parse_settings
+from worker.cli.command import Settings
 
 
 class Sample(Settings):
@@ -114,7 +116,7 @@ def test_the_variable_of_data_is_that_of_corpora(
     monkeypatch.setenv("PUBNER_CORPORA", "corpora")
     found = parse_settings(WithData, [], prog="pubner try", description="Try.")
     assert found.data == Path("corpora")
-    with pytest.raises(SystemExit):
+    with pytest.raises(Exit):
         parse_settings(WithData, ["--help"], prog="pubner try", description="Try.")
     assert "PUBNER_<OPTION>; --data is PUBNER_CORPORA." in capsys.readouterr().out
 
@@ -261,9 +263,9 @@ def test_settings_are_frozen_and_closed() -> None:
 
 
 def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(Exit) as caught:
         parse("--wrong", "--help")
-    assert caught.value.code == 0
+    assert caught.value.exit_code == 0
     text = capsys.readouterr().out
     for part in (
         "usage: pubner try it [OPTION...] [INPUTS...]",

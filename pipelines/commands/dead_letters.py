@@ -108,7 +108,7 @@ def replay(settings: ReplaySettings) -> int:
 def _send(settings: ReplaySettings, check: Callable[[], None], meter: Meter) -> dict[str, Any]:
     from pipelines.dead_letters.republish import SendPlan, send_dead_letters
     from pipelines.output.manifest import open_existing
-    from pipelines.runtime.batch import utc_now
+    from worker.system.clock import utc_now
 
     report = send_dead_letters(
         SendPlan(
@@ -159,8 +159,8 @@ def _annotate_dead_letters(
     from pipelines.dead_letters.reading import choose, read_dead_letters
     from pipelines.dead_letters.reprocess import AnnotatePlan, AnnotateReport, annotate_dead_letters
     from pipelines.output.manifest import open_existing, open_output
-    from pipelines.runtime.batch import utc_now
     from pipelines.telemetry.progress import annotating_again
+    from worker.system.clock import utc_now
 
     known = open_existing(settings.output)
     first = next(iter(read_dead_letters(known, settings.selection)), None)

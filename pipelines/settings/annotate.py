@@ -117,7 +117,7 @@ class InputOptions(Settings):
         return None if self.format == "auto" else Format(self.format)
 
 
-class AnnotateSettings(InputOptions, RunSettings):
+class AnnotateSettings(RunSettings, InputOptions):
     """The inputs of a batch run, and the run settings."""
 
     reread_older: bool = Field(

@@ -9,7 +9,7 @@ from pipelines.settings.kafka import KafkaSettings
 from worker.registry.choice import POLL_SECONDS
 
 
-class StreamSettings(KafkaSettings, RunSettings):
+class StreamSettings(RunSettings, KafkaSettings):
     """The topics to annotate, the Kafka settings and the run settings."""
 
     topic: tuple[str, ...] = Field(

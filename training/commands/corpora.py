@@ -14,9 +14,10 @@ from training.corpora.catalogue import PUBLIC_URL, known_entry
 from training.corpora.check import CorpusReport, FileReport, check_corpora, report_json
 from training.corpora.corpus import cache_root, corpora_root
 from training.corpora.fetch import FetchedFile, Fetcher
-from training.reports.progress import Stage, Work, show_work
+from training.reports.progress import Work, show_work
 from worker.cli.command import Settings, command, human_console, print_table, write_json
 from worker.cli.common_options import CorporaOptions, json_option
+from worker.cli.progress import Meter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,7 +105,7 @@ class _Bytes:
         self._work = work
         self._stack = stack
         self._name = ""
-        self._stage: Stage | None = None
+        self._stage: Meter | None = None
 
     def __call__(self, name: str, have: int, total: int | None) -> None:
         if self._stage is None or name != self._name:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from worker.cli.progress import Pace, Progress, Shown, Timed, show_progress
+from worker.cli.progress import Meter, Shown, Timed, show_progress
 from worker.cli.signals import handling_stop_signals
 
 if TYPE_CHECKING:
@@ -34,34 +34,6 @@ class LoopProgress:
     pieces_per_second: float
 
 
-class Stage:
-    """A stage of a command, with its progress."""
-
-    def __init__(self, progress: Progress, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._now = progress
-        self._pace = self._paced(progress)
-
-    def advance(self, count: int = 1) -> None:
-        """Add `count` to the number done."""
-        self._now = replace(self._now, done=self._now.done + count)
-
-    def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Set the number done, the total and the note."""
-        if not self._now.done:  # work of an earlier start does not count for the speed
-            self._pace = self._paced(replace(self._now, done=done))
-        self._now = replace(self._now, done=done, total=total, note=note)
-
-    def timed(self) -> Timed:
-        """Return the progress and speed."""
-        return self._pace.of(self._now)
-
-    def _paced(self, begin: Progress) -> Pace:
-        pace = Pace(self._clock)
-        pace.of(begin)
-        return pace
-
-
 class Work(Shown):
     """The progress of a command: its open stages, the innermost last; `clock` returns seconds."""
 
@@ -69,12 +41,13 @@ class Work(Shown):
         super().__init__()
         self._clock = clock
         self._begun = clock()
-        self._open: tuple[Stage, ...] = ()
+        self._open: tuple[Meter, ...] = ()
 
     @contextmanager
-    def stage(self, task: str, total: int | None = None, unit: str = "") -> Iterator[Stage]:
+    def stage(self, task: str, total: int | None = None, unit: str = "") -> Iterator[Meter]:
         """Open the stage `task` while the block runs; `total` is None if unknown."""
-        stage = Stage(Progress(task, total=total, unit=unit), self._clock)
+        stage = Meter(self._clock)
+        stage.begin(task, total=total, unit=unit)
         self._open = (*self._open, stage)
         self.changed()
         try:
@@ -114,7 +87,7 @@ class Work(Shown):
         stages = self._open
         if not stages:
             return None
-        return replace(stages[-1].timed(), elapsed=self._clock() - self._begun)
+        return replace(stages[-1].look(), elapsed=self._clock() - self._begun)
 
 
 @contextmanager

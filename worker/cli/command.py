@@ -17,12 +17,19 @@ from click.exceptions import Exit
 from schemas.errors import SettingsError
 from worker.cli.console import human_console, listing, print_table, write_json
 from worker.cli.help import HelpPage
-from worker.cli.options import CONFIG, ConfigOption, FieldOption, fixed_values, is_list
+from worker.cli.options import fixed_values, is_list, options_of
 from worker.cli.settings import Settings, read_settings
 
-__all__ = ["Arguments", "Command", "Settings", "command", "human_console",
-    "listing", "print_table",
-           "write_json"]  # fmt: skip
+__all__ = [
+    "Arguments",
+    "Command",
+    "Settings",
+    "command",
+    "human_console",
+    "listing",
+    "print_table",
+    "write_json",
+]
 
 _HELP = ("-h", "--help")
 
@@ -69,10 +76,7 @@ class Command(click.Command):
         self.prog = prog
         self.positional = positional
         self.beam = beam
-        self.options: list[FieldOption | ConfigOption] = [
-            *(FieldOption(name, info) for name, info in fields.items() if name != positional),
-            ConfigOption(),
-        ]
+        self.options = options_of(settings, positional)
         self.values = () if positional is None else tuple(fixed_values(fields[positional]))
         description = inspect.cleandoc(function.__doc__ or "").partition("\n\n:raises")[0]
         super().__init__(prog, params=list(self.options), help=description)
@@ -135,9 +139,7 @@ class Command(click.Command):
             page.write_text("Beam's own pipeline options may follow after `--`.")
         page.write_paragraph()
         page.write("options:\n")
-        last = ("verbose", CONFIG)
-        options = sorted(self.options, key=lambda option: option.name in last)
-        page.write_entries((option.head, option.help or "") for option in options)
+        page.write_entries((option.head, option.text) for option in self.options)
         page.write_entries([("-h, --help", "print this and exit")])
         page.write_paragraph()
         exception = "; --data is PUBNER_CORPORA" if "data" in fields else ""

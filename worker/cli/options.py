@@ -2,12 +2,18 @@
 
 import types
 import typing
+from inspect import get_annotations
 
 import click
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 CONFIG = "config"
+VERBOSE = "verbose"
+CONFIG_FIELD = FieldInfo(
+    annotation=str, default=None, description="a TOML file with settings; also PUBNER_CONFIG"
+)
+"""The option of every command that names a settings file, as a field."""
 OPTION_NAMES = {"json_file": "json"}
 """Fields that cannot have their option's name, because pydantic has a method of that name."""
 VARIABLES = {"data": "corpora"}
@@ -27,24 +33,23 @@ class FieldOption(click.Option):
         name = option_name(field)
         super().__init__(
             [field, f"--{name}/--no-{name}" if is_flag(info) else f"--{name}"],
-            help=_explain(info),
+            help=info.description,
             multiple=is_list(info),
             hidden=is_secret(info),
         )
-        self.described = info.description or ""
         self.values = fixed_values(info)
         self.head = _head(field, info)
+        self.text = _explain(info)
 
 
-class ConfigOption(click.Option):
-    """The option of every command that names a settings file."""
-
-    described = "a TOML file with settings"
-    values: typing.ClassVar[list[str]] = []
-    head = "--config FILE"
-
-    def __init__(self) -> None:
-        super().__init__([f"--{CONFIG}"], help=f"{self.described}; also PUBNER_CONFIG")
+def options_of(settings: type[BaseModel], positional: str | None) -> list[FieldOption]:
+    """Return the options of a command: the required ones first, then its own, then shared ones."""
+    own = reversed(settings.__mro__)
+    ranks = {name: -rank for rank, cls in enumerate(own) for name in get_annotations(cls)}
+    ranks[VERBOSE] = 1
+    fields = {name: x for name, x in settings.model_fields.items() if name != positional}
+    ordered = sorted(fields, key=lambda name: (not fields[name].is_required(), ranks[name]))
+    return [FieldOption(x, fields[x]) for x in ordered] + [FieldOption(CONFIG, CONFIG_FIELD)]
 
 
 def option_name(field: str) -> str:
@@ -98,7 +103,7 @@ def _head(field: str, info: FieldInfo) -> str:
         return f"--{name} | --no-{name}"
     if choices := _choices(plain_type(info)):
         return f"--{name} {{{','.join(choices)}}}"
-    placeholder = field.removeprefix("json_").upper()
+    placeholder = "FILE" if field in ("json_file", CONFIG) else field.upper()
     return f"--{name} {placeholder}{'[,...]' if is_list(info) else ''}"
 
 

@@ -76,11 +76,15 @@ class Pace:
     def __post_init__(self) -> None:
         self._began = self.clock()
 
+    def begin(self, now: Progress) -> None:
+        """Measure from `now` on."""
+        self._task, self._task_began, self._done_before = now.task, self.clock(), now.done
+
     def of(self, now: Progress) -> Timed:
         """Return `now` with its rate and the remaining time."""
-        time_now = self.clock()
         if now.task != self._task or now.done < self._done_before:
-            self._task, self._task_began, self._done_before = now.task, time_now, now.done
+            self.begin(now)
+        time_now = self.clock()
         seconds, done = time_now - self._task_began, now.done - self._done_before
         elapsed = time_now - self._began
         if seconds <= 0 or done <= 0:
@@ -123,21 +127,27 @@ class Shown:
 class Meter(Shown):
     """A command's recorded progress; any thread may update it or read it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._pace = Pace(time.monotonic)
+        self._pace = Pace(clock)
         self.begin("starting")
 
     def begin(self, task: str, *, total: int | None = None, unit: str = "") -> None:
         """Begin another task, with nothing done yet."""
         self._now = Progress(task, total=total, unit=unit)
+        self._pace.begin(self._now)
         self._poll: Callable[[], Progress] = lambda: self._now
         self.changed()
 
-    def update(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Record how much of the task is done; without `total` its total stays as it is."""
-        now = self._now
-        self._now = replace(now, done=done, total=now.total if total is None else total, note=note)
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Record how much of the task is done; without `total` its total stays as it is.
+
+        What an earlier start of the command has done does not count for the rate.
+        """
+        was = self._now
+        self._now = replace(was, done=done, total=was.total if total is None else total, note=note)
+        if not was.done:
+            self._pace.begin(self._now)
 
     def advance(self, count: int = 1) -> None:
         """Record that `count` more units of the task are done."""

@@ -11,7 +11,7 @@ from worker.cli.command import (
     command,
     human_console,
     listing,
-    print_table,
+    print_figures,
     write_json,
 )
 from worker.cli.progress import Meter, show_progress
@@ -19,7 +19,6 @@ from worker.cli.progress import Meter, show_progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.output.summary import Counts
     from pipelines.runtime.example import Example
 
 _STYLES = {
@@ -51,61 +50,43 @@ def run(settings: AnnotateSettings, arguments: Arguments) -> None:
         if not settings.inputs:
             console.print(f"No input given: annotating the bundled sample, {sample_path().name}.")
         with show_progress(Meter()) as meter:
-            summary, counts, example = annotate_inputs(settings, arguments.rest, checkpoints, meter)
+            summary, _, example = annotate_inputs(settings, arguments.rest, checkpoints, meter)
         write_json(summary, settings.json_file)
-        _print_summary(console, summary, counts, example)
+        _print_summary(console, summary, example)
 
 
-def _print_summary(
-    console: "Console", summary: dict[str, Any], counts: "Counts", example: "Example | None"
-) -> None:
+def _print_summary(console: "Console", summary: dict[str, Any], example: "Example | None") -> None:
     from rich.text import Text
 
     from pipelines.output.manifest import describe_mixed_sources
 
-    statuses = ", ".join(f"{n:,} {status}" for status, n in sorted(counts.citations.items()))
-    rows: list[tuple[object, object, object]] = [
-        ("citations", f"{summary['citations']:,}", statuses)
+    already = summary["blocks"] - summary["blocks_written_now"]
+    rows: list[tuple[str, object, str]] = [
+        ("citations", summary["citations"], listing(summary["citations_by_status"]))
     ]
     for head, kinds in summary["mentions_by_type"].items():
-        rows.append((f"mentions, {head}", f"{summary['mentions'][head]:,}", listing(kinds)))
-    dead_letters = summary["dead_letters"]
-    style = "bold red" if dead_letters else ""
+        rows.append((f"mentions, {head}", summary["mentions"][head], listing(kinds)))
     rows.append(
-        (
-            Text("dead letters", style),
-            Text(f"{dead_letters:,}", style),
-            Text(listing(summary["dead_letters_by_stage"]), style),
-        )
+        ("dead letters", summary["dead_letters"], listing(summary["dead_letters_by_stage"]))
     )
     if summary["unreadable_inputs"]:
         remark = "inputs could not be read; their earlier output is kept"
-        rows.append((Text("unreadable", "bold red"), str(summary["unreadable_inputs"]), remark))
+        rows.append(("unreadable", summary["unreadable_inputs"], remark))
     if older := summary["blocks_of_older_reader"]:
         remark = "blocks were read by an older pubner, which may have read less; --reread-older"
-        rows.append(("older reader", f"{older:,}", f"{remark} reads them again"))
-    already_written = summary["blocks"] - summary["blocks_written_now"]
+        rows.append(("older reader", older, f"{remark} reads them again"))
+    skipped = f"{already:,} block{'s' if already != 1 else ''} written already" if already else ""
     rows += [
-        (
-            "annotated now",
-            f"{summary['citations_annotated_now']:,}",
-            _skipped_blocks(already_written),
-        ),
-        ("citations/s", f"{summary['citations_per_second']:,.1f}", "without loading the model"),
-        ("seconds", f"{summary['seconds']:,.1f}", "in all"),
+        ("annotated now", summary["citations_annotated_now"], skipped),
+        ("citations/s", summary["citations_per_second"], "without loading the model"),
+        ("seconds", summary["seconds"], "in all"),
         ("output", "", summary["output"]),
     ]
     if summary["topics_in_output"]:
         rows.append(("", "", describe_mixed_sources(summary["topics_in_output"], topics=False)))
-    print_table(console, rows, right=[1])
+    print_figures(console, rows, alarming=("dead letters", "unreadable"))
     if example is not None:
         line = Text(f"PMID {example.pmid}: ")
         for text, kind in example.segments():
             line.append(f"[{text} {kind}]" if kind else text, style=_STYLES.get(kind or "", ""))
         console.print(line)
-
-
-def _skipped_blocks(blocks: int) -> str:
-    if not blocks:
-        return ""
-    return f"{blocks:,} block{'s' if blocks != 1 else ''} written already"

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pipelines.settings.dead_letters import ListSettings, ReplaySettings, ShowSettings
 from pipelines.telemetry.library_logs import quiet
 from schemas.errors import InputError
-from worker.cli.command import command, human_console, listing, print_table, write_json
+from worker.cli.command import (
+    command,
+    human_console,
+    listing,
+    print_figures,
+    print_table,
+    write_json,
+)
 from worker.cli.progress import Meter, show_loading, show_progress
 from worker.cli.terminal import safe_text
 
@@ -242,23 +249,20 @@ def _shortened(text: str) -> str:
 
 
 def _print_summary(settings: ReplaySettings, summary: dict[str, Any]) -> None:
-    console = human_console(settings.json_file)
-    before = f"{summary['sent_before']:,}"
-    rows: list[tuple[object, object, object]] = [("dead letters", f"{summary['letters']:,}", "")]
+    rows: list[tuple[str, object, str]] = [("dead letters", summary["letters"], "")]
     if settings.pipeline:
-        stages = listing(summary["failing_by_stage"])
         rows += [
-            ("annotated", f"{summary['annotated']:,}", f"written to {settings.output}"),
-            ("failing still", f"{summary['failing']:,}", stages),
-            ("sent before", before, "to a topic, so skipped (--again)"),
+            ("annotated", summary["annotated"], f"written to {settings.output}"),
+            ("failing still", summary["failing"], listing(summary["failing_by_stage"])),
+            ("sent before", summary["sent_before"], "to a topic, so skipped (--again)"),
         ]
     else:
         rows += [
-            ("sent", f"{summary['sent']:,}", f"to topic {settings.topic}"),
-            ("sent before", before, "so skipped (--again)"),
-            ("no message", f"{summary['no_message']:,}", "records that still cannot be parsed"),
-            ("refused", f"{len(summary['refused']):,}", "by the broker"),
+            ("sent", summary["sent"], f"to topic {settings.topic}"),
+            ("sent before", summary["sent_before"], "so skipped (--again)"),
+            ("no message", summary["no_message"], "records that still cannot be parsed"),
+            ("refused", len(summary["refused"]), "by the broker"),
         ]
         for position, reason in list(summary["refused"].items())[:_MAX_REFUSED_SHOWN]:
             rows.append(("", "", f"{position}: {reason}"))
-    print_table(console, rows, right=[1])
+    print_figures(human_console(settings.json_file), rows, alarming=())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.settings.feed import FeedSettings
 from pipelines.telemetry.library_logs import quiet
-from worker.cli.command import command, human_console, listing, print_table, write_json
+from worker.cli.command import command, human_console, listing, print_figures, write_json
 from worker.cli.progress import Meter, show_loading, show_progress
 
 if TYPE_CHECKING:
@@ -109,26 +109,22 @@ def _summary(
 
 
 def _print_summary(console: "Console", summary: dict[str, Any]) -> None:
-    from rich.text import Text
-
     dead_letters = summary["dead_letters"]
-    style = "bold red" if dead_letters else ""
-    stages = listing(summary["dead_letters_by_stage"])
-    remark = f"{stages}; in {summary['dead_letters_output']}" if dead_letters else ""
-    rows: list[tuple[object, object, object]] = [
-        ("citations", f"{summary['citations']:,}", f"{summary['bytes'] / 2**20:,.1f} MiB"),
-        ("tombstones", f"{summary['tombstones']:,}", ""),
-        (Text("dead letters", style), Text(f"{dead_letters:,}", style), Text(remark, style)),
+    remark = f"{listing(summary['dead_letters_by_stage'])}; in {summary['dead_letters_output']}"
+    rows: list[tuple[str, object, str]] = [
+        ("citations", summary["citations"], f"{summary['bytes'] / 2**20:,.1f} MiB"),
+        ("tombstones", summary["tombstones"], ""),
+        ("dead letters", dead_letters, remark if dead_letters else ""),
     ]
     if summary["refused_files"]:
         remark = "refused: unreadable, or not matching their .md5 files"
-        rows.append((Text("files", "bold red"), str(summary["refused_files"]), remark))
+        rows.append(("files", summary["refused_files"], remark))
     if summary["skipped_files"] or summary["skipped_records"]:
         remark = f"records, and {summary['skipped_files']:,} files: sent by the interrupted run"
-        rows.append(("sent before", f"{summary['skipped_records']:,}", remark))
+        rows.append(("sent before", summary["skipped_records"], remark))
     rows += [
-        ("messages/s", f"{summary['messages_per_second']:,.0f}", ""),
-        ("seconds", f"{summary['seconds']:,.1f}", ""),
+        ("messages/s", round(summary["messages_per_second"]), ""),
+        ("seconds", summary["seconds"], ""),
         ("topic", "", f"{summary['topic']}, {summary['partitions']} partitions"),
     ]
-    print_table(console, rows, right=[1])
+    print_figures(console, rows, alarming=("dead letters", "files"))

@@ -8,7 +8,7 @@ from pipelines.runners.preflight import check_runner_and_device
 from pipelines.settings.reannotate import ReannotateSettings
 from pipelines.telemetry.library_logs import beam_logging
 from schemas.errors import OutputError
-from worker.cli.command import Arguments, command, human_console, listing, print_table, write_json
+from worker.cli.command import Arguments, command, human_console, listing, print_figures, write_json
 from worker.cli.progress import Meter, show_progress
 
 if TYPE_CHECKING:
@@ -158,8 +158,6 @@ def _summary(
 
 
 def _print_summary(settings: ReannotateSettings, summary: dict[str, Any]) -> None:
-    from rich.text import Text
-
     console = human_console(settings.json_file)
     if not summary["citations"]:
         console.print(
@@ -169,24 +167,23 @@ def _print_summary(settings: ReannotateSettings, summary: dict[str, Any]) -> Non
         return
     statuses = listing(summary["citations_by_status"])
     made_by = {f"by {name[:12]}…": n for name, n in summary["citations_by_checkpoint"].items()}
-    rows: list[tuple[object, object, object]] = [
-        ("citations that match", f"{summary['citations']:,}", statuses),
+    rows: list[tuple[str, object, str]] = [
+        ("citations that match", summary["citations"], statuses),
         ("made", "", listing(made_by)),
     ]
     if settings.dry_run:
-        rows.append(("blocks", f"{summary['blocks']:,}", "would be written; nothing was changed"))
+        rows.append(("blocks", summary["blocks"], "would be written; nothing was changed"))
         if summary["without_text"]:
             remark = "annotate their source again: the text was not stored"
-            rows.append((Text("without text", "bold red"), f"{summary['without_text']:,}", remark))
+            rows.append(("without text", summary["without_text"], remark))
     else:
-        style = "bold red" if summary["failed"] else ""
         remark = "still match and keep their rows (--verbose says why)" if summary["failed"] else ""
         rows += [
-            ("annotated again", f"{summary['reannotated']:,}", ""),
-            (Text("failed", style), Text(f"{summary['failed']:,}", style), Text(remark, style)),
-            ("blocks written", f"{summary['blocks_written']:,}", f"of {summary['blocks']:,}"),
-            ("citations/s", f"{summary['citations_per_second']:,.1f}", "without loading the model"),
-            ("seconds", f"{summary['seconds']:,.1f}", "in all"),
+            ("annotated again", summary["reannotated"], ""),
+            ("failed", summary["failed"], remark),
+            ("blocks written", summary["blocks_written"], f"of {summary['blocks']:,}"),
+            ("citations/s", summary["citations_per_second"], "without loading the model"),
+            ("seconds", summary["seconds"], "in all"),
         ]
     rows.append(("output", "", settings.output))
-    print_table(console, rows, right=[1])
+    print_figures(console, rows, alarming=("without text", "failed"))

@@ -13,7 +13,7 @@ from pipelines.settings.stream import StreamSettings
 from pipelines.telemetry.library_logs import silence_libraries
 from pipelines.telemetry.logs import log, logging_periodically, logging_to
 from schemas.errors import SettingsError
-from worker.cli.command import Arguments, command, human_console, print_table, write_json
+from worker.cli.command import Arguments, command, human_console, print_figures, write_json
 
 if TYPE_CHECKING:
     from pipelines.runtime.stream import StreamReport
@@ -146,33 +146,28 @@ def print_summary(settings: StreamSettings, summary: dict[str, Any]) -> None:
     from pipelines.runtime.stream_start import format_missing
 
     console = human_console(settings.json_file)
-    restarts: list[tuple[object, object, object]] = []
-    if summary["stall_restarts"]:
-        restarts = [("restarts", f"{summary['stall_restarts']:,}", "of a stalled job")]
-    rows: list[tuple[object, object, object]] = [
+    rows: list[tuple[str, object, str]] = [
         ("messages", _shown(summary["records"]), ", ".join(settings.topic)),
         ("citations", _shown(summary["citations"]), "annotated, deleted or without text"),
         ("mentions", _shown(summary["mentions"]), ""),
         ("dead letters", _shown(summary["dead_letters"]), ""),
-        ("slices written", _shown(summary["parts_written"]), "of blocks"),
-        *restarts,
-        ("seconds", f"{summary['seconds']:,.1f}", "in all"),
-        ("output", "", settings.output),
     ]
     if summary["offsets_removed"]:
         why = "by retention before they were read"
-        rows.insert(4, ("offsets removed", _shown(summary["offsets_removed"]), why))
+        rows.append(("offsets removed", summary["offsets_removed"], why))
+    rows.append(("slices written", _shown(summary["parts_written"]), "of blocks"))
+    if summary["stall_restarts"]:
+        rows.append(("restarts", summary["stall_restarts"], "of a stalled job"))
+    rows += [("seconds", summary["seconds"], "in all"), ("output", "", settings.output)]
     if summary["missing"]:
         count = sum(gap["end"] - gap["begin"] for gap in summary["missing"])
-        rows.append(
-            ("not in it", _shown(count), f"{format_missing(summary['missing'])}: {_ELSEWHERE}")
-        )
+        rows.append(("not in it", count, f"{format_missing(summary['missing'])}: {_ELSEWHERE}"))
     if summary.get("files_in_output"):
         from pipelines.output.manifest import describe_mixed_sources
 
         rows.append(("", "", describe_mixed_sources(summary["files_in_output"], topics=True)))
-    print_table(console, rows, right=[1])
+    print_figures(console, rows, alarming=())
 
 
-def _shown(figure: int | None) -> str:
-    return "not counted" if figure is None else f"{figure:,}"
+def _shown(figure: int | None) -> int | str:
+    return "not counted" if figure is None else figure

@@ -16,13 +16,13 @@ class CheckpointSettings(CacheOptions):
     alternatives = (("checkpoint", "registry"),)
 
     checkpoint: tuple[str, ...] = Field(
-        default=("default",),
+        ("default",),
         min_length=1,
         description="checkpoint folders, or `default`; several form a set, whose heads must "
         "differ; with --registry an id there, or a prefix of one",
     )
     registry: ExistingFolder | None = Field(
-        default=None,
+        None,
         min_length=1,
         description="a checkpoint registry: its active checkpoint is used, or the one given "
         "by --checkpoint",
@@ -51,7 +51,7 @@ class ModelSettings(CheckpointSettings, WorkerOptions):
     """The checkpoints to annotate with, the runner and the device."""
 
     runner: str = Field(
-        default="DirectRunner",
+        "DirectRunner",
         description="Beam's runner: DirectRunner (in this process), PrismRunner, FlinkRunner, "
         "DataflowRunner, PortableRunner",
         examples=[
@@ -64,9 +64,9 @@ class ModelSettings(CheckpointSettings, WorkerOptions):
         ],
     )
     json_file: str | None = json_option("the summary")
-    chunk_size: int = Field(default=250, ge=1, description="citations passed to the model at once")
+    chunk_size: int = Field(250, ge=1, description="citations passed to the model at once")
     verbose: bool = Field(
-        default=False,
+        False,
         description="show Beam's log on standard error, and the traceback of an unexpected error",
     )
 
@@ -75,19 +75,17 @@ class RunSettings(ModelSettings):
     """The model settings, and the output to write."""
 
     output: OutputFolder = Field(
-        default="out", description="the folder, or URL of an object store, to write Parquet to"
+        "out", description="the folder, or URL of an object store, to write Parquet to"
     )
     block_size: int = Field(
-        default=1000,
+        1000,
         ge=1,
         le=100_000,
         description="records of a block, the unit of an output file and of a retry",
     )
-    store_text: bool = Field(default=True, description="store the text in the citations' rows")
+    store_text: bool = Field(True, description="store the text in the citations' rows")
     max_text_chars: int | None = Field(
-        default=None,
-        ge=1,
-        description="read at most so many characters of a text; by default all of it",
+        None, ge=1, description="read at most so many characters of a text; by default all of it"
     )
 
     @property
@@ -103,12 +101,12 @@ class InputOptions(Settings):
     """The inputs, and their format."""
 
     inputs: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="files, folders or globs, here or in any file system that Beam opens: PubMed "
         "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample",
     )
     format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
-        default="auto", description="the inputs' format; auto detects it by their names"
+        "auto", description="the inputs' format; auto detects it by their names"
     )
 
     @property
@@ -121,7 +119,7 @@ class AnnotateSettings(RunSettings, InputOptions):
     """The inputs of a batch run, and the run settings."""
 
     reread_older: bool = Field(
-        default=False,
+        False,
         description="read finished blocks again that an older version of the readers made; by "
         "default they are skipped and counted",
     )

@@ -18,22 +18,22 @@ class FilterSettings(Settings):
     """The output that holds the dead letters, and the criteria that select some."""
 
     output: ExistingOutput = Field(
-        description="the folder, or URL of an object store, that holds the dead letters",
+        description="the folder, or URL of an object store, that holds the dead letters"
     )
     source: tuple[str, ...] = Field(
-        default=(), description="only those of these topics or files (base names)"
+        (), description="only those of these topics or files (base names)"
     )
     stage: tuple[Literal["read", "parse", "annotate", "write"], ...] = Field(
-        default=(), description="only those of these stages: read, parse, annotate, write"
+        (), description="only those of these stages: read, parse, annotate, write"
     )
     error_type: tuple[str, ...] = Field(
-        default=(), description="only those with these error types, such as RecordError"
+        (), description="only those with these error types, such as RecordError"
     )
     position: tuple[str, ...] = Field(
-        default=(), description="only those at these positions, as SOURCE/PARTITION/OFFSET"
+        (), description="only those at these positions, as SOURCE/PARTITION/OFFSET"
     )
     since: datetime | None = Field(
-        default=None,
+        None,
         description="only those seen since this time, such as 2026-01-31 or "
         "2026-01-31T12:00:00; in UTC unless it has an offset",
     )
@@ -65,7 +65,7 @@ class FilterSettings(Settings):
 class ListSettings(FilterSettings):
     """The dead letters to list, and the JSON file to write."""
 
-    limit: int = Field(default=50, ge=1, description="show at most so many, the newest first")
+    limit: int = Field(50, ge=1, description="show at most so many, the newest first")
     json_file: str | None = json_option("the list")
 
 
@@ -75,7 +75,7 @@ class ShowSettings(Settings):
     letter: tuple[str, ...] = Field(
         description="the output that holds it, and its SOURCE/PARTITION/OFFSET"
     )
-    raw: bool = Field(default=False, description="write only its payload to standard output")
+    raw: bool = Field(False, description="write only its payload to standard output")
 
     @field_validator("letter")
     @classmethod
@@ -101,23 +101,22 @@ class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings, ComputeO
     """The dead letters to replay, and the target: a topic or the pipeline."""
 
     topic: str | None = Field(
-        default=None, min_length=1, description="the topic to send them to, which must exist"
+        None, min_length=1, description="the topic to send them to, which must exist"
     )
     pipeline: bool = Field(
-        default=False,
-        description="annotate them here instead, each at its own position in the output",
+        False, description="annotate them here instead, each at its own position in the output"
     )
     brokers: tuple[str, ...] = Field(
-        default=(), description="Kafka bootstrap brokers, as HOST:PORT; with --topic"
+        (), description="Kafka bootstrap brokers, as HOST:PORT; with --topic"
     )
     checkpoint: tuple[str, ...] = Field(
-        default=("default",),
+        ("default",),
         min_length=1,
         description="checkpoint folders, for --pipeline; for files, those that the output was "
         "made with",
     )
-    limit: int | None = Field(default=None, ge=1, description="at most so many, the newest")
-    again: bool = Field(default=False, description="include those that were sent to a topic before")
+    limit: int | None = Field(None, ge=1, description="at most so many, the newest")
+    again: bool = Field(False, description="include those that were sent to a topic before")
     json_file: str | None = json_option("the summary")
 
     @model_validator(mode="after")

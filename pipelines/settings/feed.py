@@ -18,29 +18,25 @@ class FeedSettings(InputOptions, KafkaSettings):
     """The files to publish, and the topic."""
 
     topic: str = Field(description="the topic to send to")
-    create_topic: bool = Field(default=False, description="create the topic unless it exists")
+    create_topic: bool = Field(False, description="create the topic unless it exists")
     partitions: int | None = Field(
-        default=None,
-        ge=1,
-        le=100_000,
-        description="number of partitions of a topic that is created",
+        None, ge=1, le=100_000, description="number of partitions of a topic that is created"
     )
     replication: int | None = Field(
-        default=None, ge=1, le=100, description="replication factor of a topic that is created"
+        None, ge=1, le=100, description="replication factor of a topic that is created"
     )
     dead_letters: OutputFolder | None = Field(
-        default=None,
+        None,
         description="the folder, or URL of an object store, for the Parquet data set of records "
         "that cannot be parsed or sent; by default TOPIC-feed-dead-letters",
     )
     state: FileToWrite | None = Field(
-        default=None,
+        None,
         description="the file with the progress of a run, kept until it ends; by default "
         f"{STATE_NAME} in the folder of dead letters",
     )
     again: bool = Field(
-        default=False,
-        description="send everything, including what an interrupted run has already sent",
+        False, description="send everything, including what an interrupted run has already sent"
     )
     json_file: str | None = json_option("the summary")
 

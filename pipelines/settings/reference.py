@@ -13,5 +13,5 @@ class ReferenceSettings(ComputeOptions):
     texts: FileToRead = Field(
         description="citations typical of its input: JSONL, PubMed XML or PubTator, plain or gzip"
     )
-    limit: int = Field(default=2000, ge=1, description="number of citations, spread over the file")
+    limit: int = Field(2000, ge=1, description="number of citations, spread over the file")
     json_file: str | None = json_option("the reference")

@@ -40,7 +40,7 @@ class VerifySettings(Settings):
     checkpoint: str = Field(
         description="a folder, `default`, or with --registry a prefix of an id or `active`"
     )
-    registry: ExistingFolder | None = Field(default=None, description=REGISTRY)
+    registry: ExistingFolder | None = Field(None, description=REGISTRY)
 
 
 class ShowSettings(VerifySettings):
@@ -56,7 +56,7 @@ class RollbackSettings(_RegistrySettings, WhoOptions):
         description="the reason, recorded in the history"
     )
     to: str | None = Field(
-        default=None,
+        None,
         min_length=1,
         description="an id that was active before, or a prefix of it (default: the previously "
         "active one)",

@@ -2,7 +2,6 @@
 
 import os
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,27 +13,28 @@ from training.corpora.catalogue import PUBLIC_URL, known_entry
 from training.corpora.check import CorpusReport, FileReport, check_corpora, report_json
 from training.corpora.corpus import cache_root, corpora_root
 from training.corpora.fetch import FetchedFile, Fetcher
-from training.reports.progress import Work, show_work
+from training.reports.progress import show_work
 from worker.cli.command import Settings, command, human_console, print_table, write_json
 from worker.cli.common_options import CorporaOptions, json_option
-from worker.cli.progress import Meter
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+_FETCHED = ("corpus", "split", "path", "blob", "status")
+
+
 class FetchSettings(Settings):
     """The options of `pubner corpora fetch`."""
 
-    corpus: tuple[str, ...] = Field(default=tuple(TASKS), description="the corpora to get, by name")
+    corpus: tuple[str, ...] = Field(tuple(TASKS), description="the corpora to get, by name")
     to: Path | None = Field(
-        default=None,
-        description="the folder to put them in (default: the cache that other commands read)",
+        None, description="the folder to put them in (default: the cache that other commands read)"
     )
     base_url: str = Field(
-        default=PUBLIC_URL, description="URL of the files, as <base-url>/<folder>/<split>.tsv"
+        PUBLIC_URL, description="URL of the files, as <base-url>/<folder>/<split>.tsv"
     )
-    replace: bool = Field(default=False, description="overwrite existing files with other content")
+    replace: bool = Field(False, description="overwrite existing files with other content")
     json_file: str | None = json_option("what was done")
 
     @field_validator("corpus")
@@ -49,8 +49,7 @@ class CheckSettings(CorporaOptions):
     """The options of `pubner corpora check`."""
 
     corpus: tuple[str, ...] = Field(
-        default=(),
-        description="the corpora to check, by name or folder (default: all that are found)",
+        (), description="the corpora to check, by name or folder (default: all that are found)"
     )
     json_file: str | None = json_option("the report")
 
@@ -70,10 +69,16 @@ def fetch(settings: FetchSettings) -> None:
     console = human_console(settings.json_file)
     for entry in entries:
         console.print(f"{entry.name}: {entry.licence}")
-    with show_work(console) as work, ExitStack() as stack:
+    with show_work(console) as work, work.stage("connecting") as stage:
+
+        def progress(name: str, have: int, total: int | None) -> None:
+            if stage.current().task != name:
+                stage.begin(name, total=total, unit="bytes")
+            stage.update(have, total)
+
         fetcher = Fetcher(
             sleep=time.sleep,
-            progress=_Bytes(work, stack),
+            progress=progress,
             base_url=settings.base_url.rstrip("/"),
             replace=settings.replace,
         )
@@ -89,30 +94,7 @@ def fetch(settings: FetchSettings) -> None:
 
 
 def _fetched(file: FetchedFile) -> dict[str, str]:
-    return {
-        "corpus": file.corpus,
-        "split": file.split,
-        "path": str(file.path),
-        "blob": file.blob,
-        "status": str(file.status),
-    }
-
-
-class _Bytes:
-    """Shows the download progress of the current file."""
-
-    def __init__(self, work: Work, stack: ExitStack) -> None:
-        self._work = work
-        self._stack = stack
-        self._name = ""
-        self._stage: Meter | None = None
-
-    def __call__(self, name: str, have: int, total: int | None) -> None:
-        if self._stage is None or name != self._name:
-            self._stack.close()
-            self._name = name
-            self._stage = self._stack.enter_context(self._work.stage(name, total, "bytes"))
-        self._stage.update(have, total)
+    return {name: str(getattr(file, name)) for name in _FETCHED}
 
 
 @command(CheckSettings, prog="pubner corpora check")

@@ -31,19 +31,19 @@ class PromoteSettings(GateSettings, WhoOptions):
         min_length=1, description="reason, recorded in the history"
     )
     corpus: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="corpora to score both checkpoints on (default: the existing ones of "
         "their heads; none if --documents is given)",
     )
     force: Annotated[str | None, AfterValidator(reason)] = Field(
-        default=None,
+        None,
         min_length=1,
         description="promote it even if the gate refuses, for this reason; a damaged checkpoint "
         "is never promoted",
     )
-    dry_run: bool = Field(default=False, description="judge only: nothing in the registry changes")
+    dry_run: bool = Field(False, description="judge only: nothing in the registry changes")
     html: Path | None = Field(
-        default=None, description="write the report's page here too, as with --dry-run"
+        None, description="write the report's page here too, as with --dry-run"
     )
     json_file: str | None = json_option("the report")
 

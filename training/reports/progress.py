@@ -47,6 +47,7 @@ class Work(Shown):
     def stage(self, task: str, total: int | None = None, unit: str = "") -> Iterator[Meter]:
         """Open the stage `task` while the block runs; `total` is None if unknown."""
         stage = Meter(self._clock)
+        stage.changed = lambda: self.changed()  # whatever it is then
         stage.begin(task, total=total, unit=unit)
         self._open = (*self._open, stage)
         self.changed()

@@ -16,11 +16,11 @@ class CalibrateSettings(RegistryOptions, ComputeOptions, CorporaOptions):
     )
     output: OutputPath = Field(description="folder for the calibrated copy")
     corpus: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="heads to calibrate, by corpus (default: those whose corpus exists); the "
         "others are not changed",
     )
     plot: Path | None = Field(
-        default=None, description="draw (SVG) confidence against precision, before and after"
+        None, description="draw (SVG) confidence against precision, before and after"
     )
     json_file: str | None = json_option("the calibration and its errors")

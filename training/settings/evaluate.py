@@ -18,27 +18,25 @@ class EvaluateSettings(RegistryOptions, ComputeOptions, CorporaOptions):
         "several are combined",
     )
     corpus: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="corpora to score on, by name (default: the existing ones of the "
         "checkpoint's heads; none if --documents is given)",
     )
-    split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
+    split: Split = Field(Split.DEVEL, description="the part of each corpus to score on")
     context: Context = Field(
-        default=Context.SENTENCE,
-        description="context: each sentence alone, or windows of eight joined",
+        Context.SENTENCE, description="context: each sentence alone, or windows of eight joined"
     )
     documents: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="PubTator files with gold mentions, scored end to end on raw text; "
         "HEAD=FILE names the head",
     )
     errors: Path | None = Field(
-        default=None,
+        None,
         description="write a page (HTML) on the errors of each head: their kinds, what is missed, "
         "the worst sentences",
     )
     reliability: Path | None = Field(
-        default=None,
-        description="draw (SVG) each head's confidence against its precision on its corpus",
+        None, description="draw (SVG) each head's confidence against its precision on its corpus"
     )
     json_file: str | None = json_option("the scores")

@@ -9,13 +9,14 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import click
 from click.exceptions import Exit
 
 from schemas.errors import SettingsError
-from worker.cli.console import human_console, listing, print_table, write_json
+from worker.cli.console import human_console, listing, print_figures, print_table, write_json
 from worker.cli.help import HelpPage
 from worker.cli.options import fixed_values, is_list, options_of
 from worker.cli.settings import Settings, read_settings
@@ -27,6 +28,7 @@ __all__ = [
     "command",
     "human_console",
     "listing",
+    "print_figures",
     "print_table",
     "write_json",
 ]
@@ -42,11 +44,7 @@ class Arguments(NamedTuple):
 
 
 def command(
-    settings: type[Settings],
-    *,
-    prog: str,
-    positional: str | None = None,
-    beam: bool = False,
+    settings: type[Settings], *, prog: str, positional: str | None = None, beam: bool = False
 ) -> Callable[[Callable[..., int | None]], "Command"]:
     """Declare that a function of `settings` is the command `prog`.
 
@@ -55,7 +53,7 @@ def command(
     everything after a bare `--` is positional. With `beam`, that is handed on to Beam instead, and
     the function gets the `Arguments` too.
     """
-    return lambda function: Command(settings, function, prog=prog, positional=positional, beam=beam)
+    return partial(Command, settings, prog, positional, beam)
 
 
 class Command(click.Command):
@@ -64,11 +62,10 @@ class Command(click.Command):
     def __init__(
         self,
         settings: type[Settings],
-        function: Callable[..., int | None],
-        *,
         prog: str,
-        positional: str | None = None,
-        beam: bool = False,
+        positional: str | None,
+        beam: bool,
+        function: Callable[..., int | None],
     ) -> None:
         fields = settings.model_fields
         self.settings = settings

@@ -16,7 +16,7 @@ REGISTRY = "the registry: a folder, or an s3://, gs:// or other URL"
 
 def json_option(what: str) -> Any:  # noqa: ANN401 - as pydantic's own Field
     """Return the field of `--json`, which writes `what`."""
-    return Field(default=None, description=f"write {what} as JSON; `-` is standard output")
+    return Field(None, description=f"write {what} as JSON; `-` is standard output")
 
 
 def reason(value: str | None) -> str | None:
@@ -30,27 +30,27 @@ class ThreadOptions(Settings):
     """The threads of a command that computes."""
 
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of the model (default: the library's choice)"
+        None, ge=1, description="CPU threads of the model (default: the library's choice)"
     )
 
 
 class ComputeOptions(ThreadOptions):
     """The device and the threads of a command that computes on this machine."""
 
-    device: DeviceHere = Field(default="auto", description=_DEVICE)
+    device: DeviceHere = Field("auto", description=_DEVICE)
 
 
 class WorkerOptions(ThreadOptions):
     """The device and the threads of a command that may compute on other machines."""
 
-    device: DeviceName = Field(default="auto", description=_DEVICE)
+    device: DeviceName = Field("auto", description=_DEVICE)
 
 
 class CacheOptions(Settings):
     """The cache of checkpoints."""
 
     checkpoint_cache: Path | None = Field(
-        default=None,
+        None,
         description="the folder where checkpoints of a remote registry are cached; by default in "
         "the user's cache folder",
     )
@@ -60,7 +60,7 @@ class RegistryOptions(CacheOptions):
     """Registry options: a checkpoint may be given by its id, a prefix of it, or `active`."""
 
     registry: ExistingFolder | None = Field(
-        default=None,
+        None,
         min_length=1,
         description="a checkpoint registry: a checkpoint may then be given as an id in it, a "
         "prefix of one, or `active`",
@@ -70,13 +70,12 @@ class RegistryOptions(CacheOptions):
 class WhoOptions(Settings):
     """Who changes a registry."""
 
-    who: str | None = Field(default=None, min_length=1, description=_WHO)
+    who: str | None = Field(None, min_length=1, description=_WHO)
 
 
 class CorporaOptions(Settings):
     """The corpora on this machine."""
 
     data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
+        None, description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)"
     )

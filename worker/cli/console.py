@@ -47,6 +47,32 @@ def write_json(value: object, file: str | None) -> None:
         raise OutputError(f"cannot write {file!r}: {error.strerror or error}") from error
 
 
+def print_figures(
+    console: "Console",
+    rows: Iterable[tuple[str, object, str]],
+    *,
+    alarming: Iterable[str] = ("dead letters",),
+) -> None:
+    """Print the figures of a run: each row a name, a number or text, and a remark.
+
+    Rows of the names in `alarming` are red if their number is not 0.
+    """
+    from rich.text import Text
+
+    red = frozenset(alarming)
+
+    def shown(figure: object) -> str:
+        if isinstance(figure, int | float):
+            return f"{figure:,.1f}" if isinstance(figure, float) else f"{figure:,}"
+        return str(figure)
+
+    def styled(name: str, figure: object, remark: str) -> Sequence[object]:
+        cells = (name, shown(figure), remark)
+        return [Text(cell, "bold red") for cell in cells] if figure and name in red else cells
+
+    print_table(console, [styled(*row) for row in rows], right=[1])
+
+
 def listing(counts: Mapping[str, int]) -> str:
     """Return counts as text: `3 parse, 1 write`."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())

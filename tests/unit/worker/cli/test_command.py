@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from schemas.errors import SettingsError
 from tests.support.settings import parse_settings
-from worker.cli.command import Settings
+from worker.cli.command import Arguments, Settings, command
 
 
 class Sample(Settings):
@@ -132,7 +132,19 @@ def test_lists_come_by_comma_and_by_repetition() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["[0-9]*.xml", "a,b.xml", "{x}.xml", "null", "true", "-", "'q'.xml", "a=b.xml", '"']
+    "name",
+    [
+        "[0-9]*.xml",
+        "a,b.xml",
+        "{x}.xml",
+        "null",
+        "true",
+        "-",
+        "'q'.xml",
+        "a=b.xml",
+        '"',
+        "\udcff.xml",
+    ],
 )
 def test_positionals_arrive_as_they_were_typed(name: str) -> None:
     assert parse(name, "--corpus", "a", "other.xml").inputs == (name, "other.xml")
@@ -140,6 +152,35 @@ def test_positionals_arrive_as_they_were_typed(name: str) -> None:
 
 def test_words_behind_a_separator_are_positionals() -> None:
     assert parse("--corpus", "a", "--", "--odd-name.xml", "-h").inputs == ("--odd-name.xml", "-h")
+
+
+def test_words_behind_the_first_separator_are_handed_on_to_beam() -> None:
+    seen: list[object] = []
+
+    @command(Sample, prog="pubner try it", positional="inputs", beam=True)
+    def run(settings: Sample, arguments: Arguments, *, clock: int = 0) -> None:
+        """Try it.
+
+        It is tried.
+
+        :raises InputError: never.
+        """
+        seen.extend([settings.inputs, arguments, clock])
+
+    words = ["a.xml", "--corpus=x", "--", "--help", "--", "b.xml"]
+    assert run(words, clock=7) == 0
+    assert seen == [("a.xml",), Arguments(("a.xml", "--corpus=x"), ("--help", "--", "b.xml")), 7]
+    assert run.help == "Try it.\n\nIt is tried."
+
+
+@pytest.mark.parametrize("code", [None, 0, 3])
+def test_what_a_command_returns_is_its_status(
+    code: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = command(Sample, prog="pubner try it")(lambda settings: code)
+    assert run(["--corpus=x"]) == (code or 0)
+    assert run(["--help", "--wrong"]) == 0
+    assert capsys.readouterr().out.startswith("usage: pubner try it [OPTION...]\n")
 
 
 @pytest.mark.parametrize(

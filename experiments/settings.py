@@ -1,13 +1,12 @@
 """`python -m experiments`: its options, validated before heavy imports."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
 from schemas.errors import SettingsError
 from training.encoders.names import MINILM
-from worker.cli.command import Settings, parse_settings
+from worker.cli.command import Settings, command
 from worker.cli.devices import DeviceHere
 
 
@@ -40,14 +39,9 @@ class ExperimentSettings(Settings):
     minutes: float | None = Field(None, gt=0, description="start no cell after this many minutes")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `python -m experiments`; return the exit status: 1 where a cell is missing."""
-    settings = parse_settings(
-        ExperimentSettings,
-        argv,
-        prog="python -m experiments",
-        description="Run the cells of the experiment table; gather the results; write their page.",
-    )
+@command(ExperimentSettings, prog="python -m experiments")
+def run(settings: ExperimentSettings) -> int:
+    """Run the cells of the experiment table; gather the results; write their page."""
     require_work(settings)
     from experiments.command import run_settings
 

@@ -1,21 +1,19 @@
 """`pubner completion`: scripts that complete commands, options and their fixed values in a shell.
 
-A script is static: it is made from the table of commands and their settings classes when this
-command runs, so that completing starts no Python.
+A script is static: it is made from the commands and their options when this command runs, so that
+completing starts no Python, as click's own scripts do at each press of the key.
 """
 
-import importlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from worker.cli.command import DESCRIBE, Described, Settings, parse_settings
-from worker.cli.options import CONFIG, fixed_values, is_flag, is_secret, option_name
-
-_MOVED = "pubner.moved:"
+from worker.cli import command as cli
+from worker.cli.command import Settings
 
 
 class CompletionSettings(Settings):
@@ -24,24 +22,22 @@ class CompletionSettings(Settings):
     shell: Literal["bash", "zsh", "fish"] = Field(description="the shell: bash, zsh or fish")
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """An option of a command: its name without dashes, its help, and what values it takes."""
 
     name: str
     help: str
     takes_value: bool = False
-    values: tuple[str, ...] = ()
+    values: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A command: its words, a line of help, its options, the values of its argument."""
 
     words: tuple[str, ...]
     help: str
-    options: tuple[Option, ...]
-    values: tuple[str, ...] = ()
+    options: Sequence[Option]
+    values: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -49,18 +45,13 @@ class Entry:
         return " ".join(self.words)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Print the script of the shell that `argv` names; return the exit code."""
-    settings = parse_settings(
-        CompletionSettings,
-        argv,
-        prog="pubner completion",
-        description="Print a script that completes pubner's commands, options and their fixed "
-        'values. In bash: eval "$(pubner completion bash)".',
-        positional="shell",
-    )
+@cli.command(CompletionSettings, prog="pubner completion", positional="shell")
+def run(settings: CompletionSettings) -> None:
+    """Print a script that completes pubner's commands, options and their fixed values.
+
+    In bash: eval "$(pubner completion bash)".
+    """
     sys.stdout.write(_SCRIPTS[settings.shell](entries()))
-    return 0
 
 
 def entries() -> list[Entry]:
@@ -68,56 +59,54 @@ def entries() -> list[Entry]:
     from pubner.cli import COMMANDS
 
     return [
-        _entry(command.words, command.target, command.summary)
-        for command in COMMANDS
-        if not command.target.startswith(_MOVED)
+        Entry(row.words, row.summary, _options(found), found.values)
+        for row in COMMANDS
+        if isinstance(found := row.load(), cli.Command)
     ]
 
 
-def _entry(words: tuple[str, ...], target: str, summary: str) -> Entry:
-    module, _, function = target.partition(":")
-    try:
-        getattr(importlib.import_module(module), function)([DESCRIBE])
-    except Described as described:
-        settings, positional = described.settings, described.positional
-    else:
-        raise AssertionError(f"{target} reads no options")
-    values = fixed_values(settings.model_fields[positional]) if positional is not None else []
-    return Entry(words, summary, tuple(_options(settings, positional)), tuple(values))
-
-
-def _options(settings: type[Settings], positional: str | None) -> list[Option]:
+def _options(command: cli.Command) -> list[Option]:
     found = []
-    for name, info in settings.model_fields.items():
-        if name == positional or is_secret(info):
-            continue
-        option, text = option_name(name), info.description or ""
-        if is_flag(info):
-            found += [Option(option, text), Option(f"no-{option}", f"not: {text}")]
-        else:
-            found.append(Option(option, text, takes_value=True, values=tuple(fixed_values(info))))
-    found.append(Option(CONFIG, "a TOML file with settings", takes_value=True))
+    for option in command.options:
+        if not option.hidden:
+            name, text = option.opts[0].removeprefix("--"), option.help or ""
+            found.append(Option(name, text, not option.is_flag, option.values))
+            found += [Option(f"no-{name}", f"not: {text}")] if option.is_flag else []
     return [*found, Option("help", "print the help and exit")]
 
 
-def _families(commands: Sequence[Entry]) -> dict[str, list[Entry]]:
+def _families(commands: Iterable[Entry]) -> dict[str, list[Entry]]:
     """Return the commands of two words by their first one."""
-    found: dict[str, list[Entry]] = {}
-    for command in commands:
-        if len(command.words) > 1:
-            found.setdefault(command.words[0], []).append(command)
-    return found
+    two = (command for command in commands if len(command.words) > 1)
+    return {word: list(found) for word, found in groupby(two, lambda command: command.words[0])}
 
 
 def _first_words(commands: Sequence[Entry]) -> dict[str, str]:
     """Return what can be the first word, each with a line of help."""
-    families = _families(commands)
-    return {
-        command.words[0]: ", ".join(entry.words[1] for entry in families[command.words[0]])
-        if command.words[0] in families
-        else command.help
+    single = {command.words[0]: command.help for command in commands}
+    listed = {
+        word: ", ".join(entry.words[1] for entry in found)
+        for word, found in _families(commands).items()
+    }
+    return {**single, **listed, "help": "show the help of a command"}
+
+
+def _option_values(commands: Sequence[Entry]) -> list[tuple[str, Sequence[str]]]:
+    """Return the options with fixed values, each after its command's words."""
+    return [
+        (f"{command.name} --{option.name}", option.values)
         for command in commands
-    } | {"help": "show the help of a command"}
+        for option in command.options
+        if option.values
+    ]
+
+
+def _filled(shell: str, **parts: Iterable[str]) -> str:
+    """Return the script of a shell, with lines in place of each `@NAME`."""
+    template = files("pubner").joinpath("shells", f"completion.{shell}").read_text("utf-8")
+    for name, lines in parts.items():
+        template = template.replace(f"@{name}", "\n".join(lines))
+    return template
 
 
 def _quoted(text: str) -> str:
@@ -125,170 +114,79 @@ def _quoted(text: str) -> str:
 
 
 def _bash(commands: Sequence[Entry]) -> str:
-    second = [
-        f"        {family}) second={_quoted(' '.join(entry.words[1] for entry in found))} ;;"
-        for family, found in _families(commands).items()
-    ]
-    options = [
-        f"        {_quoted(command.name)}) "
-        f"options={_quoted(' '.join(f'--{option.name}' for option in command.options))} "
-        f"values={_quoted(' '.join(command.values))} ;;"
-        for command in commands
-    ]
-    values = [
-        f"        {_quoted(f'{command.name} --{option.name}')}) "
-        f"values={_quoted(' '.join(option.values))} given=1 ;;"
-        for command in commands
-        for option in command.options
-        if option.values
-    ]
-    lines = [
-        "# Completion of pubner in bash, made by `pubner completion bash`.",
-        "_pubner() {",
-        "    local current=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD-1]}",
-        "    local command=${COMP_WORDS[1]-} second='' options='' values='' given=''",
-        "    COMPREPLY=()",
-        '    if [[ $current == "=" ]]; then',
-        "        current=''",
-        '    elif [[ $option == "=" ]]; then',
-        "        option=${COMP_WORDS[COMP_CWORD-2]}",
-        "    fi",
-        "    if ((COMP_CWORD == 1)); then",
-        f"        values={_quoted(' '.join([*_first_words(commands), '--help', '--version']))}",
-        '        COMPREPLY=($(compgen -W "$values" -- "$current" || true))',
-        "        return",
-        "    fi",
-        '    case "$command" in',
-        *second,
-        "    esac",
-        '    if [[ -n "$second" ]]; then',
-        "        if ((COMP_CWORD == 2)); then",
-        '            COMPREPLY=($(compgen -W "$second --help" -- "$current" || true))',
-        "            return",
-        "        fi",
-        '        command="$command ${COMP_WORDS[2]}"',
-        "    fi",
-        '    case "$command" in',
-        *options,
-        f"        help) values={_quoted(' '.join(_first_words(commands)))} ;;",
-        "    esac",
-        '    case "$command $option" in',
-        *values,
-        "    esac",
-        '    if [[ -z "$given" && "$current" == -* ]]; then',
-        "        values=$options",
-        "    fi",
-        '    COMPREPLY=($(compgen -W "$values" -- "$current" || true))',
-        "}",
-        "complete -o default -F _pubner pubner",
-    ]
-    return "\n".join(lines) + "\n"
+    def listed(words: Iterable[str]) -> str:
+        return _quoted(" ".join(words))
+
+    return _filled(
+        "bash",
+        first=[listed(_first_words(commands))],
+        second=(
+            f"        {family}) second={listed(entry.words[1] for entry in found)} ;;"
+            for family, found in _families(commands).items()
+        ),
+        options=(
+            f"        {_quoted(command.name)}) "
+            f"options={listed(f'--{option.name}' for option in command.options)} "
+            f"values={listed(command.values)} ;;"
+            for command in commands
+        ),
+        values=(
+            f"        {_quoted(name)}) values={listed(values)} given=1 ;;"
+            for name, values in _option_values(commands)
+        ),
+    )
 
 
 def _zsh(commands: Sequence[Entry]) -> str:
-    def described(pairs: Sequence[tuple[str, str]]) -> str:
-        return " ".join(_quoted(f"{name}:{text}") for name, text in pairs)
+    def listed(words: Iterable[str]) -> str:
+        return " ".join(map(_quoted, words))
 
-    second: list[str] = []
-    for family, found in _families(commands).items():
-        pairs = [(entry.words[1], entry.help) for entry in found]
-        second.append(f"        {family}) found=({described(pairs)}) ;;")
-    options = [
-        f"        {_quoted(command.name)}) found=("
-        + described([(f"--{option.name}", option.help) for option in command.options])
-        + f") values=({' '.join(map(_quoted, command.values))}) ;;"
-        for command in commands
-    ]
-    values = [
-        f"        {_quoted(f'{command.name} --{option.name}')}) "
-        f"compadd -- {' '.join(map(_quoted, option.values))}; return ;;"
-        for command in commands
-        for option in command.options
-        if option.values
-    ]
-    lines = [
-        "#compdef pubner",
-        "# Completion of pubner in zsh, made by `pubner completion zsh`.",
-        "_pubner() {",
-        "    local command=${words[2]} option=${words[CURRENT-1]}",
-        "    local -a found values",
-        "    if ((CURRENT == 2)); then",
-        f"        found=({described(list(_first_words(commands).items()))})",
-        "        _describe command found",
-        "        return",
-        "    fi",
-        "    case $command in",
-        *second,
-        "    esac",
-        "    if (($#found)); then",
-        "        if ((CURRENT == 3)); then",
-        "            _describe command found",
-        "            return",
-        "        fi",
-        '        command="$command ${words[3]}"',
-        "        found=()",
-        "    fi",
-        "    if [[ $PREFIX == --*=* ]]; then",
-        "        option=${PREFIX%%=*}",
-        "        compset -P '*='",
-        "    fi",
-        '    case "$command $option" in',
-        *values,
-        "    esac",
-        "    case $command in",
-        *options,
-        f"        help) values=({' '.join(map(_quoted, _first_words(commands)))}) ;;",
-        "    esac",
-        "    if [[ $PREFIX == -* ]]; then",
-        "        _describe -o option found",
-        "    elif (($#values)); then",
-        "        compadd -a values",
-        "    else",
-        "        _files",
-        "    fi",
-        "}",
-        'if [[ ${funcstack[1]} == _pubner ]]; then _pubner "$@"; else compdef _pubner pubner; fi',
-    ]
-    return "\n".join(lines) + "\n"
+    def described(pairs: Iterable[tuple[str, str]]) -> str:
+        return listed(f"{name}:{text}" for name, text in pairs)
+
+    return _filled(
+        "zsh",
+        first=[described(_first_words(commands).items())],
+        words=[listed(_first_words(commands))],
+        second=(
+            f"        {family}) "
+            f"found=({described((entry.words[1], entry.help) for entry in found)}) ;;"
+            for family, found in _families(commands).items()
+        ),
+        options=(
+            f"        {_quoted(command.name)}) "
+            f"found=({described((f'--{x.name}', x.help) for x in command.options)}) "
+            f"values=({listed(command.values)}) ;;"
+            for command in commands
+        ),
+        values=(
+            f"        {_quoted(name)}) compadd -- {listed(values)}; return ;;"
+            for name, values in _option_values(commands)
+        ),
+    )
 
 
 def _fish(commands: Sequence[Entry]) -> str:
     def quoted(text: str) -> str:
         return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
-    def at(name: str) -> str:
-        return f"complete -c pubner -n \"__pubner_at '{name}'\""
+    def at(name: str, *rest: str) -> str:
+        return " ".join([f"complete -c pubner -n \"__pubner_at '{name}'\"", *rest])
 
-    families = _families(commands)
-    lines = [
-        "# Completion of pubner in fish, made by `pubner completion fish`.",
-        "function __pubner_at",
-        "    set -l words (commandline -opc)",
-        "    set -e words[1]",
-        f'    if contains -- "$words[1]" {" ".join(families)}',
-        "        set words $words[1..2]",
-        "    else",
-        "        set words $words[1]",
-        "    end",
-        '    test "$words" = "$argv[1]"',
-        "end",
-    ]
-    for word, text in _first_words(commands).items():
-        lines.append(f"{at('')} -f -a {quoted(word)} -d {quoted(text)}")
+    first, families = _first_words(commands), _families(commands)
+    lines = [at("", "-f -a", quoted(word), "-d", quoted(text)) for word, text in first.items()]
     for family, found in families.items():
-        lines += [
-            f"{at(family)} -f -a {quoted(entry.words[1])} -d {quoted(entry.help)}"
-            for entry in found
-        ]
-    lines.append(f"{at('help')} -f -a {quoted(' '.join(_first_words(commands)))}")
+        lines += [at(family, "-f -a", quoted(x.words[1]), "-d", quoted(x.help)) for x in found]
+    lines.append(at("help", "-f -a", quoted(" ".join(first))))
     for command in commands:
         if command.values:
-            lines.append(f"{at(command.name)} -f -a {quoted(' '.join(command.values))}")
+            lines.append(at(command.name, "-f -a", quoted(" ".join(command.values))))
         for option in command.options:
-            value = " -r" if option.takes_value else ""
-            value = f" -x -a {quoted(' '.join(option.values))}" if option.values else value
-            lines.append(f"{at(command.name)} -l {option.name}{value} -d {quoted(option.help)}")
-    return "\n".join(lines) + "\n"
+            takes = ["-r"] if option.takes_value else []
+            takes = ["-x -a", quoted(" ".join(option.values))] if option.values else takes
+            text = quoted(option.help)
+            lines.append(at(command.name, "-l", option.name, *takes, "-d", text))
+    return _filled("fish", families=[" ".join(families)], lines=lines)
 
 
 _SCRIPTS: dict[str, Callable[[Sequence[Entry]], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}

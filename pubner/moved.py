@@ -21,8 +21,9 @@ def experiments(argv: Sequence[str]) -> int:
     module = importlib.import_module("experiments.settings")
     run: Callable[[Sequence[str]], int] = module.run
     code = run(argv)
-    sys.stderr.write(
-        "pubner: `pubner experiments` is now `python -m experiments`; the old name goes with the "
-        "next release\n"
-    )
+    if not {"-h", "--help"} & set(argv):
+        sys.stderr.write(
+            "pubner: `pubner experiments` is now `python -m experiments`; the old name goes with "
+            "the next release\n"
+        )
     return code

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from os import PathLike, fspath
 
 from pipelines.blocks.failures import dead_letter
@@ -12,6 +11,7 @@ from pipelines.sources.inputs import resolve_inputs
 from schemas.errors import InputError, SettingsError
 from schemas.records import Citation, DeadLetter
 from worker.readers.formats import Format, ReadRecord, detect_format, read_records
+from worker.system.clock import utc_now
 
 
 def read(
@@ -50,7 +50,7 @@ def read(
                             yield item.citation
                         else:
                             block = BlockKey(file.source, 0, 0)
-                            yield dead_letter(block, item.offset, item, datetime.now(UTC))
+                            yield dead_letter(block, item.offset, item, utc_now())
             except OSError as error:
                 raise InputError(reason_of(file.path, error)) from error
 

@@ -1,6 +1,5 @@
 """A registry of checkpoints: which there are, and which is active."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pubner.tagging import Tagger, load
@@ -9,6 +8,7 @@ from worker.registry.names import checkpoint_folder
 from worker.registry.pointer import Change
 from worker.registry.registry import open_registry
 from worker.registry.who import default_who
+from worker.system.clock import utc_now
 
 
 class Registry:
@@ -47,7 +47,7 @@ class Registry:
         :raises RegistryError: if the registry can only be read.
         """
         folder = resolve_checkpoint(checkpoint)
-        self._registry.publish(folder, who=who or default_who(), when=datetime.now(UTC))
+        self._registry.publish(folder, who=who or default_who(), when=utc_now())
         return read_manifest(folder, verify=False).id
 
     def fetch(self, name: str = "active", cache: Path | None = None) -> Path:

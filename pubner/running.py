@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipelines.commands.annotate import annotate_inputs, beam_logging, check_runner_and_device
 from pipelines.inference.checkpoints import choose_checkpoints
+from pipelines.runners.preflight import check_runner_and_device
+from pipelines.runtime.annotate import annotate_inputs
 from pipelines.settings.annotate import AnnotateSettings
+from pipelines.telemetry.library_logs import beam_logging
 from pubner.outputs import Output, open_output
 from schemas.errors import SettingsError
 from worker.cli.progress import Meter

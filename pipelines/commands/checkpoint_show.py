@@ -1,30 +1,23 @@
 """The command `pubner checkpoint show`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.settings.registry import ShowSettings
 from schemas.manifest import CheckpointManifest
-from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.command import command, human_console, print_table, write_json
 from worker.registry.names import FoundFolder, FoundPublished, find_checkpoint
 
 PROG = "pubner checkpoint show"
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner checkpoint show`; return its exit code.
+@command(ShowSettings, prog=PROG, positional="checkpoint")
+def run(settings: ShowSettings) -> None:
+    """Show a checkpoint's tasks, recipe and scores.
 
-    :raises PubnerError: with a one-line message for the user.
+    One in a folder is verified first; of one in a registry only the manifest is read (see `pubner
+    checkpoint verify`).
     """
-    settings = parse_settings(
-        ShowSettings,
-        argv,
-        prog=PROG,
-        description="Show a checkpoint's tasks, recipe and scores. One in a folder is verified "
-        "first; of one in a registry only the manifest is read (see `pubner checkpoint verify`).",
-        positional="checkpoint",
-    )
     found = find_checkpoint(settings.checkpoint, settings.registry)
     if isinstance(found, FoundFolder):
         manifest = found.verify()
@@ -33,11 +26,9 @@ def run(argv: Sequence[str]) -> int:
         manifest = found.registry.manifest(found.id)
         publication = _describe_publication(found)
         content = {"path": found.location, **publication, **manifest.model_dump(mode="json")}
-    if settings.json_file is not None:
-        write_json(content, settings.json_file)
+    write_json(content, settings.json_file)
     if settings.json_file != "-":
         _print(found.location, manifest, publication)
-    return 0
 
 
 def describe(folder: Path, manifest: CheckpointManifest) -> dict[str, Any]:

@@ -1,20 +1,27 @@
 """The commands `pubner dead-letters list`, `show` and `replay`."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pipelines.settings.dead_letters import ListSettings, ReplaySettings, ShowSettings
 from pipelines.telemetry.library_logs import quiet
 from schemas.errors import InputError
-from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.command import (
+    command,
+    human_console,
+    listing,
+    print_figures,
+    print_table,
+    write_json,
+)
 from worker.cli.progress import Meter, show_loading, show_progress
 from worker.cli.terminal import safe_text
 
 if TYPE_CHECKING:
     from pipelines.dead_letters.display import DeadLetterList
     from pipelines.inference.checkpoints import Checkpoints
-    from pipelines.settings.dead_letters import ListSettings, ReplaySettings
     from pipelines.telemetry.run_channel import RunChannel
 
 _PROG = "pubner dead-letters"
@@ -22,21 +29,12 @@ _LONGEST_ERROR = 90
 _MAX_REFUSED_SHOWN = 10
 
 
-def list_dead_letters(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner dead-letters list`; return its exit code.
+@command(ListSettings, prog=f"{_PROG} list", positional="output")
+def list_dead_letters(settings: ListSettings) -> None:
+    """List the dead letters of an output, newest first.
 
-    :raises PubnerError: with a one-line message for the user.
+    Shown are position, stage, error and size of each record that could not be processed.
     """
-    from pipelines.settings.dead_letters import ListSettings
-
-    settings = parse_settings(
-        ListSettings,
-        argv,
-        prog=f"{_PROG} list",
-        description="List the dead letters of an output, newest first: position, stage, "
-        "error and size of each record that could not be processed.",
-        positional="output",
-    )
     with show_loading():
         from pipelines.dead_letters import display
         from pipelines.dead_letters.ledger import Ledger
@@ -50,27 +48,16 @@ def list_dead_letters(argv: Sequence[str]) -> int:
             limit=settings.limit,
             replayed=Ledger(store).sent(None),
         )
-    if settings.json_file is not None:
-        write_json(found.to_json(), settings.json_file)
+    write_json(found.to_json(), settings.json_file)
     _print_list(settings, found)
-    return 0
 
 
-def show(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner dead-letters show`; return its exit code.
+@command(ShowSettings, prog=f"{_PROG} show", positional="letter")
+def show(settings: ShowSettings) -> None:
+    """Show one dead letter, given by two arguments, OUTPUT and SOURCE/PARTITION/OFFSET.
 
-    :raises PubnerError: with a one-line message for the user.
+    Shown are the error, and the original key, headers and payload.
     """
-    from pipelines.settings.dead_letters import ShowSettings
-
-    settings = parse_settings(
-        ShowSettings,
-        argv,
-        prog=f"{_PROG} show",
-        description="Show one dead letter, given by two arguments, OUTPUT and "
-        "SOURCE/PARTITION/OFFSET: the error, and the original key, headers and payload.",
-        positional="letter",
-    )
     with show_loading():
         from pipelines.dead_letters.display import describe_dead_letter
         from pipelines.dead_letters.ledger import Ledger
@@ -92,29 +79,19 @@ def show(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(dead_letter.payload)
         sys.stdout.buffer.flush()
-        return 0
+        return
     for line in describe_dead_letter(dead_letter, replays=replays):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
-    return 0
 
 
-def replay(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner dead-letters replay`; return its exit code.
+@command(ReplaySettings, prog=f"{_PROG} replay", positional="output")
+def replay(settings: ReplaySettings) -> int:
+    """Replay dead letters, each once: to a topic, or through the pipeline after a fix.
 
-    :raises PubnerError: with a one-line message for the user.
+    A topic gets the original messages; in the pipeline the citation replaces the dead letter. A
+    record of a file is sent to a topic as `pubner feed` would send it.
     """
-    from pipelines.settings.dead_letters import ReplaySettings
-
-    settings = parse_settings(
-        ReplaySettings,
-        argv,
-        prog=f"{_PROG} replay",
-        description="Replay dead letters, each once: to a topic, as the original messages, or "
-        "after a fix through the pipeline, where the citation replaces the dead letter. A record "
-        "of a file is sent to a topic as `pubner feed` would send it.",
-        positional="output",
-    )
     from pipelines.feed.stopping import StoppedError, stopping
 
     with quiet():
@@ -130,16 +107,15 @@ def replay(argv: Sequence[str]) -> int:
                         "the topic what was sent until now\n"
                     )
                     return request.exit_code
-    if settings.json_file is not None:
-        write_json(summary, settings.json_file)
+    write_json(summary, settings.json_file)
     _print_summary(settings, summary)
     return 0
 
 
-def _send(settings: "ReplaySettings", check: Callable[[], None], meter: Meter) -> dict[str, Any]:
+def _send(settings: ReplaySettings, check: Callable[[], None], meter: Meter) -> dict[str, Any]:
     from pipelines.dead_letters.republish import SendPlan, send_dead_letters
     from pipelines.output.manifest import open_existing
-    from pipelines.runtime.batch import utc_now
+    from worker.system.clock import utc_now
 
     report = send_dead_letters(
         SendPlan(
@@ -166,7 +142,7 @@ def _send(settings: "ReplaySettings", check: Callable[[], None], meter: Meter) -
     }
 
 
-def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
+def _annotate(settings: ReplaySettings) -> dict[str, Any]:
     import time
 
     from pipelines.inference.checkpoints import choose_checkpoints
@@ -184,14 +160,14 @@ def _annotate(settings: "ReplaySettings") -> dict[str, Any]:
 
 
 def _annotate_dead_letters(
-    settings: "ReplaySettings", checkpoints: "Checkpoints", run_channel: "RunChannel", meter: Meter
+    settings: ReplaySettings, checkpoints: "Checkpoints", run_channel: "RunChannel", meter: Meter
 ) -> dict[str, Any]:
     from pipelines.dead_letters.ledger import Ledger
     from pipelines.dead_letters.reading import choose, read_dead_letters
     from pipelines.dead_letters.reprocess import AnnotatePlan, AnnotateReport, annotate_dead_letters
     from pipelines.output.manifest import open_existing, open_output
-    from pipelines.runtime.batch import utc_now
     from pipelines.telemetry.progress import annotating_again
+    from worker.system.clock import utc_now
 
     known = open_existing(settings.output)
     first = next(iter(read_dead_letters(known, settings.selection)), None)
@@ -229,7 +205,7 @@ def _annotate_dead_letters(
     }
 
 
-def _print_list(settings: "ListSettings", found: "DeadLetterList") -> None:
+def _print_list(settings: ListSettings, found: "DeadLetterList") -> None:
     from pipelines.dead_letters.display import time_text
 
     console = human_console(settings.json_file)
@@ -272,24 +248,21 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
 
 
-def _print_summary(settings: "ReplaySettings", summary: dict[str, Any]) -> None:
-    console = human_console(settings.json_file)
-    before = f"{summary['sent_before']:,}"
-    rows: list[tuple[object, object, object]] = [("dead letters", f"{summary['letters']:,}", "")]
+def _print_summary(settings: ReplaySettings, summary: dict[str, Any]) -> None:
+    rows: list[tuple[str, object, str]] = [("dead letters", summary["letters"], "")]
     if settings.pipeline:
-        stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["failing_by_stage"].items())
         rows += [
-            ("annotated", f"{summary['annotated']:,}", f"written to {settings.output}"),
-            ("failing still", f"{summary['failing']:,}", stages),
-            ("sent before", before, "to a topic, so skipped (--again)"),
+            ("annotated", summary["annotated"], f"written to {settings.output}"),
+            ("failing still", summary["failing"], listing(summary["failing_by_stage"])),
+            ("sent before", summary["sent_before"], "to a topic, so skipped (--again)"),
         ]
     else:
         rows += [
-            ("sent", f"{summary['sent']:,}", f"to topic {settings.topic}"),
-            ("sent before", before, "so skipped (--again)"),
-            ("no message", f"{summary['no_message']:,}", "records that still cannot be parsed"),
-            ("refused", f"{len(summary['refused']):,}", "by the broker"),
+            ("sent", summary["sent"], f"to topic {settings.topic}"),
+            ("sent before", summary["sent_before"], "so skipped (--again)"),
+            ("no message", summary["no_message"], "records that still cannot be parsed"),
+            ("refused", len(summary["refused"]), "by the broker"),
         ]
         for position, reason in list(summary["refused"].items())[:_MAX_REFUSED_SHOWN]:
             rows.append(("", "", f"{position}: {reason}"))
-    print_table(console, rows, right=[1])
+    print_figures(human_console(settings.json_file), rows, alarming=())

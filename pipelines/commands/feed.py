@@ -1,43 +1,32 @@
 """The command `pubner feed`."""
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.settings.feed import FeedSettings
 from pipelines.telemetry.library_logs import quiet
-from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.command import command, human_console, listing, print_figures, write_json
 from worker.cli.progress import Meter, show_loading, show_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.feed.run import FeedReport
-    from pipelines.settings.feed import FeedSettings
-
-PROG = "pubner feed"
-DESCRIPTION = (
-    "Publish PubMed files to a Kafka topic: one message for each citation, with the PMID as key, "
-    "and one tombstone for each deletion. Records that cannot be parsed or sent go to a Parquet "
-    "data set of dead letters. An interrupted run resumes where it stopped when the same command "
-    "is run again; a run that has ended sends everything again."
-)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner feed`; return its exit code.
+@command(FeedSettings, prog="pubner feed", positional="inputs")
+def run(settings: FeedSettings) -> int:
+    """Publish PubMed files to a Kafka topic: a message for each citation, with the PMID as key.
 
-    :raises PubnerError: with a one-line message for the user.
+    Each deletion is a tombstone. Records that cannot be parsed or sent go to a Parquet data set of
+    dead letters. An interrupted run resumes where it stopped when the same command is run again; a
+    run that has ended sends everything again.
     """
-    from pipelines.settings.feed import FeedSettings
-
-    settings = parse_settings(
-        FeedSettings, argv, prog=PROG, description=DESCRIPTION, positional="inputs"
-    )
     with quiet():
         return _feed(settings)
 
 
-def _feed(settings: "FeedSettings") -> int:
+def _feed(settings: FeedSettings) -> int:
     with show_loading():
         from pipelines.sample import sample_path
         from pipelines.sources.inputs import resolve_inputs, warn_of_refused
@@ -87,8 +76,7 @@ def _feed(settings: "FeedSettings") -> int:
         return request.exit_code
     partitions = len(cluster.topics[settings.topic].partitions)
     summary = _summary(settings, report, partitions=partitions, created=created)
-    if settings.json_file is not None:
-        write_json(summary, settings.json_file)
+    write_json(summary, settings.json_file)
     _print_summary(console, summary)
     return 0
 
@@ -98,7 +86,7 @@ def _sent(report: "FeedReport") -> int:
 
 
 def _summary(
-    settings: "FeedSettings", report: "FeedReport", *, partitions: int, created: bool
+    settings: FeedSettings, report: "FeedReport", *, partitions: int, created: bool
 ) -> dict[str, Any]:
     rate = _sent(report) / report.seconds if report.seconds > 0 else 0.0
     return {
@@ -121,26 +109,22 @@ def _summary(
 
 
 def _print_summary(console: "Console", summary: dict[str, Any]) -> None:
-    from rich.text import Text
-
     dead_letters = summary["dead_letters"]
-    style = "bold red" if dead_letters else ""
-    stages = ", ".join(f"{n:,} {stage}" for stage, n in summary["dead_letters_by_stage"].items())
-    remark = f"{stages}; in {summary['dead_letters_output']}" if dead_letters else ""
-    rows: list[tuple[object, object, object]] = [
-        ("citations", f"{summary['citations']:,}", f"{summary['bytes'] / 2**20:,.1f} MiB"),
-        ("tombstones", f"{summary['tombstones']:,}", ""),
-        (Text("dead letters", style), Text(f"{dead_letters:,}", style), Text(remark, style)),
+    remark = f"{listing(summary['dead_letters_by_stage'])}; in {summary['dead_letters_output']}"
+    rows: list[tuple[str, object, str]] = [
+        ("citations", summary["citations"], f"{summary['bytes'] / 2**20:,.1f} MiB"),
+        ("tombstones", summary["tombstones"], ""),
+        ("dead letters", dead_letters, remark if dead_letters else ""),
     ]
     if summary["refused_files"]:
         remark = "refused: unreadable, or not matching their .md5 files"
-        rows.append((Text("files", "bold red"), str(summary["refused_files"]), remark))
+        rows.append(("files", summary["refused_files"], remark))
     if summary["skipped_files"] or summary["skipped_records"]:
         remark = f"records, and {summary['skipped_files']:,} files: sent by the interrupted run"
-        rows.append(("sent before", f"{summary['skipped_records']:,}", remark))
+        rows.append(("sent before", summary["skipped_records"], remark))
     rows += [
-        ("messages/s", f"{summary['messages_per_second']:,.0f}", ""),
-        ("seconds", f"{summary['seconds']:,.1f}", ""),
+        ("messages/s", round(summary["messages_per_second"]), ""),
+        ("seconds", summary["seconds"], ""),
         ("topic", "", f"{summary['topic']}, {summary['partitions']} partitions"),
     ]
-    print_table(console, rows, right=[1])
+    print_figures(console, rows, alarming=("dead letters", "files"))

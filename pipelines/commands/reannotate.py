@@ -4,9 +4,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.commands.annotate import beam_logging, check_runner_and_device
+from pipelines.runners.preflight import check_runner_and_device
+from pipelines.settings.reannotate import ReannotateSettings
+from pipelines.telemetry.library_logs import beam_logging
 from schemas.errors import OutputError
-from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.command import Arguments, command, human_console, listing, print_figures, write_json
 from worker.cli.progress import Meter, show_progress
 
 if TYPE_CHECKING:
@@ -17,33 +19,19 @@ if TYPE_CHECKING:
     from pipelines.output.store import Store
     from pipelines.runners.options import RunnerChoice
     from pipelines.runtime.batch import RunReport
-    from pipelines.settings.reannotate import ReannotateSettings
 
 PROG = "pubner reannotate"
-DESCRIPTION = (
-    "Annotate citations again, from their stored text, with another checkpoint: the matching rows "
-    "get the new checkpoint's mentions, and the rest of the output is kept. The source is not "
-    "read. An interrupted run resumes where it stopped when the same command is run again."
-)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner reannotate`; return its exit code.
+@command(ReannotateSettings, prog=PROG, positional="output", beam=True)
+def run(settings: ReannotateSettings, arguments: Arguments) -> None:
+    """Annotate citations again, from their stored text, with another checkpoint.
 
-    :raises PubnerError: with a one-line message for the user.
+    The matching rows get the new checkpoint's mentions, and the rest of the output is kept. The
+    source is not read. An interrupted run resumes where it stopped when the same command is run
+    again.
     """
-    arguments = list(argv)
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    from pipelines.settings.reannotate import ReannotateSettings
-
-    settings = parse_settings(
-        ReannotateSettings,
-        arguments[:split],
-        prog=PROG,
-        description=DESCRIPTION,
-        positional="output",
-    )
-    check_runner_and_device(settings, arguments[split + 1 :])
+    check_runner_and_device(settings, arguments.rest)
     with beam_logging(verbose=settings.verbose):
         from pipelines.inference.checkpoints import choose_checkpoints
         from pipelines.output.sql_filter import parse_condition
@@ -52,15 +40,13 @@ def run(argv: Sequence[str]) -> int:
             meter.begin("checking the condition")
             condition = parse_condition(settings.where)
             checkpoints = choose_checkpoints(settings)  # before slow imports
-            summary = _reannotate(settings, condition, checkpoints, arguments[split + 1 :], meter)
-    if settings.json_file is not None:
-        write_json(summary, settings.json_file)
+            summary = _reannotate(settings, condition, checkpoints, arguments.rest, meter)
+    write_json(summary, settings.json_file)
     _print_summary(settings, summary)
-    return 0
 
 
 def _reannotate(
-    settings: "ReannotateSettings",
+    settings: ReannotateSettings,
     condition: "Condition",
     checkpoints: "Checkpoints",
     beam_arguments: Sequence[str],
@@ -97,7 +83,7 @@ def _searching(meter: Meter, keys: "Sequence[BlockKey]") -> "Iterator[BlockKey]"
 
 
 def _run(
-    settings: "ReannotateSettings",
+    settings: ReannotateSettings,
     work: "Work",
     condition: "Condition",
     checkpoints: "Checkpoints",
@@ -140,7 +126,7 @@ def _check_texts(work: "Work") -> None:
 
 
 def _summary(
-    settings: "ReannotateSettings",
+    settings: ReannotateSettings,
     checkpoints: "Checkpoints",
     work: "Work",
     *,
@@ -171,9 +157,7 @@ def _summary(
     }
 
 
-def _print_summary(settings: "ReannotateSettings", summary: dict[str, Any]) -> None:
-    from rich.text import Text
-
+def _print_summary(settings: ReannotateSettings, summary: dict[str, Any]) -> None:
     console = human_console(settings.json_file)
     if not summary["citations"]:
         console.print(
@@ -181,30 +165,25 @@ def _print_summary(settings: "ReannotateSettings", summary: dict[str, Any]) -> N
             f"{summary['checkpoint_id'][:12]}… has not annotated."
         )
         return
-    statuses = _listing(summary["citations_by_status"])
+    statuses = listing(summary["citations_by_status"])
     made_by = {f"by {name[:12]}…": n for name, n in summary["citations_by_checkpoint"].items()}
-    rows: list[tuple[object, object, object]] = [
-        ("citations that match", f"{summary['citations']:,}", statuses),
-        ("made", "", _listing(made_by)),
+    rows: list[tuple[str, object, str]] = [
+        ("citations that match", summary["citations"], statuses),
+        ("made", "", listing(made_by)),
     ]
     if settings.dry_run:
-        rows.append(("blocks", f"{summary['blocks']:,}", "would be written; nothing was changed"))
+        rows.append(("blocks", summary["blocks"], "would be written; nothing was changed"))
         if summary["without_text"]:
             remark = "annotate their source again: the text was not stored"
-            rows.append((Text("without text", "bold red"), f"{summary['without_text']:,}", remark))
+            rows.append(("without text", summary["without_text"], remark))
     else:
-        style = "bold red" if summary["failed"] else ""
         remark = "still match and keep their rows (--verbose says why)" if summary["failed"] else ""
         rows += [
-            ("annotated again", f"{summary['reannotated']:,}", ""),
-            (Text("failed", style), Text(f"{summary['failed']:,}", style), Text(remark, style)),
-            ("blocks written", f"{summary['blocks_written']:,}", f"of {summary['blocks']:,}"),
-            ("citations/s", f"{summary['citations_per_second']:,.1f}", "without loading the model"),
-            ("seconds", f"{summary['seconds']:,.1f}", "in all"),
+            ("annotated again", summary["reannotated"], ""),
+            ("failed", summary["failed"], remark),
+            ("blocks written", summary["blocks_written"], f"of {summary['blocks']:,}"),
+            ("citations/s", summary["citations_per_second"], "without loading the model"),
+            ("seconds", summary["seconds"], "in all"),
         ]
     rows.append(("output", "", settings.output))
-    print_table(console, rows, right=[1])
-
-
-def _listing(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    print_figures(console, rows, alarming=("without text", "failed"))

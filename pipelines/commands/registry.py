@@ -15,7 +15,7 @@ from pipelines.settings.registry import (
 from schemas.errors import CheckpointError, RegistryError
 from schemas.manifest import CheckpointManifest
 from worker.checkpoint.folder import read_manifest, resolve_checkpoint
-from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.command import command, human_console, print_table, write_json
 from worker.registry.names import find_checkpoint
 from worker.registry.pointer import POINTER
 from worker.registry.registry import (
@@ -29,6 +29,7 @@ from worker.registry.registry import (
 )
 from worker.registry.who import default_who
 from worker.storage.disk import DiskObjects
+from worker.system.clock import utc_now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,23 +41,13 @@ _SCORE = "strict_f1"
 Clock = Callable[[], datetime]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+@command(PublishSettings, prog=f"{_PROG} publish", positional="checkpoint")
+def publish(settings: PublishSettings, *, clock: Clock = utc_now) -> None:
+    """Copy a checkpoint to a registry and verify the copy.
 
-
-def publish(argv: Sequence[str], *, clock: Clock = _now) -> int:
-    """Run the command with the arguments after `pubner checkpoint publish`; return its exit code.
-
-    :raises PubnerError: with a one-line message for the user.
+    A published checkpoint never changes; publishing it again has no effect. It is not in use until
+    it is promoted.
     """
-    settings = parse_settings(
-        PublishSettings,
-        argv,
-        prog=f"{_PROG} publish",
-        description="Copy a checkpoint to a registry and verify the copy. A published checkpoint "
-        "never changes; publishing it again has no effect. It is not in use until it is promoted.",
-        positional="checkpoint",
-    )
     folder = resolve_checkpoint(settings.checkpoint)
     registry = open_registry(settings.registry)
     new = registry.publish(folder, who=settings.who or default_who(), when=clock())
@@ -69,21 +60,14 @@ def publish(argv: Sequence[str], *, clock: Clock = _now) -> int:
         else f"{identity} is in {registry.root} already: whole, published "
         f"{_time(published.when)} by {published.who}",
     )
-    return 0
 
 
-def list_checkpoints(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner checkpoint list`; return its exit code.
+@command(ListSettings, prog=f"{_PROG} list")
+def list_checkpoints(settings: ListSettings) -> None:
+    """List the checkpoints of a registry, in the order in which they were published.
 
-    :raises PubnerError: with a one-line message for the user.
+    The active one is marked with *. Scores are strict F1 on devel.
     """
-    settings = parse_settings(
-        ListSettings,
-        argv,
-        prog=f"{_PROG} list",
-        description="List the checkpoints of a registry, in the order in which they were "
-        "published; the active one is marked with *. Scores are strict F1 on devel.",
-    )
     registry = open_registry(settings.registry)
     active = registry.pointer().active
     active_id = None if active is None else active.id
@@ -94,11 +78,11 @@ def list_checkpoints(argv: Sequence[str]) -> int:
         write_json(listed, settings.json_file)
     console = human_console(settings.json_file)
     if settings.json_file == "-":
-        return 0
+        return
     if not entries:
         _require_registry(registry)
         _print_line(console, f"{registry.root} has no checkpoints")
-        return 0
+        return
     if active_id is not None and not any(entry["active"] for entry in entries):
         _print_line(console, f"the active checkpoint, {active_id}, is not here any more")
     print_table(
@@ -117,43 +101,24 @@ def list_checkpoints(argv: Sequence[str]) -> int:
         columns=["", "id", "heads", "published", "by", "devel"],
         whole=[0, 1, 3] if console.is_terminal else range(6),
     )
-    return 0
 
 
-def verify(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner checkpoint verify`; return its exit code.
-
-    :raises PubnerError: with a one-line message for the user.
-    """
-    settings = parse_settings(
-        VerifySettings,
-        argv,
-        prog=f"{_PROG} verify",
-        description="Read all of a checkpoint, in a folder or a registry, and compare it with its "
-        "manifest.",
-        positional="checkpoint",
-    )
+@command(VerifySettings, prog=f"{_PROG} verify", positional="checkpoint")
+def verify(settings: VerifySettings) -> None:
+    """Read all of a checkpoint, in a folder or a registry, and compare it with its manifest."""
     found = find_checkpoint(settings.checkpoint, settings.registry)
     manifest = found.verify()
     _print_line(
         human_console(), f"{manifest.id} is whole: {len(manifest.files)} files, {found.location}"
     )
-    return 0
 
 
-def rollback(argv: Sequence[str], *, clock: Clock = _now) -> int:
-    """Run the command with the arguments after `pubner checkpoint rollback`; return its exit code.
+@command(RollbackSettings, prog=f"{_PROG} rollback")
+def rollback(settings: RollbackSettings, *, clock: Clock = utc_now) -> None:
+    """Reactivate the previously active checkpoint or, with --to, any that was active before.
 
-    :raises PubnerError: with a one-line message for the user.
+    It is verified first. Each further rollback goes back by one, never forward.
     """
-    settings = parse_settings(
-        RollbackSettings,
-        argv,
-        prog=f"{_PROG} rollback",
-        description="Reactivate the previously active checkpoint or, with --to, any that was "
-        "active before. It is verified first. Each further rollback goes back by one, never "
-        "forward.",
-    )
     registry = open_registry(settings.registry)
     registry.require_conditional("rollback")
     registry.active()
@@ -180,7 +145,6 @@ def rollback(argv: Sequence[str], *, clock: Clock = _now) -> int:
         human_console(),
         f"{change.id} is active in {registry.root}; before it was {change.previous}",
     )
-    return 0
 
 
 def _earlier(pointer: Pointer) -> list[str]:
@@ -205,30 +169,24 @@ def _find_earlier(pointer: Pointer, name: str) -> str:
     return found[0]
 
 
-def history(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner checkpoint history`; return its exit code.
+@command(HistorySettings, prog=f"{_PROG} history")
+def history(settings: HistorySettings) -> None:
+    """Show every change of a registry's active checkpoint, oldest first.
 
-    :raises PubnerError: with a one-line message for the user.
+    Each has the new and the previous checkpoint, the time (UTC), the author and the reason.
     """
-    settings = parse_settings(
-        HistorySettings,
-        argv,
-        prog=f"{_PROG} history",
-        description="Show every change of a registry's active checkpoint, oldest first: the "
-        "new and the previous checkpoint, the time (UTC), the author and the reason.",
-    )
     registry = open_registry(settings.registry)
     changes = registry.pointer().changes
     if settings.json_file is not None:
         entries = [change.model_dump(mode="json", exclude={"token"}) for change in changes]
         write_json({"registry": registry.root, "changes": entries}, settings.json_file)
     if settings.json_file == "-":
-        return 0
+        return
     console = human_console()
     if not changes:
         _require_registry(registry)
         _print_line(console, f"no checkpoint of {registry.root} was ever active")
-        return 0
+        return
     print_table(
         console,
         [
@@ -250,7 +208,6 @@ def history(argv: Sequence[str]) -> int:
     gone = sorted({change.id for change in changes} - _published(registry, changes))
     if gone:
         _print_line(console, f"not in {registry.root} any more: {', '.join(gone)}")
-    return 0
 
 
 def _published(registry: Registry, changes: Sequence[Change]) -> set[str]:

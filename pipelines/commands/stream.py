@@ -3,44 +3,35 @@
 import logging
 import shlex
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from pipelines.runners.names import UNBOUNDED
+from pipelines.runners.preflight import check_runner_and_device
+from pipelines.settings.stream import StreamSettings
+from pipelines.telemetry.library_logs import silence_libraries
+from pipelines.telemetry.logs import log, logging_periodically, logging_to
 from schemas.errors import SettingsError
-from worker.cli.command import human_console, parse_settings, print_table, write_json
+from worker.cli.command import Arguments, command, human_console, print_figures, write_json
 
 if TYPE_CHECKING:
     from pipelines.runtime.stream import StreamReport
     from pipelines.runtime.stream_start import Start
-    from pipelines.settings.stream import StreamSettings
 
 PROG = "pubner stream"
-DESCRIPTION = (
-    "Annotate citations as they arrive in Kafka topics and write three Parquet data sets: "
-    "mentions, citations and dead letters, one row of the last two for each message. The consumer "
-    "group's offsets are committed after each write, so a run resumes where the last run of the "
-    "group ended. SIGTERM stops it after the records in flight. Beam's own pipeline options may "
-    "follow after `--`."
-)
 _ELSEWHERE = "the group read them with another output"
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command with the arguments after `pubner stream`; return its exit code.
+@command(StreamSettings, prog=PROG, beam=True)
+def run(settings: StreamSettings, arguments: Arguments) -> None:
+    """Annotate citations as they arrive in Kafka topics and write three Parquet data sets.
 
-    :raises PubnerError: with a one-line message for the user.
+    They are mentions, citations and dead letters, one row of the last two for each message. The
+    consumer group's offsets are committed after each write, so a run resumes where the last run of
+    the group ended. SIGTERM stops it after the records in flight.
     """
-    arguments = list(argv)
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    from pipelines.commands.annotate import check_runner_and_device
-    from pipelines.runners.names import UNBOUNDED
-    from pipelines.settings.stream import StreamSettings
-    from pipelines.telemetry.library_logs import silence_libraries
-    from pipelines.telemetry.logs import logging_periodically, logging_to
-
-    settings = parse_settings(StreamSettings, arguments[:split], prog=PROG, description=DESCRIPTION)
-    runner = check_runner_and_device(settings, arguments[split + 1 :])
+    runner = check_runner_and_device(settings, arguments.rest)
     if not settings.until_caught_up and runner not in UNBOUNDED:
         raise SettingsError(
             f"--runner {runner} cannot run a stream without end; give --until-caught-up, or "
@@ -50,15 +41,10 @@ def run(argv: Sequence[str]) -> int:
         silence_libraries()
     with logging_to(verbose=settings.verbose), ExitStack() as starting:
         starting.enter_context(logging_periodically("starting"))
-        return _stream(settings, arguments[split + 1 :], arguments, starting.close)
+        _stream(settings, arguments, starting.close)
 
 
-def _stream(
-    settings: "StreamSettings",
-    beam_arguments: Sequence[str],
-    arguments: Sequence[str],
-    started: Callable[[], None],
-) -> int:
+def _stream(settings: StreamSettings, arguments: Arguments, started: Callable[[], None]) -> None:
     from pipelines.graphs.stream_plan import find_topics
     from pipelines.inference.checkpoints import choose_checkpoints
     from pipelines.kafka.drain import DrainSignal
@@ -67,12 +53,11 @@ def _stream(
     from pipelines.runners.options import StreamJob, choose_runner, without_savepoint
     from pipelines.runtime.stream import StreamJobs, run_unbounded, run_until_caught_up
     from pipelines.runtime.stream_start import check_start
-    from pipelines.telemetry.logs import log
 
     name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"
     job = StreamJob(name, settings.until_caught_up)
     checkpoints = choose_checkpoints(settings, poll_seconds=settings.registry_seconds)
-    choice = choose_runner(settings.runner, beam_arguments, prog=PROG, stream=job)
+    choice = choose_runner(settings.runner, arguments.rest, prog=PROG, stream=job)
     choice.check_paths({"--output": settings.output, "--registry": settings.registry})
     if choice.exposure is not None:
         log(choice.exposure, level=logging.WARNING)
@@ -93,7 +78,7 @@ def _stream(
             topics,
             store,
             block_size=settings.block_size,
-            resumed=any(word.startswith("--savepoint_path") for word in beam_arguments),
+            resumed=any(word.startswith("--savepoint_path") for word in arguments.rest),
         )
         jobs = StreamJobs(
             settings, access, topics, checkpoints, store, choice, drain, start.output_id
@@ -106,20 +91,16 @@ def _stream(
         others = other_sources(store, topics=True)
     summary = summary_of(settings, report, checkpoints.id, start) | {"files_in_output": others}
     if report.savepoint is not None:
-        resume_arguments = [*without_savepoint(arguments), *(() if "--" in arguments else ("--",))]
-        resume = shlex.join(
-            ["pubner", "stream", *resume_arguments, f"--savepoint_path={report.savepoint}"]
-        )
+        beam = [*without_savepoint(arguments.rest), f"--savepoint_path={report.savepoint}"]
+        resume = shlex.join(["pubner", "stream", *arguments.own, "--", *beam])
         summary["resume"] = resume
         log("stopped with a savepoint", savepoint=report.savepoint, resume=resume)
-    if settings.json_file is not None:
-        write_json(summary, settings.json_file)
+    write_json(summary, settings.json_file)
     print_summary(settings, summary)
-    return 0
 
 
 def summary_of(
-    settings: "StreamSettings", report: "StreamReport", checkpoint_id: str, start: "Start"
+    settings: StreamSettings, report: "StreamReport", checkpoint_id: str, start: "Start"
 ) -> dict[str, Any]:
     """Return the summary as JSON values.
 
@@ -160,38 +141,33 @@ def _figures(report: "StreamReport") -> dict[str, int | None]:
     return {name: counted.get(name, 0) for name in names}
 
 
-def print_summary(settings: "StreamSettings", summary: dict[str, Any]) -> None:
+def print_summary(settings: StreamSettings, summary: dict[str, Any]) -> None:
     """Print the summary for people."""
     from pipelines.runtime.stream_start import format_missing
 
     console = human_console(settings.json_file)
-    restarts: list[tuple[object, object, object]] = []
-    if summary["stall_restarts"]:
-        restarts = [("restarts", f"{summary['stall_restarts']:,}", "of a stalled job")]
-    rows: list[tuple[object, object, object]] = [
+    rows: list[tuple[str, object, str]] = [
         ("messages", _shown(summary["records"]), ", ".join(settings.topic)),
         ("citations", _shown(summary["citations"]), "annotated, deleted or without text"),
         ("mentions", _shown(summary["mentions"]), ""),
         ("dead letters", _shown(summary["dead_letters"]), ""),
-        ("slices written", _shown(summary["parts_written"]), "of blocks"),
-        *restarts,
-        ("seconds", f"{summary['seconds']:,.1f}", "in all"),
-        ("output", "", settings.output),
     ]
     if summary["offsets_removed"]:
         why = "by retention before they were read"
-        rows.insert(4, ("offsets removed", _shown(summary["offsets_removed"]), why))
+        rows.append(("offsets removed", summary["offsets_removed"], why))
+    rows.append(("slices written", _shown(summary["parts_written"]), "of blocks"))
+    if summary["stall_restarts"]:
+        rows.append(("restarts", summary["stall_restarts"], "of a stalled job"))
+    rows += [("seconds", summary["seconds"], "in all"), ("output", "", settings.output)]
     if summary["missing"]:
         count = sum(gap["end"] - gap["begin"] for gap in summary["missing"])
-        rows.append(
-            ("not in it", _shown(count), f"{format_missing(summary['missing'])}: {_ELSEWHERE}")
-        )
+        rows.append(("not in it", count, f"{format_missing(summary['missing'])}: {_ELSEWHERE}"))
     if summary.get("files_in_output"):
         from pipelines.output.manifest import describe_mixed_sources
 
         rows.append(("", "", describe_mixed_sources(summary["files_in_output"], topics=True)))
-    print_table(console, rows, right=[1])
+    print_figures(console, rows, alarming=())
 
 
-def _shown(figure: int | None) -> str:
-    return "not counted" if figure is None else f"{figure:,}"
+def _shown(figure: int | None) -> int | str:
+    return "not counted" if figure is None else figure

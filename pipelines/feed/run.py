@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -49,6 +48,7 @@ from schemas.records import Citation, Stage
 from worker.cli.progress import Meter, Progress
 from worker.readers.failures import Failure
 from worker.readers.formats import BadRecord, Format, detect_format, read_records
+from worker.system.clock import utc_now
 
 _SAVE_SECONDS = 1.0
 _CHECK_RECORDS = 200
@@ -110,7 +110,7 @@ class _Feed:
         self.counts = Counter(input_bytes=0, records=0, bad=0)
         self.total_bytes = sum(file.size for file in plan.files)
         self.topic = plan.cluster.topics[plan.topic]
-        self.dead_letters = DeadLetterWriter(plan.store, lambda: datetime.now(UTC))
+        self.dead_letters = DeadLetterWriter(plan.store, utc_now)
         self.state, self.sent = self._begin()
         limit = max_message_bytes(plan.access, plan.topic)
         self.delivery = Delivery(

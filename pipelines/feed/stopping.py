@@ -4,9 +4,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 
-from worker.cli.signals import stop_requests
+from worker.cli.signals import handling_stop_signals, stop_requests
 
 
 class StoppedError(Exception):
@@ -37,17 +36,12 @@ class StopRequest:
 def stopping() -> Iterator[StopRequest]:
     """Treat SIGINT, SIGTERM and SIGHUP as stop requests within the block, in the main thread."""
     request = StopRequest()
-    before = {number: signal.getsignal(number) for number in stop_requests()}
 
-    def ask(number: int, _: FrameType | None) -> None:
+    def ask(number: int) -> None:
         request.signal = number
-        for each in before:
+        for each in handled:
             signal.signal(each, signal.SIG_DFL)
 
-    for number in before:
-        signal.signal(number, ask)
-    try:
+    handled = stop_requests()
+    with handling_stop_signals(ask, ask):
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

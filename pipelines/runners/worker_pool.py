@@ -8,18 +8,15 @@ A TaskManager tells its workers to connect to localhost, so loopback is enough.
 
 import argparse
 import contextlib
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
-if TYPE_CHECKING:
-    from types import FrameType
+from worker.cli.signals import handling_stop_signals
 
 LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 10.0
@@ -103,22 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.host not in (LOOPBACK, "::1", "localhost"):
         _log(f"listening on {asked.host}: anyone who reaches port {asked.port} can run code here")
     ended = threading.Event()
-
-    def end(number: int, frame: "FrameType | None") -> None:  # noqa: ARG001
-        ended.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, end)
-    pool = WorkerPool()
-    try:
-        server, port = serve(pool, host=asked.host, port=asked.port)
-    except RuntimeError as error:
-        _log(f"cannot listen on {asked.host}:{asked.port}: {error}")
-        return 2
-    _log(f"workers are started at {asked.host}:{port}")
-    ended.wait()
-    server.stop(0)
-    pool.close()
+    with handling_stop_signals(lambda _: ended.set(), lambda _: None):
+        pool = WorkerPool()
+        try:
+            server, port = serve(pool, host=asked.host, port=asked.port)
+        except RuntimeError as error:
+            _log(f"cannot listen on {asked.host}:{asked.port}: {error}")
+            return 2
+        _log(f"workers are started at {asked.host}:{port}")
+        ended.wait()
+        server.stop(0)
+        pool.close()
     return 0
 
 

@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from types import FrameType
 from typing import NoReturn
 
 import apache_beam as beam
@@ -42,7 +40,8 @@ from schemas.errors import (
     error_from_runner,
 )
 from worker.cli.progress import Meter
-from worker.cli.signals import stop_requests
+from worker.cli.signals import handling_stop_signals, stop_requests
+from worker.system.clock import utc_now
 
 _STOP_SECONDS = 4.0
 """Timeout after a stop request, when the process ends in any case."""
@@ -61,11 +60,6 @@ class RunReport:
     annotating_seconds: float
     unreadable_inputs: int
     counters: Mapping[str, int]
-
-
-def utc_now() -> datetime:
-    """Return the system time in UTC."""
-    return datetime.now(UTC)
 
 
 def run_pipeline(
@@ -244,34 +238,34 @@ def stopping(
     if not owns_process and threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen: list[int] = []
     ended = threading.Event()
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if seen or not in_process:
-            if not owns_process:
-                signal.default_int_handler(number, frame)
-            _end_process(number, "")
-        seen.append(number)
+    def again(number: int) -> None:
+        if not owns_process:
+            raise KeyboardInterrupt
+        _end_process(number, "")
+
+    def first(number: int) -> None:
+        if not in_process:
+            again(number)
         show(
             f"pubner: {signal.Signals(number).name}: the block in flight is abandoned after the "
             "current chunk, and what is written stays; a second signal stops now"
         )
         run_channel.stop()
         if owns_process:
-            threading.Thread(target=end_later, name="pubner-stop", daemon=True).start()
+            later = partial(end_later, number)
+            threading.Thread(target=later, name="pubner-stop", daemon=True).start()
 
-    def end_later() -> None:
+    def end_later(number: int) -> None:
         if not ended.wait(_STOP_SECONDS):
-            _end_process(seen[0], f"pubner: {InterruptedRunError(seen[0], output)}")
+            _end_process(number, f"pubner: {InterruptedRunError(number, output)}")
 
     handled = stop_requests() if owns_process else (signal.SIGINT,)
-    before = {number: signal.signal(number, on_signal) for number in handled}
-    try:
-        yield
-    except RunStoppedError as error:
-        raise InterruptedRunError(seen[0], output) from error
-    finally:
-        ended.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handling_stop_signals(first, again, handled) as seen:
+        try:
+            yield
+        except RunStoppedError as error:
+            raise InterruptedRunError(seen[0], output) from error
+        finally:
+            ended.set()

@@ -51,15 +51,14 @@ def make_reference(settings: ReferenceSettings) -> int:
         columns=("head", "mentions", "per citation", "score bins"),
         right=(1, 2, 3),
     )
-    if settings.json_file is not None:
-        write_json(
-            {
-                "id": manifest.id,
-                "path": str(folder.resolve()),
-                "reference": reference.model_dump(mode="json"),
-            },
-            settings.json_file,
-        )
+    write_json(
+        {
+            "id": manifest.id,
+            "path": str(folder.resolve()),
+            "reference": reference.model_dump(mode="json"),
+        },
+        settings.json_file,
+    )
     return 0
 
 

@@ -2,13 +2,11 @@
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from types import FrameType
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
@@ -56,7 +54,6 @@ from pipelines.runtime.batch import (
     make_writer,
     reason_of,
     run_to_end,
-    utc_now,
 )
 from pipelines.runtime.left_behind import RemainingJob
 from pipelines.runtime.restarts import Restarter
@@ -66,9 +63,10 @@ from pipelines.settings.stream import StreamSettings
 from pipelines.telemetry.logs import log
 from pipelines.telemetry.run_channel import WorkerChannel, open_run_channel
 from schemas.errors import BrokerError, InputError, PubnerError, RunnerError
-from worker.cli.signals import stop_requests
+from worker.cli.signals import handling_stop_signals
 from worker.registry.registry import open_registry
 from worker.system.batching import in_groups
+from worker.system.clock import utc_now
 
 _POLL_SECONDS = 0.5
 _REPORT_SECONDS = 10.0
@@ -454,13 +452,13 @@ def stopping(
 
     The first signal sets the event that is yielded. `remaining` is called before the process ends.
     """
-    seen = threading.Event()
+    asked = threading.Event()
 
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if seen.is_set():
+    def on_signal(number: int) -> None:
+        if asked.is_set():
             remaining()
             os._exit(128 + number)
-        seen.set()
+        asked.set()
         # Not in the handler: a request may write a file, and the interrupted code may hold a lock.
         threading.Thread(target=ask, name="pubner-stop", daemon=True).start()
 
@@ -468,12 +466,8 @@ def stopping(
         try:
             request()
         except PubnerError as error:
-            seen.clear()
+            asked.clear()
             log("cannot request the stop of the run, send the signal again", error=str(error))
 
-    before = {number: signal.signal(number, on_signal) for number in stop_requests()}
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handling_stop_signals(on_signal, on_signal):
+        yield asked

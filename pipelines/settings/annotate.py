@@ -1,37 +1,31 @@
 """Settings of `pubner annotate`, and those shared with `pubner stream`."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from worker.cli.command import Settings
-from worker.cli.devices import DeviceName
+from worker.cli.common_options import CacheOptions, WorkerOptions, json_option
 from worker.cli.paths import ExistingFolder, OutputFolder
 from worker.readers.formats import Format
 
 
-class CheckpointSettings(Settings):
+class CheckpointSettings(CacheOptions):
     """The checkpoints to annotate with."""
 
     alternatives = (("checkpoint", "registry"),)
 
     checkpoint: tuple[str, ...] = Field(
-        default=("default",),
+        ("default",),
         min_length=1,
         description="checkpoint folders, or `default`; several form a set, whose heads must "
         "differ; with --registry an id there, or a prefix of one",
     )
     registry: ExistingFolder | None = Field(
-        default=None,
+        None,
         min_length=1,
         description="a checkpoint registry: its active checkpoint is used, or the one given "
         "by --checkpoint",
-    )
-    checkpoint_cache: Path | None = Field(
-        default=None,
-        description="folder in which each worker caches checkpoints of a remote registry; by "
-        "default in the user's cache folder",
     )
 
     @model_validator(mode="after")
@@ -53,11 +47,11 @@ class CheckpointSettings(Settings):
         return self.checkpoint[0] if given else None
 
 
-class ModelSettings(CheckpointSettings):
+class ModelSettings(CheckpointSettings, WorkerOptions):
     """The checkpoints to annotate with, the runner and the device."""
 
     runner: str = Field(
-        default="DirectRunner",
+        "DirectRunner",
         description="Beam's runner: DirectRunner (in this process), PrismRunner, FlinkRunner, "
         "DataflowRunner, PortableRunner",
         examples=[
@@ -69,19 +63,10 @@ class ModelSettings(CheckpointSettings):
             "SparkRunner",
         ],
     )
-    json_file: str | None = Field(
-        default=None, description="write the summary as JSON; `-` is standard output"
-    )
-    chunk_size: int = Field(default=250, ge=1, description="citations passed to the model at once")
-    device: DeviceName = Field(
-        default="auto",
-        description="where the model runs: auto, cpu, cuda or cuda:1",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of the model; by default all"
-    )
+    json_file: str | None = json_option("the summary")
+    chunk_size: int = Field(250, ge=1, description="citations passed to the model at once")
     verbose: bool = Field(
-        default=False,
+        False,
         description="show Beam's log on standard error, and the traceback of an unexpected error",
     )
 
@@ -90,19 +75,17 @@ class RunSettings(ModelSettings):
     """The model settings, and the output to write."""
 
     output: OutputFolder = Field(
-        default="out", description="the folder, or URL of an object store, to write Parquet to"
+        "out", description="the folder, or URL of an object store, to write Parquet to"
     )
     block_size: int = Field(
-        default=1000,
+        1000,
         ge=1,
         le=100_000,
         description="records of a block, the unit of an output file and of a retry",
     )
-    store_text: bool = Field(default=True, description="store the text in the citations' rows")
+    store_text: bool = Field(True, description="store the text in the citations' rows")
     max_text_chars: int | None = Field(
-        default=None,
-        ge=1,
-        description="read at most so many characters of a text; by default all of it",
+        None, ge=1, description="read at most so many characters of a text; by default all of it"
     )
 
     @property
@@ -114,28 +97,32 @@ class RunSettings(ModelSettings):
         )
 
 
-class AnnotateSettings(RunSettings):
-    """The inputs of a batch run, and the run settings."""
+class InputOptions(Settings):
+    """The inputs, and their format."""
 
     inputs: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="files, folders or globs, here or in any file system that Beam opens: PubMed "
-        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample. Beam's own "
-        "pipeline options may follow after `--`.",
+        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample",
     )
     format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
-        default="auto", description="the inputs' format; auto detects it by their names"
-    )
-    reread_older: bool = Field(
-        default=False,
-        description="read finished blocks again that an older version of the readers made; by "
-        "default they are skipped and counted",
+        "auto", description="the inputs' format; auto detects it by their names"
     )
 
     @property
     def input_format(self) -> Format | None:
         """The format of every input; None to detect it by each file's name."""
         return None if self.format == "auto" else Format(self.format)
+
+
+class AnnotateSettings(RunSettings, InputOptions):
+    """The inputs of a batch run, and the run settings."""
+
+    reread_older: bool = Field(
+        False,
+        description="read finished blocks again that an older version of the readers made; by "
+        "default they are skipped and counted",
+    )
 
     @property
     def row_settings(self) -> str:

@@ -10,35 +10,30 @@ from pipelines.settings.annotate import CheckpointSettings
 from pipelines.settings.kafka import KafkaSettings
 from schemas.records import SourcePosition
 from worker.cli.command import Settings
-from worker.cli.devices import DeviceHere
+from worker.cli.common_options import ComputeOptions, json_option
 from worker.cli.paths import ExistingOutput, output_to_read
 
 
-class _OutputSettings(Settings):
-    """The output that holds the dead letters."""
+class FilterSettings(Settings):
+    """The output that holds the dead letters, and the criteria that select some."""
 
     output: ExistingOutput = Field(
-        description="the folder, or URL of an object store, that holds the dead letters",
+        description="the folder, or URL of an object store, that holds the dead letters"
     )
-
-
-class FilterSettings(_OutputSettings):
-    """The criteria that select dead letters."""
-
     source: tuple[str, ...] = Field(
-        default=(), description="only those of these topics or files (base names)"
+        (), description="only those of these topics or files (base names)"
     )
     stage: tuple[Literal["read", "parse", "annotate", "write"], ...] = Field(
-        default=(), description="only those of these stages: read, parse, annotate, write"
+        (), description="only those of these stages: read, parse, annotate, write"
     )
     error_type: tuple[str, ...] = Field(
-        default=(), description="only those with these error types, such as RecordError"
+        (), description="only those with these error types, such as RecordError"
     )
     position: tuple[str, ...] = Field(
-        default=(), description="only those at these positions, as SOURCE/PARTITION/OFFSET"
+        (), description="only those at these positions, as SOURCE/PARTITION/OFFSET"
     )
     since: datetime | None = Field(
-        default=None,
+        None,
         description="only those seen since this time, such as 2026-01-31 or "
         "2026-01-31T12:00:00; in UTC unless it has an offset",
     )
@@ -70,10 +65,8 @@ class FilterSettings(_OutputSettings):
 class ListSettings(FilterSettings):
     """The dead letters to list, and the JSON file to write."""
 
-    limit: int = Field(default=50, ge=1, description="show at most so many, the newest first")
-    json_file: str | None = Field(
-        default=None, description="write the list as JSON; `-` is standard output"
-    )
+    limit: int = Field(50, ge=1, description="show at most so many, the newest first")
+    json_file: str | None = json_option("the list")
 
 
 class ShowSettings(Settings):
@@ -82,7 +75,7 @@ class ShowSettings(Settings):
     letter: tuple[str, ...] = Field(
         description="the output that holds it, and its SOURCE/PARTITION/OFFSET"
     )
-    raw: bool = Field(default=False, description="write only its payload to standard output")
+    raw: bool = Field(False, description="write only its payload to standard output")
 
     @field_validator("letter")
     @classmethod
@@ -104,37 +97,27 @@ class ShowSettings(Settings):
         return parse_position(self.letter[1])
 
 
-class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings):
+class ReplaySettings(CheckpointSettings, FilterSettings, KafkaSettings, ComputeOptions):
     """The dead letters to replay, and the target: a topic or the pipeline."""
 
     topic: str | None = Field(
-        default=None, min_length=1, description="the topic to send them to, which must exist"
+        None, min_length=1, description="the topic to send them to, which must exist"
     )
     pipeline: bool = Field(
-        default=False,
-        description="annotate them here instead, each at its own position in the output",
+        False, description="annotate them here instead, each at its own position in the output"
     )
     brokers: tuple[str, ...] = Field(
-        default=(), description="Kafka bootstrap brokers, as HOST:PORT; with --topic"
+        (), description="Kafka bootstrap brokers, as HOST:PORT; with --topic"
     )
     checkpoint: tuple[str, ...] = Field(
-        default=("default",),
+        ("default",),
         min_length=1,
         description="checkpoint folders, for --pipeline; for files, those that the output was "
         "made with",
     )
-    device: DeviceHere = Field(
-        default="auto",
-        description="where the model runs: auto, cpu, cuda or cuda:1",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of the model; by default all"
-    )
-    limit: int | None = Field(default=None, ge=1, description="at most so many, the newest")
-    again: bool = Field(default=False, description="include those that were sent to a topic before")
-    json_file: str | None = Field(
-        default=None, description="write the summary as JSON; `-` is standard output"
-    )
+    limit: int | None = Field(None, ge=1, description="at most so many, the newest")
+    again: bool = Field(False, description="include those that were sent to a topic before")
+    json_file: str | None = json_option("the summary")
 
     @model_validator(mode="after")
     def _check_target(self) -> "ReplaySettings":

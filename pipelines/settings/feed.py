@@ -2,57 +2,43 @@
 
 import re
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.settings.annotate import InputOptions
 from pipelines.settings.kafka import KafkaSettings
+from worker.cli.common_options import json_option
 from worker.cli.paths import FileToWrite, OutputFolder
-from worker.readers.formats import Format
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 STATE_NAME = "feed-state.json"
 
 
-class FeedSettings(KafkaSettings):
+class FeedSettings(InputOptions, KafkaSettings):
     """The files to publish, and the topic."""
 
-    inputs: tuple[str, ...] = Field(
-        default=(),
-        description="files, folders or globs, here or in any file system that Beam opens: PubMed "
-        "XML, PubTator or JSONL, plain or .gz; without any, the bundled sample",
-    )
     topic: str = Field(description="the topic to send to")
-    create_topic: bool = Field(default=False, description="create the topic unless it exists")
+    create_topic: bool = Field(False, description="create the topic unless it exists")
     partitions: int | None = Field(
-        default=None,
-        ge=1,
-        le=100_000,
-        description="number of partitions of a topic that is created",
+        None, ge=1, le=100_000, description="number of partitions of a topic that is created"
     )
     replication: int | None = Field(
-        default=None, ge=1, le=100, description="replication factor of a topic that is created"
-    )
-    format: Literal["auto", "pubmed-xml", "pubtator", "jsonl"] = Field(
-        default="auto", description="the inputs' format; auto detects it by their names"
+        None, ge=1, le=100, description="replication factor of a topic that is created"
     )
     dead_letters: OutputFolder | None = Field(
-        default=None,
+        None,
         description="the folder, or URL of an object store, for the Parquet data set of records "
         "that cannot be parsed or sent; by default TOPIC-feed-dead-letters",
     )
     state: FileToWrite | None = Field(
-        default=None,
+        None,
         description="the file with the progress of a run, kept until it ends; by default "
         f"{STATE_NAME} in the folder of dead letters",
     )
     again: bool = Field(
-        default=False,
-        description="send everything, including what an interrupted run has already sent",
+        False, description="send everything, including what an interrupted run has already sent"
     )
-    json_file: str | None = Field(
-        default=None, description="write the summary as JSON; `-` is standard output"
-    )
+    json_file: str | None = json_option("the summary")
 
     @field_validator("topic")
     @classmethod
@@ -69,11 +55,6 @@ class FeedSettings(KafkaSettings):
             if getattr(self, name) is not None and not self.create_topic:
                 raise ValueError(f"--{name} needs --create-topic")
         return self
-
-    @property
-    def input_format(self) -> Format | None:
-        """The format of every input; None to detect it by each file's name."""
-        return None if self.format == "auto" else Format(self.format)
 
     @property
     def dead_letter_root(self) -> str:

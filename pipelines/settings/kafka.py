@@ -30,44 +30,41 @@ class KafkaSettings(Settings):
         min_length=1, description="Kafka bootstrap brokers, as HOST:PORT"
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="the security protocol of the brokers' listener"
+        "PLAINTEXT", description="the security protocol of the brokers' listener"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = (
-        Field(default=None, description="the SASL mechanism, for a SASL_ protocol")
+        Field(None, description="the SASL mechanism, for a SASL_ protocol")
     )
-    sasl_username: str | None = Field(default=None, min_length=1, description="the SASL user name")
+    sasl_username: str | None = Field(None, min_length=1, description="the SASL user name")
     sasl_password: SecretStr | None = Field(
-        default=None, description="the SASL password; never shown, logged or sent to a runner"
+        None, description="the SASL password; never shown, logged or sent to a runner"
     )
     sasl_password_file: str | None = Field(
-        default=None, description="a file that holds the password, here and on the workers"
+        None, description="a file that holds the password, here and on the workers"
     )
     oauth_token_provider: str | None = Field(
-        default=None,
+        None,
         description="MODULE:FUNCTION, called without arguments for each OAUTHBEARER login; returns "
         "the token, and must be importable on the workers",
     )
     tls_ca_file: str | None = Field(
-        default=None,
+        None,
         description="PEM file of trusted certificate authorities; by default those of the system",
     )
     tls_certificate_file: str | None = Field(
-        default=None, description="PEM file of the client certificate, if the brokers require one"
+        None, description="PEM file of the client certificate, if the brokers require one"
     )
     tls_key_file: str | None = Field(
-        default=None, description="PEM file of its key; by default in the certificate's file"
+        None, description="PEM file of its key; by default in the certificate's file"
     )
     tls_key_password_file: str | None = Field(
-        default=None, description="a file that holds the key's password"
+        None, description="a file that holds the key's password"
     )
     tls_check_hostname: bool = Field(
-        default=True, description="require that the brokers' certificate names their host"
+        True, description="require that the brokers' certificate names their host"
     )
     kafka_timeout_seconds: float = Field(
-        default=30.0,
-        ge=1,
-        le=300,
-        description="how long to wait for a broker before giving up",
+        30.0, ge=1, le=300, description="how long to wait for a broker before giving up"
     )
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ class ReannotateSettings(ModelSettings):
 
     output: ExistingOutput = Field(
         description="the folder, or URL of an object store, that `pubner annotate` or `pubner "
-        "stream` wrote to. Beam's own pipeline options may follow after `--`.",
+        "stream` wrote to"
     )
     where: str = Field(
         min_length=1,
@@ -19,6 +19,4 @@ class ReannotateSettings(ModelSettings):
         '"checkpoint_id != \'ID\'" or "year >= 2020"; those that the checkpoint has annotated '
         "already are skipped",
     )
-    dry_run: bool = Field(
-        default=False, description="count the matching citations, and change nothing"
-    )
+    dry_run: bool = Field(False, description="count the matching citations, and change nothing")

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from worker.cli.common_options import ComputeOptions
+from worker.cli.common_options import ComputeOptions, json_option
 from worker.cli.paths import FileToRead
 
 
@@ -13,7 +13,5 @@ class ReferenceSettings(ComputeOptions):
     texts: FileToRead = Field(
         description="citations typical of its input: JSONL, PubMed XML or PubTator, plain or gzip"
     )
-    limit: int = Field(default=2000, ge=1, description="number of citations, spread over the file")
-    json_file: str | None = Field(
-        default=None, description="write the reference as JSON; - is standard output"
-    )
+    limit: int = Field(2000, ge=1, description="number of citations, spread over the file")
+    json_file: str | None = json_option("the reference")

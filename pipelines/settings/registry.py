@@ -1,42 +1,37 @@
 """Settings of the commands on a checkpoint registry."""
 
-from pydantic import Field, field_validator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from worker.cli.command import Settings
+from worker.cli.common_options import REGISTRY, WhoOptions, json_option, reason
 from worker.cli.paths import ExistingFolder, OutputFolder
-
-_REGISTRY = "the registry: a folder, or an s3://, gs:// or other URL"
-_WHO = "name recorded in the history; by default USER@MACHINE"
 
 
 class _RegistrySettings(Settings):
     """The registry, which must exist."""
 
-    registry: ExistingFolder = Field(description=_REGISTRY)
+    registry: ExistingFolder = Field(description=REGISTRY)
 
 
-class PublishSettings(Settings):
+class PublishSettings(WhoOptions):
     """The checkpoint to publish, and the registry."""
 
-    registry: OutputFolder = Field(description=_REGISTRY)
+    registry: OutputFolder = Field(description=REGISTRY)
     checkpoint: str = Field(description="a checkpoint's folder, or `default` for the shipped one")
-    who: str | None = Field(default=None, min_length=1, description=_WHO)
 
 
 class ListSettings(_RegistrySettings):
     """The registry to list, and the JSON file to write."""
 
-    json_file: str | None = Field(
-        default=None, description="write the list as JSON; `-` is standard output"
-    )
+    json_file: str | None = json_option("the list")
 
 
 class HistorySettings(_RegistrySettings):
     """The registry whose history to show, and the JSON file to write."""
 
-    json_file: str | None = Field(
-        default=None, description="write the history as JSON; `-` is standard output"
-    )
+    json_file: str | None = json_option("the history")
 
 
 class VerifySettings(Settings):
@@ -45,32 +40,24 @@ class VerifySettings(Settings):
     checkpoint: str = Field(
         description="a folder, `default`, or with --registry a prefix of an id or `active`"
     )
-    registry: ExistingFolder | None = Field(default=None, description=_REGISTRY)
+    registry: ExistingFolder | None = Field(None, description=REGISTRY)
 
 
 class ShowSettings(VerifySettings):
     """The checkpoint to show, and the JSON file to write."""
 
-    json_file: str | None = Field(
-        default=None, description="write all of it as JSON; `-` is standard output"
-    )
+    json_file: str | None = json_option("all of it")
 
 
-class RollbackSettings(_RegistrySettings):
+class RollbackSettings(_RegistrySettings, WhoOptions):
     """The registry to roll back, the target and the reason."""
 
-    why: str = Field(description="the reason, recorded in the history")
+    why: Annotated[str, AfterValidator(reason)] = Field(
+        description="the reason, recorded in the history"
+    )
     to: str | None = Field(
-        default=None,
+        None,
         min_length=1,
         description="an id that was active before, or a prefix of it (default: the previously "
         "active one)",
     )
-    who: str | None = Field(default=None, min_length=1, description=_WHO)
-
-    @field_validator("why")
-    @classmethod
-    def _check_why(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("expected a reason")
-        return value

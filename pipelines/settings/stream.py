@@ -9,7 +9,7 @@ from pipelines.settings.kafka import KafkaSettings
 from worker.registry.choice import POLL_SECONDS
 
 
-class StreamSettings(KafkaSettings, RunSettings):
+class StreamSettings(RunSettings, KafkaSettings):
     """The topics to annotate, the Kafka settings and the run settings."""
 
     topic: tuple[str, ...] = Field(
@@ -21,35 +21,33 @@ class StreamSettings(KafkaSettings, RunSettings):
         "without a savepoint begins at them",
     )
     until_caught_up: bool = Field(
-        default=False,
-        description="process up to the current end offsets, then exit",
+        False, description="process up to the current end offsets, then exit"
     )
     flush_seconds: float = Field(
-        default=30.0,
+        30.0,
         gt=0,
         le=3600,
         description="maximum time in seconds that a message waits to be annotated",
     )
     registry_seconds: float = Field(
-        default=POLL_SECONDS,
+        POLL_SECONDS,
         gt=0,
         le=3600,
         description="each worker checks at most once in that time which checkpoint of --registry "
         "is active, and switches to it between two batches",
     )
     stall_seconds: float | None = Field(
-        default=None,
+        None,
         gt=0,
         description="how long a job on a Flink cluster may make neither a commit nor a checkpoint "
         "while messages wait, before it is restarted from its last checkpoint; by default 60 plus "
         "the time that a slice of a block and two checkpoints may need",
     )
     isolation: Literal["read_committed", "read_uncommitted"] = Field(
-        default="read_committed",
-        description="whether to skip messages of open and aborted transactions",
+        "read_committed", description="whether to skip messages of open and aborted transactions"
     )
     dead_letter_topic: str | None = Field(
-        default=None, min_length=1, description="a topic that dead letters are also sent to"
+        None, min_length=1, description="a topic that dead letters are also sent to"
     )
 
     @field_validator("topic")

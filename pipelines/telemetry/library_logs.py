@@ -47,6 +47,17 @@ def quiet() -> Iterator[None]:
         root.removeHandler(silent)
 
 
+@contextmanager
+def beam_logging(*, verbose: bool) -> Iterator[None]:
+    """Show Beam's log on standard error, or silence it so that errors stay one line."""
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+        yield
+        return
+    with quiet():
+        yield
+
+
 def is_library(logger_or_module: str) -> bool:
     """Return whether a logger or a module belongs to one of `LIBRARIES`."""
     return logger_or_module.split(".")[0] in LIBRARIES

@@ -27,6 +27,7 @@ def test_the_wheel_holds_the_code_the_checkpoint_and_the_sample_and_no_more(whee
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "pubner/py.typed",
+        "pubner/shells/completion.bash",
         "worker/default_checkpoint/manifest.json",
         "worker/default_checkpoint/model.safetensors",
         "worker/default_checkpoint/MODEL_CARD.md",

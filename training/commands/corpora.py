@@ -2,8 +2,6 @@
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,28 +13,29 @@ from training.corpora.catalogue import PUBLIC_URL, known_entry
 from training.corpora.check import CorpusReport, FileReport, check_corpora, report_json
 from training.corpora.corpus import cache_root, corpora_root
 from training.corpora.fetch import FetchedFile, Fetcher
-from training.reports.progress import Stage, Work, show_work
-from worker.cli.command import Settings, human_console, parse_settings, print_table, write_json
+from training.reports.progress import show_work
+from worker.cli.command import Settings, command, human_console, print_table, write_json
+from worker.cli.common_options import CorporaOptions, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+_FETCHED = ("corpus", "split", "path", "blob", "status")
+
+
 class FetchSettings(Settings):
     """The options of `pubner corpora fetch`."""
 
-    corpus: tuple[str, ...] = Field(default=tuple(TASKS), description="the corpora to get, by name")
+    corpus: tuple[str, ...] = Field(tuple(TASKS), description="the corpora to get, by name")
     to: Path | None = Field(
-        default=None,
-        description="the folder to put them in (default: the cache that other commands read)",
+        None, description="the folder to put them in (default: the cache that other commands read)"
     )
     base_url: str = Field(
-        default=PUBLIC_URL, description="URL of the files, as <base-url>/<folder>/<split>.tsv"
+        PUBLIC_URL, description="URL of the files, as <base-url>/<folder>/<split>.tsv"
     )
-    replace: bool = Field(default=False, description="overwrite existing files with other content")
-    json_file: str | None = Field(
-        default=None, description="write what was done as JSON; - is standard output"
-    )
+    replace: bool = Field(False, description="overwrite existing files with other content")
+    json_file: str | None = json_option("what was done")
 
     @field_validator("corpus")
     @classmethod
@@ -46,20 +45,13 @@ class FetchSettings(Settings):
         return names
 
 
-class CheckSettings(Settings):
+class CheckSettings(CorporaOptions):
     """The options of `pubner corpora check`."""
 
     corpus: tuple[str, ...] = Field(
-        default=(),
-        description="the corpora to check, by name or folder (default: all that are found)",
+        (), description="the corpora to check, by name or folder (default: all that are found)"
     )
-    data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
-    )
-    json_file: str | None = Field(
-        default=None, description="write the report as JSON; - is standard output"
-    )
+    json_file: str | None = json_option("the report")
 
 
 def _require_known(name: str) -> None:
@@ -69,23 +61,24 @@ def _require_known(name: str) -> None:
         raise ValueError(str(error)) from error
 
 
-def fetch(argv: Sequence[str]) -> int:
-    """Run `pubner corpora fetch`; return the exit status."""
-    settings = parse_settings(
-        FetchSettings,
-        argv,
-        prog="pubner corpora fetch",
-        description="Download corpora from their public repository, verified and resumable.",
-    )
+@command(FetchSettings, prog="pubner corpora fetch")
+def fetch(settings: FetchSettings) -> None:
+    """Download corpora from their public repository, verified and resumable."""
     root = settings.to.expanduser() if settings.to is not None else cache_root(os.environ)
     entries = [known_entry(name) for name in settings.corpus]
     console = human_console(settings.json_file)
     for entry in entries:
         console.print(f"{entry.name}: {entry.licence}")
-    with show_work(console) as work, ExitStack() as stack:
+    with show_work(console) as work, work.stage("connecting") as stage:
+
+        def progress(name: str, have: int, total: int | None) -> None:
+            if stage.current().task != name:
+                stage.begin(name, total=total, unit="bytes")
+            stage.update(have, total)
+
         fetcher = Fetcher(
             sleep=time.sleep,
-            progress=_Bytes(work, stack),
+            progress=progress,
             base_url=settings.base_url.rstrip("/"),
             replace=settings.replace,
         )
@@ -95,51 +88,21 @@ def fetch(argv: Sequence[str]) -> int:
         [(file.corpus, file.split, str(file.status), str(file.path)) for file in files],
         columns=("corpus", "split", "status", "file"),
     )
-    if settings.json_file is not None:
-        write_json(
-            {"folder": str(root), "files": [_fetched(file) for file in files]}, settings.json_file
-        )
-    return 0
+    write_json(
+        {"folder": str(root), "files": [_fetched(file) for file in files]}, settings.json_file
+    )
 
 
 def _fetched(file: FetchedFile) -> dict[str, str]:
-    return {
-        "corpus": file.corpus,
-        "split": file.split,
-        "path": str(file.path),
-        "blob": file.blob,
-        "status": str(file.status),
-    }
+    return {name: str(getattr(file, name)) for name in _FETCHED}
 
 
-class _Bytes:
-    """Shows the download progress of the current file."""
+@command(CheckSettings, prog="pubner corpora check")
+def check(settings: CheckSettings) -> int:
+    """Validate corpora: encoding, layout, tag transitions, labels, counts and digests.
 
-    def __init__(self, work: Work, stack: ExitStack) -> None:
-        self._work = work
-        self._stack = stack
-        self._name = ""
-        self._stage: Stage | None = None
-
-    def __call__(self, name: str, have: int, total: int | None) -> None:
-        if self._stage is None or name != self._name:
-            self._stack.close()
-            self._name = name
-            self._stage = self._stack.enter_context(self._work.stage(name, total, "bytes"))
-        self._stage.update(have, total)
-
-
-def check(argv: Sequence[str]) -> int:
-    """Run `pubner corpora check`; return 0 if everything is valid, else 1."""
-    settings = parse_settings(
-        CheckSettings,
-        argv,
-        prog="pubner corpora check",
-        description=(
-            "Validate corpora: encoding, layout, tag transitions, labels, counts and digests. "
-            "The exit status is 1 where one is broken."
-        ),
-    )
+    The exit status is 1 where one is broken.
+    """
     root = corpora_root(settings.data, os.environ)
     if settings.data is not None and not root.is_dir():
         raise SettingsError(f"option --data {str(settings.data)!r}: no such folder")
@@ -156,8 +119,7 @@ def check(argv: Sequence[str]) -> int:
         _explain(console, report)
     trainable = [report.corpus for report in reports if report.trainable]
     console.print(f"Can be trained on: {', '.join(trainable) or 'none'}.")
-    if settings.json_file is not None:
-        write_json(report_json(reports), settings.json_file)
+    write_json(report_json(reports), settings.json_file)
     return int(any(report.broken for report in reports))
 
 

@@ -2,9 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from pydantic import Field
 
@@ -13,7 +11,8 @@ from training.corpora.corpus import corpora_root
 from training.reports.outputs import prepare_output
 from training.reports.progress import show_work
 from worker.checkpoint.folder import DICTIONARY, MANIFEST
-from worker.cli.command import Settings, human_console, parse_settings, print_table, write_json
+from worker.cli.command import command, human_console, print_table, write_json
+from worker.cli.common_options import CorporaOptions, json_option
 from worker.cli.paths import OutputPath
 from worker.cli.progress import show_loading
 from worker.dictionary.normalisation import Rules
@@ -22,37 +21,30 @@ PROG = "pubner train dictionary"
 _ALL = ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
 
 
-class DictionarySettings(Settings):
+class DictionarySettings(CorporaOptions):
     """Options of `pubner train dictionary`."""
 
     corpus: tuple[str, ...] = Field(
         (), description=f"corpora to learn from, one head each (default: {','.join(_ALL)})"
     )
     output: OutputPath = Field(description="folder for the checkpoint")
-    data: Path | None = Field(None, description="folder of the corpora")
     case: bool = Field(True, description="ignore letter case")
     hyphens: bool = Field(True, description="ignore hyphens and spaces: IL-2 = IL 2 = IL2")
     plurals: bool = Field(True, description="ignore plural and possessive endings")
     greek: bool = Field(True, description="treat Greek letters and their names as equal")
     numbers: bool = Field(True, description="let a mention with numbers match other numbers too")
     restart: bool = Field(False, description="discard the content of the output folder")
-    json_file: str | None = Field(
-        None, description="write devel scores and cost as JSON; - for stdout"
-    )
+    json_file: str | None = json_option("devel scores and cost")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner train dictionary`; return the exit code.
+@command(DictionarySettings, prog=PROG)
+def run(settings: DictionarySettings) -> None:
+    """Learn a dictionary from training mentions: the rule-based baseline.
 
     :raises TrainingError: if the output folder holds something else.
+
     :raises CorpusError: if a corpus is missing or broken.
     """
-    settings = parse_settings(
-        DictionarySettings,
-        argv,
-        prog=PROG,
-        description="Learn a dictionary from training mentions: the rule-based baseline.",
-    )
     names = settings.corpus or _ALL
     if len(set(names)) != len(names):
         raise SettingsError(f"--corpus names a corpus twice: {', '.join(names)}")
@@ -88,15 +80,13 @@ def run(argv: Sequence[str]) -> int:
         right=(1,),
         title=f"Checkpoint {manifest.id} in {settings.output}",
     )
-    if settings.json_file:
-        write_json(
-            {
-                "id": manifest.id,
-                "path": str(settings.output),
-                "devel": {head.task.name: head.devel_f1 for head in heads},
-                "recipe": manifest.recipe,
-                "seconds": seconds,
-            },
-            settings.json_file,
-        )
-    return 0
+    write_json(
+        {
+            "id": manifest.id,
+            "path": str(settings.output),
+            "devel": {head.task.name: head.devel_f1 for head in heads},
+            "recipe": manifest.recipe,
+            "seconds": seconds,
+        },
+        settings.json_file,
+    )

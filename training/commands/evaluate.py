@@ -1,23 +1,16 @@
 """`pubner evaluate`: the scores of a checkpoint on corpora and documents."""
 
 import os
-from collections.abc import Sequence
 
 from training.corpora.corpus import corpora_root, require_corpora
 from training.settings.evaluate import EvaluateSettings
-from worker.cli.command import parse_settings
+from worker.cli.command import command
 from worker.cli.progress import show_loading
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner evaluate`; return the exit status."""
-    settings = parse_settings(
-        EvaluateSettings,
-        argv,
-        prog="pubner evaluate",
-        description="Score a checkpoint's heads on a corpus split and on raw documents.",
-        positional="checkpoint",
-    )
+@command(EvaluateSettings, prog="pubner evaluate", positional="checkpoint")
+def run(settings: EvaluateSettings) -> int:
+    """Score a checkpoint's heads on a corpus split and on raw documents."""
     require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (settings.split,))
     with show_loading():
         from training.jobs.evaluate import evaluate

@@ -1,7 +1,6 @@
 """`pubner train mlm`: adapts an encoder to in-domain text, before fine-tuning."""
 
 import os
-from collections.abc import Sequence
 
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
@@ -9,22 +8,19 @@ from training.corpora.corpus import corpora_root, require_corpora
 from training.encoders.files import check_encoder
 from training.recipes.mlm import MlmRecipe
 from training.settings.mlm import MlmSettings
-from worker.cli.command import parse_settings
+from worker.cli.command import command
 from worker.cli.progress import show_loading
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner train mlm`; return the exit code.
+@command(MlmSettings, prog="pubner train mlm")
+def run(settings: MlmSettings) -> int:
+    """Train an encoder on in-domain text as a masked language model, before it learns to tag.
+
+    Then: `pubner train stl|mtl --encoder OUTPUT`.
+
 
     :raises PubnerError: if an option, a text, the encoder or the output folder is unusable.
     """
-    settings = parse_settings(
-        MlmSettings,
-        argv,
-        prog="pubner train mlm",
-        description="Train an encoder on in-domain text as a masked language model, before it "
-        "learns to tag: `pubner train stl|mtl --encoder OUTPUT`.",
-    )
     if not settings.texts and not settings.corpus:
         raise SettingsError("there is nothing to train on; name text with --texts or --corpus")
     for option, names in (("texts", settings.texts), ("corpus", settings.corpus)):

@@ -2,81 +2,59 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from training.corpora.corpus import corpora_root
 from training.gate.options import GateSettings
 from training.reports.progress import show_work
-from worker.cli.command import human_console, parse_settings, write_json
+from worker.cli.command import command, human_console, write_json
+from worker.cli.common_options import REGISTRY, WhoOptions, json_option, reason
 from worker.cli.paths import ExistingFolder
 from worker.cli.progress import show_loading
 from worker.registry.registry import open_registry
 from worker.registry.who import default_who
+from worker.system.clock import utc_now
 
 PROG = "pubner checkpoint promote"
 
 
-class PromoteSettings(GateSettings):
+class PromoteSettings(GateSettings, WhoOptions):
     """The options of `pubner checkpoint promote`."""
 
     id: str = Field(description="the candidate's id in the registry, or the beginning of it")
-    registry: ExistingFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
-    why: str = Field(min_length=1, description="reason, recorded in the history")
-    who: str | None = Field(
-        default=None,
-        min_length=1,
-        description="name recorded in the history; by default USER@HOST",
+    registry: ExistingFolder = Field(description=REGISTRY)
+    why: Annotated[str, AfterValidator(reason)] = Field(
+        min_length=1, description="reason, recorded in the history"
     )
     corpus: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="corpora to score both checkpoints on (default: the existing ones of "
         "their heads; none if --documents is given)",
     )
-    force: str | None = Field(
-        default=None,
+    force: Annotated[str | None, AfterValidator(reason)] = Field(
+        None,
         min_length=1,
         description="promote it even if the gate refuses, for this reason; a damaged checkpoint "
         "is never promoted",
     )
-    dry_run: bool = Field(default=False, description="judge only: nothing in the registry changes")
+    dry_run: bool = Field(False, description="judge only: nothing in the registry changes")
     html: Path | None = Field(
-        default=None, description="write the report's page here too, as with --dry-run"
+        None, description="write the report's page here too, as with --dry-run"
     )
-    json_file: str | None = Field(
-        default=None, description="write the report as JSON; - is standard output"
-    )
-
-    @field_validator("why", "force")
-    @classmethod
-    def _not_blank(cls, value: str | None) -> str | None:
-        if value is not None and not value.strip():
-            raise ValueError("expected a reason, got a blank one")
-        return value
+    json_file: str | None = json_option("the report")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner checkpoint promote`; return the exit status.
+def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_counter) -> None:
+    """Compare a published checkpoint with the active one, and make it active if it passes.
+
+    It passes unless it is worse, slower or more different than is tolerated.
 
     :raises GateRefusedError: if a tolerance is broken (exit status 3); the report is kept.
-    :raises PubnerError: with a one-line message for the user.
     """
-    settings = parse_settings(
-        PromoteSettings,
-        argv,
-        prog=PROG,
-        description="Compare a published checkpoint with the active one, and make it active unless "
-        "it is worse, slower or more different than is tolerated.",
-        positional="id",
-    )
-    return promote(settings)
-
-
-def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_counter) -> int:
-    """Judge the candidate, and make it active if it passes; return the exit status."""
     with show_loading():
         from training.gate.page import render_page
         from training.gate.report import report_json
@@ -98,16 +76,15 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
             "nothing was changed.",
             soft_wrap=True,
         )
-        if settings.json_file is not None:
-            write_json({"id": candidate, "promoted": False, "verdict": None}, settings.json_file)
-        return 0
+        write_json({"id": candidate, "promoted": False, "verdict": None}, settings.json_file)
+        return
     request = Candidacy(
         registry,
         pointer,
         candidate,
         who=settings.who or default_who(),
         why=settings.why,
-        when=datetime.now(UTC),
+        when=utc_now(),
         root=corpora_root(settings.data, os.environ),
         corpora=settings.corpus,
         force=settings.force,
@@ -126,18 +103,17 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
         require_passed(report, where)
         if place is not None:
             forced = report.verdict == "forced"
-            change = go_live(request, place, forced=forced, now=lambda: datetime.now(UTC))
+            change = go_live(request, place, forced=forced, now=utc_now)
     finally:
-        if settings.json_file is not None:
-            write_json(
-                {
-                    "id": candidate,
-                    "promoted": change is not None,
-                    "report": place,
-                    **report_json(report),
-                },
-                settings.json_file,
-            )
+        write_json(
+            {
+                "id": candidate,
+                "promoted": change is not None,
+                "report": place,
+                **report_json(report),
+            },
+            settings.json_file,
+        )
     if change is None:
         by_force = " by force" if report.breaches else ""
         console.print(
@@ -150,4 +126,6 @@ def promote(settings: PromoteSettings, clock: Callable[[], float] = time.perf_co
             f"replaces {change.previous or 'none'}. {where}",
             soft_wrap=True,
         )
-    return 0
+
+
+run = command(PromoteSettings, prog=PROG, positional="id")(promote)

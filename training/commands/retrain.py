@@ -2,34 +2,28 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
-from datetime import UTC, datetime
 
 from training.encoders.files import check_encoder
 from training.retraining.record import open_round
 from training.settings.retrain import ACTIVE, RetrainSettings
 from worker.checkpoint.folder import resolve_checkpoint
-from worker.cli.command import human_console, parse_settings, write_json
+from worker.cli.command import command, human_console, write_json
 from worker.cli.progress import show_loading
 from worker.registry.registry import open_registry
+from worker.system.clock import utc_now
 
 PROG = "pubner retrain"
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner retrain`; return the exit status.
+@command(RetrainSettings, prog=PROG)
+def run(settings: RetrainSettings) -> int:
+    """Check the corpora, train, evaluate, publish, and ask the gate; with --promote go live.
+
+    Run again, the same command resumes an interrupted round.
 
     :raises GateRefusedError: if the gate refuses the checkpoint (exit status 3).
-    :raises PubnerError: with a one-line message for the user.
     """
-    settings = parse_settings(
-        RetrainSettings,
-        argv,
-        prog=PROG,
-        description="Check the corpora, train, evaluate, publish, and ask the gate; with --promote "
-        "go live. Run again, the same command resumes an interrupted round.",
-    )
     if settings.encoder is not None and settings.encoder != ACTIVE:
         check_encoder(settings.encoder)
     for name in settings.teacher:
@@ -49,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
             registry,
             settings,
             human_console(settings.json_file),
-            now=lambda: datetime.now(UTC),
+            now=utc_now,
             clock=time.perf_counter,
         )
         outcome = run_round(job)

@@ -1,7 +1,6 @@
 """`pubner train stl` and `pubner train mtl`: fine-tune an encoder on one or several corpora."""
 
 import os
-from collections.abc import Sequence
 
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
@@ -9,18 +8,13 @@ from training.corpora.corpus import corpora_root, require_corpora
 from training.encoders.files import check_encoder
 from training.settings.train import TrainSettings, recipe_of
 from worker.checkpoint.folder import resolve_checkpoint
-from worker.cli.command import parse_settings
+from worker.cli.command import command
 from worker.cli.progress import show_loading
 
 
-def stl(argv: Sequence[str]) -> int:
-    """Run `pubner train stl`: one corpus, one head."""
-    settings = parse_settings(
-        TrainSettings,
-        argv,
-        prog="pubner train stl",
-        description="Fine-tune an encoder on one corpus (single-task).",
-    )
+@command(TrainSettings, prog="pubner train stl")
+def stl(settings: TrainSettings) -> int:
+    """Fine-tune an encoder on one corpus (single-task)."""
     if len(settings.corpus) != 1:
         raise SettingsError(
             f"--corpus names {len(settings.corpus)} corpora, expected one (such as ncbi-disease); "
@@ -29,14 +23,9 @@ def stl(argv: Sequence[str]) -> int:
     return _train(settings)
 
 
-def mtl(argv: Sequence[str]) -> int:
-    """Run `pubner train mtl`: several corpora, a shared encoder, one head each."""
-    settings = parse_settings(
-        TrainSettings,
-        argv,
-        prog="pubner train mtl",
-        description="Fine-tune a shared encoder on several corpora, one head each (multi-task).",
-    )
+@command(TrainSettings, prog="pubner train mtl")
+def mtl(settings: TrainSettings) -> int:
+    """Fine-tune a shared encoder on several corpora, one head each (multi-task)."""
     names = settings.corpus or ("ncbi-disease", "bc5cdr", "bc2gm", "jnlpba")
     if len(set(names)) != len(names):
         raise SettingsError(f"--corpus names a corpus twice: {', '.join(names)}")

@@ -1,28 +1,22 @@
 """`pubner tune`: a hyperparameter search on devel."""
 
 import os
-from collections.abc import Sequence
 
 from schemas.errors import SettingsError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import corpora_root, require_corpora
 from training.encoders.files import check_encoder
 from training.settings.tune import TuneSettings, recipe_of
-from worker.cli.command import parse_settings
+from worker.cli.command import command
 from worker.cli.progress import show_loading
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `pubner tune`."""
-    settings = parse_settings(
-        TuneSettings,
-        argv,
-        prog="pubner tune",
-        description=(
-            "Search for the best hyperparameters of a recipe on devel. Run again, the same "
-            "command resumes; several processes may share one study."
-        ),
-    )
+@command(TuneSettings, prog="pubner tune")
+def run(settings: TuneSettings) -> int:
+    """Search for the best hyperparameters of a recipe on devel.
+
+    Run again, the same command resumes; several processes may share one study.
+    """
     if not settings.corpus:
         raise SettingsError("--corpus is missing; name one or several, such as ncbi-disease,bc5cdr")
     if len(set(settings.corpus)) != len(settings.corpus):

@@ -1,89 +1,74 @@
 """The gate's options, which `pubner checkpoint promote` and `pubner retrain` share."""
 
 from dataclasses import fields
-from pathlib import Path
 
 from pydantic import Field
 
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
 from training.gate.limits import Limits
-from worker.cli.common_options import ComputeOptions
+from worker.cli.common_options import CacheOptions, ComputeOptions, CorporaOptions
 
 _LIMITS = Limits()
 
 
-class GateSettings(ComputeOptions):
+class GateSettings(ComputeOptions, CorporaOptions, CacheOptions):
     """What the gate measures on, and what it tolerates."""
 
-    data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
-    )
-    split: Split = Field(
-        default=Split.DEVEL, description="the part of each corpus to score on; never test"
-    )
+    split: Split = Field(Split.DEVEL, description="the part of each corpus to score on; never test")
     context: Context = Field(
-        default=Context.WINDOW,
+        Context.WINDOW,
         description="context: each sentence alone, or windows of eight joined, which "
         "is nearer to whole citations",
     )
     documents: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="PubTator files with gold mentions, scored end to end; HEAD=FILE names the "
         "head",
     )
     canary: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="recent citations whose mentions are compared: PubMed XML, PubTator or JSONL "
         "files, folders of them, or globs",
     )
     canary_limit: int = Field(
-        default=500, ge=1, description="citations of the canary, spread over its files"
+        500, ge=1, description="citations of the canary, spread over its files"
     )
     max_f1_drop: float = Field(
-        default=_LIMITS.max_f1_drop,
-        ge=0,
-        description="points of strict F1 that a head may lose on a set",
+        _LIMITS.max_f1_drop, ge=0, description="points of strict F1 that a head may lose on a set"
     )
     max_ece_rise: float = Field(
-        default=_LIMITS.max_ece_rise,
+        _LIMITS.max_ece_rise,
         ge=0,
         description="how much a head's expected calibration error may rise, from 0 to 1",
     )
     min_speed: float = Field(
-        default=_LIMITS.min_speed,
+        _LIMITS.min_speed,
         ge=0,
         description="the least speed, as a share of the active checkpoint's on the same batch",
     )
     max_changed_share: float = Field(
-        default=_LIMITS.max_changed_share,
+        _LIMITS.max_changed_share,
         ge=0,
         le=1,
         description="the largest share of the canary's citations in which mentions of one entity "
         "type may change",
     )
     max_changed_mentions: float = Field(
-        default=_LIMITS.max_changed_mentions,
+        _LIMITS.max_changed_mentions,
         ge=0,
         le=1,
         description="the largest share of an entity type's mentions in the canary that may change",
     )
     allow_lost_heads: bool = Field(
-        default=False,
-        description="allow the candidate to lack heads and labels of the active checkpoint",
+        False, description="allow the candidate to lack heads and labels of the active checkpoint"
     )
     canary_only: bool = Field(
-        default=False,
+        False,
         description="judge by the canary alone if no evaluation set scores a head; it detects a "
         "broken checkpoint, but not a slightly worse one",
-    )
-    checkpoint_cache: Path | None = Field(
-        default=None,
-        description="folder for copies of a remote registry's checkpoints (default: the user's "
-        "cache)",
     )
 
     def limits(self) -> Limits:
         """Return the tolerances."""
-        return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
+        return Limits(**{limit.name: getattr(self, limit.name) for limit in fields(Limits)})

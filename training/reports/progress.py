@@ -7,22 +7,18 @@ never silent for long.
 
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from worker.cli.progress import LINE_SECONDS, Pace, Progress, Timed, drawn_line, written_line
-from worker.cli.signals import stop_requests
+from worker.cli.progress import Meter, Shown, Timed, show_progress
+from worker.cli.signals import handling_stop_signals
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
-_POLL_SECONDS = 0.2
 _FIRST_SECONDS = 1.0
 """Seconds until the first line is written, early in the command."""
 
@@ -38,54 +34,23 @@ class LoopProgress:
     pieces_per_second: float
 
 
-class Stage:
-    """A stage of a command, with its progress."""
-
-    def __init__(self, progress: Progress, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._now = progress
-        self._pace = self._paced(progress)
-
-    def advance(self, count: int = 1) -> None:
-        """Add `count` to the number done."""
-        self._now = replace(self._now, done=self._now.done + count)
-
-    def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Set the number done, the total and the note."""
-        if not self._now.done:  # work of an earlier start does not count for the speed
-            self._pace = self._paced(replace(self._now, done=done))
-        self._now = replace(self._now, done=done, total=total, note=note)
-
-    def timed(self) -> Timed:
-        """Return the progress and speed."""
-        return self._pace.of(self._now)
-
-    def _paced(self, begin: Progress) -> Pace:
-        pace = Pace(self._clock)
-        pace.of(begin)
-        return pace
-
-
-class Work:
-    """The progress of a command: its open stages, the innermost last.
-
-    `notice` is an additional line to show, if set. `on_stage` is called when a stage begins;
-    `clock` returns seconds.
-    """
+class Work(Shown):
+    """The progress of a command: its open stages, the innermost last; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.notice = ""
-        self.on_stage: Callable[[], None] = lambda: None
+        super().__init__()
         self._clock = clock
         self._begun = clock()
-        self._open: tuple[Stage, ...] = ()
+        self._open: tuple[Meter, ...] = ()
 
     @contextmanager
-    def stage(self, task: str, total: int | None = None, unit: str = "") -> Iterator[Stage]:
+    def stage(self, task: str, total: int | None = None, unit: str = "") -> Iterator[Meter]:
         """Open the stage `task` while the block runs; `total` is None if unknown."""
-        stage = Stage(Progress(task, total=total, unit=unit), self._clock)
+        stage = Meter(self._clock)
+        stage.changed = lambda: self.changed()  # whatever it is then
+        stage.begin(task, total=total, unit=unit)
         self._open = (*self._open, stage)
-        self.on_stage()
+        self.changed()
         try:
             yield stage
         finally:
@@ -119,68 +84,18 @@ class Work:
             yield show
 
     def look(self) -> Timed | None:
-        """Return the progress of the innermost stage and the command's elapsed time, or None.
-
-        Called only by the display thread.
-        """
+        """Return the progress of the innermost stage and the command's elapsed time, or None."""
         stages = self._open
         if not stages:
             return None
-        return replace(stages[-1].timed(), elapsed=self._clock() - self._begun)
+        return replace(stages[-1].look(), elapsed=self._clock() - self._begun)
 
 
 @contextmanager
 def show_work(console: "Console") -> Iterator[Work]:
     """Show the yielded `Work` on `console` while the block runs."""
-    work = Work()
-    if console.is_terminal and not console.is_dumb_terminal:
-        from rich.live import Live
-
-        with Live(
-            console=console,
-            get_renderable=lambda: _drawn(work, console.width),
-            refresh_per_second=1 / _POLL_SECONDS,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-            redirect_stderr=sys.stderr.isatty(),
-        ) as live:
-            work.on_stage = live.refresh
-            yield work
-        return
-    ended = threading.Event()
-    thread = threading.Thread(
-        target=_write, args=(work, console, ended), name="pubner-progress", daemon=True
-    )
-    thread.start()
-    try:
+    with show_progress(Work(), console, first_seconds=_FIRST_SECONDS) as work:
         yield work
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _drawn(work: Work, width: int) -> "RenderableType":
-    from rich.console import Group
-    from rich.text import Text
-
-    timed = work.look()
-    lines: list[RenderableType] = [] if timed is None else [drawn_line(timed, width)]
-    if work.notice:
-        lines.append(Text(work.notice))
-    return Group(*lines)
-
-
-def _write(work: Work, console: "Console", ended: threading.Event) -> None:
-    shown = ""
-    due = time.monotonic() + _FIRST_SECONDS
-    while not ended.wait(_POLL_SECONDS):
-        timed = work.look()
-        if work.notice != shown:
-            shown = work.notice
-            console.print(shown, soft_wrap=True)
-        if timed is not None and time.monotonic() >= due:
-            due = time.monotonic() + LINE_SECONDS - _POLL_SECONDS
-            console.print(written_line(timed), soft_wrap=True)
 
 
 @contextmanager
@@ -189,24 +104,20 @@ def stop_signals(work: Work) -> Iterator[list[int]]:
 
     If the terminal is gone, output to it is discarded, so that the state is still saved.
     """
-    received: list[int] = []
     terminals = [number for number in (1, 2) if os.isatty(number)]
 
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
+    def first(number: int) -> None:
         if number == signal.SIGHUP:
             _leave_terminals(terminals)
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        work.notice = "Stopping once the state can be saved; a second signal stops at once."
+        work.show("Stopping once the state can be saved; a second signal stops at once.")
 
-    before = {number: signal.signal(number, note) for number in stop_requests()}
-    try:
+    def again(number: int) -> NoReturn:
+        if number == signal.SIGHUP:
+            _leave_terminals(terminals)
+        raise KeyboardInterrupt
+
+    with handling_stop_signals(first, again) as received:
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _leave_terminals(terminals: list[int]) -> None:

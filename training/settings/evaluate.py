@@ -6,10 +6,10 @@ from pydantic import Field
 
 from training.corpora.catalogue import Split
 from training.evaluation.predict import Context
-from worker.cli.common_options import ComputeOptions, RegistryOptions
+from worker.cli.common_options import ComputeOptions, CorporaOptions, RegistryOptions, json_option
 
 
-class EvaluateSettings(RegistryOptions, ComputeOptions):
+class EvaluateSettings(RegistryOptions, ComputeOptions, CorporaOptions):
     """The options of `pubner evaluate`."""
 
     checkpoint: tuple[str, ...] = Field(
@@ -18,33 +18,25 @@ class EvaluateSettings(RegistryOptions, ComputeOptions):
         "several are combined",
     )
     corpus: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="corpora to score on, by name (default: the existing ones of the "
         "checkpoint's heads; none if --documents is given)",
     )
-    split: Split = Field(default=Split.DEVEL, description="the part of each corpus to score on")
-    data: Path | None = Field(
-        default=None,
-        description="folder of the corpora (default: PUBNER_CORPORA, else the fetch cache)",
-    )
+    split: Split = Field(Split.DEVEL, description="the part of each corpus to score on")
     context: Context = Field(
-        default=Context.SENTENCE,
-        description="context: each sentence alone, or windows of eight joined",
+        Context.SENTENCE, description="context: each sentence alone, or windows of eight joined"
     )
     documents: tuple[str, ...] = Field(
-        default=(),
+        (),
         description="PubTator files with gold mentions, scored end to end on raw text; "
         "HEAD=FILE names the head",
     )
     errors: Path | None = Field(
-        default=None,
+        None,
         description="write a page (HTML) on the errors of each head: their kinds, what is missed, "
         "the worst sentences",
     )
     reliability: Path | None = Field(
-        default=None,
-        description="draw (SVG) each head's confidence against its precision on its corpus",
+        None, description="draw (SVG) each head's confidence against its precision on its corpus"
     )
-    json_file: str | None = Field(
-        default=None, description="write the scores as JSON; - is standard output"
-    )
+    json_file: str | None = json_option("the scores")

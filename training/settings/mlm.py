@@ -1,18 +1,17 @@
 """`pubner train mlm`: its options, validated before heavy imports."""
 
-from pathlib import Path
-
 from pydantic import Field
 
 from training.encoders.names import MINILM
 from training.recipes.mlm import MlmRecipe
-from worker.cli.common_options import ComputeOptions
+from training.settings.train import RunOptions
+from worker.cli.common_options import ComputeOptions, CorporaOptions, json_option
 from worker.cli.paths import FilesToRead, OutputPath
 
 _DEFAULT = MlmRecipe()
 
 
-class MlmSettings(ComputeOptions):
+class MlmSettings(ComputeOptions, CorporaOptions, RunOptions):
     """Options of `pubner train mlm`."""
 
     texts: FilesToRead = Field(
@@ -24,7 +23,6 @@ class MlmSettings(ComputeOptions):
     output: OutputPath = Field(
         description="folder for the encoder; an interrupted run resumes in it"
     )
-    data: Path | None = Field(None, description="folder of the corpora")
     encoder: str = Field(MINILM, description="minilm, a folder, or a hub id")
     letter_case: bool = Field(
         True, description="the encoder reads letter-case classes as token types"
@@ -40,8 +38,4 @@ class MlmSettings(ComputeOptions):
     )
     seed: int = Field(_DEFAULT.seed, description="seed of every random choice")
     half: bool = Field(False, description="write the encoder's weights as fp16, not fp32")
-    save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
-    restart: bool = Field(False, description="discard the content of the output folder")
-    json_file: str | None = Field(
-        None, description="write held-out figures and cost as JSON; - for stdout"
-    )
+    json_file: str | None = json_option("held-out figures and cost")

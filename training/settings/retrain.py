@@ -1,21 +1,25 @@
 """The options of `pubner retrain`."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from training.gate.options import GateSettings
 from training.recipes.recipe import RECIPES
+from worker.cli.common_options import REGISTRY, WhoOptions, json_option, reason
 from worker.cli.paths import FilesToRead, OutputFolder, OutputPath
 
 ACTIVE = "active"
 """The value of --encoder and --teacher that means the active checkpoint."""
+_FROZEN = {
+    "registry", "data", "corpus", "recipe", "set", "seed", "encoder", "teacher", "texts",
+}  # fmt: skip
 
 
-class RetrainSettings(GateSettings):
+class RetrainSettings(GateSettings, WhoOptions):
     """The options of `pubner retrain`."""
 
-    registry: OutputFolder = Field(description="the registry: a folder, or an s3:// or gs:// URL")
+    registry: OutputFolder = Field(description=REGISTRY)
     output: OutputPath = Field(
         description="the round's folder: an interrupted round resumes in it, a new one "
         "needs another"
@@ -45,37 +49,15 @@ class RetrainSettings(GateSettings):
         (), description="JSONL files of titles and abstracts without gold, labelled by the teachers"
     )
     promote: bool = Field(False, description="make the checkpoint active if the gate passes it")
-    why: str | None = Field(
+    why: Annotated[str | None, AfterValidator(reason)] = Field(
         None,
         min_length=1,
         description="reason recorded with the promotion (default: the round's folder and recipe)",
     )
-    who: str | None = Field(
-        None, min_length=1, description="name recorded with the promotion; by default USER@HOST"
-    )
     save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
     restart: bool = Field(False, description="discard the round in the folder and start over")
-    json_file: str | None = Field(
-        None, description="write the result of the round as JSON; - for stdout"
-    )
-
-    @field_validator("why")
-    @classmethod
-    def _not_blank(cls, value: str | None) -> str | None:
-        if value is not None and not value.strip():
-            raise ValueError("expected a reason")
-        return value
+    json_file: str | None = json_option("the result of the round")
 
     def frozen_options(self) -> dict[str, Any]:
         """Return the options that may not change within a round (frozen options), by name."""
-        return {
-            "registry": self.registry,
-            "data": None if self.data is None else str(self.data),
-            "corpus": list(self.corpus),
-            "recipe": self.recipe,
-            "set": list(self.set),
-            "seed": self.seed,
-            "encoder": self.encoder,
-            "teacher": list(self.teacher),
-            "texts": list(self.texts),
-        }
+        return self.model_dump(mode="json", include=_FROZEN)

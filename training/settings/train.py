@@ -1,36 +1,49 @@
 """`pubner train stl` and `pubner train mtl`: their options, validated before heavy imports."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from training.encoders.names import MINILM
 from training.recipes.recipe import RECIPES, Recipe, changes_of, find_recipe
-from worker.cli.common_options import ComputeOptions
+from worker.cli.command import Settings
+from worker.cli.common_options import ComputeOptions, CorporaOptions, json_option
 from worker.cli.paths import FilesToRead, OutputPath
 
 STATE = ".training-state"
 
 
-class TrainSettings(ComputeOptions):
-    """Options of `pubner train`."""
+class RunOptions(Settings):
+    """The saved states of a training run."""
+
+    save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
+    restart: bool = Field(False, description="discard the content of the output folder")
+
+
+class RecipeOptions(ComputeOptions, CorporaOptions):
+    """What is trained, on which corpora, by which recipe."""
 
     corpus: tuple[str, ...] = Field((), description="corpora to train on, one head each")
-    output: OutputPath = Field(
-        description="folder for the checkpoint; an interrupted run resumes in it"
-    )
-    data: Path | None = Field(None, description="folder of the corpora")
     recipe: str = Field(
         "compact",
         description=f"{', '.join(RECIPES)}, or a JSON file with one",
         examples=list(RECIPES),
     )
-    set: tuple[str, ...] = Field((), description="changes of the recipe, such as dropout=0.2")
     encoder: str = Field(
         MINILM, description="minilm, a folder, a hub id, or a checkpoint to continue from"
     )
+    max_sentences: int | None = Field(None, description="changes the longest window's sentences")
+    max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
+
+
+class TrainSettings(RecipeOptions, RunOptions):
+    """Options of `pubner train`."""
+
+    output: OutputPath = Field(
+        description="folder for the checkpoint; an interrupted run resumes in it"
+    )
+    set: tuple[str, ...] = Field((), description="changes of the recipe, such as dropout=0.2")
     teacher: tuple[str, ...] = Field(
         (), description="checkpoints that give soft labels; several form an ensemble"
     )
@@ -40,15 +53,9 @@ class TrainSettings(ComputeOptions):
     epochs: int | None = Field(None, description="changes the recipe's number of epochs")
     learning_rate: float | None = Field(None, description="changes the recipe's learning rate")
     batch_windows: int | None = Field(None, description="changes the recipe's windows per batch")
-    max_sentences: int | None = Field(None, description="changes the longest window's sentences")
-    max_pieces: int | None = Field(None, description="changes the longest window's word pieces")
     seed: int | None = Field(None, description="changes the recipe's seed")
     calibrate: bool = Field(True, description="calibrate the scores on devel")
-    save_seconds: float = Field(300.0, ge=0, description="seconds between saved training states")
-    restart: bool = Field(False, description="discard the content of the output folder")
-    json_file: str | None = Field(
-        None, description="write devel scores and cost as JSON; - for stdout"
-    )
+    json_file: str | None = json_option("devel scores and cost")
 
 
 def recipe_of(settings: TrainSettings) -> Recipe:

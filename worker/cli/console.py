@@ -1,7 +1,7 @@
 """Console output of commands: JSON for programs, tables for people."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,15 @@ _LEAST_CUT = 20
 """The least width of a cell that is cut, even if lines then exceed the console's width."""
 
 
-def write_json(value: object, file: str) -> None:
-    """Write `value` as JSON to `file`, or to standard output where `file` is `-`.
+def write_json(value: object, file: str | None) -> None:
+    """Write `value` as JSON to `file`; `-` is standard output, None is nowhere.
 
     Missing parent folders are created; a regular file is written atomically.
 
     :raises OutputError: if the file cannot be written.
     """
+    if file is None:
+        return
     if file == "-":
         sys.stdout.write(safe_json(value, indent=2, encoding=sys.stdout.encoding or "utf-8") + "\n")
         sys.stdout.flush()
@@ -42,6 +44,37 @@ def write_json(value: object, file: str) -> None:
         write_whole(path, text, shared=True)
     except OSError as error:
         raise OutputError(f"cannot write {file!r}: {error.strerror or error}") from error
+
+
+def print_figures(
+    console: "Console",
+    rows: Iterable[tuple[str, object, str]],
+    *,
+    alarming: Iterable[str] = ("dead letters",),
+) -> None:
+    """Print the figures of a run: each row a name, a number or text, and a remark.
+
+    Rows of the names in `alarming` are red if their number is not 0.
+    """
+    from rich.text import Text
+
+    red = frozenset(alarming)
+
+    def shown(figure: object) -> str:
+        if isinstance(figure, int | float):
+            return f"{figure:,.1f}" if isinstance(figure, float) else f"{figure:,}"
+        return str(figure)
+
+    def styled(name: str, figure: object, remark: str) -> Sequence[object]:
+        cells = (name, shown(figure), remark)
+        return [Text(cell, "bold red") for cell in cells] if figure and name in red else cells
+
+    print_table(console, [styled(*row) for row in rows], right=[1])
+
+
+def listing(counts: Mapping[str, int]) -> str:
+    """Return counts as text: `3 parse, 1 write`."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def human_console(json_file: str | None = None) -> "Console":

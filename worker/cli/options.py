@@ -1,22 +1,55 @@
 """Options of a settings class, derived from its fields: names, kinds, and the help text."""
 
-import sys
-import textwrap
 import types
 import typing
+from inspect import get_annotations
 
+import click
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 CONFIG = "config"
 VERBOSE = "verbose"
+CONFIG_FIELD = FieldInfo(
+    annotation=str, default=None, description="a TOML file with settings; also PUBNER_CONFIG"
+)
+"""The option of every command that names a settings file, as a field."""
 OPTION_NAMES = {"json_file": "json"}
 """Fields that cannot have their option's name, because pydantic has a method of that name."""
-
-
 VARIABLES = {"data": "corpora"}
 """Fields whose environment variable has another name: PUBNER_DATA already names the folder of real
 data for development and tests, which holds more than corpora."""
+
+
+class FieldOption(click.Option):
+    """The option of a field.
+
+    A bool field is a pair `--name` and `--no-name`; a tuple field may be given several times. The
+    option of a secret is hidden: it must not be given on a command line, which others can read.
+    `values` are those that a shell can complete.
+    """
+
+    def __init__(self, field: str, info: FieldInfo) -> None:
+        name = option_name(field)
+        super().__init__(
+            [field, f"--{name}/--no-{name}" if is_flag(info) else f"--{name}"],
+            help=info.description,
+            multiple=is_list(info),
+            hidden=is_secret(info),
+        )
+        self.values = fixed_values(info)
+        self.head = _head(field, info)
+        self.text = _explain(info)
+
+
+def options_of(settings: type[BaseModel], positional: str | None) -> list[FieldOption]:
+    """Return the options of a command: the required ones first, then its own, then shared ones."""
+    own = reversed(settings.__mro__)
+    ranks = {name: -rank for rank, cls in enumerate(own) for name in get_annotations(cls)}
+    ranks[VERBOSE] = 1
+    fields = {name: x for name, x in settings.model_fields.items() if name != positional}
+    ordered = sorted(fields, key=lambda name: (not fields[name].is_required(), ranks[name]))
+    return [FieldOption(x, fields[x]) for x in ordered] + [FieldOption(CONFIG, CONFIG_FIELD)]
 
 
 def option_name(field: str) -> str:
@@ -62,44 +95,16 @@ def fixed_values(info: FieldInfo) -> list[str]:
     return _choices(kind) or [str(example) for example in info.examples or ()]
 
 
-def print_help(
-    cls: type[BaseModel], *, prog: str, description: str, positional: str | None = None
-) -> None:
-    """Print the help of a command: its description, and every option with text and default."""
-    lines = [f"usage: {prog} [OPTION...]{_usage(cls, positional)}", "", _wrap(description, 0), ""]
-    if positional is not None:
-        info = cls.model_fields[positional]
-        lines += [*_entry(positional.upper(), info.description or ""), ""]
-    lines.append("options:")
-    for name, info in sorted(cls.model_fields.items(), key=lambda item: item[0] == VERBOSE):
-        if name != positional:
-            lines += _entry(_signature(name, info), _explain(info))
-    lines += _entry("--config FILE", "a TOML file with settings; also PUBNER_CONFIG")
-    lines += _entry("-h, --help", "print this and exit")
-    exception = "; --data is PUBNER_CORPORA" if "data" in cls.model_fields else ""
-    lines += ["", f"Every option is also an environment variable, PUBNER_<OPTION>{exception}."]
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _usage(cls: type[BaseModel], positional: str | None) -> str:
-    if positional is None:
-        return ""
-    info = cls.model_fields[positional]
-    placeholder = positional.upper() + ("..." if is_list(info) else "")
-    return f" {placeholder}" if info.is_required() else f" [{placeholder}]"
-
-
-def _signature(name: str, info: FieldInfo) -> str:
-    option = option_name(name)
+def _head(field: str, info: FieldInfo) -> str:
+    name = option_name(field)
     if is_secret(info):
-        return f"PUBNER_{name.upper()} (variable or settings file, no option)"
+        return f"PUBNER_{field.upper()} (variable or settings file, no option)"
     if is_flag(info):
-        return f"--{option} | --no-{option}"
-    choices = _choices(plain_type(info))
-    if choices:
-        return f"--{option} {{{','.join(choices)}}}"
-    placeholder = name.removeprefix("json_").upper()
-    return f"--{option} {placeholder}{'[,...]' if is_list(info) else ''}"
+        return f"--{name} | --no-{name}"
+    if choices := _choices(plain_type(info)):
+        return f"--{name} {{{','.join(choices)}}}"
+    placeholder = "FILE" if field in ("json_file", CONFIG) else field.upper()
+    return f"--{name} {placeholder}{'[,...]' if is_list(info) else ''}"
 
 
 def _choices(kind: object) -> list[str]:
@@ -124,11 +129,3 @@ def _explain(info: FieldInfo) -> str:
     else:
         shown = str(default)
     return f"{text} (default: {shown})".strip()
-
-
-def _wrap(text: str, indent: int) -> str:
-    return textwrap.fill(text, 88, initial_indent=" " * indent, subsequent_indent=" " * indent)
-
-
-def _entry(head: str, text: str) -> list[str]:
-    return [f"  {head}", *([_wrap(text, 6)] if text else [])]

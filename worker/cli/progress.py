@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -46,137 +47,6 @@ class Progress:
     note: str = ""
 
 
-@dataclass(slots=True)
-class Meter:
-    """A command's recorded progress; any thread may update it or read it."""
-
-    _poll: Callable[[], Progress] = field(init=False)
-    _now: Progress = field(init=False)
-    _messages: deque[str] = field(default_factory=deque, init=False)
-
-    def __post_init__(self) -> None:
-        self.begin("starting")
-
-    def begin(self, task: str, *, total: int | None = None, unit: str = "") -> None:
-        """Begin another task, with nothing done yet."""
-        self._now = Progress(task, total=total, unit=unit)
-        self._poll = self._recorded
-
-    def update(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Record how much of the task is done; without `total` its total stays as it is."""
-        now = self._now
-        self._now = replace(now, done=done, total=now.total if total is None else total, note=note)
-
-    def advance(self, count: int = 1) -> None:
-        """Record that `count` more units of the task are done."""
-        self._now = replace(self._now, done=self._now.done + count)
-
-    def each(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield `items`; each counts as done when the next is requested."""
-        for item in items:
-            yield item
-            self.advance()
-
-    def follow(self, poll: Callable[[], Progress]) -> None:
-        """From now on obtain the progress by calling `poll`, from another thread."""
-        self._poll = poll
-
-    def current(self) -> Progress:
-        """Return the command's current progress."""
-        return self._poll()
-
-    def show(self, message: str) -> None:
-        """Queue a line to be shown apart from the progress; safe to call in a signal handler.
-
-        Outside of `show_progress` it is never shown.
-        """
-        self._messages.append(message)
-
-    def drain_messages(self) -> list[str]:
-        """Return the queued lines and empty the queue."""
-        drained = []
-        with suppress(IndexError):
-            while True:
-                drained.append(self._messages.popleft())
-        return drained
-
-    def _recorded(self) -> Progress:
-        return self._now
-
-
-@contextmanager
-def show_progress(meter: Meter) -> Iterator[Meter]:
-    """Display the meter's progress while the block runs."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    drawn = console.is_terminal and not console.is_dumb_terminal
-    ended = threading.Event()
-    thread = threading.Thread(
-        target=_draw if drawn else _write,
-        args=(meter, console, ended),
-        name="pubner-progress",
-        daemon=True,
-    )
-    thread.start()
-    try:
-        yield meter
-    finally:
-        ended.set()
-        thread.join()
-
-
-@contextmanager
-def show_loading(*, lines: bool = True) -> Iterator[None]:
-    """Display, while the block runs, that the command is loading its libraries.
-
-    Without a terminal nothing is written unless `lines` is true.
-    """
-    if not lines and not sys.stderr.isatty():
-        yield
-        return
-    meter = Meter()
-    meter.begin("loading the libraries")
-    with show_progress(meter):
-        yield
-
-
-def _draw(meter: Meter, console: "Console", ended: threading.Event) -> None:
-    from rich.live import Live
-
-    pace = Pace(time.monotonic)
-    # A closed terminal cannot be written to: that ends only the display.
-    with (
-        suppress(OSError, ValueError),
-        Live(console=console, auto_refresh=False, transient=True) as live,
-    ):
-        while True:
-            last = ended.wait(_REFRESH_SECONDS)
-            for message in meter.drain_messages():
-                console.print(message, soft_wrap=True)
-            if last:
-                return
-            live.update(drawn_line(pace.of(meter.current()), console.width), refresh=True)
-
-
-def _write(meter: Meter, console: "Console", ended: threading.Event) -> None:  # noqa: ARG001
-    pace = Pace(time.monotonic)
-    written = time.monotonic()
-    with suppress(OSError, ValueError):
-        while True:
-            last = ended.wait(_REFRESH_SECONDS)
-            for message in meter.drain_messages():
-                sys.stderr.write(f"{message}\n")
-            if last:
-                return
-            timed = pace.of(meter.current())
-            now = time.monotonic()
-            if now - written >= LINE_SECONDS - _REFRESH_SECONDS:
-                written = now
-                sys.stderr.write(f"{written_line(timed)}\n")
-            sys.stderr.flush()
-
-
 @dataclass(frozen=True, slots=True)
 class Timed:
     """Progress with timing: `rate` in units per second, `left` in seconds; None if unknown.
@@ -206,11 +76,15 @@ class Pace:
     def __post_init__(self) -> None:
         self._began = self.clock()
 
+    def begin(self, now: Progress) -> None:
+        """Measure from `now` on."""
+        self._task, self._task_began, self._done_before = now.task, self.clock(), now.done
+
     def of(self, now: Progress) -> Timed:
         """Return `now` with its rate and the remaining time."""
-        time_now = self.clock()
         if now.task != self._task or now.done < self._done_before:
-            self._task, self._task_began, self._done_before = now.task, time_now, now.done
+            self.begin(now)
+        time_now = self.clock()
         seconds, done = time_now - self._task_began, now.done - self._done_before
         elapsed = time_now - self._began
         if seconds <= 0 or done <= 0:
@@ -218,6 +92,188 @@ class Pace:
         rate = done / seconds
         left = None if now.total is None else max(0, now.total - now.done) / rate
         return Timed(now, elapsed, rate, left if left is None or left < _MOST_SECONDS else None)
+
+
+class Shown:
+    """What a command shows while it runs: its progress, and lines apart from it.
+
+    `changed` is called when another task begins, so that it is shown at once.
+    """
+
+    def __init__(self) -> None:
+        self.changed: Callable[[], object] = _nothing
+        self._messages: deque[str] = deque()
+
+    def look(self) -> Timed | None:
+        """Return the progress now, with its rate; None if there is none."""
+        raise NotImplementedError
+
+    def show(self, message: str) -> None:
+        """Queue a line to be shown apart from the progress; safe to call in a signal handler.
+
+        Outside of `show_progress` it is never shown.
+        """
+        self._messages.append(message)
+
+    def drain_messages(self) -> list[str]:
+        """Return the queued lines and empty the queue."""
+        drained = []
+        with suppress(IndexError):
+            while True:
+                drained.append(self._messages.popleft())
+        return drained
+
+
+class Meter(Shown):
+    """A command's recorded progress; any thread may update it or read it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._pace = Pace(clock)
+        self.begin("starting")
+
+    def begin(self, task: str, *, total: int | None = None, unit: str = "") -> None:
+        """Begin another task, with nothing done yet."""
+        self._now = Progress(task, total=total, unit=unit)
+        self._pace.begin(self._now)
+        self._poll: Callable[[], Progress] = lambda: self._now
+        self.changed()
+
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Record how much of the task is done; without `total` its total stays as it is.
+
+        What an earlier start of the command has done does not count for the rate.
+        """
+        was = self._now
+        self._now = replace(was, done=done, total=was.total if total is None else total, note=note)
+        if not was.done:
+            self._pace.begin(self._now)
+
+    def advance(self, count: int = 1) -> None:
+        """Record that `count` more units of the task are done."""
+        self._now = replace(self._now, done=self._now.done + count)
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield `items`; each counts as done when the next is requested."""
+        for item in items:
+            yield item
+            self.advance()
+
+    def follow(self, poll: Callable[[], Progress]) -> None:
+        """From now on obtain the progress by calling `poll`, from another thread."""
+        self._poll = poll
+
+    def current(self) -> Progress:
+        """Return the command's current progress."""
+        return self._poll()
+
+    def look(self) -> Timed:
+        """Return the progress now, with its rate."""
+        return self._pace.of(self.current())
+
+
+S = TypeVar("S", bound=Shown)
+
+
+@contextmanager
+def show_progress(
+    shown: S, console: "Console | None" = None, *, first_seconds: float | None = None
+) -> Iterator[S]:
+    """Display progress while the block runs: a line that is drawn again, or lines of a log.
+
+    It is shown on `console`, by default standard error. Without a terminal to draw on, the first
+    line is written after `first_seconds`, and then one every `LINE_SECONDS`.
+    """
+    from rich.console import Console
+
+    console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
+    ended, ready = threading.Event(), threading.Event()
+    if console.is_terminal and not console.is_dumb_terminal:
+        run = partial(_draw, shown, console, ended, ready)
+    else:
+        run = partial(_write, shown, console, ended, first_seconds)
+        ready.set()
+    thread = threading.Thread(target=run, name="pubner-progress", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        yield shown
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def show_loading(*, lines: bool = True) -> Iterator[None]:
+    """Display, while the block runs, that the command is loading its libraries.
+
+    Without a terminal nothing is written unless `lines` is true.
+    """
+    if not lines and not sys.stderr.isatty():
+        yield
+        return
+    meter = Meter()
+    meter.begin("loading the libraries")
+    with show_progress(meter):
+        yield
+
+
+def _draw(shown: Shown, console: "Console", ended: threading.Event, ready: threading.Event) -> None:
+    from rich.live import Live
+
+    def line() -> "RenderableType":
+        timed = shown.look()
+        return "" if timed is None else drawn_line(timed, console.width)
+
+    live = Live(
+        console=console,
+        get_renderable=line,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=sys.stderr.isatty(),
+    )
+
+    def refresh() -> None:
+        with suppress(OSError, ValueError):
+            live.refresh()
+
+    # A closed terminal cannot be written to: that ends only the display.
+    with suppress(OSError, ValueError):
+        try:
+            with live:
+                shown.changed = refresh
+                ready.set()
+                while not _passed_on(shown, console, ended):
+                    live.refresh()
+        finally:
+            shown.changed = _nothing
+            ready.set()
+
+
+def _write(
+    shown: Shown, console: "Console", ended: threading.Event, first_seconds: float | None
+) -> None:
+    wait = LINE_SECONDS if first_seconds is None else first_seconds
+    due = time.monotonic() + wait - _REFRESH_SECONDS
+    with suppress(OSError, ValueError):
+        while not _passed_on(shown, console, ended):
+            timed = shown.look()
+            if timed is not None and time.monotonic() >= due:
+                due = time.monotonic() + LINE_SECONDS - _REFRESH_SECONDS
+                console.print(written_line(timed), soft_wrap=True)
+
+
+def _passed_on(shown: Shown, console: "Console", ended: threading.Event) -> bool:
+    """Wait a little, then show the queued lines; return whether the display ends."""
+    last = ended.wait(_REFRESH_SECONDS)
+    for message in shown.drain_messages():
+        console.print(message, soft_wrap=True)
+    return last
+
+
+def _nothing() -> None:
+    pass
 
 
 def written_line(timed: Timed) -> str:

@@ -20,7 +20,7 @@ def add_command(
     module = ModuleType("probe_module")
     module.run = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "probe_module", module)
-    command = cli.Command(words, "probe_module:run", " ".join(words), "a probe")
+    command = cli.Command(" ".join(words), "probe_module:run", "a probe")
     monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, command))
 
 
@@ -241,3 +241,26 @@ def test_no_error_shows_a_password_of_a_url(
     said = capsys.readouterr()
     assert "hunter2" not in said.out + said.err
     assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["annotate", "reannotate", "stream"])
+def test_verbose_of_a_command_that_runs_beam_says_so(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, "--help"]) == 0
+    assert "show Beam's log on standard error" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [40, 120])
+@pytest.mark.parametrize("words", [["annotate"], ["train", "mlm"], ["feed"], []])
+def test_help_fits_a_terminal(
+    columns: int,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert cli.main([*words, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > columns and " " in line.strip()] == []
+    assert max(map(len, lines)) > 0.6 * columns

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.settings.feed import FeedSettings
 from schemas.errors import SettingsError
-from worker.cli.command import parse_settings
+from tests.support.settings import parse_settings
 
 
 def parsed(*words: str) -> FeedSettings:

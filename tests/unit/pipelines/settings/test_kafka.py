@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.settings.kafka import PASSWORD_VARIABLE, KafkaSettings
 from schemas.errors import SettingsError
-from worker.cli.command import parse_settings
+from tests.support.settings import parse_settings
 
 SECRET = "hush-hush"
 SASL: dict[str, Any] = {

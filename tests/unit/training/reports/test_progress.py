@@ -11,6 +11,8 @@ from rich.console import Console
 from training.reports.progress import LoopProgress, Work, show_work, stop_signals
 from worker.cli.progress import written_line
 
+NOTICE = "Stopping once the state can be saved; a second signal stops at once."
+
 
 class Clock:
     """Seconds that a test sets."""
@@ -96,11 +98,11 @@ def test_a_notice_is_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TERM", "xterm-256color")
     stream = io.StringIO()
     with show_work(Console(file=stream, force_terminal=True, width=40, no_color=True)) as work:
-        work.notice = "Stopping once the state can be saved; a second signal stops at once."
+        work.show(NOTICE)
         with work.stage("training"):
             time.sleep(0.5)
     shown = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split())
-    assert work.notice in shown
+    assert NOTICE in shown
 
 
 def test_signals_are_collected_and_a_second_one_interrupts() -> None:
@@ -109,7 +111,7 @@ def test_signals_are_collected_and_a_second_one_interrupts() -> None:
     with stop_signals(work) as received:
         signal.raise_signal(signal.SIGHUP)
         assert received == [signal.SIGHUP]
-        assert "a second signal stops at once" in work.notice
+        assert work.drain_messages() == [NOTICE]
         try:
             signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:

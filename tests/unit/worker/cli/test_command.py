@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from click.exceptions import Exit
 from pydantic import Field, model_validator
 
 from schemas.errors import SettingsError
-from worker.cli.command import Settings, parse_settings
+from tests.support.settings import parse_settings
+from worker.cli.command import Arguments, Settings, command
 
 
 class Sample(Settings):
@@ -114,7 +116,7 @@ def test_the_variable_of_data_is_that_of_corpora(
     monkeypatch.setenv("PUBNER_CORPORA", "corpora")
     found = parse_settings(WithData, [], prog="pubner try", description="Try.")
     assert found.data == Path("corpora")
-    with pytest.raises(SystemExit):
+    with pytest.raises(Exit):
         parse_settings(WithData, ["--help"], prog="pubner try", description="Try.")
     assert "PUBNER_<OPTION>; --data is PUBNER_CORPORA." in capsys.readouterr().out
 
@@ -130,7 +132,19 @@ def test_lists_come_by_comma_and_by_repetition() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["[0-9]*.xml", "a,b.xml", "{x}.xml", "null", "true", "-", "'q'.xml", "a=b.xml", '"']
+    "name",
+    [
+        "[0-9]*.xml",
+        "a,b.xml",
+        "{x}.xml",
+        "null",
+        "true",
+        "-",
+        "'q'.xml",
+        "a=b.xml",
+        '"',
+        "\udcff.xml",
+    ],
 )
 def test_positionals_arrive_as_they_were_typed(name: str) -> None:
     assert parse(name, "--corpus", "a", "other.xml").inputs == (name, "other.xml")
@@ -138,6 +152,35 @@ def test_positionals_arrive_as_they_were_typed(name: str) -> None:
 
 def test_words_behind_a_separator_are_positionals() -> None:
     assert parse("--corpus", "a", "--", "--odd-name.xml", "-h").inputs == ("--odd-name.xml", "-h")
+
+
+def test_words_behind_the_first_separator_are_handed_on_to_beam() -> None:
+    seen: list[object] = []
+
+    @command(Sample, prog="pubner try it", positional="inputs", beam=True)
+    def run(settings: Sample, arguments: Arguments, *, clock: int = 0) -> None:
+        """Try it.
+
+        It is tried.
+
+        :raises InputError: never.
+        """
+        seen.extend([settings.inputs, arguments, clock])
+
+    words = ["a.xml", "--corpus=x", "--", "--help", "--", "b.xml"]
+    assert run(words, clock=7) == 0
+    assert seen == [("a.xml",), Arguments(("a.xml", "--corpus=x"), ("--help", "--", "b.xml")), 7]
+    assert run.help == "Try it.\n\nIt is tried."
+
+
+@pytest.mark.parametrize("code", [None, 0, 3])
+def test_what_a_command_returns_is_its_status(
+    code: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = command(Sample, prog="pubner try it")(lambda settings: code)
+    assert run(["--corpus=x"]) == (code or 0)
+    assert run(["--help", "--wrong"]) == 0
+    assert capsys.readouterr().out.startswith("usage: pubner try it [OPTION...]\n")
 
 
 @pytest.mark.parametrize(
@@ -261,9 +304,9 @@ def test_settings_are_frozen_and_closed() -> None:
 
 
 def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(Exit) as caught:
         parse("--wrong", "--help")
-    assert caught.value.code == 0
+    assert caught.value.exit_code == 0
     text = capsys.readouterr().out
     for part in (
         "usage: pubner try it [OPTION...] [INPUTS...]",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHeader
 from pipelines.blocks.keys import BlockKey
-from pipelines.commands.example import Example, Mark, find_example
 from pipelines.output.store import DiskStore
 from pipelines.output.writer import BlockWriter
+from pipelines.runtime.example import Example, Mark, find_example
 from schemas.records import Annotation, Citation, Mention, Section
 from schemas.tasks import EntityType
 from tests.support.blocks import NOW, block

@@ -27,7 +27,7 @@ def break_xml(patch: pytest.MonkeyPatch) -> None:
     def broken(element: Any) -> tuple[int, int]:
         pmid, version = identity(element)
         if pmid % 3 == 0:
-            raise RecordError("a bug of ours")
+            raise RecordError("a bug of pubner")
         return pmid, version
 
     patch.setattr(xml_reader, "_identity", broken)
@@ -39,7 +39,7 @@ def break_tagger(patch: pytest.MonkeyPatch) -> None:
 
     def broken(self: Tagger, texts: Sequence[str]) -> Any:
         if any(re.search(r"patient \d*4\b", text) for text in texts):
-            raise ValueError("a bug of ours")
+            raise ValueError("a bug of pubner")
         return tag(self, texts)
 
     patch.setattr(Tagger, "annotate", broken)

@@ -117,7 +117,7 @@ def test_the_direct_runner_never_runs_without_end(
 
 
 def test_killed_while_it_catches_up(kafka: Kafka, checkpoint: Path, tmp_path: Path) -> None:
-    """The next run commits the blocks that are in place, and writes only the others."""
+    """The next run commits the blocks that are written, and writes only the others."""
     topic, sender = "killed-stream", Sender(kafka.bootstrap)
     make_topic(kafka.bootstrap, topic, PARTITIONS)
     sender.send(topic, 6000, partitions=range(PARTITIONS))
@@ -264,7 +264,7 @@ def test_an_open_transaction_ends_what_is_read(
 
 
 def _check_drained(stream: Stream, sender: Sender) -> None:
-    """Check that what was read is in place and committed, and nothing more is in place."""
+    """Check that what was read is written and committed, and that nothing more is written."""
     [topic] = stream.topics
     committed = committed_offsets(stream.bootstrap, stream.group, [topic])
     places = {number: committed[TopicPartition(topic, number)] or 0 for _, number in committed}

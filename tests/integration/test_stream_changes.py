@@ -72,7 +72,7 @@ def endless(
 def start(
     kafka: Kafka, prism: str, checkpoint: Path, folder: Path, topic: str, rows: int
 ) -> Running:
-    """Start a stream without end; return it once that many rows are in place and committed."""
+    """Start a stream without end; return it once that many rows are written and committed."""
     options = ("--flush-seconds=1", "--runner=PrismRunner", "--", f"--prism_location={prism}")
     running = start_pubner(
         folder / "log", *words(kafka, folder / "out", topic, checkpoint, *options)

@@ -49,11 +49,11 @@ class Scene:
         self.running = self.stream.start(runner or self.runner)
 
     def rows(self) -> int:
-        """How many positions are in place."""
+        """Return how many positions are written."""
         return rows_in_place(self.stream.output)
 
     def wait_for_progress(self, count: int = 300, *, what: str = "progress") -> None:
-        """Wait until `count` more positions are in place."""
+        """Wait until `count` more positions are written."""
         goal = self.rows() + count
         self._wait_for_rows(lambda: goal, what=what)
 
@@ -145,7 +145,7 @@ class Scene:
         )
 
     def _report(self) -> str:
-        """Say what tells why the stream stands still."""
+        """Report what tells why the stream is stalled."""
         found = read_output(self.stream.output, block_size=self.stream.block_size, problems=[])
         places = found.citations.keys() | found.dead_letters.keys()
         missing = sorted({x.place for x in self.load.sender.ledger} - places)

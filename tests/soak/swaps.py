@@ -232,6 +232,6 @@ def resident_bytes(pid: int) -> int:
 
 
 def metric(text: str, name: str) -> int:
-    """Return a counter of ours, summed over the steps that Flink's Prometheus reporter shows."""
+    """Return a counter of pubner, summed over the steps that Flink's Prometheus reporter shows."""
     lines = [x for x in text.splitlines() if f"_pubner_{name}{{" in x]
     return round(sum(float(line.rpartition(" ")[2]) for line in lines))

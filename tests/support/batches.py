@@ -72,7 +72,7 @@ def with_codec(data: bytes, codec: int) -> bytes:
 
 
 def with_records(data: bytes, records: bytes, *, count: int | None = None) -> bytes:
-    """Return a batch with other bytes in place of its records, or another count of them."""
+    """Return a batch with other bytes instead of its records, or another count of them."""
     header = bytearray(data[:HEADER_BYTES])
     if count is not None:
         struct.pack_into(">i", header, _COUNT_AT, count)

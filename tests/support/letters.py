@@ -38,7 +38,7 @@ def letter(
 
 
 def put_letters(root: object, letters: Sequence[DeadLetter], *, digest: str = DIGEST) -> None:
-    """Put letters of topics in place, as a stream does; each block's first offset is a citation.
+    """Write dead letters of topics, as a stream does; each block's first offset is a citation.
 
     That of the first block is so only where no letter stands there.
     """

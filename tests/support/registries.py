@@ -113,7 +113,7 @@ def race_processes(root: str, ids: Sequence[str], reports: Path) -> list[str]:
 def _attempt(
     environment: Mapping[str, str], root: str, checkpoint_id: str, barrier: Barrier, report: Path
 ) -> None:
-    os.environ.update(environment)  # the fork server has that of whoever started it
+    os.environ.update(environment)  # the fork server has that of the process that started it
     registry = open_registry(root)
     over = registry.pointer()
     barrier.wait(60)

@@ -76,7 +76,7 @@ def break_json(patch: pytest.MonkeyPatch, pmid: int) -> None:
     def broken(data: bytes) -> Citation:
         citation = parse(data)
         if citation.pmid == pmid:
-            raise RecordError("a bug of ours")
+            raise RecordError("a bug of pubner")
         return citation
 
     patch.setattr(decoding, "parse_message", broken)

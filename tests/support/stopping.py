@@ -32,8 +32,8 @@ def kill_command(words: Sequence[str], reached: Callable[[], bool]) -> None:
 def signalled(how: signal.Signals, reached: Callable[[], bool]) -> Iterator[None]:
     """Send this process the signal `how` once `reached`, while the body runs in its main thread.
 
-    The body must have a handler for it by then, and be at it still. Where whoever runs the tests
-    has the signal ignored, it is not while the body runs.
+    The body must have a handler for it by then, and be at it still. Where the process that runs
+    the tests has the signal ignored, it is not while the body runs.
     """
     before = signal.getsignal(how)
     if before is signal.SIG_IGN:

@@ -138,7 +138,7 @@ def wait_for_count(
     """Wait until `count` has reached `goal`, or until the command ends.
 
     It fails when `count` has stayed the same for minutes, and says then what `report` tells: a
-    machine that is slow is waited for, a stream that stands still is not.
+    machine that is slow is waited for, a stalled stream is not.
     """
     reached, deadline = -1, 0.0
     while (now := count()) < goal():

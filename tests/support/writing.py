@@ -18,7 +18,7 @@ from tests.support.stepped import CrashAt, Hook, SignalAt, SteppedDisk, SteppedO
 def start_writer(
     root: str, begin: int, end: int, number: int, step: str = "", name: str = ""
 ) -> "subprocess.Popen[str]":
-    """Start the process; it says `done` on standard output when its part is in place."""
+    """Start the process; it says `done` on standard output when its part is written."""
     words = [root, str(begin), str(end), str(number), *([step, name] if step else [])]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.writing", *words],

@@ -26,12 +26,12 @@ def test_mixing_loses_none(count: int) -> None:
     assert sorted(item.pmid for item in mixed(some(count))) == list(range(1, count + 1))
 
 
-def test_any_stretch_of_mixed_citations_is_as_long_as_all() -> None:
+def test_any_window_of_mixed_citations_is_as_long_as_all() -> None:
     citations = mixed(some(128))
     mean = sum(item.pieces for item in citations) / len(citations)
     for start in range(0, 128, 16):
-        stretch = citations[start : start + 16]
-        assert sum(item.pieces for item in stretch) / 16 == pytest.approx(mean, rel=0.15)
+        window = citations[start : start + 16]
+        assert sum(item.pieces for item in window) / 16 == pytest.approx(mean, rel=0.15)
 
 
 def test_repeated_citations_have_pmids_of_their_own() -> None:

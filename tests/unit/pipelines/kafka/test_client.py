@@ -1,4 +1,4 @@
-"""What a consumer gives of fetched stretches of a log, without a broker."""
+"""What a consumer gives of fetched ranges of a log, without a broker."""
 
 import inspect
 from collections import namedtuple
@@ -22,7 +22,7 @@ Aborted = namedtuple("Aborted", ["producer_id", "first_offset"])
 
 
 def partition(data: bytes, *, begin: int = 0, aborted: tuple[Aborted, ...] = ()) -> Any:
-    """Return what the consumer's own fetcher reads a fetched stretch by."""
+    """Return what the consumer's own fetcher reads a fetched range by."""
     reader = Consumer.FETCHER.PartitionRecords
     return reader(
         begin,

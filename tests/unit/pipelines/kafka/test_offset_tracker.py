@@ -1,4 +1,4 @@
-"""The contiguous prefix of what is in place."""
+"""The contiguous prefix of what is written."""
 
 import random
 

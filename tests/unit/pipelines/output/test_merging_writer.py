@@ -29,7 +29,7 @@ from tests.support.stepped import (
 
 
 def committed_block(store: Store) -> CommittedBlock:
-    """Return the block that lies in place, after what was cut short was finished or undone."""
+    """Return the committed block, after an interrupted commit was finished or undone."""
     with store.replacing(KEY):
         pass
     found = read_block(store, KEY)
@@ -154,7 +154,7 @@ class Step:
 
 @dataclass
 class Model:
-    """What may be in place: by offset, the kind of row and the reading that made it."""
+    """What may be written: by offset, the kind of row and the reading that made it."""
 
     may: dict[int, set[tuple[str, int] | None]] = field(default_factory=dict)
     acknowledged: set[int] = field(default_factory=set)
@@ -334,17 +334,17 @@ def test_two_blocks_of_one_partition_do_not_disturb_each_other() -> None:
 def test_a_run_that_opens_the_output_finishes_what_is_half_in_place(
     tmp_path: Path, steps_done: int
 ) -> None:
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
-    for root in (whole, torn):
+    whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
+    for root in (whole, interrupted):
         writer_to(DiskStore(root)).write(part(0, 4))
     writer_to(DiskStore(whole)).write(part(2, 8, 2))
     with pytest.raises(CrashError):
-        writer_to(SteppedDisk(torn, CrashAt(steps_done))).write(part(2, 8, 2))
-    assert len(hidden_files(torn)) == 6 - steps_done
-    DiskStore(torn).recover()
-    assert hidden_files(torn) == []
-    assert all_rows(torn) == all_rows(whole)
-    assert len(rows(torn, "citations")) == 8
+        writer_to(SteppedDisk(interrupted, CrashAt(steps_done))).write(part(2, 8, 2))
+    assert len(hidden_files(interrupted)) == 6 - steps_done
+    DiskStore(interrupted).recover()
+    assert hidden_files(interrupted) == []
+    assert all_rows(interrupted) == all_rows(whole)
+    assert len(rows(interrupted, "citations")) == 8
 
 
 @pytest.mark.parametrize("puts", range(5))

@@ -1,4 +1,4 @@
-"""Newer annotations over rows in place: what is replaced, what stays, who else may write."""
+"""Newer annotations over written rows: what is replaced, what stays, who else may write."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The block writer: what is in place after any writes, interruptions and failures."""
+"""The block writer: what is written after any writes, interruptions and failures."""
 
 import tempfile
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Files as blocks; what is in place is passed over."""
+"""Files as blocks; written blocks are passed over."""
 
 import gzip
 import hashlib
@@ -46,7 +46,7 @@ def jsonl(path: Path, count: int, *, bad: tuple[int, ...] = (), first: int = 0) 
 
 
 def write(store: DiskStore, blocks: Iterator[ReadBlock], checkpoint_id: str = "c1") -> list[int]:
-    """Put blocks in place without annotations; return their starts."""
+    """Write blocks without annotations; return their starts."""
     writer = BlockWriter(store=store, block_size=3, settings="")
     starts = []
     for block in blocks:

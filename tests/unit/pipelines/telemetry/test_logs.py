@@ -61,6 +61,6 @@ def test_levels_are_given_back(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_people_get_words() -> None:
-    record = logging.LogRecord("pubner", logging.INFO, "", 0, "in place", None, None)
+    record = logging.LogRecord("pubner", logging.INFO, "", 0, "written", None, None)
     record.fields = {"blocks": 12345, "done": True, "run_id": "x"}
-    assert PlainFormatter().format(record) == "in place, blocks 12,345, done True, run id x"
+    assert PlainFormatter().format(record) == "written, blocks 12,345, done True, run id x"

@@ -22,7 +22,7 @@ def test_the_limit_is_shared_out_as_equally_as_sizes_let(sizes: list[int], limit
     quotas = share_out(sizes, limit)
     assert sum(quotas) == min(limit, sum(sizes))
     assert all(quota <= size for quota, size in zip(quotas, sizes, strict=True))
-    # Whoever gives less than another by more than one has no more to give.
+    # A source that gives less than another by more than one has no more to give.
     most = max(quotas, default=0)
     assert all(
         quota >= most - 1 or quota == size for quota, size in zip(quotas, sizes, strict=True)

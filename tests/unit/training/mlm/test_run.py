@@ -142,7 +142,7 @@ def test_without_letter_case_the_encoder_is_as_any_other(ground: Path, tmp_path:
     weights = load_file(result.folder / WEIGHTS)
     assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
     old = load_file(ground / "encoder" / WEIGHTS)["embeddings.token_type_embeddings.weight"]
-    # Rows that no piece is of stand still, but for the decay of weights.
+    # Rows that no piece is of do not change, but for the decay of weights.
     moved = weights["embeddings.token_type_embeddings.weight"].float() - old
     assert moved[0].abs().max() > 10 * moved[1:].abs().max()
     for letter_case in (False, True):

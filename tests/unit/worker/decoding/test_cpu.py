@@ -184,7 +184,7 @@ def placed(runs: list[DecodedRun]) -> list[tuple[int, str, int, int]]:
 def random_logits(
     rng: np.random.Generator, lengths: list[int], width: int, sharpness: float, outside: float
 ) -> list[npt.NDArray[np.float32]]:
-    """Return random scores; `outside` is added to a random share of whole stretches' `O`."""
+    """Return random scores; `outside` is added to a random share of whole ranges' `O`."""
     out = []
     for length in lengths:
         scores = (rng.normal(size=(length, width)) * sharpness).astype(np.float32)

@@ -96,6 +96,6 @@ def test_pretokens_cover_all_but_white_space_in_order(text: str) -> None:
 
 @given(st.lists(st.text(st.sampled_from("abAB12αs"), min_size=1, max_size=4), max_size=5))
 def test_a_key_grows_as_it_is_joined(words: list[str]) -> None:
-    """The search for stretches depends on it: a longer stretch's key begins with a shorter's."""
+    """The search for spans depends on it: a longer span's key begins with a shorter's."""
     keys = [NORMALISER.key(" ".join(words[:count])) for count in range(len(words) + 1)]
     assert all(longer.startswith(shorter) for shorter, longer in pairwise(keys))

@@ -121,7 +121,7 @@ VALUES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 def brute_force(
     text: str, entries: dict[str, list[float]], patterns: dict[str, list[float]]
 ) -> list[tuple[int, int, float]]:
-    """Longest match as it is told: try every stretch at every pre-token, the longest first."""
+    """Longest match as it is told: try every span at every pre-token, the longest first."""
     normaliser = Normaliser(Rules())
     tokens = normaliser.read(text)
     forms, marked = tokens.forms, tokens.with_patterns().forms

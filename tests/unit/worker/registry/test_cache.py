@@ -131,7 +131,7 @@ def test_a_damaged_copy_lies_there_until_the_new_one_is_whole_and_is_then_moved_
     Registry("memory", SteppedObjects(remote.objects, look)).fetch(identity, place.parent)
     assert seen
     assert all(seen)
-    assert place not in removed, "its files would go one by one under whoever loads them"
+    assert place not in removed, "its files would go one by one under a process that loads them"
     assert read_manifest(place).id == identity
     assert [path.name for path in place.parent.iterdir() if path.name != ".locks"] == [identity]
 

@@ -19,12 +19,12 @@ from experiments.cells import Cell
 from training.corpora.catalogue import Split
 from training.corpora.corpus import open_corpus
 from training.corpora.spans import spans_of
-from training.corpora.tsv import Sentence
 from training.data.examples import HeadData
 from training.dictionary.export import train_dictionary
 from training.evaluation.bootstrap import sentence_counts
 from training.evaluation.documents import evaluate_documents, read_gold_file
 from training.evaluation.predict import Annotator, Context, predict
+from training.evaluation.strict import strict_score
 from training.evaluation.tokens import token_weighted_f1
 from training.finetune.export import export_checkpoint
 from training.finetune.precision import trains_in_bf16
@@ -208,46 +208,23 @@ def _scores(
             found = predict(tagger, name, sentences, context)
             table = sentence_counts(gold, found)
             counts[f"{name}/{context}"] = table.astype(np.uint8)
-            out.setdefault(str(context), {})[name] = {
-                **_prf(table.sum(axis=0).tolist()),
-                "by_type": _by_type(corpus.task.label_names, gold, found),
-                **(_token_score(corpus, sentences, found) if context == Context.SENTENCE else {}),
+            strict = strict_score(gold, found, corpus.task.label_names)
+            labels = strict.by_type if len(strict.by_type) > 1 else {}
+            scores: dict[str, Any] = {
+                **_rounded(asdict(strict.overall)),
+                "support": sum(score.support for score in strict.by_type.values()),
+                "by_type": {label: _rounded(asdict(score)) for label, score in labels.items()},
             }
+            if context == Context.SENTENCE:
+                token = token_weighted_f1(sentences, found, corpus.task.label_names)
+                scores |= _rounded({"token_weighted_f1": token})
+            out.setdefault(str(context), {})[name] = scores
     np.savez_compressed(folder / f"{split}.npz", **counts)
     return out
 
 
-def _token_score(
-    corpus: LoadedCorpus, sentences: Sequence[Sentence], found: Sequence[Any]
-) -> dict[str, float]:
-    score = token_weighted_f1(sentences, found, corpus.task.label_names)
-    return {"token_weighted_f1": round(score, 5)}
-
-
-def _by_type(labels: Sequence[str], gold: Sequence[Any], found: Sequence[Any]) -> dict[str, Any]:
-    if len(labels) < 2:
-        return {}
-    return {
-        label: _prf(
-            sentence_counts(
-                [[span for span in spans if span.label == label] for spans in gold],
-                [[span for span in spans if span.label == label] for spans in found],
-            )
-            .sum(axis=0)
-            .tolist()
-        )
-        for label in labels
-    }
-
-
-def _prf(counts: Sequence[int]) -> dict[str, float]:
-    right, found, gold = counts
-    return {
-        "precision": round(right / found, 5) if found else 0.0,
-        "recall": round(right / gold, 5) if gold else 0.0,
-        "f1": round(2 * right / (found + gold), 5) if found + gold else 0.0,
-        "support": gold,
-    }
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in values.items()}
 
 
 def _document_scores(folder: Path, tagger: Tagger, names: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pipelines.kafka.access import KafkaAccess
 from schemas.errors import SettingsError
 from worker.cli.command import Settings
+from worker.cli.options import option_name
 from worker.storage.locations import absolute
 
 PASSWORD_VARIABLE = "PUBNER_SASL_PASSWORD"  # noqa: S105 - the name of a variable
@@ -99,39 +100,39 @@ class KafkaSettings(Settings):
     @model_validator(mode="after")
     def _check_security(self) -> "KafkaSettings":
         self._check_sasl()
-        given = [name for name in _TLS_FIELDS if getattr(self, name) is not None]
-        if not self.tls_check_hostname:
-            given.append("no_tls_check_hostname")
+        given = self._first(*_TLS_FIELDS)
+        if given is None and not self.tls_check_hostname:
+            given = "--no-tls-check-hostname"
         if given and self.security_protocol not in ("SSL", "SASL_SSL"):
             raise ValueError(
-                f"{_option(given[0])} is given, but --security-protocol {self.security_protocol} "
-                "has no TLS; choose SSL or SASL_SSL"
+                f"{given} is given, but --security-protocol {self.security_protocol} has no TLS; "
+                "choose SSL or SASL_SSL"
             )
-        if self.tls_certificate_file is None:
-            for name in ("tls_key_file", "tls_key_password_file"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{_option(name)} needs --tls-certificate-file")
+        given = self._first("tls_key_file", "tls_key_password_file")
+        if given and self.tls_certificate_file is None:
+            raise ValueError(f"{given} needs --tls-certificate-file")
         return self
+
+    def _first(self, *names: str) -> str | None:
+        """Return the option of the first of these fields that is given."""
+        given = (name for name in names if getattr(self, name) is not None)
+        return next((f"--{option_name(name)}" for name in given), None)
 
     def _check_sasl(self) -> None:
         if not self.security_protocol.startswith("SASL_"):
             # A password alone may be set in the environment for another cluster.
-            for name in ("sasl_mechanism", "sasl_username", "sasl_password_file"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{_option(name)} is given, but --security-protocol "
-                        f"{self.security_protocol} has no SASL; choose SASL_SSL"
-                    )
+            if given := self._first("sasl_mechanism", "sasl_username", "sasl_password_file"):
+                raise ValueError(
+                    f"{given} is given, but --security-protocol {self.security_protocol} has no "
+                    "SASL; choose SASL_SSL"
+                )
         elif self.sasl_mechanism is None:
             raise ValueError(f"--security-protocol {self.security_protocol} needs --sasl-mechanism")
         if self.sasl_mechanism == "OAUTHBEARER":
             if self.oauth_token_provider is None:
                 raise ValueError("--sasl-mechanism OAUTHBEARER needs --oauth-token-provider")
-            for name in ("sasl_username", "sasl_password_file"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{_option(name)} has no effect with OAUTHBEARER; leave it out"
-                    )
+            if given := self._first("sasl_username", "sasl_password_file"):
+                raise ValueError(f"{given} has no effect with OAUTHBEARER; leave it out")
             return
         if self.oauth_token_provider is not None:
             raise ValueError("--oauth-token-provider needs --sasl-mechanism OAUTHBEARER")
@@ -196,7 +197,3 @@ class KafkaSettings(Settings):
 
 def _absolute(file: str | None) -> str | None:
     return None if file is None else absolute(file)
-
-
-def _option(field: str) -> str:
-    return f"--{field.replace('_', '-')}"

@@ -59,6 +59,9 @@ def test_version_is_that_of_the_package(
     ("words", "part"),
     [
         (["anotate"], "unknown command 'anotate'"),
+        (["anotate"], "did you mean 'annotate'?"),
+        (["train", "mlt"], "did you mean 'mtl'? 'train' has stl, mtl"),
+        (["help", "trian"], "unknown command 'trian'; did you mean 'train'?"),
         (["train"], "needs one of stl, mtl"),
         (["train", "xtl"], "unknown command 'train xtl'"),
         (["--verbose"], "unknown command '--verbose'"),

@@ -118,7 +118,8 @@ def test_the_variable_of_data_is_that_of_corpora(
     assert found.data == Path("corpora")
     with pytest.raises(Exit):
         parse_settings(WithData, ["--help"], prog="pubner try", description="Try.")
-    assert "PUBNER_<OPTION>; --data is PUBNER_CORPORA." in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "PUBNER_<OPTION>; --data is PUBNER_CORPORA." in shown
 
 
 def test_defaults_hold_where_nothing_is_given() -> None:

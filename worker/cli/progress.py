@@ -219,6 +219,16 @@ def show_loading(*, lines: bool = True) -> Iterator[None]:
 
 
 def _draw(shown: Shown, console: "Console", ended: threading.Event, ready: threading.Event) -> None:
+    try:
+        _draw_on(shown, console, ended, ready.set)
+    finally:
+        shown.changed = _nothing
+        ready.set()
+
+
+def _draw_on(
+    shown: Shown, console: "Console", ended: threading.Event, begun: Callable[[], object]
+) -> None:
     from rich.live import Live
 
     def line() -> "RenderableType":
@@ -239,16 +249,11 @@ def _draw(shown: Shown, console: "Console", ended: threading.Event, ready: threa
             live.refresh()
 
     # A closed terminal cannot be written to: that ends only the display.
-    with suppress(OSError, ValueError):
-        try:
-            with live:
-                shown.changed = refresh
-                ready.set()
-                while not _passed_on(shown, console, ended):
-                    live.refresh()
-        finally:
-            shown.changed = _nothing
-            ready.set()
+    with suppress(OSError, ValueError), live:
+        shown.changed = refresh
+        begun()
+        while not _passed_on(shown, console, ended):
+            live.refresh()
 
 
 def _write(

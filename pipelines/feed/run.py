@@ -12,6 +12,15 @@ from typing import BinaryIO, cast
 from pipelines.blocks.elements import InputFile
 from pipelines.feed.dead_letters import DeadLetterWriter
 from pipelines.feed.sender import Delivery, Message, Refused, open_producer
+from pipelines.feed.sent import (
+    DIGEST,
+    DIGEST_DIGITS,
+    OFFSET,
+    SCHEMA_HEADER,
+    SOURCE,
+    Sent,
+    sent_since,
+)
 from pipelines.feed.state import (
     FeedState,
     FileProgress,
@@ -23,16 +32,7 @@ from pipelines.feed.state import (
 from pipelines.feed.stopping import StoppedError
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.messages import decode_record
-from pipelines.kafka.tail import (
-    DIGEST,
-    DIGEST_DIGITS,
-    OFFSET,
-    SCHEMA_HEADER,
-    SOURCE,
-    Sent,
-    sent_since,
-    topic_ends,
-)
+from pipelines.kafka.tail import topic_ends
 from pipelines.kafka.topics import Cluster, max_message_bytes
 from pipelines.output.store import Store
 from pipelines.sources.fingerprint import (

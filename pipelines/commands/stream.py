@@ -65,7 +65,8 @@ def _stream(
     from pipelines.kafka.topics import check_group_has_no_members
     from pipelines.output.manifest import open_output, other_sources
     from pipelines.runners.options import StreamJob, choose_runner, without_savepoint
-    from pipelines.runtime.stream import StreamJobs, run_unbounded, run_until_caught_up
+    from pipelines.runtime.stream import run_unbounded, run_until_caught_up
+    from pipelines.runtime.stream_jobs import StreamJobs
     from pipelines.runtime.stream_start import check_start
     from pipelines.telemetry.logs import log
 

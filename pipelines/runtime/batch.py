@@ -40,7 +40,7 @@ from schemas.errors import (
     SettingsError,
     error_from_runner,
 )
-from worker.cli.progress import Meter
+from worker.cli.progress import Meter, Progress
 from worker.cli.signals import stop_requests
 
 _STOP_SECONDS = 4.0
@@ -85,10 +85,8 @@ def run_pipeline(
     :raises InterruptedRunError: if a signal stopped it; what is written stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
     """
-    begin = time.monotonic()
-    with open_run_channel(time.monotonic) as run_channel:
-        channel = run_channel.worker_side if choice.in_process else WorkerChannel()
-        pipeline = make_pipeline(choice)
+
+    def build(pipeline: beam.Pipeline, channel: WorkerChannel) -> None:
         annotate_files(
             pipeline,
             files,
@@ -106,11 +104,41 @@ def run_pipeline(
             ),
             writer=make_writer(settings, store),
         )
-        total_bytes = sum(file.size for file in files)
-        meter.follow(partial(annotating, run_channel, total_bytes=total_bytes))
+
+    return run_bounded(
+        build,
+        choice,
+        output=settings.output,
+        meter=meter,
+        progress=partial(annotating, total_bytes=sum(file.size for file in files)),
+        owns_process=owns_process,
+    )
+
+
+def run_bounded(
+    build: Callable[[beam.Pipeline, WorkerChannel], None],
+    choice: RunnerChoice,
+    *,
+    output: str,
+    meter: Meter,
+    progress: Callable[[RunChannel], Progress],
+    owns_process: bool = True,
+) -> RunReport:
+    """Run the pipeline that `build` fills, to its end.
+
+    `output` is named where a signal stops the run. `meter` shows what `progress` computes.
+
+    :raises InterruptedRunError: if a signal stopped it; what is written stays.
+    :raises PubnerError: if the output, a checkpoint or the runner fails.
+    """
+    begin = time.monotonic()
+    with open_run_channel(time.monotonic) as run_channel:
+        pipeline = make_pipeline(choice)
+        build(pipeline, run_channel.worker_side if choice.in_process else WorkerChannel())
+        meter.follow(partial(progress, run_channel))
         with stopping(
             run_channel,
-            settings.output,
+            output,
             in_process=choice.in_process,
             show=meter.show,
             owns_process=owns_process,

@@ -66,11 +66,11 @@ def check_runner_and_device(settings: "ModelSettings", beam_arguments: Sequence[
 
     :raises SettingsError: if the runner, or the device of a run in this process, is unavailable.
     """
-    from pipelines.runners.names import IN_PROCESS, check_runner
+    from pipelines.runners.names import check_runner, find_runner
     from worker.cli.devices import check_here
 
     runner = check_runner(settings.runner, beam_arguments)
-    if runner in IN_PROCESS:
+    if find_runner(runner).in_process:
         try:
             check_here(settings.device)
         except ValueError as error:

@@ -34,14 +34,14 @@ def run(argv: Sequence[str]) -> int:
     arguments = list(argv)
     split = arguments.index("--") if "--" in arguments else len(arguments)
     from pipelines.commands.annotate import check_runner_and_device
-    from pipelines.runners.names import UNBOUNDED
+    from pipelines.runners.names import find_runner
     from pipelines.settings.stream import StreamSettings
     from pipelines.telemetry.library_logs import silence_libraries
     from pipelines.telemetry.logs import logging_periodically, logging_to
 
     settings = parse_settings(StreamSettings, arguments[:split], prog=PROG, description=DESCRIPTION)
     runner = check_runner_and_device(settings, arguments[split + 1 :])
-    if not settings.until_caught_up and runner not in UNBOUNDED:
+    if not settings.until_caught_up and not find_runner(runner).unbounded:
         raise SettingsError(
             f"--runner {runner} cannot run a stream without end; give --until-caught-up, or "
             "another runner such as PrismRunner or FlinkRunner"

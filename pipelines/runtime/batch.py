@@ -148,7 +148,7 @@ def run_bounded(
             seconds=time.monotonic() - begin,
             annotating_seconds=run_channel.annotating_seconds(),
             unreadable_inputs=run_channel.counts.get("unreadable_inputs", 0),
-            counters=counters if choice.counts_all else {},
+            counters=counters if choice.runner.counts_all else {},
         )
 
 

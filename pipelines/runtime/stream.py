@@ -66,7 +66,7 @@ def run_until_caught_up(jobs: StreamJobs) -> StreamReport:
     ranges = plan_ranges(positions, jobs.topics, block_size=settings.block_size)
     log("reading", partitions=len(jobs.topics.partitions), lag=positions.lag, blocks=len(ranges))
     counters: dict[str, int] = {}
-    size = _ROUND_BLOCKS if not jobs.choice.ends_unbounded else max(1, len(ranges))
+    size = _ROUND_BLOCKS if not jobs.choice.runner.unbounded else max(1, len(ranges))
     reached = 0
     remaining = RemainingJob(in_process=jobs.choice.in_process)
     with stopping(jobs.drain.request, remaining.log) as stop:

@@ -79,7 +79,7 @@ class JobWatch:
             return cluster.stop_with_savepoint(job, timeout_seconds=_SAVEPOINT_SECONDS)
         log("draining: messages already read are finished, no more are read")
         token = self.jobs.drain.request()
-        if not self.jobs.choice.ends_drained:
+        if not self.jobs.choice.runner.ends_drained:
             self._wait_until_drained(commit_metadata(self.jobs.output_id, token))
         return None
 

@@ -116,7 +116,7 @@ def run_pipeline(
 
 
 def run_bounded(
-    build: Callable[[beam.Pipeline, WorkerChannel], None],
+    build: Callable[[beam.Pipeline, WorkerChannel], object],
     choice: RunnerChoice,
     *,
     output: str,

@@ -68,11 +68,16 @@ class ReadBlock:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedCitation:
-    """A citation with its annotation, which is None where the citation has no text."""
+    """A citation with its annotation, which is None where the citation has no text.
+
+    `key` and `headers` are those of its Kafka message, if it has one.
+    """
 
     offset: int
     citation: Citation
     annotation: Annotation | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

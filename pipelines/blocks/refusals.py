@@ -31,7 +31,14 @@ def refuse_unstorable(block: AnnotatedBlock, *, store_text: bool) -> AnnotatedBl
         except (RecordError, UnicodeError) as error:
             failure = failure_of(Stage.WRITE, error, to_message(item.citation))
             dead_letters.append(
-                dead_letter(block.header.key, item.offset, failure, block.annotated_at)
+                dead_letter(
+                    block.header.key,
+                    item.offset,
+                    failure,
+                    block.annotated_at,
+                    key=item.key,
+                    headers=item.headers,
+                )
             )
         else:
             citations.append(item)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pipelines.runners.names import UNBOUNDED
+from pipelines.runners.names import find_runner
 from pipelines.runners.preflight import check_runner_and_device
 from pipelines.settings.stream import StreamSettings
 from pipelines.telemetry.library_logs import silence_libraries
@@ -32,7 +32,7 @@ def run(settings: StreamSettings, arguments: Arguments) -> None:
     the group ended. SIGTERM stops it after the records in flight.
     """
     runner = check_runner_and_device(settings, arguments.rest)
-    if not settings.until_caught_up and runner not in UNBOUNDED:
+    if not settings.until_caught_up and not find_runner(runner).unbounded:
         raise SettingsError(
             f"--runner {runner} cannot run a stream without end; give --until-caught-up, or "
             "another runner such as PrismRunner or FlinkRunner"
@@ -51,7 +51,8 @@ def _stream(settings: StreamSettings, arguments: Arguments, started: Callable[[]
     from pipelines.kafka.topics import check_group_has_no_members
     from pipelines.output.manifest import open_output, other_sources
     from pipelines.runners.options import StreamJob, choose_runner, without_savepoint
-    from pipelines.runtime.stream import StreamJobs, run_unbounded, run_until_caught_up
+    from pipelines.runtime.stream import run_unbounded, run_until_caught_up
+    from pipelines.runtime.stream_jobs import StreamJobs
     from pipelines.runtime.stream_start import check_start
 
     name = f"pubner-stream-{settings.group}-{uuid.uuid4().hex[:8]}"

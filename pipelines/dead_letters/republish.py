@@ -18,25 +18,22 @@ from pipelines.dead_letters.reading import (
 )
 from pipelines.dead_letters.selection import Selection, format_position
 from pipelines.dead_letters.sent import REPLAY_ID, REPLAYED_FROM, sent_positions
-from pipelines.kafka.access import KafkaAccess, producer
+from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.errors import explain
 from pipelines.kafka.headers import headers_to_send
+from pipelines.kafka.sender import message_size, open_sender, send_failure
 from pipelines.kafka.tail import topic_ends
 from pipelines.kafka.topics import Topic, describe, max_message_bytes
 from pipelines.output.store import Store
-from schemas.errors import BrokerError, RecordError
-from schemas.records import DeadLetter, header_key_bytes
+from schemas.errors import RecordError
+from schemas.records import DeadLetter
 from worker.cli.progress import Meter
 
 if TYPE_CHECKING:
     from kafka import KafkaProducer
 
-_BATCH_BYTES = 2**18
-_REQUEST_BYTES = 80 * 2**20
 _MAX_BYTES_IN_FLIGHT = 16 * 2**20
 _MAX_MESSAGES_IN_FLIGHT = 1000
-_LINGER_MS = 20
-_OVERHEAD_BYTES = 128
 _REFUSALS = (
     errors.MessageSizeTooLargeError,
     errors.RecordListTooLargeError,
@@ -171,10 +168,7 @@ class _Message:
     @property
     def size(self) -> int:
         """Upper bound of its size in bytes, uncompressed."""
-        headers = sum(
-            len(header_key_bytes(name)) + len(value or b"") + 8 for name, value in self.headers
-        )
-        return len(self.key or b"") + len(self.value or b"") + headers + _OVERHEAD_BYTES
+        return message_size(self.key, self.value, self.headers)
 
 
 @dataclass(slots=True)
@@ -261,7 +255,10 @@ class _Sender:
 
     def _produce(self, message: _Message) -> Any:  # noqa: ANN401 - a future of kafka-python's
         if self._client is None:
-            self._client = _open_producer(self.plan.access, self.limit)
+            # If the limit is unknown, each message is a batch, so that a refusal concerns it alone.
+            self._client = open_sender(
+                self.plan.access, client_id="pubner-replay", limit=self.limit or 1
+            )
         try:
             return self._client.send(
                 self.plan.topic,
@@ -272,7 +269,7 @@ class _Sender:
         except _REFUSALS as error:
             return error
         except errors.KafkaError as error:
-            raise self._failure(error) from error
+            raise send_failure(self.plan.access, self.plan.topic, error) from error
 
     def _await_acknowledgement(
         self,
@@ -296,7 +293,7 @@ class _Sender:
         except errors.KafkaError as error:
             if not alone and type(error) is errors.KafkaError:
                 return error
-            raise self._failure(error) from error
+            raise send_failure(self.plan.access, self.plan.topic, error) from error
         self.sent.add(message.id)
         return None
 
@@ -309,21 +306,3 @@ class _Sender:
         if isinstance(error, errors.InvalidRecordError) and message.key is None:
             return "it has no key, and a compacted topic requires one"
         return explain(error, self.plan.access).reason
-
-    def _failure(self, error: errors.KafkaError) -> BrokerError:
-        reason = explain(error, self.plan.access).reason
-        return BrokerError(
-            f"{self.plan.access}: cannot send to topic {self.plan.topic!r}: {reason}"
-        )
-
-
-def _open_producer(access: KafkaAccess, limit: int | None) -> "KafkaProducer":
-    return producer(
-        access,
-        client_id="pubner-replay",
-        linger_ms=_LINGER_MS,
-        # No batch of several messages exceeds the topic's limit, so a refusal concerns one message.
-        batch_size=1 if limit is None else max(1, min(_BATCH_BYTES, limit // 2)),
-        max_request_size=_REQUEST_BYTES,
-        delivery_timeout_ms=int(max(access.timeout_seconds, 5) * 1000) + _LINGER_MS + 1000,
-    )

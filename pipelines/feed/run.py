@@ -10,7 +10,16 @@ from typing import BinaryIO, cast
 
 from pipelines.blocks.elements import InputFile
 from pipelines.feed.dead_letters import DeadLetterWriter
-from pipelines.feed.sender import Delivery, Message, Refused, open_producer
+from pipelines.feed.sender import Delivery, Message, Refused
+from pipelines.feed.sent import (
+    DIGEST,
+    DIGEST_DIGITS,
+    OFFSET,
+    SCHEMA_HEADER,
+    SOURCE,
+    Sent,
+    sent_since,
+)
 from pipelines.feed.state import (
     FeedState,
     FileProgress,
@@ -22,16 +31,8 @@ from pipelines.feed.state import (
 from pipelines.feed.stopping import StoppedError
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.messages import decode_record
-from pipelines.kafka.tail import (
-    DIGEST,
-    DIGEST_DIGITS,
-    OFFSET,
-    SCHEMA_HEADER,
-    SOURCE,
-    Sent,
-    sent_since,
-    topic_ends,
-)
+from pipelines.kafka.sender import open_sender
+from pipelines.kafka.tail import topic_ends
 from pipelines.kafka.topics import Cluster, max_message_bytes
 from pipelines.output.store import Store
 from pipelines.sources.fingerprint import (
@@ -114,7 +115,7 @@ class _Feed:
         self.state, self.sent = self._begin()
         limit = max_message_bytes(plan.access, plan.topic)
         self.delivery = Delivery(
-            open_client=lambda: open_producer(plan.access, limit=limit),
+            open_client=lambda: open_sender(plan.access, client_id="pubner-feed", limit=limit),
             access=plan.access,
             topic=plan.topic,
             limit=limit,

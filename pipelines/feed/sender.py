@@ -8,17 +8,11 @@ from typing import Any
 
 from kafka import KafkaProducer, errors
 
-from pipelines.kafka.access import KafkaAccess, close_producer, producer
-from pipelines.kafka.errors import explain
-from schemas.errors import BrokerError
+from pipelines.kafka.access import KafkaAccess, close_producer
+from pipelines.kafka.sender import delivery_seconds, message_size, send_failure
 
 MAX_BYTES_IN_FLIGHT = 32 * 2**20
 _MAX_IN_FLIGHT = 50_000
-_BATCH_BYTES = 2**18
-_LINGER_MS = 20
-_REQUEST_BYTES = 80 * 2**20
-_OVERHEAD_BYTES = 128
-"""Upper bound of the size of a batch and a record besides the key, value and headers."""
 _PAUSE_SECONDS = 0.002
 _GRACE_SECONDS = 10.0
 _REFUSALS = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
@@ -40,8 +34,7 @@ class Message:
     @property
     def size(self) -> int:
         """Upper bound of its size in bytes, uncompressed."""
-        headers = sum([len(name) + len(value) + 8 for name, value in self.headers])
-        return len(self.key) + len(self.value or b"") + headers + _OVERHEAD_BYTES
+        return message_size(self.key, self.value, self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +44,6 @@ class Refused:
     message: Message
     error_type: str
     error: str
-
-
-def open_producer(access: KafkaAccess, *, limit: int | None) -> KafkaProducer:
-    """Return a producer for a topic whose batches may have `limit` bytes (None if unknown).
-
-    No batch of several messages exceeds the limit, so that none must be split: splitting a batch
-    while others are in flight could change their order. If the limit is unknown, only one batch is
-    in flight at a time.
-    """
-    return producer(
-        access,
-        client_id="pubner-feed",
-        linger_ms=_LINGER_MS,
-        batch_size=_BATCH_BYTES if limit is None else max(1, min(_BATCH_BYTES, limit // 2)),
-        max_request_size=_REQUEST_BYTES,
-        max_in_flight_requests_per_connection=1 if limit is None else 5,
-        delivery_timeout_ms=int(delivery_seconds(access) * 1000),
-    )
-
-
-def delivery_seconds(access: KafkaAccess) -> float:
-    """Return the delivery timeout of a message, which is longer than that of a request."""
-    return max(access.timeout_seconds, 5) + _LINGER_MS / 1000 + 1
 
 
 @dataclass(slots=True)
@@ -144,7 +114,7 @@ class Delivery:
             if not future.failed():
                 self._record_acknowledged(message, future)
             elif not isinstance(future.exception, _REFUSALS):
-                raise self._failure(future.exception)
+                raise send_failure(self.access, self.topic, future.exception)
             elif len(in_flight) == 1:
                 self._refuse(message, future.exception)
                 self._reopen()
@@ -165,7 +135,7 @@ class Delivery:
         except errors.MessageSizeTooLargeError:
             raise
         except errors.KafkaError as error:
-            raise self._failure(error) from error
+            raise send_failure(self.access, self.topic, error) from error
 
     def _send_singly(self) -> None:
         """Send the messages in flight again, one at a time, to find the one that is refused.
@@ -180,7 +150,7 @@ class Delivery:
             message, _, future = self._in_flight[0]
             if future.failed():
                 if not isinstance(future.exception, _REFUSALS):
-                    raise self._failure(future.exception)
+                    raise send_failure(self.access, self.topic, future.exception)
                 future = self._produce(message)
                 self._wait_for(future)
             if not future.failed():
@@ -189,15 +159,17 @@ class Delivery:
                 self._refuse(message, future.exception)
                 self._reopen()
             else:
-                raise self._failure(future.exception)
+                raise send_failure(self.access, self.topic, future.exception)
             self._drop_first()
 
     def _wait_for(self, future: Any) -> None:  # noqa: ANN401 - kafka-python's
         end = time.monotonic() + delivery_seconds(self.access) + _GRACE_SECONDS
         while not future.is_done:
             if time.monotonic() > end:
-                raise self._failure(
-                    errors.KafkaTimeoutError("a message was neither acknowledged nor refused")
+                raise send_failure(
+                    self.access,
+                    self.topic,
+                    errors.KafkaTimeoutError("a message was neither acknowledged nor refused"),
                 )
             time.sleep(_PAUSE_SECONDS)
 
@@ -233,7 +205,3 @@ class Delivery:
         else:
             reason += f" ({type(error).__name__})"
         self.refused(Refused(message, type(error).__name__, reason))
-
-    def _failure(self, error: Exception) -> BrokerError:
-        reason = explain(error, self.access).reason
-        return BrokerError(f"{self.access}: cannot send to topic {self.topic!r}: {reason}")

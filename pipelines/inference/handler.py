@@ -155,13 +155,20 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
                 annotation = replace(annotation, truncated=True)
             annotations.append(annotation)
         return [
-            AnnotatedCitation(item.offset, item.citation, annotation)
+            AnnotatedCitation(item.offset, item.citation, annotation, item.key, item.headers)
             for item, annotation in zip(chunk, annotations, strict=True)
         ]
 
     def _dead_letter(self, block: ReadBlock, item: ReadRecord, error: Exception) -> DeadLetter:
         failure = failure_of(Stage.ANNOTATE, error, to_message(item.citation))
-        return dead_letter(block.header.key, item.offset, failure, self.clock())
+        return dead_letter(
+            block.header.key,
+            item.offset,
+            failure,
+            self.clock(),
+            key=item.key,
+            headers=item.headers,
+        )
 
     def _count(
         self,

@@ -38,7 +38,7 @@ def decode_slice(raw_slice: RawSlice, clock: Callable[[], datetime]) -> ReadBloc
                 )
             )
         else:
-            citations.append(ReadRecord(record.offset, found))
+            citations.append(ReadRecord(record.offset, found, record.key, record.headers))
     observe("part_records", len(raw_slice.records))
     header = replace(raw_slice.header, coverage=(raw_slice.begin, raw_slice.end))
     return ReadBlock(header, tuple(citations), tuple(dead_letters))

@@ -1,10 +1,10 @@
-"""Finds the messages that an interrupted feed produced after its last saved offsets.
+"""Reads the end of a topic: the messages that an interrupted run produced after known offsets.
 
-A run that is killed has sent more messages than its saved state records. Their headers name the
-records that they hold, so the resumed run finds them in the topic and does not send them twice.
+A run that is killed has sent more messages than it has recorded. Their headers name the records
+that they hold, so the next run finds them in the topic and does not send them twice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kafka import TopicPartition
@@ -12,19 +12,15 @@ from kafka import TopicPartition
 from pipelines.kafka.access import KafkaAccess, consumer
 from pipelines.kafka.errors import reporting
 from pipelines.kafka.topics import begin_offsets, end_offsets
+from schemas.errors import BrokerError
 
 if TYPE_CHECKING:
     from kafka import KafkaConsumer
 
-SOURCE = "pubner-source"
-OFFSET = "pubner-offset"
-DIGEST = "pubner-digest"
-SCHEMA_HEADER = "pubner-schema-version"
-DIGEST_DIGITS = 16
 _POLL_MS = 500
 
-Sent = Mapping[tuple[str, str], set[int]]
-"""The indices of the records sent, by the file's source name and its digest's first digits."""
+TailHeaders = Mapping[str, bytes]
+"""The headers of a message: the last value of each key, with empty bytes for a null value."""
 
 
 def topic_ends(access: KafkaAccess, topic: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -41,10 +37,13 @@ def topic_ends(access: KafkaAccess, topic: str, partitions: Iterable[int]) -> di
         client.close()
 
 
-def sent_since(
+def headers_since(
     access: KafkaAccess, topic: str, partitions: Iterable[int], ends: Mapping[int, int]
-) -> Sent:
-    """Return the records sent since `ends`; a partition not among them is read from its start.
+) -> Iterator[TailHeaders]:
+    """Yield the headers of the messages after `ends`, up to the end that the topic has now.
+
+    A partition that is not in `ends` is read from its start. Messages that retention or compaction
+    has removed since are not found.
 
     :raises BrokerError: if the topic cannot be read.
     """
@@ -53,33 +52,34 @@ def sent_since(
     try:
         with reporting(access, f"read the end of topic {topic!r}"):
             first, last = begin_offsets(client, wanted), end_offsets(client, wanted)
-            begin = {x: max(first[x], ends.get(x.partition, 0)) for x in wanted}
-            return _read(client, begin, last)
+            for partition in wanted:
+                begin = max(first[partition], ends.get(partition.partition, 0))
+                yield from _read(client, partition, begin, last[partition], access)
     finally:
         client.close()
 
 
 def _read(
     client: "KafkaConsumer",
-    begin: Mapping[TopicPartition, int],
-    end: Mapping[TopicPartition, int],
-) -> Sent:
-    open_partitions = [x for x in begin if begin[x] < end[x]]
-    sent: dict[tuple[str, str], set[int]] = {}
-    client.assign(open_partitions)
-    for partition in open_partitions:
-        client.seek(partition, begin[partition])
-    while open_partitions:
+    partition: TopicPartition,
+    begin: int,
+    end: int,
+    access: KafkaAccess,
+) -> Iterator[TailHeaders]:
+    if begin >= end:
+        return
+    client.assign([partition])
+    client.seek(partition, begin)
+    position, polls = begin, 0
+    while position < end:
         for records in client.poll(timeout_ms=_POLL_MS).values():
             for record in records:
-                headers = {name: value or b"" for name, value in record.headers}
-                try:
-                    source = headers[SOURCE].decode("utf-8")
-                    digest = headers[DIGEST].decode("ascii")
-                    offset = int(headers[OFFSET])
-                except (KeyError, ValueError):
-                    continue  # a message of another producer
-                sent.setdefault((source, digest), set()).add(offset)
-        open_partitions = [x for x in open_partitions if client.position(x) < end[x]]
-        client.pause(*(x for x in begin if x not in open_partitions and begin[x] < end[x]))
-    return sent
+                yield {name: value or b"" for name, value in record.headers}
+        before, position = position, client.position(partition)
+        polls = polls + 1 if position == before else 0
+        if polls * _POLL_MS > 1000 * access.timeout_seconds:
+            raise BrokerError(
+                f"{access}: topic {partition.topic!r}, partition {partition.partition} returned "
+                f"nothing at offset {position} for {access.timeout_seconds:g} s; check the "
+                "broker, then run the command again"
+            )

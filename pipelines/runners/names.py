@@ -1,7 +1,9 @@
-"""The names of the supported runners, checked without importing Beam."""
+"""The table of runners, looked up without importing Beam."""
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from schemas.errors import SettingsError
@@ -12,14 +14,61 @@ PRISM = "PrismRunner"
 FLINK = "FlinkRunner"
 DATAFLOW = "DataflowRunner"
 SPARK = "SparkRunner"
-KNOWN = (DIRECT, PRISM, FLINK, DATAFLOW, "PortableRunner", SPARK)
-IN_PROCESS = (DIRECT, PRISM)
-"""The runners that run the steps in this process."""
-UNBOUNDED = (PRISM, FLINK, DATAFLOW)
-"""The runners that can run an unbounded stream, and stop it on request."""
+ENTRY_POINTS = "pubner.runners"
+"""The entry point group in which an installed package names its own `Runner`s."""
 PRISM_VARIABLE = "PUBNER_PRISM_LOCATION"
 BUILT_FOR_LOOPBACK = "-loopback"
 """The suffix of the folder of a Prism that listens on loopback only; see deploy/local/prism."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A runner, and how it differs from others.
+
+    `in_process` runs the steps in this process. `unbounded` can run an unbounded stream, and stop
+    it on request; with `ends_drained`, its job ends when the source has ended, and else stays idle.
+    `counts_all` keeps all of Beam's counters. `remote` has its workers on other machines, and no
+    job server. `portable` runs the steps in the environment that Beam's portable options name.
+    `beam_runner` is what Beam's `create_runner` is given: a name that Beam knows, or the path
+    `module.Class` of a runner; empty for `name`.
+    """
+
+    name: str
+    in_process: bool = False
+    unbounded: bool = False
+    ends_drained: bool = True
+    counts_all: bool = True
+    remote: bool = False
+    portable: bool = True
+    beam_runner: str = ""
+
+
+RUNNERS = (
+    Runner(DIRECT, in_process=True, portable=False),
+    # Prism loses counters of bundles that end together.
+    Runner(PRISM, in_process=True, unbounded=True, counts_all=False),
+    Runner(FLINK, unbounded=True, ends_drained=False),
+    Runner(DATAFLOW, unbounded=True, remote=True),
+    Runner("PortableRunner"),
+    Runner(SPARK),
+)
+KNOWN = tuple(runner.name for runner in RUNNERS)
+
+
+def find_runner(name: str) -> Runner:
+    """Return a runner by name, ignoring case and the suffix `Runner`.
+
+    Runners of installed packages are looked up only if none of ours has the name.
+
+    :raises SettingsError: if the runner is unknown, or its package cannot be loaded.
+    """
+    for runner in RUNNERS:
+        if _plain(runner.name) == _plain(name):
+            return runner
+    for entry in entry_points(group=ENTRY_POINTS):
+        if _plain(entry.name) == _plain(name):
+            return _load(entry)
+    raise SettingsError(f"unknown runner {name!r}; known are {', '.join(KNOWN)}")
 
 
 def full_name(name: str) -> str:
@@ -27,11 +76,25 @@ def full_name(name: str) -> str:
 
     :raises SettingsError: if the runner is unknown.
     """
-    plain = name.lower().removesuffix("runner")
-    for known in KNOWN:
-        if known.lower().removesuffix("runner") == plain:
-            return known
-    raise SettingsError(f"unknown runner {name!r}; known are {', '.join(KNOWN)}")
+    return find_runner(name).name
+
+
+def _plain(name: str) -> str:
+    return name.lower().removesuffix("runner")
+
+
+def _load(entry: EntryPoint) -> Runner:
+    where = f"runner {entry.name!r} (entry point {entry.value!r} of {ENTRY_POINTS})"
+    try:
+        found = entry.load()
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SettingsError(f"{where} cannot be loaded: {reason}") from error
+    if not isinstance(found, Runner):
+        raise SettingsError(
+            f"{where} is a {type(found).__name__}; expected a pipelines.runners.names.Runner"
+        )
+    return found
 
 
 def check_runner(name: str, beam_arguments: Sequence[str]) -> str:

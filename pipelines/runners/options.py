@@ -1,6 +1,6 @@
 """The choice of a runner, and Beam's options for it.
 
-All differences between runners are in this module.
+What differs between runners is in the table of `pipelines.runners.names`, and here.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from pipelines.runners.names import (
     DATAFLOW,
     DIRECT,
     FLINK,
-    IN_PROCESS,
     PRISM,
     SPARK,
-    UNBOUNDED,
+    Runner,
     find_prism,
+    find_runner,
     full_name,
 )
 from schemas.errors import SettingsError
@@ -75,30 +75,24 @@ _FLINK_SERVER_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RunnerChoice:
-    """A runner by its full name, Beam's options for it, and whether this process runs the steps.
+    """A runner, and Beam's options for it.
 
     `arguments` are the command-line arguments that `options` were parsed from.
     """
 
-    name: str
+    runner: Runner
     options: PipelineOptions
-    in_process: bool
     arguments: tuple[str, ...] = ()
 
     @property
-    def ends_unbounded(self) -> bool:
-        """Whether the runner can run an unbounded stream, and stop it on request."""
-        return self.name in UNBOUNDED
+    def name(self) -> str:
+        """The runner's full name."""
+        return self.runner.name
 
     @property
-    def ends_drained(self) -> bool:
-        """Whether a stream ends when its source has ended; on Flink the job stays idle."""
-        return self.name != FLINK
-
-    @property
-    def counts_all(self) -> bool:
-        """Whether Beam's counters are complete; Prism loses those of bundles that end together."""
-        return self.name != PRISM
+    def in_process(self) -> bool:
+        """Whether this process runs the steps."""
+        return self.runner.in_process
 
     @property
     def flink_rest(self) -> str | None:
@@ -116,7 +110,7 @@ class RunnerChoice:
 
         :raises SettingsError: if a path is local, and the workers are remote or in containers.
         """
-        if self.name == DATAFLOW:
+        if self.runner.remote:
             where = "workers are other machines, which do not see it"
         elif self._in_containers:
             where = "workers are containers, which do not see it and lose what they write there"
@@ -125,7 +119,7 @@ class RunnerChoice:
         for option, path in paths.items():
             if path is not None and is_local(path):
                 remedy = "give the URL of an object store"
-                if self.name == DATAFLOW:
+                if self.runner.remote:
                     remedy += ", and --region, --project and --temp_location after `--`"
                 else:
                     remedy += ", or, with workers on this machine, --environment_type=EXTERNAL "
@@ -137,7 +131,7 @@ class RunnerChoice:
     @property
     def _in_containers(self) -> bool:
         """Whether the steps run in Docker, which is Beam's default environment."""
-        if self.name == DIRECT:
+        if not self.runner.portable:
             return False
         portable = self.options.view_as(PortableOptions)
         kind = portable.environment_type or ""
@@ -146,7 +140,7 @@ class RunnerChoice:
         spark = str(self.options.view_as(SparkRunnerOptions).spark_master_url)
         master = str(self.options.view_as(FlinkRunnerOptions).flink_master)
         return not (
-            self.name == PRISM
+            self.in_process
             or (self.name == FLINK and master.startswith("["))
             or (self.name == SPARK and spark.startswith("local"))
         )
@@ -171,7 +165,7 @@ class RunnerChoice:
     @property
     def job_server(self) -> str | None:
         """The address of the job server; None for runners without one."""
-        if self.in_process or self.name == DATAFLOW:
+        if self.in_process or self.runner.remote:
             return None
         return str(self.options.view_as(PortableOptions).job_endpoint or "that Beam starts itself")
 
@@ -233,9 +227,8 @@ def choose_runner(
         # The job is found on the cluster by this name.
         arguments.append(f"--job_name={'-'.join(prog.split())}-{uuid.uuid4().hex[:8]}")
     return RunnerChoice(
-        name=full,
+        runner=find_runner(name),
         options=PipelineOptions(arguments),
-        in_process=full in IN_PROCESS,
         arguments=tuple(arguments),
     )
 
@@ -301,7 +294,7 @@ def make_runner(choice: RunnerChoice) -> PipelineRunner:
         provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
         return InProcessRunner(provision_info=ExtendedProvisionInfo(provision))
     try:
-        return keep_local(create_runner(choice.name))
+        return keep_local(create_runner(choice.runner.beam_runner or choice.name))
     except ImportError as error:
         raise SettingsError(f"--runner {choice.name}: {error}") from error
 

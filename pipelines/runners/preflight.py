@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipelines.runners.names import IN_PROCESS, check_runner
+from pipelines.runners.names import check_runner, find_runner
 from pipelines.settings.annotate import ModelSettings
 from schemas.errors import SettingsError
 from worker.cli.devices import check_here
@@ -14,7 +14,7 @@ def check_runner_and_device(settings: ModelSettings, beam_arguments: Sequence[st
     :raises SettingsError: if the runner, or the device of a run in this process, is unavailable.
     """
     runner = check_runner(settings.runner, beam_arguments)
-    if runner in IN_PROCESS:
+    if find_runner(runner).in_process:
         try:
             check_here(settings.device)
         except ValueError as error:

@@ -39,7 +39,7 @@ from schemas.errors import (
     SettingsError,
     error_from_runner,
 )
-from worker.cli.progress import Meter
+from worker.cli.progress import Meter, Progress
 from worker.cli.signals import handling_stop_signals, stop_requests
 from worker.system.clock import utc_now
 
@@ -82,10 +82,8 @@ def run_pipeline(
     :raises InterruptedRunError: if a signal stopped it; what is written stays.
     :raises PubnerError: if the output, a checkpoint or the runner fails.
     """
-    begin = time.monotonic()
-    with open_run_channel(time.monotonic) as run_channel:
-        channel = run_channel.worker_side if choice.in_process else WorkerChannel()
-        pipeline = make_pipeline(choice)
+
+    def build(pipeline: beam.Pipeline, channel: WorkerChannel) -> None:
         annotate_files(
             pipeline,
             files,
@@ -104,11 +102,41 @@ def run_pipeline(
             writer=make_writer(settings, store),
             sink=sink,
         )
-        total_bytes = sum(file.size for file in files)
-        meter.follow(partial(annotating, run_channel, total_bytes=total_bytes))
+
+    return run_bounded(
+        build,
+        choice,
+        output=settings.output,
+        meter=meter,
+        progress=partial(annotating, total_bytes=sum(file.size for file in files)),
+        owns_process=owns_process,
+    )
+
+
+def run_bounded(
+    build: Callable[[beam.Pipeline, WorkerChannel], object],
+    choice: RunnerChoice,
+    *,
+    output: str,
+    meter: Meter,
+    progress: Callable[[RunChannel], Progress],
+    owns_process: bool = True,
+) -> RunReport:
+    """Run the pipeline that `build` fills, to its end.
+
+    `output` is named where a signal stops the run. `meter` shows what `progress` computes.
+
+    :raises InterruptedRunError: if a signal stopped it; what is written stays.
+    :raises PubnerError: if the output, a checkpoint or the runner fails.
+    """
+    begin = time.monotonic()
+    with open_run_channel(time.monotonic) as run_channel:
+        pipeline = make_pipeline(choice)
+        build(pipeline, run_channel.worker_side if choice.in_process else WorkerChannel())
+        meter.follow(partial(progress, run_channel))
         with stopping(
             run_channel,
-            settings.output,
+            output,
             in_process=choice.in_process,
             show=meter.show,
             owns_process=owns_process,
@@ -118,7 +146,7 @@ def run_pipeline(
             seconds=time.monotonic() - begin,
             annotating_seconds=run_channel.annotating_seconds(),
             unreadable_inputs=run_channel.counts.get("unreadable_inputs", 0),
-            counters=counters if choice.counts_all else {},
+            counters=counters if choice.runner.counts_all else {},
         )
 
 

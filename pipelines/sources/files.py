@@ -1,6 +1,6 @@
 """Reads files into blocks of records, and skips blocks that are already committed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -232,3 +232,24 @@ def _size(item: ReadRecord | BadRecord) -> int:
 
 def _holds_content(known: Mapping[int, Footer]) -> bool:
     return any(footer.input_digest != UNREADABLE for footer in known.values())
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """The blocks of `files` that are not committed in `store`."""
+
+    files: Sequence[InputFile]
+    reader: BlockReader
+    store: Store
+
+    def elements(self) -> Sequence[InputFile]:
+        """Return the files."""
+        return self.files
+
+    def read(self, element: InputFile) -> Iterator[ReadBlock]:
+        """Yield the blocks of one file."""
+        return self.reader.read(element, self.store)
+
+    def __reduce__(self) -> "tuple[type[FileSource], tuple[tuple[()], BlockReader, Store]]":
+        """Leave the files out: a worker is given those that it reads."""
+        return FileSource, ((), self.reader, self.store)

@@ -30,10 +30,15 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """A successfully read record: the citation, or tombstone, at one offset of its source."""
+    """A successfully read record: the citation, or tombstone, at one offset of its source.
+
+    `key` and `headers` are those of a Kafka message, for a dead letter of a later stage.
+    """
 
     offset: int
     citation: Citation
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Tests that add a part from a module outside the tree."""

@@ -3,18 +3,23 @@
 import gc
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipelines.blocks.elements import BlockHeader, ReadBlock
 from pipelines.blocks.keys import BlockKey
+from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.inference.checkpoints import check_checkpoints
 from pipelines.inference.handler import AnnotateHandler
 from pipelines.inference.shared_tagger import SharedTagger
+from pipelines.kafka.batches import RawRecord
+from pipelines.kafka.decode import decode_slice
+from pipelines.kafka.slices import RawSlice
 from pipelines.telemetry.run_channel import WorkerChannel
-from schemas.records import Annotation, Citation
-from tests.support.blocks import NOW, letter
+from schemas.records import Annotation, Citation, Stage
+from tests.support.blocks import NOW, letter, mention
 from tests.support.checkpoints import tiny_checkpoint
 from worker.readers.formats import ReadRecord
 from worker.registry.follow import FixedTagger
@@ -140,3 +145,27 @@ def test_what_is_loaded_is_kept_from_the_garbage_collector(checkpoint: Path) -> 
     handler(checkpoint).load_model()
     assert gc.get_freeze_count() > 100_000
     gc.unfreeze()
+
+
+class RefusingTagger(RecordingTagger):
+    """A tagger that fails on every text."""
+
+    def annotate(self, texts: Sequence[str]) -> list[Annotation]:
+        raise ValueError("no text")
+
+
+def test_a_dead_letter_of_a_message_keeps_its_key_and_headers(
+    checkpoint: Path, tagger: RecordingTagger
+) -> None:
+    record = RawRecord(10, -1, b"007", b'{"pmid": 7, "title": "T", "abstract": ""}', (("a", b"b"),))
+    header = BlockHeader(BlockKey("t", 0, 10), "kafka:c:t")
+    read = decode_slice(RawSlice(header, 10, 11, (record,)), lambda: NOW)
+    [failed] = handler(checkpoint).annotate_block(read, RefusingTagger(tagger)).dead_letters
+    assert failed.stage == Stage.ANNOTATE
+    assert (failed.key, failed.headers) == (b"007", (("a", b"b"),))
+    done = handler(checkpoint).annotate_block(read, tagger)
+    wild = Annotation((mention(0, 999),))
+    block = replace(done, citations=(replace(done.citations[0], annotation=wild),))
+    [refused] = refuse_unstorable(block, store_text=True).dead_letters
+    assert refused.stage == Stage.WRITE
+    assert (refused.key, refused.headers) == (b"007", (("a", b"b"),))

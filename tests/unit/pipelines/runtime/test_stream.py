@@ -13,9 +13,10 @@ import pytest
 from kafka import TopicPartition
 
 from pipelines.graphs.stream_plan import Positions
-from pipelines.runtime import stream as stream_run
+from pipelines.runtime import stream_watch
 from pipelines.runtime.left_behind import RemainingJob
-from pipelines.runtime.stream import _Watch
+from pipelines.runtime.stream_progress import StreamProgress
+from pipelines.runtime.stream_watch import JobWatch
 
 SETTINGS = SimpleNamespace(flush_seconds=20.0)
 
@@ -45,13 +46,13 @@ class Cluster:
 def asked_to_end(monkeypatch: pytest.MonkeyPatch, *, listed: bool) -> tuple[Cluster, str | None]:
     job: Any = SimpleNamespace(has_ended=False)
     cluster = Cluster(job, listed=listed)
-    monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: cluster)
-    monkeypatch.setattr(stream_run, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(stream_watch, "FlinkCluster", lambda _: cluster)
+    monkeypatch.setattr(stream_watch, "_POLL_SECONDS", 0.01)
     choice = SimpleNamespace(flink_rest="http://localhost:1", job_name="stream-1")
     asked = threading.Event()
     asked.set()
     jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS, stall_seconds=60.0)
-    return cluster, _Watch(jobs, job, asked).until_ended()
+    return cluster, JobWatch(jobs, job, asked).until_ended()
 
 
 def test_a_job_that_the_cluster_does_not_list_yet_is_stopped_once_it_does(
@@ -75,11 +76,10 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
 ) -> None:
     one, other = TopicPartition("t", 0), TopicPartition("t", 1)
     jobs: Any = SimpleNamespace(settings=SETTINGS, stall_seconds=60.0)
-    job: Any = SimpleNamespace()
-    watch = _Watch(jobs, job, threading.Event())
+    progress = StreamProgress(jobs)
     with caplog.at_level(logging.INFO, logger="pubner"):
         for now, place in ((0.0, 7), (300.0, 8), (320.0, 9)):
-            watch._warn(Positions({one: 5, other: place}, {one: 12, other: 20}), now)
+            progress.warn(Positions({one: 5, other: place}, {one: 12, other: 20}), now)
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert "without its savepoint" in record.getMessage()
@@ -90,7 +90,7 @@ def test_a_partition_that_stands_still_is_warned_of_with_what_helps(
 _ENDS = """
 import json, os, sys, tempfile, time
 from pipelines.runtime.left_behind import RemainingJob
-from pipelines.runtime.stream import stopping
+from pipelines.runtime.stream_signals import stopping
 def end(number, rest, job):
     remaining = RemainingJob(rest or None, in_process=not rest)
     with stopping(lambda: None, remaining.log) as asked:
@@ -152,12 +152,12 @@ def test_the_job_that_is_stopping_is_known_to_what_a_second_signal_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job: Any = SimpleNamespace(has_ended=False)
-    monkeypatch.setattr(stream_run, "FlinkCluster", lambda _: Cluster(job, listed=True))
-    monkeypatch.setattr(stream_run, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(stream_watch, "FlinkCluster", lambda _: Cluster(job, listed=True))
+    monkeypatch.setattr(stream_watch, "_POLL_SECONDS", 0.01)
     choice = SimpleNamespace(flink_rest="http://localhost:1", job_name="stream-1")
     asked = threading.Event()
     asked.set()
     remaining = RemainingJob("http://localhost:1", in_process=False)
     jobs: Any = SimpleNamespace(choice=choice, settings=SETTINGS, stall_seconds=60.0)
-    _Watch(jobs, job, asked, remaining).until_ended()
+    JobWatch(jobs, job, asked, remaining).until_ended()
     assert remaining.flink_job == "j1"

@@ -32,11 +32,11 @@ from pipelines.runtime.batch import (
     make_handler,
     make_pipeline,
     make_writer,
-    utc_now,
 )
 from pipelines.runtime.stall import default_patience
 from pipelines.settings.stream import StreamSettings
 from pipelines.telemetry.run_channel import WorkerChannel
+from worker.system.clock import utc_now
 
 
 @dataclass(frozen=True, slots=True)

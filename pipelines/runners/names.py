@@ -58,7 +58,7 @@ KNOWN = tuple(runner.name for runner in RUNNERS)
 def find_runner(name: str) -> Runner:
     """Return a runner by name, ignoring case and the suffix `Runner`.
 
-    Runners of installed packages are looked up only if none of ours has the name.
+    Runners of installed packages are looked up only if no built-in one has the name.
 
     :raises SettingsError: if the runner is unknown, or its package cannot be loaded.
     """

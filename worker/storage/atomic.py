@@ -1,4 +1,4 @@
-"""Files written whole: whoever reads sees the old content or the new one, after a crash too."""
+"""Files written whole: a reader sees the old content or the new one, after a crash too."""
 
 import errno
 import os

@@ -247,9 +247,13 @@ def test_a_damaged_download_refuses_one_file(tmp_path: Path, checkpoint: Path, d
     place.write_bytes(damaged)
     summary = annotate([tmp_path / "*.gz"], tmp_path / "out", checkpoint)
     found = check_output(tmp_path / "out")
-    [letter] = found["dead_letters"]
-    assert (letter["source"], letter["offset"], letter["stage"]) == (place.name, 0, "read")
-    assert "MD5" in letter["error"]
-    assert letter["payload"] == (tmp_path / f"{place.name}.md5").read_bytes()
+    [dead_letter] = found["dead_letters"]
+    assert (dead_letter["source"], dead_letter["offset"], dead_letter["stage"]) == (
+        place.name,
+        0,
+        "read",
+    )
+    assert "MD5" in dead_letter["error"]
+    assert dead_letter["payload"] == (tmp_path / f"{place.name}.md5").read_bytes()
     assert {row["source"] for row in found["citations"]} == {"pubmed26n1335.xml.gz"}
     assert summary["dead_letters_by_stage"] == {"read": 1}

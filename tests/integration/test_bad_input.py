@@ -41,10 +41,10 @@ def test_truncated_gzip(tmp_path: Path, checkpoint: Path) -> None:
     good = pmids_of(found)
     assert 20 < len(good) < 280
     assert good == list(range(1, len(good) + 1))
-    [letter] = found["dead_letters"]
-    assert (letter["offset"], letter["stage"]) == (len(good), "read")
-    assert "truncated" in letter["error"]
-    assert letter["payload"].startswith(b"<PubmedArticle>")
+    [dead_letter] = found["dead_letters"]
+    assert (dead_letter["offset"], dead_letter["stage"]) == (len(good), "read")
+    assert "truncated" in dead_letter["error"]
+    assert dead_letter["payload"].startswith(b"<PubmedArticle>")
 
 
 def test_corrupt_gzip(tmp_path: Path, checkpoint: Path) -> None:
@@ -155,14 +155,14 @@ def test_unreadable_files_among_good_ones(tmp_path: Path, checkpoint: Path) -> N
     summary = annotate([tmp_path / "?.xml"], out, checkpoint)
     found = check_output(out)
     assert {row["source"] for row in found["citations"]} == {good.name}
-    letters = {row["source"]: row for row in found["dead_letters"]}
-    assert {name: (row["offset"], row["stage"]) for name, row in letters.items()} == {
+    dead_letters = {row["source"]: row for row in found["dead_letters"]}
+    assert {name: (row["offset"], row["stage"]) for name, row in dead_letters.items()} == {
         "a.xml": (0, "read"),
         "c.xml": (0, "read"),
         bad.name: (0, "read"),
     }
-    assert letters["a.xml"]["error_type"] == "FileNotFoundError"
-    assert letters["c.xml"]["error_type"] == "IsADirectoryError"
+    assert dead_letters["a.xml"]["error_type"] == "FileNotFoundError"
+    assert dead_letters["c.xml"]["error_type"] == "IsADirectoryError"
     assert summary["dead_letters_by_stage"] == {"read": 3}
 
 

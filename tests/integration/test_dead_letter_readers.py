@@ -45,11 +45,13 @@ EXPECTED: Seen = [
 
 def write(root: Path, start: int, headers: Headers) -> None:
     """Write a citation and a dead letter, as a stream does."""
-    made = block([start], letters=[start + 1], start=start, source="t", digest="kafka:c:t")
-    letters: tuple[DeadLetter, ...] = tuple(replace(x, headers=headers) for x in made.dead_letters)
+    made = block([start], dead_letters=[start + 1], start=start, source="t", digest="kafka:c:t")
+    dead_letters: tuple[DeadLetter, ...] = tuple(
+        replace(x, headers=headers) for x in made.dead_letters
+    )
     covered = (start, start + 2)
     part = with_header(
-        replace(made, dead_letters=letters), complete=False, last=False, coverage=covered
+        replace(made, dead_letters=dead_letters), complete=False, last=False, coverage=covered
     )
     with open_output(str(root), block_size=10, sources={"t": "kafka:c:t"}) as store:
         BlockWriter(store, 10, "s", merges=True).write(part)
@@ -172,14 +174,14 @@ def test_spark_reads_files_of_both_formats(output: Path) -> None:
 def test_an_output_of_the_first_format_is_gone_on_with(output: Path) -> None:
     manifest = json.loads((output / MANIFEST).read_text())
     assert manifest["format_version"] == FORMAT_VERSION == 2
-    letters = {
-        letter.position.offset: letter.headers
+    dead_letters = {
+        dead_letter.position.offset: dead_letter.headers
         for found in read_dead_letters(open_existing(str(output)), Selection())
-        for letter in found.dead_letters
+        for dead_letter in found.dead_letters
     }
-    assert letters == {1: (("trace", b"old"),), 11: TWICE}
+    assert dead_letters == {1: (("trace", b"old"),), 11: TWICE}
     # A block of the first format that is merged with more is one of the newest.
-    part = block([2], letters=[3], source="t", digest="kafka:c:t", complete=False, last=False)
+    part = block([2], dead_letters=[3], source="t", digest="kafka:c:t", complete=False, last=False)
     with open_output(str(output), block_size=10, sources={"t": "kafka:c:t"}) as store:
         BlockWriter(store, 10, "s", merges=True).write(with_header(part, coverage=(2, 4), base=2))
     table = pq.read_table(next((output / "dead_letters").glob("*000000.parquet")))

@@ -19,8 +19,8 @@ from schemas.errors import OutputError, SettingsError
 from schemas.records import Citation, Stage
 from tests.support.annotating import article, check_output
 from tests.support.blocks import rows
+from tests.support.dead_letters import dead_letter, run_dead_letters, write_dead_letters
 from tests.support.feeding import feed, read_topic
-from tests.support.letters import dead_letters, letter, put_letters
 from tests.support.replaying import (
     MENDED,
     break_json,
@@ -45,7 +45,7 @@ def test_from_poison_to_a_citation(
     with monkeypatch.context() as broken:
         break_json(broken, 7)
         stream(kafka, topic, out, checkpoint)
-    listed = dead_letters("list", out)
+    listed = run_dead_letters("list", out)
     assert [(x["offset"], x["replayed"]) for x in listed["letters"]] == [(3, False), (1, False)]
 
     found = replay(kafka, out, topic, f"--position={topic}/0/1")
@@ -55,7 +55,7 @@ def test_from_poison_to_a_citation(
     sent = read_topic(kafka.bootstrap, topic)
     assert replayed_from(sent) == [f"{topic}/0/1"]
     assert (sent[-1].key, sent[-1].value, sent[-1].headers["trace"]) == (b"7", MENDED, b"\x01")
-    marks = {x["offset"]: x["replayed"] for x in dead_letters("list", out)["letters"]}
+    marks = {x["offset"]: x["replayed"] for x in run_dead_letters("list", out)["letters"]}
     assert marks == {1: True, 3: False}
 
     stream(kafka, topic, out, checkpoint)
@@ -68,16 +68,16 @@ def test_from_poison_to_a_citation(
 def test_messages_go_as_they_were(tmp_path: Path, kafka: Kafka) -> None:
     topic = fresh(kafka, "letters-as-they-were", partitions=3)
     own = ("pubner-replayed-from", b"t/0/0")
-    put_letters(
+    write_dead_letters(
         tmp_path / "out",
         [
-            letter(1, b"{", key=b"1", headers=(("h", b"x"), own)),
-            letter(2, b"", key=b"abc"),
-            letter(3, b"", key=b"12"),
-            letter(8, good(8), stage=Stage.ANNOTATE),
+            dead_letter(1, b"{", key=b"1", headers=(("h", b"x"), own)),
+            dead_letter(2, b"", key=b"abc"),
+            dead_letter(3, b"", key=b"12"),
+            dead_letter(8, good(8), stage=Stage.ANNOTATE),
         ],
     )
-    put_letters(tmp_path / "out", [letter(4, b"{", source="u")], digest="kafka:c:u")
+    write_dead_letters(tmp_path / "out", [dead_letter(4, b"{", source="u")], digest="kafka:c:u")
     found = replay(kafka, tmp_path / "out", topic, "--source=t")
     assert (found["letters"], found["sent"], found["no_message"]) == (4, 4, 0)
     sent = {
@@ -104,34 +104,36 @@ def test_what_a_feed_could_not_send_is_sent_once_the_limit_is_raised(
     noise = Citation(5, title=os.urandom(5000).hex())
     (tmp_path / "a.jsonl").write_bytes(good(4) + b"\n" + to_message(noise) + b"\n{\n")
     feed(tmp_path, kafka.bootstrap, "letters-fed", tmp_path / "a.jsonl")
-    letters = tmp_path / "letters-fed"
-    assert list(replay(kafka, letters, "letters-fed")["refused"]) == ["a.jsonl/0/1"]
+    dead_letters = tmp_path / "letters-fed"
+    assert list(replay(kafka, dead_letters, "letters-fed")["refused"]) == ["a.jsonl/0/1"]
     large = fresh(kafka, "letters-fed-large")
-    found = replay(kafka, letters, large)
+    found = replay(kafka, dead_letters, large)
     assert (found["sent"], found["no_message"]) == (1, 1)
     [sent] = read_topic(kafka.bootstrap, large)
     assert (sent.key, sent.value) == (b"5", to_message(noise))
     with pytest.raises(OutputError, match="were written by `pubner feed`"):
-        dead_letters_command.replay([str(letters), "--pipeline", "--again"])
+        dead_letters_command.replay([str(dead_letters), "--pipeline", "--again"])
 
 
 def test_another_letter_at_the_same_place_is_another(tmp_path: Path, kafka: Kafka) -> None:
     topic = fresh(kafka, "letters-another")
-    put_letters(tmp_path / "out", [letter(1, b"{"), letter(2, b"{")])
+    write_dead_letters(tmp_path / "out", [dead_letter(1, b"{"), dead_letter(2, b"{")])
     assert replay(kafka, tmp_path / "out", topic)["sent"] == 2
-    put_letters(tmp_path / "out", [letter(1, b"{", error="another"), letter(2, b"[")])
+    write_dead_letters(
+        tmp_path / "out", [dead_letter(1, b"{", error="another"), dead_letter(2, b"[")]
+    )
     assert replay(kafka, tmp_path / "out", topic)["sent"] == 1
 
 
 def test_records_of_files_go_as_a_feed_would_send_them(tmp_path: Path, kafka: Kafka) -> None:
     topic = fresh(kafka, "letters-files")
     found = [
-        letter(1, article(5, "Mended").encode(), source="a.xml"),
-        letter(2, b'<PMID Version="1">6</PMID>', source="a.xml"),
-        letter(3, b"<PubmedArticle/>", source="a.xml"),
-        letter(4, article(5, "Cut").encode(), source="a.xml", stage=Stage.READ),
+        dead_letter(1, article(5, "Mended").encode(), source="a.xml"),
+        dead_letter(2, b'<PMID Version="1">6</PMID>', source="a.xml"),
+        dead_letter(3, b"<PubmedArticle/>", source="a.xml"),
+        dead_letter(4, article(5, "Cut").encode(), source="a.xml", stage=Stage.READ),
     ]
-    put_letters(tmp_path / "out", found, digest="0" * 64)
+    write_dead_letters(tmp_path / "out", found, digest="0" * 64)
     summary = replay(kafka, tmp_path / "out", topic)
     assert (summary["sent"], summary["no_message"]) == (2, 2)
     sent = [(x.key, x.value) for x in read_topic(kafka.bootstrap, topic)]
@@ -147,7 +149,10 @@ def test_what_the_broker_does_not_take_is_told_and_not_marked(tmp_path: Path, ka
     create_topic(access, "letters-small", configs={"max.message.bytes": "2000"})
     create_topic(access, "letters-compact", configs={"cleanup.policy": "compact"})
     noise = os.urandom(5000)
-    put_letters(tmp_path / "out", [letter(1, b"{"), letter(2, noise, key=b"2"), letter(3, b"[")])
+    write_dead_letters(
+        tmp_path / "out",
+        [dead_letter(1, b"{"), dead_letter(2, noise, key=b"2"), dead_letter(3, b"[")],
+    )
     for _ in range(2):
         found = replay(kafka, tmp_path / "out", "letters-small")
         assert list(found["refused"]) == ["t/0/2"]
@@ -190,7 +195,7 @@ def test_killed_between_sending_and_recording_each_is_sent_once(
 ) -> None:
     topic, out = fresh(kafka, f"letters-killed{after}", partitions=2), tmp_path / "out"
     send(kafka, topic, [(b"9", good(9))])
-    put_letters(out, [letter(x, b"{", key=b"%d" % x) for x in range(1, 9)])
+    write_dead_letters(out, [dead_letter(x, b"{", key=b"%d" % x) for x in range(1, 9)])
     words = [str(out), f"--topic={topic}", f"--brokers={kafka.bootstrap}"]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(after), *words],
@@ -202,8 +207,8 @@ def test_killed_between_sending_and_recording_each_is_sent_once(
     assert done.returncode == -signal.SIGKILL
     sent = 8 if after < 0 else after
     assert len(replayed_from(read_topic(kafka.bootstrap, topic))) == sent
-    fresh_letter = letter(11, b"{")
-    put_letters(out, [fresh_letter])
+    fresh_letter = dead_letter(11, b"{")
+    write_dead_letters(out, [fresh_letter])
     found = replay(kafka, out, topic)
     assert (found["recovered"], found["sent_before"], found["sent"]) == (sent, sent, 9 - sent)
     expected = sorted([f"t/0/{x}" for x in range(1, 9)] + ["t/0/11"])
@@ -218,7 +223,7 @@ def test_two_outputs_of_one_topic_do_not_take_each_others_replays_for_theirs(
 ) -> None:
     topic = fresh(kafka, "letters-two-outputs")
     for name in ("one", "two"):
-        put_letters(tmp_path / name, [letter(1, b"{")])
+        write_dead_letters(tmp_path / name, [dead_letter(1, b"{")])
     with monkeypatch.context() as cut:
         cut.setattr("pipelines.dead_letters.republish._send", fail)
         with pytest.raises(OutputError):
@@ -234,7 +239,7 @@ def fail(*_: object) -> None:
 
 def test_two_replays_at_once_are_refused(tmp_path: Path, kafka: Kafka) -> None:
     topic = fresh(kafka, "letters-at-once")
-    put_letters(tmp_path / "out", [letter(1, b"{")])
+    write_dead_letters(tmp_path / "out", [dead_letter(1, b"{")])
     with (
         Ledger(open_existing(str(tmp_path / "out"))).locked(),
         pytest.raises(OutputError, match=r"another replay .* is running"),
@@ -246,7 +251,7 @@ def test_two_replays_at_once_are_refused(tmp_path: Path, kafka: Kafka) -> None:
 
 def test_a_ledger_that_is_damaged_is_one_line(tmp_path: Path, kafka: Kafka) -> None:
     topic = fresh(kafka, "letters-damaged")
-    put_letters(tmp_path / "out", [letter(1, b"{")])
+    write_dead_letters(tmp_path / "out", [dead_letter(1, b"{")])
     replay(kafka, tmp_path / "out", topic)
     [path] = (tmp_path / "out" / FOLDER).iterdir()
     whole = path.read_text()
@@ -270,7 +275,7 @@ def test_a_wrong_option_is_one_line(
     words: list[str], part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    put_letters(tmp_path / "out", [letter(1, b"{")])
+    write_dead_letters(tmp_path / "out", [dead_letter(1, b"{")])
     with pytest.raises(SettingsError, match="see `pubner dead-letters replay --help`") as raised:
         dead_letters_command.replay(words)
     assert part in str(raised.value)

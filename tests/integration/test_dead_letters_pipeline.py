@@ -13,7 +13,7 @@ from pipelines.output.writer import committed_blocks
 from schemas.errors import OutputError, RecordError
 from tests.support.annotating import annotate, article, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, hidden_files, rows
-from tests.support.letters import dead_letters, letter, put_letters
+from tests.support.dead_letters import dead_letter, run_dead_letters, write_dead_letters
 from tests.support.replaying import MENDED, break_json, fresh, good, replay, send, stream
 from tests.support.services import Kafka
 from worker.readers import pubmed_xml as xml_reader
@@ -56,9 +56,9 @@ def test_letters_of_a_file_become_citations_in_their_place(
         summary = annotate([source], out, checkpoint, "--max-text-chars=60")
     assert summary["dead_letters_by_stage"] == {"annotate": 2, "parse": 6}
     words = ["--pipeline", f"--checkpoint={checkpoint}", "--threads=1"]
-    first = dead_letters("replay", out, *words, "--position=a.xml/0/3,a.xml/0/2")
+    first = run_dead_letters("replay", out, *words, "--position=a.xml/0/3,a.xml/0/2")
     assert (first["letters"], first["annotated"], first["failing"]) == (2, 2, 0)
-    found = dead_letters("replay", out, *words)
+    found = run_dead_letters("replay", out, *words)
     assert (found["letters"], found["annotated"], found["failing"]) == (6, 5, 1)
     assert found["failing_by_stage"] == {"parse": 1}
     check_output(out)
@@ -66,7 +66,7 @@ def test_letters_of_a_file_become_citations_in_their_place(
     assert all_rows(out) == all_rows(clean)
 
     before = footers(out)
-    again = dead_letters("replay", out, *words)
+    again = run_dead_letters("replay", out, *words)
     assert (again["letters"], again["annotated"], again["blocks_written"]) == (1, 0, 0)
     resumed = annotate([source], out, checkpoint, "--max-text-chars=60")
     assert resumed["blocks_written_now"] == 0
@@ -101,17 +101,17 @@ def test_letters_of_a_topic_become_citations_in_their_place(
     with monkeypatch.context() as broken:
         break_json(broken, 7)
         break_tagger(broken)
-        assert dead_letters("replay", out, *words)["blocks_written"] == 0
+        assert run_dead_letters("replay", out, *words)["blocks_written"] == 0
     with monkeypatch.context() as broken:
         broken.setattr(Tagger, "annotate", lambda self, texts: 1 / 0)
-        found = dead_letters("replay", out, *words)
+        found = run_dead_letters("replay", out, *words)
         assert found["failing_by_stage"] == {"annotate": 1, "parse": 1}
     [still, _] = rows(out, "dead_letters")
     assert (still["stage"], still["error_type"]) == ("annotate", "ZeroDivisionError")
     assert (still["key"], still["payload"]) == (b"7", good(7))
     assert still["headers"] == [("trace", b"\x01")]
 
-    found = dead_letters("replay", out, *words)
+    found = run_dead_letters("replay", out, *words)
     assert (found["annotated"], found["failing_by_stage"]) == (1, {"parse": 1})
     check_output(out)
     after = rows(out, "citations", ignore=())
@@ -124,12 +124,12 @@ def test_what_was_sent_to_a_topic_is_not_annotated_as_well(
     tmp_path: Path, kafka: Kafka, checkpoint: Path
 ) -> None:
     topic = fresh(kafka, "letters-both")
-    put_letters(tmp_path / "out", [letter(1, MENDED)])
+    write_dead_letters(tmp_path / "out", [dead_letter(1, MENDED)])
     replay(kafka, tmp_path / "out", topic)
     words = ["--pipeline", f"--checkpoint={checkpoint}", "--threads=1"]
-    found = dead_letters("replay", tmp_path / "out", *words)
+    found = run_dead_letters("replay", tmp_path / "out", *words)
     assert (found["letters"], found["sent_before"], found["annotated"]) == (1, 1, 0)
-    assert dead_letters("replay", tmp_path / "out", *words, "--again")["annotated"] == 1
+    assert run_dead_letters("replay", tmp_path / "out", *words, "--again")["annotated"] == 1
 
 
 def test_what_the_pipeline_refuses_before_it_writes(
@@ -161,6 +161,6 @@ def test_what_the_pipeline_refuses_before_it_writes(
 def test_an_output_without_letters(tmp_path: Path, checkpoint: Path) -> None:
     source = pubmed_xml(tmp_path / "a.xml", articles(2))
     annotate([source], tmp_path / "out", checkpoint)
-    assert dead_letters("list", tmp_path / "out")["total"] == 0
+    assert run_dead_letters("list", tmp_path / "out")["total"] == 0
     words = ["--pipeline", f"--checkpoint={checkpoint}"]
-    assert dead_letters("replay", tmp_path / "out", *words)["letters"] == 0
+    assert run_dead_letters("replay", tmp_path / "out", *words)["letters"] == 0

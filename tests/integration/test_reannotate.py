@@ -348,14 +348,14 @@ def test_a_stream_goes_on_in_blocks_that_were_annotated_again(
 
     sender.send(topic, 60, partitions=[0])
     stream(checkpoint)
-    before, letters = footers(out, topic), rows(out, "dead_letters", ignore=())
+    before, dead_letters = footers(out, topic), rows(out, "dead_letters", ignore=())
     count = len(rows(out, "citations"))
     summary = reannotate(out, older_than(newer), newer)
     assert summary["citations"] == summary["reannotated"] == count
     after = footers(out, topic)
     assert {x: f.covered for x, f in after.items()} == {x: f.covered for x, f in before.items()}
     assert all(footer.covered for footer in after.values())
-    assert rows(out, "dead_letters", ignore=()) == letters
+    assert rows(out, "dead_letters", ignore=()) == dead_letters
     sender.send(topic, 60, partitions=[0])
     stream(newer)
     assert {x.checkpoint_id for x in footers(out, topic).values()} == {id_of(newer)}

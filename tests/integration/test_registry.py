@@ -10,6 +10,7 @@ import pytest
 
 from pubner import cli
 from schemas.errors import CheckpointError, OutputError, RegistryError
+from tests.support.crash_injection import CrashAt, CrashError, SteppedObjects
 from tests.support.gcs import GcsServer
 from tests.support.registries import (
     moment,
@@ -21,7 +22,6 @@ from tests.support.registries import (
     small_checkpoint,
 )
 from tests.support.s3 import S3Server
-from tests.support.stepped import CrashAt, CrashError, SteppedObjects
 from worker.checkpoint.folder import DICTIONARY, MANIFEST, read_manifest
 from worker.registry.registry import Registry, open_registry
 

@@ -75,8 +75,8 @@ def received(kafka: Kafka, topic: str) -> list[RawRecord]:
 def test_header_keys_that_are_no_text_stop_nothing(
     kafka: Kafka, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    topic, letters, again = "bad-keys", "bad-keys-letters", "bad-keys-again"
-    for name in (topic, letters, again):
+    topic, dead_letters, again = "bad-keys", "bad-keys-letters", "bad-keys-again"
+    for name in (topic, dead_letters, again):
         make_topic(kafka.bootstrap, name, 1)
     headers = [(RawKey(b"\xe9tat"), b"\x00\xff"), ("trace", b"1"), ("trace", b"2"), ("é", b"")]
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
@@ -86,7 +86,7 @@ def test_header_keys_that_are_no_text_stop_nothing(
         producer.send(topic, key=b"%d" % number, value=value, headers=given, partition=0)
     producer.flush()
     producer.close()
-    assert stream(kafka, tmp_path, topic, checkpoint, f"--dead-letter-topic={letters}") == 0
+    assert stream(kafka, tmp_path, topic, checkpoint, f"--dead-letter-topic={dead_letters}") == 0
     assert len(rows(tmp_path, "citations", "pmid")) == 9
     [(headers_column, header_list)] = rows(tmp_path, "dead_letters", "headers, header_list")
     assert headers_column == {"\N{REPLACEMENT CHARACTER}tat": b"\x00\xff", "trace": b"2", "é": b""}
@@ -106,9 +106,9 @@ def test_header_keys_that_are_no_text_stop_nothing(
     assert cli.main(["dead-letters", "replay", out, *words]) == 0
     sent = [(header_key_bytes(name), value) for name, value in headers_of(kafka, topic, 7)]
     assert sent[0] == (b"\xe9tat", b"\x00\xff")
-    for name in (letters, again):
-        [letter] = received(kafka, name)
-        assert [(header_key_bytes(x), value) for x, value in letter.headers][:4] == sent
+    for name in (dead_letters, again):
+        [dead_letter] = received(kafka, name)
+        assert [(header_key_bytes(x), value) for x, value in dead_letter.headers][:4] == sent
 
 
 def headers_of(kafka: Kafka, topic: str, offset: int) -> tuple[tuple[str, bytes | None], ...]:
@@ -167,11 +167,11 @@ def test_damaged_batches_are_dead_letters_and_all_else_is_read(
     assert stream(kafka, tmp_path, topic, checkpoint, "--block-size=5") == 0
     found = rows(tmp_path, "citations", 'partition, "offset"')
     assert found == [(0, x) for x in (0, 1, 2, 9, 10, 11)] + [(1, x) for x in range(10)]
-    letters = rows(tmp_path, "dead_letters", '"offset", stage, error_type, error')
-    assert [x[:3] for x in letters] == [(x, "read", "RecordBatchError") for x in range(3, 9)]
-    assert "offsets 3 to 5" in str(letters[0][3])
-    assert "checksum" in str(letters[0][3])
-    assert "compression codec 6 is not known" in str(letters[3][3])
+    dead_letters = rows(tmp_path, "dead_letters", '"offset", stage, error_type, error')
+    assert [x[:3] for x in dead_letters] == [(x, "read", "RecordBatchError") for x in range(3, 9)]
+    assert "offsets 3 to 5" in str(dead_letters[0][3])
+    assert "checksum" in str(dead_letters[0][3])
+    assert "compression codec 6 is not known" in str(dead_letters[3][3])
     assert json.loads((tmp_path / "summary.json").read_text())["dead_letters"] == 6
     said = capsys.readouterr().err
     assert "the record batch with the offsets 3 to 5 cannot be read" in said

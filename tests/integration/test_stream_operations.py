@@ -99,8 +99,8 @@ def test_a_wrong_password_is_one_line_without_it(
 def test_dead_letters_also_go_to_the_topic_that_is_named(
     kafka: Kafka, checkpoint: Path, tmp_path: Path
 ) -> None:
-    topic, letters = "operations-poison", "operations-dead"
-    for name in (topic, letters):
+    topic, dead_letters = "operations-poison", "operations-dead"
+    for name in (topic, dead_letters):
         make_topic(kafka.bootstrap, name, 1)
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
     producer.send(topic, key=b"1", value=b"{poison", headers=[("trace", b"\x00x")])
@@ -109,18 +109,18 @@ def test_dead_letters_also_go_to_the_topic_that_is_named(
     producer.send(topic, key=b"3", value=b"x" * 1_048_400)
     producer.send(topic, key=b"4", value=b"more poison")
     producer.close()
-    words = (f"--checkpoint={checkpoint}", f"--dead-letter-topic={letters}")
+    words = (f"--checkpoint={checkpoint}", f"--dead-letter-topic={dead_letters}")
     assert stream(tmp_path, kafka.bootstrap, topic, *words) == 0
-    letter, long, last = read_topic(kafka.bootstrap, letters)
+    dead_letter, long, last = read_topic(kafka.bootstrap, dead_letters)
     assert (long.key, long.value) == (b"3", b"")
     assert b"the output holds the bytes" in long.headers["pubner-letter-truncated"]
     assert (last.key, last.value) == (b"4", b"more poison")
-    assert (letter.key, letter.value) == (b"1", b"{poison")
-    assert letter.headers["trace"] == b"\x00x"
-    assert letter.headers["pubner-letter-source"] == topic.encode()
-    assert letter.headers["pubner-letter-offset"] == b"0"
-    assert letter.headers["pubner-letter-stage"] == b"parse"
-    assert b"JSON" in letter.headers["pubner-letter-error"]
+    assert (dead_letter.key, dead_letter.value) == (b"1", b"{poison")
+    assert dead_letter.headers["trace"] == b"\x00x"
+    assert dead_letter.headers["pubner-letter-source"] == topic.encode()
+    assert dead_letter.headers["pubner-letter-offset"] == b"0"
+    assert dead_letter.headers["pubner-letter-stage"] == b"parse"
+    assert b"JSON" in dead_letter.headers["pubner-letter-error"]
     found = rows(
         tmp_path, "SELECT key, octet_length(payload) FROM 'OUT/dead_letters/*.parquet' ORDER BY 1"
     )

@@ -38,7 +38,7 @@ def mention(start: int, end: int, *, checkpoint_id: str = "c1") -> Mention:
     return Mention("bc2gm", "GENE", EntityType.GENE, start, end, 0.5, True, checkpoint_id)
 
 
-def letter(offset: int, *, source: str = "s.xml", stage: Stage = Stage.PARSE) -> DeadLetter:
+def dead_letter(offset: int, *, source: str = "s.xml", stage: Stage = Stage.PARSE) -> DeadLetter:
     """Return a dead letter of a record without a PMID."""
     position = SourcePosition(source, 0, offset)
     return DeadLetter(position, stage, "RecordError", "no PMID", b"<x/>", NOW)
@@ -47,7 +47,7 @@ def letter(offset: int, *, source: str = "s.xml", stage: Stage = Stage.PARSE) ->
 def block(
     offsets: Sequence[int] = (),
     *,
-    letters: Sequence[int] = (),
+    dead_letters: Sequence[int] = (),
     start: int = 0,
     source: str = "s.xml",
     digest: str = "d1",
@@ -65,7 +65,7 @@ def block(
         citations=tuple(
             AnnotatedCitation(offset, citation(offset, note=note), found) for offset in offsets
         ),
-        dead_letters=tuple(letter(offset, source=source) for offset in letters),
+        dead_letters=tuple(dead_letter(offset, source=source) for offset in dead_letters),
     )
 
 

@@ -16,14 +16,14 @@ def part(
     end: int,
     number: int = 1,
     *,
-    letters: frozenset[int] = frozenset(),
+    dead_letters: frozenset[int] = frozenset(),
     gaps: frozenset[int] = frozenset(),
 ) -> AnnotatedBlock:
     """Return the offsets [begin, end) of a topic, as its `number`-th reading annotates them."""
     offsets = [x for x in range(begin, end) if x not in gaps]
     made = block(
-        [x for x in offsets if x not in letters],
-        letters=[x for x in offsets if x in letters],
+        [x for x in offsets if x not in dead_letters],
+        dead_letters=[x for x in offsets if x in dead_letters],
         source=KEY.source,
         digest=DIGEST,
         checkpoint_id=f"c{number}",

@@ -15,8 +15,8 @@ from pubner import cli
 from schemas.citation_message import to_message
 from schemas.errors import RecordError
 from schemas.records import Citation, Section
+from tests.support.dead_letters import run_dead_letters
 from tests.support.feeding import Sent
-from tests.support.letters import dead_letters
 from tests.support.services import Kafka
 from worker.readers.jsonl import parse_message
 
@@ -58,7 +58,7 @@ def replayed_from(sent: Sequence[Sent]) -> list[str]:
 
 def replay(kafka: Kafka, output: Path, topic: str, *words: str) -> dict[str, Any]:
     """Replay an output's letters to a topic; return the summary."""
-    return dead_letters(
+    return run_dead_letters(
         "replay", output, f"--topic={topic}", f"--brokers={kafka.bootstrap}", *words
     )
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pipelines.output.object_store import ObjectStore
 from pipelines.output.store import Store, open_store
+from tests.support.crash_injection import CrashAt, Hook, SignalAt, SteppedDisk, SteppedObjects
 from tests.support.parts import part, writer_to
 from tests.support.root import ROOT
-from tests.support.stepped import CrashAt, Hook, SignalAt, SteppedDisk, SteppedObjects
 
 
 def start_writer(

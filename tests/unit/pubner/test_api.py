@@ -213,8 +213,8 @@ def test_outputs_are_queried(tmp_path: Path, checkpoint: Path) -> None:
     reader = output.scan_citations(columns=["pmid", "text"])
     assert isinstance(reader, pa.RecordBatchReader)
     assert sum(len(batch) for batch in reader) == 4
-    [letter] = output.dead_letters().to_pylist()
-    assert (letter["offset"], letter["stage"]) == (4, "parse")
+    [dead_letter] = output.dead_letters().to_pylist()
+    assert (dead_letter["offset"], dead_letter["stage"]) == (4, "parse")
     with pytest.raises(pubner.InputError, match="column 'nothing' is none of mentions"):
         output.mentions(columns=["nothing"])
     with pytest.raises(pubner.InputError, match="cannot be queried by 'nothing = 1'"):

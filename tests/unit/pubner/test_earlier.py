@@ -50,8 +50,12 @@ def test_an_output_is_continued(earlier: Path) -> None:
     output = pubner.open_output("output")
     found = output.citations(columns=["pmid", "pmid_version"]).sort_by("pmid").to_pylist()
     assert [tuple(row.values()) for row in found] == [(1, 1), (2, 2), (3, 1), (4, 1), (5, 1)]
-    [letter] = output.dead_letters().to_pylist()
-    assert (letter["source"], letter["offset"], letter["payload"]) == ("a.jsonl", 2, b"no json")
+    [dead_letter] = output.dead_letters().to_pylist()
+    assert (dead_letter["source"], dead_letter["offset"], dead_letter["payload"]) == (
+        "a.jsonl",
+        2,
+        b"no json",
+    )
 
 
 def test_a_registry_is_used(earlier: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stepped import MemoryObjects
+from tests.support.crash_injection import MemoryObjects
 from worker.registry.registry import Registry, open_registry
 
 

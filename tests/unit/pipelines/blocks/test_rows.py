@@ -77,8 +77,8 @@ def test_columns_hold_what_rows_would(given_items: list[AnnotatedCitation], stor
     citations, mentions = block_rows(checked.citations, store_text=store)
     good = [x for x in given_items if keeps_the_contract(x, store_text=store)]
     refused = [x for x in given_items if not keeps_the_contract(x, store_text=store)]
-    letters = [(x.position.offset, x.stage) for x in checked.dead_letters]
-    assert letters == [(x.offset, Stage.WRITE) for x in refused]
+    dead_letters = [(x.position.offset, x.stage) for x in checked.dead_letters]
+    assert dead_letters == [(x.offset, Stage.WRITE) for x in refused]
     assert list(checked.citations) == good
     assert in_rows(citations) == [
         {

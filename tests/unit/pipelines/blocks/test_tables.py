@@ -16,7 +16,7 @@ from pipelines.blocks.tables import (
 )
 from schemas.arrow import KINDS
 from schemas.records import Annotation, Citation, DeadLetter, Section, SourcePosition, Stage
-from tests.support.blocks import NOW, block, letter, mention
+from tests.support.blocks import NOW, block, dead_letter, mention
 
 
 def of_one(found: Annotation | None, citation: Citation) -> AnnotatedBlock:
@@ -30,7 +30,7 @@ def of_one(found: Annotation | None, citation: Citation) -> AnnotatedBlock:
 
 
 def test_tables_have_the_schemas_and_are_sorted() -> None:
-    tables = block_tables(block([2, 0], letters=[3, 1]), store_text=True)
+    tables = block_tables(block([2, 0], dead_letters=[3, 1]), store_text=True)
     assert {kind: tables[kind].schema for kind in tables} == KINDS
     assert tables["citations"]["offset"].to_pylist() == [0, 2]
     assert tables["dead_letters"]["offset"].to_pylist() == [1, 3]
@@ -104,7 +104,7 @@ def test_dead_letters_keep_bytes_key_and_headers() -> None:
     )
     plain = of_one(None, Citation(7))
     tables = block_tables(
-        AnnotatedBlock(plain.header, "c", NOW, (), (full, letter(1))),
+        AnnotatedBlock(plain.header, "c", NOW, (), (full, dead_letter(1))),
         store_text=True,
     )
     row = tables["dead_letters"].to_pylist()[1]
@@ -116,7 +116,7 @@ def test_dead_letters_keep_bytes_key_and_headers() -> None:
 def test_headers_are_kept_as_they_came_and_each_key_once() -> None:
     headers = (("a", b"1"), ("a", b"2"), ("\udcff", b"x"), ("\udcfe", b"y"), ("none", None))
     plain = of_one(None, Citation(7))
-    made = replace(letter(1), headers=headers)
+    made = replace(dead_letter(1), headers=headers)
     block = AnnotatedBlock(plain.header, "c", NOW, (), (made,))
     table = block_tables(block, store_text=True)["dead_letters"]
     [row] = table.to_pylist()

@@ -11,7 +11,7 @@ from pipelines.output.manifest import open_existing
 from pipelines.output.store import Store
 from schemas.records import SourcePosition
 from tests.support.blocks import hidden_files
-from tests.support.letters import letter, put_letters
+from tests.support.dead_letters import dead_letter, write_dead_letters
 from tests.support.memory_files import SCHEME, MemoryFiles
 
 A, B = (SourcePosition("ä/b", 0, 1), "d1"), (SourcePosition("t", 3, 2**62), "d2")
@@ -29,7 +29,7 @@ SECOND = replace(
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     MemoryFiles.objects.clear()
     root = str(tmp_path / "out") if request.param == "disk" else f"{SCHEME}://bucket/out"
-    put_letters(root, [letter(1)])
+    write_dead_letters(root, [dead_letter(1)])
     yield open_existing(root)
     MemoryFiles.objects.clear()
 
@@ -55,7 +55,7 @@ def test_what_was_sent_is_known_by_its_target(store: Store) -> None:
 
 def test_half_a_file_of_one_that_was_killed_is_swept_away(tmp_path: Path) -> None:
     root = tmp_path / "out"
-    put_letters(root, [letter(1)])
+    write_dead_letters(root, [dead_letter(1)])
     ledger = Ledger(open_existing(str(root)))
     ledger.save(FIRST)
     (root / FOLDER / ".r9.json.tmp").write_text("{")

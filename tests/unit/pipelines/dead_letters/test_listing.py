@@ -17,15 +17,15 @@ from pipelines.dead_letters.selection import Selection, format_position, parse_p
 from pipelines.output.manifest import open_existing
 from schemas.errors import InputError, OutputError, SettingsError
 from schemas.records import SourcePosition, Stage
-from tests.support.letters import dead_letters, letter, put_letters
+from tests.support.dead_letters import dead_letter, run_dead_letters, write_dead_letters
 from tests.support.memory_files import SCHEME, MemoryFiles
 
 DAYS = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in range(1, 10)]
 LETTERS = [
-    letter(1, b"{", source="a", seen_at=DAYS[0]),
-    letter(7, b"{}", source="a", seen_at=DAYS[3], error="the message has no pmid"),
-    letter(8, b"\xff", source="a", seen_at=DAYS[1], error_type="OtherError"),
-    letter(2, b"", source="b-1.xml", partition=3, seen_at=DAYS[2], stage=Stage.ANNOTATE),
+    dead_letter(1, b"{", source="a", seen_at=DAYS[0]),
+    dead_letter(7, b"{}", source="a", seen_at=DAYS[3], error="the message has no pmid"),
+    dead_letter(8, b"\xff", source="a", seen_at=DAYS[1], error_type="OtherError"),
+    dead_letter(2, b"", source="b-1.xml", partition=3, seen_at=DAYS[2], stage=Stage.ANNOTATE),
 ]
 
 
@@ -34,7 +34,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An output with `LETTERS` on a disk, and in an object store."""
     MemoryFiles.objects.clear()
     root = str(tmp_path / "out") if request.param == "disk" else f"{SCHEME}://bucket/out"
-    put_letters(root, LETTERS)
+    write_dead_letters(root, LETTERS)
     yield root
     MemoryFiles.objects.clear()
 
@@ -118,17 +118,17 @@ def test_the_table(output: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_not_committed_is_not_listed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    put_letters(out, LETTERS)
+    write_dead_letters(out, LETTERS)
     for path in (out / "citations").glob("a-0-000000000005*"):
         path.unlink()
-    assert [x["offset"] for x in dead_letters("list", out, "--source=a")["letters"]] == [1]
+    assert [x["offset"] for x in run_dead_letters("list", out, "--source=a")["letters"]] == [1]
 
 
 def test_a_dead_letter_replaced_by_a_citation_is_not_listed(tmp_path: Path) -> None:
     """An interrupted replacement left the old dead letters beside the new citations."""
     out, other = tmp_path / "out", tmp_path / "other"
-    put_letters(out, [letter(5, source="a"), letter(6, source="a")])
-    put_letters(other, [letter(7, source="a")])
+    write_dead_letters(out, [dead_letter(5, source="a"), dead_letter(6, source="a")])
+    write_dead_letters(other, [dead_letter(7, source="a")])
     [path] = (other / "citations").glob("a-0-000000000005*")
     path.replace(out / "citations" / path.name)  # which has a citation at 5
     found = [
@@ -140,7 +140,7 @@ def test_a_dead_letter_replaced_by_a_citation_is_not_listed(tmp_path: Path) -> N
 
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
-    put_letters(tmp_path / "out", LETTERS)
+    write_dead_letters(tmp_path / "out", LETTERS)
     for path in (tmp_path / "out" / "dead_letters").iterdir():
         path.write_bytes(b"PAR1")
     with pytest.raises(OutputError, match="dead_letters/a-0-000000000000"):
@@ -183,14 +183,14 @@ def test_a_position_is_read_as_it_is_written() -> None:
 
 
 def test_show_a_whole_dead_letter(output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    full = letter(
+    full = dead_letter(
         3,
         '{"pmid": "é", "n": [1]}'.encode(),
         source="c",
         key=b"12",
         headers=(("one", b"1"), ("one", b"\x00\x1b"), ("\udcff", b"2"), ("two", None)),
     )
-    put_letters(output, [full])
+    write_dead_letters(output, [full])
     assert dead_letters_command.show([output, "c/0/3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for part in (
@@ -228,7 +228,7 @@ def test_show_a_whole_dead_letter(output: str, capsys: pytest.CaptureFixture[str
 def test_show_bytes(
     tmp_path: Path, payload: bytes, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_letters(tmp_path / "out", [letter(3, payload)])
+    write_dead_letters(tmp_path / "out", [dead_letter(3, payload)])
     dead_letters_command.show([str(tmp_path / "out"), "t/0/3"])
     shown = capsys.readouterr().out
     assert expected in shown
@@ -238,7 +238,7 @@ def test_show_bytes(
 
 def test_show_raw(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     payload = os.urandom(1000)
-    put_letters(tmp_path / "out", [letter(3, payload), letter(4, b"")])
+    write_dead_letters(tmp_path / "out", [dead_letter(3, payload), dead_letter(4, b"")])
     for offset, expected in ((3, payload), (4, b"")):
         dead_letters_command.show([str(tmp_path / "out"), f"t/0/{offset}", "--raw"])
         assert capfdbinary.readouterr().out == expected
@@ -262,11 +262,13 @@ def test_a_dead_letter_is_listed_on_one_line(
             return terminal
 
     source = "a-file-of-some-length.jsonl"
-    letters = [
-        letter(1, source=source, error="line 2: " + "many words and\n" * 40),
-        letter(2, source=source, error_type="AnErrorOfALongName", error="\x1b[2J" + "x" * 4000),
+    dead_letters = [
+        dead_letter(1, source=source, error="line 2: " + "many words and\n" * 40),
+        dead_letter(
+            2, source=source, error_type="AnErrorOfALongName", error="\x1b[2J" + "x" * 4000
+        ),
     ]
-    put_letters(tmp_path / "out", letters)
+    write_dead_letters(tmp_path / "out", dead_letters)
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("COLUMNS", "120")
@@ -274,7 +276,7 @@ def test_a_dead_letter_is_listed_on_one_line(
     dead_letters_command.list_dead_letters([str(tmp_path / "out")])
     shown = screen.getvalue()
     lines = [line for line in shown.splitlines() if source in line]
-    assert len(lines) == len(letters)
+    assert len(lines) == len(dead_letters)
     for line in lines:
         assert "2026-01-31T12:00:00Z" in line
     assert "line 2: many" in lines[1]

@@ -15,7 +15,7 @@ from worker.readers.formats import Format
 CITATION = Citation(5, 2, "Title", (Section("Body", "AIM"),))
 
 
-def letter(
+def dead_letter(
     payload: bytes,
     *,
     stage: Stage = Stage.PARSE,
@@ -26,18 +26,18 @@ def letter(
 
 
 def test_a_message_is_what_it_was() -> None:
-    poison = letter(b"{", key=b"5")
+    poison = dead_letter(b"{", key=b"5")
     assert message_of(poison, from_topic=True) == (b"5", b"{")
     with pytest.raises(RecordError, match="not JSON"):
         citation_of(poison, from_topic=True)
-    mended = letter(to_message(CITATION), key=b"5")
+    mended = dead_letter(to_message(CITATION), key=b"5")
     assert citation_of(mended, from_topic=True) == CITATION
     with pytest.raises(RecordError, match="key is PMID 6"):
-        citation_of(letter(to_message(CITATION), key=b"6"), from_topic=True)
+        citation_of(dead_letter(to_message(CITATION), key=b"6"), from_topic=True)
 
 
 def test_a_record_batch_is_no_message() -> None:
-    batch = letter(b"\0\0\0", stage=Stage.READ)
+    batch = dead_letter(b"\0\0\0", stage=Stage.READ)
     for give in (citation_of, message_of):
         with pytest.raises(RecordError, match="have its producer send it again"):
             give(batch, from_topic=True)
@@ -46,7 +46,7 @@ def test_a_record_batch_is_no_message() -> None:
 @given(st.one_of(st.none(), st.binary(max_size=4), st.just(b"12")))
 def test_null_and_empty_are_distinguished_where_only_one_is_possible(key: bytes | None) -> None:
     """Under a key where null is a tombstone, no dead letter was null."""
-    found = original_value(letter(b"", key=key))
+    found = original_value(dead_letter(b"", key=key))
     try:
         decode_record(key, None)
     except RecordError:
@@ -56,16 +56,19 @@ def test_null_and_empty_are_distinguished_where_only_one_is_possible(key: bytes 
 
 
 def test_at_later_stages_nothing_is_empty() -> None:
-    assert original_value(letter(b"", stage=Stage.WRITE, key=b"5")) is None
-    assert message_of(letter(b"", stage=Stage.WRITE, key=b"5"), from_topic=True) == (b"5", None)
+    assert original_value(dead_letter(b"", stage=Stage.WRITE, key=b"5")) is None
+    assert message_of(dead_letter(b"", stage=Stage.WRITE, key=b"5"), from_topic=True) == (
+        b"5",
+        None,
+    )
 
 
 def test_a_dead_letter_of_the_tagger_gets_the_pmid_as_key() -> None:
     for stage in (Stage.ANNOTATE, Stage.WRITE):
-        found = letter(to_message(CITATION), stage=stage)
+        found = dead_letter(to_message(CITATION), stage=stage)
         assert message_of(found, from_topic=True) == (b"5", to_message(CITATION))
         assert citation_of(found, from_topic=True) == CITATION
-    assert message_of(letter(b"{", stage=Stage.WRITE), from_topic=True) == (None, b"{")
+    assert message_of(dead_letter(b"{", stage=Stage.WRITE), from_topic=True) == (None, b"{")
 
 
 XML = (
@@ -87,7 +90,7 @@ XML = (
     ],
 )
 def test_a_record_of_a_file(source: str, payload: bytes, expected: Citation) -> None:
-    found = letter(payload, source=source)
+    found = dead_letter(payload, source=source)
     assert citation_of(found, from_topic=False) == expected
     key, value = message_of(found, from_topic=False)
     assert key == b"%d" % expected.pmid
@@ -96,7 +99,7 @@ def test_a_record_of_a_file(source: str, payload: bytes, expected: Citation) -> 
 
 
 def test_the_format_may_be_another_than_the_name_says() -> None:
-    found = letter(to_message(CITATION), source="a.xml")
+    found = dead_letter(to_message(CITATION), source="a.xml")
     assert citation_of(found, from_topic=False, format=Format.JSONL) == CITATION
 
 
@@ -112,7 +115,7 @@ def test_the_format_may_be_another_than_the_name_says() -> None:
     ],
 )
 def test_a_record_that_still_fails(source: str, payload: bytes, stage: Stage, reason: str) -> None:
-    found = letter(payload, source=source, stage=stage)
+    found = dead_letter(payload, source=source, stage=stage)
     with pytest.raises(RecordError, match=reason):
         citation_of(found, from_topic=False)
     with pytest.raises(RecordError, match=reason):
@@ -123,6 +126,6 @@ def test_nesting_of_any_depth_fails_as_one_dead_letter() -> None:
     for depth in range(700, 1000):
         payload = b'{"pmid": ' + b"[" * depth + b"]" * depth + b"}"
         with pytest.raises(RecordError):
-            citation_of(letter(payload, key=b"5"), from_topic=True)
-        found = letter(payload, stage=Stage.WRITE)
+            citation_of(dead_letter(payload, key=b"5"), from_topic=True)
+        found = dead_letter(payload, stage=Stage.WRITE)
         assert message_of(found, from_topic=True) == (None, payload)

@@ -12,16 +12,18 @@ from pipelines.settings.annotate import AnnotateSettings
 from schemas.citation_message import to_message
 from schemas.records import Citation, DeadLetter, Stage
 from tests.support.blocks import NOW
-from tests.support.letters import BLOCK_SIZE, DIGEST, letter
+from tests.support.dead_letters import BLOCK_SIZE, DIGEST, dead_letter
 from worker.readers.formats import Format
 
 LATER = NOW + timedelta(days=1)
 
 
-def read_again(*letters: DeadLetter, digest: str = DIGEST, settings: str = "") -> BlockDeadLetters:
-    key = BlockKey(letters[0].position.source, 0, 0)
-    footer = Footer(key, BLOCK_SIZE, digest, "c", settings, len(letters), True, True)
-    return BlockDeadLetters(footer, letters)
+def read_again(
+    *dead_letters: DeadLetter, digest: str = DIGEST, settings: str = ""
+) -> BlockDeadLetters:
+    key = BlockKey(dead_letters[0].position.source, 0, 0)
+    footer = Footer(key, BLOCK_SIZE, digest, "c", settings, len(dead_letters), True, True)
+    return BlockDeadLetters(footer, dead_letters)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +46,8 @@ def test_rows_of_several_runs_have_the_defaults() -> None:
 
 
 def test_what_fails_as_before_stays_as_it_is() -> None:
-    failing = letter(1, b"[]", error="another reason")
-    block = read_again(failing, letter(2, to_message(Citation(5, title="T"))))
+    failing = dead_letter(1, b"[]", error="another reason")
+    block = read_again(failing, dead_letter(2, to_message(Citation(5, title="T"))))
     read = parse_dead_letters(block, lambda: LATER)
     assert [(x.offset, x.citation) for x in read.citations] == [(2, Citation(5, title="T"))]
     [still] = read.dead_letters
@@ -55,20 +57,20 @@ def test_what_fails_as_before_stays_as_it_is() -> None:
 
 
 def test_a_record_of_a_file_fails_with_its_reader_s_reason() -> None:
-    failing = letter(1, b"<PubmedArticle><x", source="a.xml", error="old")
+    failing = dead_letter(1, b"<PubmedArticle><x", source="a.xml", error="old")
     [still] = parse_dead_letters(read_again(failing, digest="0" * 64), lambda: LATER).dead_letters
     assert still.error_type != "RefusedRecordError"
     assert parse_dead_letters(read_again(still, digest="0" * 64), lambda: LATER).dead_letters == ()
 
 
 def test_a_dead_letter_of_reading_stays_as_it_is() -> None:
-    failing = letter(1, b"", source="a.xml", stage=Stage.READ)
+    failing = dead_letter(1, b"", source="a.xml", stage=Stage.READ)
     read = parse_dead_letters(read_again(failing, digest="0" * 64), lambda: LATER)
     assert (read.citations, read.dead_letters) == ((), ())
 
 
 def test_the_format_of_a_file_is_that_which_it_was_read_by() -> None:
-    message = letter(1, to_message(Citation(5, title="T")), source="a.xml")
+    message = dead_letter(1, to_message(Citation(5, title="T")), source="a.xml")
     settings = AnnotateSettings(format="jsonl").row_settings
     block = read_again(message, digest="0" * 64, settings=settings)
     assert [x.offset for x in parse_dead_letters(block, lambda: LATER).citations] == [1]

@@ -17,7 +17,7 @@ from pipelines.runners.options import choose_runner
 from pipelines.runtime.batch import make_pipeline
 from pipelines.sources.files import BlockReader
 from pipelines.telemetry.run_channel import WorkerChannel
-from tests.support.blocks import NOW, block, citation, letter
+from tests.support.blocks import NOW, block, citation, dead_letter
 from worker.readers.formats import ReadRecord
 
 
@@ -29,18 +29,18 @@ def read(count: int) -> ReadBlock:
     return ReadBlock(
         BlockHeader(BlockKey("s", 0, 0), "d", complete=True),
         citations=tuple(ReadRecord(x, citation(x)) for x in range(count)),
-        dead_letters=(letter(count),),
+        dead_letters=(dead_letter(count),),
     )
 
 
-@pytest.mark.parametrize("given", [read(0), read(3), block([0, 2], letters=[1])])
+@pytest.mark.parametrize("given", [read(0), read(3), block([0, 2], dead_letters=[1])])
 def test_blocks_survive(given: ReadBlock | AnnotatedBlock) -> None:
     coder = BlockCoder()
     assert coder.decode(coder.encode(given)) == given
 
 
 def test_the_size_is_about_that_of_the_bytes() -> None:
-    for given in (read(100), block(range(100), letters=range(100, 200))):
+    for given in (read(100), block(range(100), dead_letters=range(100, 200))):
         size = len(BlockCoder().encode(given))
         assert size / 5 < BlockCoder().estimate_size(given) < size * 5
 

@@ -207,14 +207,14 @@ def test_a_bounded_stream_is_no_streaming_job() -> None:
 
 
 @dataclass
-class LetterFile:
+class DeadLetterFile:
     """Stands for the dead-letter topic: a line a dead letter in a file."""
 
     path: Path
 
-    def send(self, letters: Sequence[DeadLetter]) -> None:
+    def send(self, dead_letters: Sequence[DeadLetter]) -> None:
         with self.path.open("a") as file:
-            file.writelines(f"{x.position.offset} {x.stage} {x.error_type}\n" for x in letters)
+            file.writelines(f"{x.position.offset} {x.stage} {x.error_type}\n" for x in dead_letters)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -283,7 +283,7 @@ def test_dead_letters_of_all_stages_go_to_the_dead_letter_topic(tmp_path: Path) 
             ),
             writer=WriteSlice(
                 BlockWriter(store, block_size=10, settings="s", merges=True),
-                LetterFile(tmp_path / "letters"),  # type: ignore[arg-type]
+                DeadLetterFile(tmp_path / "letters"),  # type: ignore[arg-type]
                 WorkerChannel(),
             ),
             committer=NoCommits(ACCESS, "g", {"t": "kafka:c:t"}, output="o"),

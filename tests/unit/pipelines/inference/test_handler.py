@@ -19,7 +19,7 @@ from pipelines.kafka.decode import decode_slice
 from pipelines.kafka.slices import RawSlice
 from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.records import Annotation, Citation, Stage
-from tests.support.blocks import NOW, letter, mention
+from tests.support.blocks import NOW, dead_letter, mention
 from tests.support.checkpoints import tiny_checkpoint
 from worker.readers.formats import ReadRecord
 from worker.registry.follow import FixedTagger
@@ -73,7 +73,7 @@ def read_block(citations: dict[int, Citation], start: int = 10) -> ReadBlock:
     return ReadBlock(
         BlockHeader(BlockKey("s", 0, start), "d", last=True),
         citations=tuple(ReadRecord(offset, citations[offset]) for offset in citations),
-        dead_letters=(letter(start + 99),),
+        dead_letters=(dead_letter(start + 99),),
     )
 
 

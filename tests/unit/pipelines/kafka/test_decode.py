@@ -28,5 +28,9 @@ def test_nesting_of_any_depth_is_that_message_s_dead_letter() -> None:
 
 
 def test_a_null_value_has_no_payload_where_its_key_is_wrong() -> None:
-    [letter] = decode_slice(part((b"x", None)), lambda: NOW).dead_letters
-    assert (letter.payload, letter.key, letter.headers) == (b"", b"x", (("a", b"b"),))
+    [dead_letter] = decode_slice(part((b"x", None)), lambda: NOW).dead_letters
+    assert (dead_letter.payload, dead_letter.key, dead_letter.headers) == (
+        b"",
+        b"x",
+        (("a", b"b"),),
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.kafka.drain import MARKER, DrainSignal
 from pipelines.output.object_store import ObjectStore
-from tests.support.stepped import MemoryObjects
+from tests.support.crash_injection import MemoryObjects
 
 
 def test_a_request_is_seen_by_its_run_alone(tmp_path: Path) -> None:

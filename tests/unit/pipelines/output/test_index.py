@@ -32,9 +32,9 @@ from pipelines.output.store import DiskStore, Store
 from pipelines.output.writer import BlockWriter, committed_blocks
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
-from tests.support.blocks import block, letter
+from tests.support.blocks import block, dead_letter
+from tests.support.crash_injection import FailAt, MemoryObjects, SteppedObjects
 from tests.support.memory_files import SCHEME, MemoryFiles
-from tests.support.stepped import FailAt, MemoryObjects, SteppedObjects
 
 SOURCE = "s.xml"
 LONG_AGO = 1_700_000_000
@@ -70,7 +70,7 @@ def write(store: Store, start: int, *, source: str = SOURCE, note: str = "") -> 
     BlockWriter(store, 10, "").write(
         block(
             [start, start + 1],
-            letters=[start + 2],
+            dead_letters=[start + 2],
             start=start,
             source=source,
             note=note,
@@ -399,7 +399,7 @@ def test_what_was_written_since_is_found(disk: CountingDisk) -> None:
 
 def test_the_file_gives_back_what_it_was_given(disk: CountingDisk) -> None:
     BlockWriter(disk, 10, "a=1", merges=True).write(
-        replace(block([31], start=30, last=False, complete=False), dead_letters=(letter(35),))
+        replace(block([31], start=30, last=False, complete=False), dead_letters=(dead_letter(35),))
     )
     age(disk.root)
     entries = read_index(disk, [SOURCE], counted=True).blocks
@@ -427,7 +427,7 @@ def test_blocks_without_dead_letters_are_not_opened_for_them(disk: CountingDisk)
         assert [x.footer.key.start for x in found] == [0, 10, 20]
         assert (f"dead_letters/{empty}" in disk.opened_files) == opened
         read_index(disk, [SOURCE], counted=True)
-    BlockWriter(disk, 10, "").write(block([], letters=[30], start=30, digest="d2", last=False))
+    BlockWriter(disk, 10, "").write(block([], dead_letters=[30], start=30, digest="d2", last=False))
     found = list(read_dead_letters(disk, Selection()))
     assert [x.footer.key.start for x in found] == [0, 10, 20, 30]
 

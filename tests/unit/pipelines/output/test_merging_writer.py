@@ -17,8 +17,7 @@ from pipelines.output.writer import BlockWriter, CommittedBlock, committed_block
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
 from tests.support.blocks import all_rows, block, hidden_files, rows, with_header
-from tests.support.parts import KEY, SIZE, part, writer_to
-from tests.support.stepped import (
+from tests.support.crash_injection import (
     CrashAt,
     CrashError,
     Hook,
@@ -26,6 +25,7 @@ from tests.support.stepped import (
     SteppedDisk,
     SteppedObjects,
 )
+from tests.support.parts import KEY, SIZE, part, writer_to
 
 
 def committed_block(store: Store) -> CommittedBlock:
@@ -70,8 +70,8 @@ def test_nothing_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_a_dead_letter_never_goes_over_a_citation(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
-    writer_to(store).write(part(0, 4, letters=frozenset({3})))
-    writer_to(store).write(part(2, 6, 2, letters=frozenset({2, 3, 5})))
+    writer_to(store).write(part(0, 4, dead_letters=frozenset({3})))
+    writer_to(store).write(part(2, 6, 2, dead_letters=frozenset({2, 3, 5})))
     found = committed_block(store)
     assert (offsets(found), offsets(found, "dead_letters")) == ([0, 1, 2, 4], [3, 5])
     writer_to(store).write(part(3, 4, 3))
@@ -147,7 +147,7 @@ class Step:
 
     begin: int
     end: int
-    letters: frozenset[int]
+    dead_letters: frozenset[int]
     crash: int | None
     look: bool
 
@@ -164,8 +164,8 @@ class Model:
             before = self.may.get(offset, {None})
             after: set[tuple[str, int] | None] = {
                 old
-                if offset in step.letters and old is not None and old[0] == "citations"
-                else ("dead_letters" if offset in step.letters else "citations", number)
+                if offset in step.dead_letters and old is not None and old[0] == "citations"
+                else ("dead_letters" if offset in step.dead_letters else "citations", number)
                 for old in before
             }
             self.may[offset] = after if done else before | after
@@ -206,9 +206,9 @@ class Model:
 
 
 def numbered(step: Step, number: int, gaps: frozenset[int]) -> AnnotatedBlock:
-    made = part(step.begin, step.end, number, letters=step.letters, gaps=gaps)
-    letters = tuple(replace(x, error=f"reading {number}") for x in made.dead_letters)
-    return replace(made, dead_letters=letters)
+    made = part(step.begin, step.end, number, dead_letters=step.dead_letters, gaps=gaps)
+    dead_letters = tuple(replace(x, error=f"reading {number}") for x in made.dead_letters)
+    return replace(made, dead_letters=dead_letters)
 
 
 @st.composite
@@ -218,7 +218,7 @@ def steps(draw: st.DrawFn) -> Step:
     return Step(
         begin=begin,
         end=end,
-        letters=draw(st.frozensets(st.integers(0, SIZE - 1), max_size=3)),
+        dead_letters=draw(st.frozensets(st.integers(0, SIZE - 1), max_size=3)),
         crash=draw(st.none() | st.integers(0, 20)),
         look=draw(st.booleans()),
     )

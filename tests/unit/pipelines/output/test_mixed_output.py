@@ -5,11 +5,11 @@ from pathlib import Path
 from pipelines.output.manifest import describe_mixed_sources, open_output, other_sources
 from pipelines.output.writer import BlockWriter
 from tests.support.blocks import block
-from tests.support.letters import letter, put_letters
+from tests.support.dead_letters import dead_letter, write_dead_letters
 
 
 def test_an_output_of_one_kind_holds_no_other(tmp_path: Path) -> None:
-    put_letters(tmp_path / "out", [letter(1)])
+    write_dead_letters(tmp_path / "out", [dead_letter(1)])
     with open_output(str(tmp_path / "out"), block_size=5, sources={"t": "kafka:C:T"}) as store:
         assert other_sources(store, topics=True) == []
     with open_output(str(tmp_path / "files"), block_size=5) as store:

@@ -20,23 +20,23 @@ from pipelines.sources.files import BlockReader
 from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.errors import OutputError
 from tests.support.blocks import NOW, all_rows, block, hidden_files, with_header
-from tests.support.stepped import CrashAt, CrashError, MemoryObjects, SteppedDisk
+from tests.support.crash_injection import CrashAt, CrashError, MemoryObjects, SteppedDisk
 
 
 def writer_to(store: Store, *, size: int = 10) -> PieceWriter:
     return PieceWriter(BlockWriter(store=store, block_size=size, settings=""))
 
 
-def pieces(*offsets: Sequence[int], letters: Sequence[int] = ()) -> list[AnnotatedBlock]:
+def pieces(*offsets: Sequence[int], dead_letters: Sequence[int] = ()) -> list[AnnotatedBlock]:
     """Return a block as one piece for each of `offsets`; `letters` lie in the piece before them."""
     last = len(offsets) - 1
     bounds = [min(part) for part in offsets[1:]] + [10]
     found = []
     begin = 0
     for number, (part, end) in enumerate(zip(offsets, bounds, strict=True)):
-        here = [x for x in letters if begin <= x < end]
+        here = [x for x in dead_letters if begin <= x < end]
         done = number == last
-        one = block(part, letters=here, complete=done, last=done)
+        one = block(part, dead_letters=here, complete=done, last=done)
         found.append(with_header(one, piece=number, more=not done))
         begin = end
     return found
@@ -44,9 +44,9 @@ def pieces(*offsets: Sequence[int], letters: Sequence[int] = ()) -> list[Annotat
 
 def test_pieces_give_the_rows_and_the_footer_of_the_whole(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    writer_to(DiskStore(whole)).write(block([0, 1, 3, 5, 6], letters=[2, 4]))
+    writer_to(DiskStore(whole)).write(block([0, 1, 3, 5, 6], dead_letters=[2, 4]))
     writer = writer_to(DiskStore(parts))
-    given = pieces([0, 1], [3], [5, 6], letters=[2, 4])
+    given = pieces([0, 1], [3], [5, 6], dead_letters=[2, 4])
     assert [writer.write(piece) for piece in given[:2]] == [None, None]
     assert committed_blocks(DiskStore(parts), "s.xml") == {}
     done = writer.write(given[2])
@@ -68,13 +68,13 @@ def test_the_same_pieces_again_change_nothing_and_another_checkpoint_s_replace(
 ) -> None:
     hook = CrashAt(None)
     writer = writer_to(SteppedDisk(tmp_path, hook))
-    for piece in pieces([0], [1], letters=[2]):
+    for piece in pieces([0], [1], dead_letters=[2]):
         writer.write(piece)
     steps = len(hook.done)
-    for piece in pieces([0], [1], letters=[2]):
+    for piece in pieces([0], [1], dead_letters=[2]):
         writer.write(piece)
     assert len(hook.done) == steps
-    for piece in pieces([0], [1], letters=[2]):
+    for piece in pieces([0], [1], dead_letters=[2]):
         writer.write(replace(piece, checkpoint_id="c2"))
     assert len(hook.done) > steps
     [footer] = committed_blocks(DiskStore(tmp_path), "s.xml").values()
@@ -95,7 +95,7 @@ def test_an_interruption_leaves_the_block_as_it_was_or_as_it_shall_be(
             writer_to(DiskStore(root)).write(block([0, 4], digest="other", note="old"))
         before = all_rows(root)
         writer = writer_to(SteppedDisk(root, CrashAt(steps)))
-        given = pieces([0, 1], [3], [5], letters=[2, 4])
+        given = pieces([0, 1], [3], [5], dead_letters=[2, 4])
         crashed = False
         try:
             for piece in given:
@@ -119,7 +119,7 @@ def test_an_interruption_leaves_the_block_as_it_was_or_as_it_shall_be(
 def test_an_object_store_takes_pieces(tmp_path: Path) -> None:
     store = ObjectStore(MemoryObjects())
     writer = writer_to(store)
-    for piece in pieces([0], [1], letters=[2]):
+    for piece in pieces([0], [1], dead_letters=[2]):
         writer.write(piece)
     [footer] = committed_blocks(store, "s.xml").values()
     assert (footer.records, footer.complete) == (3, True)
@@ -181,8 +181,8 @@ def test_a_reader_cuts_by_bytes_and_keeps_each_record(
 
 
 def _offsets(piece: ReadBlock) -> list[int]:
-    letters = [x.position.offset for x in piece.dead_letters]
-    return sorted([*(x.offset for x in piece.citations), *letters])
+    dead_letters = [x.position.offset for x in piece.dead_letters]
+    return sorted([*(x.offset for x in piece.citations), *dead_letters])
 
 
 def _length(records: Sequence[tuple[int, bool]], offset: int) -> int:

@@ -20,15 +20,15 @@ from pipelines.sources.stored import is_textless, stored_citations, title_length
 from schemas.arrow import KINDS
 from schemas.errors import OutputError
 from schemas.records import Annotation, Citation, Section
-from tests.support.blocks import NOW, block, citation, hidden_files, letter, mention
-from tests.support.parts import KEY, part, writer_to
-from tests.support.stepped import (
+from tests.support.blocks import NOW, block, citation, dead_letter, hidden_files, mention
+from tests.support.crash_injection import (
     CrashAt,
     CrashError,
     MemoryObjects,
     SteppedDisk,
     SteppedObjects,
 )
+from tests.support.parts import KEY, part, writer_to
 
 LATER = NOW.replace(year=2027)
 
@@ -71,7 +71,7 @@ def makers(found: CommittedBlock) -> dict[int, str]:
 
 def test_rows_at_the_offsets_are_replaced_and_all_else_stays(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
-    writer_to(store, settings="max_text_chars=9").write(part(0, 6, letters=frozenset({4})))
+    writer_to(store, settings="max_text_chars=9").write(part(0, 6, dead_letters=frozenset({4})))
     before = committed_block(store)
     done = reviser(store).write(revision([1, 3]))
     assert (done.header.key, done.citations, done.mentions, done.dead_letters) == (KEY, 5, 8, 1)
@@ -121,14 +121,14 @@ def test_deleted_and_textless_citations_change_their_checkpoint_alone(tmp_path: 
         ("true", revision([6, 7])),
         ("true", revision([3])),
         ("true", revision([])),
-        ("true", replace(revision([]), dead_letters=(letter(0, source="topic"),))),
+        ("true", replace(revision([]), dead_letters=(dead_letter(0, source="topic"),))),
     ],
     ids=["other text", "no match", "same checkpoint", "no row", "letter", "nothing", "failed"],
 )
 def test_what_does_not_fit_changes_nothing(where: str, new: AnnotatedBlock) -> None:
     objects = MemoryObjects()
     store = ObjectStore(objects)
-    writer_to(store).write(part(0, 4, letters=frozenset({3})))
+    writer_to(store).write(part(0, 4, dead_letters=frozenset({3})))
     before = len(objects.puts)
     assert reviser(store, where).write(new).citations == 3
     assert len(objects.puts) == before
@@ -142,7 +142,7 @@ def test_a_citation_that_breaks_the_contract_keeps_its_row_and_is_told_of(
     new = revision([0, 1, 2])
     wild = replace(new.citations[1], annotation=Annotation((mention(0, 999),)))
     citations = (new.citations[0], wild, new.citations[2])
-    failed = letter(5, source="topic")
+    failed = dead_letter(5, source="topic")
     reviser(store).write(replace(new, citations=citations, dead_letters=(failed,)))
     found = committed_block(store)
     assert makers(found) == {0: "c9", 1: "c1", 2: "c9"}

@@ -19,7 +19,7 @@ from schemas.arrow import KINDS
 from schemas.errors import OutputError
 from schemas.records import Annotation
 from tests.support.blocks import all_rows, block, citation, hidden_files, mention, rows
-from tests.support.stepped import CrashAt, FailAt, SteppedDisk
+from tests.support.crash_injection import CrashAt, FailAt, SteppedDisk
 
 NAME = "s.xml-0-000000000000.parquet"
 
@@ -30,7 +30,7 @@ def writer_to(store: Store, *, size: int = 10, settings: str = "") -> BlockWrite
 
 def test_a_block_is_three_files_and_its_commit_record_comes_last(tmp_path: Path) -> None:
     hook = CrashAt(None)
-    done = writer_to(SteppedDisk(tmp_path, hook)).write(block([0, 1], letters=[2]))
+    done = writer_to(SteppedDisk(tmp_path, hook)).write(block([0, 1], dead_letters=[2]))
     assert (done.citations, done.mentions, done.dead_letters) == (2, 4, 1)
     assert hook.done == [
         f"{step} {kind}"
@@ -51,7 +51,9 @@ def test_files_are_there_even_where_there_is_nothing_to_write(tmp_path: Path) ->
 
 
 def test_files_are_zstd_and_tell_their_block(tmp_path: Path) -> None:
-    writer_to(DiskStore(tmp_path), settings="x=1").write(block([0, 1], letters=[2], last=False))
+    writer_to(DiskStore(tmp_path), settings="x=1").write(
+        block([0, 1], dead_letters=[2], last=False)
+    )
     footers = set()
     for kind in KINDS:
         file = pq.ParquetFile(tmp_path / kind / NAME)
@@ -86,13 +88,13 @@ def test_any_partial_writes_give_their_union(
         writer = writer_to(DiskStore(root))
         good: dict[int, str] = {}
         bad: set[int] = set()
-        for number, (offsets, letters, checkpoint_id) in enumerate(parts):
-            only_bad = letters - offsets
+        for number, (offsets, dead_letters, checkpoint_id) in enumerate(parts):
+            only_bad = dead_letters - offsets
             note = f" {number}"
             writer.write(
                 block(
                     sorted(offsets),
-                    letters=sorted(only_bad),
+                    dead_letters=sorted(only_bad),
                     checkpoint_id=checkpoint_id,
                     note=note,
                     complete=False,
@@ -120,13 +122,13 @@ def test_an_interruption_at_any_step_is_made_good_by_the_next_write(
     tmp_path: Path, step: int, before: str | None
 ) -> None:
     disk = DiskStore(tmp_path / "broken")
-    whole = block([0, 1, 3], letters=[2], checkpoint_id="c2")
+    whole = block([0, 1, 3], dead_letters=[2], checkpoint_id="c2")
     expected = DiskStore(tmp_path / "whole")
     for store in (disk, expected):
         if before == "older":
             writer_to(store).write(block([0, 1, 2, 3, 4], checkpoint_id="c1"))
         elif before == "part":
-            writer_to(store).write(block([1], letters=[3], complete=False, last=False))
+            writer_to(store).write(block([1], dead_letters=[3], complete=False, last=False))
     writer_to(expected).write(whole)
     with pytest.raises(OutputError, match="disk is gone"):
         writer_to(SteppedDisk(disk.root, FailAt(step, OutputError("disk is gone")))).write(whole)
@@ -204,7 +206,7 @@ def test_a_file_that_is_not_ours_is_no_block(tmp_path: Path) -> None:
 
 
 def test_citations_that_break_the_contract_are_counted(tmp_path: Path) -> None:
-    good = block([0, 1, 2], letters=[3])
+    good = block([0, 1, 2], dead_letters=[3])
     bad = AnnotatedCitation(4, citation(4), Annotation((mention(0, 10_000),)))
     whole = replace(good, citations=(*good.citations, bad))
     done = writer_to(DiskStore(tmp_path)).write(refuse_unstorable(whole, store_text=True))

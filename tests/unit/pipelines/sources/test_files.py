@@ -74,7 +74,7 @@ def test_every_record_is_in_one_block_of_the_grid(
     offsets: list[int] = []
     for block in blocks:
         here = [c.offset for c in block.citations]
-        here += [letter.position.offset for letter in block.dead_letters]
+        here += [dead_letter.position.offset for dead_letter in block.dead_letters]
         assert all(
             block.header.key.start <= offset < block.header.key.start + size for offset in here
         )
@@ -83,8 +83,10 @@ def test_every_record_is_in_one_block_of_the_grid(
     assert sorted(offsets) == list(range(count))
     assert [block.header.last for block in blocks] == [False] * (len(blocks) - 1) + [True]
     assert all(block.header.complete for block in blocks)
-    letters = {letter.position.offset for block in blocks for letter in block.dead_letters}
-    assert letters == {offset for offset in bad if offset < count}
+    dead_letters = {
+        dead_letter.position.offset for block in blocks for dead_letter in block.dead_letters
+    }
+    assert dead_letters == {offset for offset in bad if offset < count}
 
 
 def test_the_digest_is_the_file_s(tmp_path: Path) -> None:
@@ -130,12 +132,12 @@ def test_a_sidecar_is_checked(tmp_path: Path) -> None:
     for text in (f"MD5(x.jsonl)= {'0' * 32}\n", "", " ", "nonsense"):
         sidecar.write_text(text)
         [refused] = reader().read(file, store)
-        [letter] = refused.dead_letters
+        [dead_letter] = refused.dead_letters
         assert refused.citations == ()
         assert (refused.header.complete, refused.header.last) == (True, True)
-        assert letter.position.offset == 0
-        assert (str(letter.stage), letter.payload) == ("read", text.encode())
-        assert letter.error_type == "InputError"
+        assert dead_letter.position.offset == 0
+        assert (str(dead_letter.stage), dead_letter.payload) == ("read", text.encode())
+        assert dead_letter.error_type == "InputError"
     assert write(store, reader().read(file, store)) == [0]
     assert write(store, reader().read(file, store)) == []
     sidecar.unlink()
@@ -149,9 +151,12 @@ def test_a_file_that_cannot_be_read_is_one_dead_letter_until_it_can(tmp_path: Pa
     place.mkdir()
     file = InputFile(str(place), "x.jsonl")
     [refused] = reader().read(file, store)
-    [letter] = refused.dead_letters
-    assert (refused.header.input_digest, letter.error_type) == (UNREADABLE, "IsADirectoryError")
-    assert letter.error == "x.jsonl cannot be read: Is a directory"
+    [dead_letter] = refused.dead_letters
+    assert (refused.header.input_digest, dead_letter.error_type) == (
+        UNREADABLE,
+        "IsADirectoryError",
+    )
+    assert dead_letter.error == "x.jsonl cannot be read: Is a directory"
     assert write(store, reader().read(file, store)) == [0]
     place.rmdir()
     assert write(store, reader().read(jsonl(place, 5), store)) == [0, 3]
@@ -256,8 +261,8 @@ def test_damaged_gzip_gives_what_came_before_the_damage(tmp_path: Path) -> None:
     blocks = list(reader(100).read(InputFile(str(place), place.name), DiskStore(tmp_path / "out")))
     good = sum(len(block.citations) for block in blocks)
     assert 50 < good < 350
-    [letter] = blocks[-1].dead_letters
-    assert (letter.position.offset, str(letter.stage)) == (good, "read")
+    [dead_letter] = blocks[-1].dead_letters
+    assert (dead_letter.position.offset, str(dead_letter.stage)) == (good, "read")
     assert blocks[-1].header.last
 
 

@@ -66,7 +66,7 @@ def test_columns_that_are_whole_are_not_folded_on_a_narrow_console(terminal: boo
     long = "0123456789" * 3
     print_table(console, [(long, "a b c d e f g h i j k l m n o p")], whole=[0])
     assert long in stream.getvalue()
-    assert all(letter in stream.getvalue() for letter in "abcdefghijklmnop")
+    assert all(dead_letter in stream.getvalue() for dead_letter in "abcdefghijklmnop")
 
 
 @pytest.mark.parametrize("whole", [(), (0,)])

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from schemas.errors import CheckpointError, OutputError, RegistryError
+from tests.support.crash_injection import MemoryObjects, SteppedObjects
 from tests.support.registries import (
     publish,
 )
-from tests.support.stepped import MemoryObjects, SteppedObjects
 from worker.checkpoint.folder import DICTIONARY, read_manifest
 from worker.registry.cache import cached, default_cache
 from worker.registry.registry import Registry

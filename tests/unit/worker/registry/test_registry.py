@@ -9,13 +9,13 @@ import pytest
 
 from schemas.errors import CheckpointError, OutputError, RegistryError
 from tests.support.checkpoints import sign_again
+from tests.support.crash_injection import CrashAt, CrashError, MemoryObjects, SteppedObjects
 from tests.support.registries import (
     everything,
     moment,
     publish,
     small_checkpoint,
 )
-from tests.support.stepped import CrashAt, CrashError, MemoryObjects, SteppedObjects
 from worker.checkpoint.folder import DICTIONARY, MANIFEST, read_manifest
 from worker.registry.registry import Registry, open_registry
 from worker.storage.disk import DiskObjects

@@ -7,6 +7,7 @@ import fsspec
 import pytest
 
 from schemas.errors import ConflictError, OutputError, RegistryError
+from tests.support.crash_injection import MemoryObjects, SteppedObjects
 from tests.support.registries import (
     everything,
     moment,
@@ -17,7 +18,6 @@ from tests.support.registries import (
     rollback,
     small_checkpoint,
 )
-from tests.support.stepped import MemoryObjects, SteppedObjects
 from worker.checkpoint.folder import read_manifest
 from worker.registry.registry import Registry, open_registry
 from worker.storage.objects import Stored

@@ -19,7 +19,7 @@ BLOCK_SIZE = 5
 DIGEST = "kafka:cluster:topic"
 
 
-def letter(
+def dead_letter(
     offset: int,
     payload: bytes = b"{",
     *,
@@ -37,13 +37,15 @@ def letter(
     return DeadLetter(position, stage, error_type, error, payload, seen_at, key, headers)
 
 
-def put_letters(root: object, letters: Sequence[DeadLetter], *, digest: str = DIGEST) -> None:
+def write_dead_letters(
+    root: object, dead_letters: Sequence[DeadLetter], *, digest: str = DIGEST
+) -> None:
     """Write dead letters of topics, as a stream does; each block's first offset is a citation.
 
     That of the first block is so only where no letter stands there.
     """
     blocks: dict[BlockKey, list[DeadLetter]] = {}
-    for one in letters:
+    for one in dead_letters:
         place = one.position
         key = BlockKey(place.source, place.partition, block_start(place.offset, BLOCK_SIZE))
         blocks.setdefault(key, []).append(one)
@@ -53,8 +55,8 @@ def put_letters(root: object, letters: Sequence[DeadLetter], *, digest: str = DI
             writer.write(_block(key, found, digest))
 
 
-def _block(key: BlockKey, letters: Sequence[DeadLetter], digest: str) -> AnnotatedBlock:
-    taken = {one.position.offset for one in letters}
+def _block(key: BlockKey, dead_letters: Sequence[DeadLetter], digest: str) -> AnnotatedBlock:
+    taken = {one.position.offset for one in dead_letters}
     made = block(
         [x for x in (key.start,) if x not in taken],
         start=key.start,
@@ -63,10 +65,10 @@ def _block(key: BlockKey, letters: Sequence[DeadLetter], digest: str) -> Annotat
         complete=False,
         last=False,
     )
-    return with_header(replace(made, dead_letters=tuple(letters)), key=key)
+    return with_header(replace(made, dead_letters=tuple(dead_letters)), key=key)
 
 
-def dead_letters(command: str, *words: object) -> dict[str, Any]:
+def run_dead_letters(command: str, *words: object) -> dict[str, Any]:
     """Run `pubner dead-letters` with `--json` in this process; return what it says."""
     file = Path(str(words[0])).parent / f"{command}.json"
     run = {"list": dead_letters_command.list_dead_letters, "replay": dead_letters_command.replay}

@@ -16,9 +16,9 @@ LIST = ROOT / "tests" / "documents" / "retired_words.toml"
 _KINDS = {".py", ".md", ".j2", ".toml", ".yml", ".css"}
 
 
-def load_words(table: str, path: Path = LIST) -> dict[str, str]:
-    """Return a table of retired words, as regular expressions, and what to write instead."""
-    found: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))[table]
+def load_words(path: Path = LIST) -> dict[str, str]:
+    """Return the retired words, as regular expressions, and what to write instead."""
+    found: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))["words"]
     return found
 
 
@@ -47,9 +47,6 @@ def problems(paths: Iterable[Path], words: dict[str, str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    files = list(tracked_files())
-    outside = [path for path in files if not path.is_relative_to(ROOT / "tests")]
-    lines = list(problems(files, load_words("everywhere")))
-    lines += problems(outside, load_words("outside_tests"))
+    lines = list(problems(tracked_files(), load_words()))
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.exit(bool(lines))

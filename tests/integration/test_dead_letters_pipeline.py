@@ -1,4 +1,4 @@
-"""`pubner dead-letters replay --pipeline`: letters become citations in their place."""
+"""`pubner dead-letters replay --pipeline`: dead letters become citations in their place."""
 
 import re
 from collections.abc import Sequence

@@ -105,7 +105,7 @@ def test_dead_letters_also_go_to_the_topic_that_is_named(
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
     producer.send(topic, key=b"1", value=b"{poison", headers=[("trace", b"\x00x")])
     producer.send(topic, key=b"2", value=b'{"pmid": 2, "title": "Iron", "abstract": ""}')
-    # With the headers that a letter gets, this one is over the broker's limit of a MiB.
+    # With the headers that a dead letter gets, this one is over the broker's limit of a MiB.
     producer.send(topic, key=b"3", value=b"x" * 1_048_400)
     producer.send(topic, key=b"4", value=b"more poison")
     producer.close()

@@ -42,7 +42,7 @@ def write_dead_letters(
 ) -> None:
     """Write dead letters of topics, as a stream does; each block's first offset is a citation.
 
-    That of the first block is so only where no letter stands there.
+    That of the first block is so only where no dead letter is there.
     """
     blocks: dict[BlockKey, list[DeadLetter]] = {}
     for one in dead_letters:

@@ -48,7 +48,7 @@ def stream(kafka: Kafka, topic: str, output: Path, checkpoint: Path) -> dict[str
 
 
 def replayed_from(sent: Sequence[Sent]) -> list[str]:
-    """Return the letters that messages say they were, in order."""
+    """Return the dead letters that messages say they were, in order."""
     return sorted(
         x.headers["pubner-replayed-from"].decode()
         for x in sent
@@ -57,7 +57,7 @@ def replayed_from(sent: Sequence[Sent]) -> list[str]:
 
 
 def replay(kafka: Kafka, output: Path, topic: str, *words: str) -> dict[str, Any]:
-    """Replay an output's letters to a topic; return the summary."""
+    """Replay an output's dead letters to a topic; return the summary."""
     return run_dead_letters(
         "replay", output, f"--topic={topic}", f"--brokers={kafka.bootstrap}", *words
     )

@@ -21,7 +21,7 @@ from tests.support.dead_letters import dead_letter, run_dead_letters, write_dead
 from tests.support.memory_files import SCHEME, MemoryFiles
 
 DAYS = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in range(1, 10)]
-LETTERS = [
+DEAD_LETTERS = [
     dead_letter(1, b"{", source="a", seen_at=DAYS[0]),
     dead_letter(7, b"{}", source="a", seen_at=DAYS[3], error="the message has no pmid"),
     dead_letter(8, b"\xff", source="a", seen_at=DAYS[1], error_type="OtherError"),
@@ -31,10 +31,10 @@ LETTERS = [
 
 @pytest.fixture(params=["disk", "objects"])
 def output(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An output with `LETTERS` on a disk, and in an object store."""
+    """An output with `DEAD_LETTERS` on a disk, and in an object store."""
     MemoryFiles.objects.clear()
     root = str(tmp_path / "out") if request.param == "disk" else f"{SCHEME}://bucket/out"
-    write_dead_letters(root, LETTERS)
+    write_dead_letters(root, DEAD_LETTERS)
     yield root
     MemoryFiles.objects.clear()
 
@@ -88,7 +88,7 @@ def test_filters(output: str, tmp_path: Path, words: list[str], offsets: list[in
 
 
 def test_what_was_replayed_says_so(output: str, tmp_path: Path) -> None:
-    sent = LETTERS[2]
+    sent = DEAD_LETTERS[2]
     replay = Replay(
         id="r",
         target=Target("c", "t"),
@@ -118,7 +118,7 @@ def test_the_table(output: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_not_committed_is_not_listed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write_dead_letters(out, LETTERS)
+    write_dead_letters(out, DEAD_LETTERS)
     for path in (out / "citations").glob("a-0-000000000005*"):
         path.unlink()
     assert [x["offset"] for x in run_dead_letters("list", out, "--source=a")["letters"]] == [1]
@@ -140,7 +140,7 @@ def test_a_dead_letter_replaced_by_a_citation_is_not_listed(tmp_path: Path) -> N
 
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
-    write_dead_letters(tmp_path / "out", LETTERS)
+    write_dead_letters(tmp_path / "out", DEAD_LETTERS)
     for path in (tmp_path / "out" / "dead_letters").iterdir():
         path.write_bytes(b"PAR1")
     with pytest.raises(OutputError, match="dead_letters/a-0-000000000000"):

@@ -28,7 +28,7 @@ def writer_to(store: Store, *, size: int = 10) -> PieceWriter:
 
 
 def pieces(*offsets: Sequence[int], dead_letters: Sequence[int] = ()) -> list[AnnotatedBlock]:
-    """Return a block as one piece for each of `offsets`; `letters` lie in the piece before them."""
+    """Return a block as one piece for each of `offsets`; `dead_letters` are in the piece before."""
     last = len(offsets) - 1
     bounds = [min(part) for part in offsets[1:]] + [10]
     found = []

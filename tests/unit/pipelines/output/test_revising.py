@@ -123,7 +123,7 @@ def test_deleted_and_textless_citations_change_their_checkpoint_alone(tmp_path: 
         ("true", revision([])),
         ("true", replace(revision([]), dead_letters=(dead_letter(0, source="topic"),))),
     ],
-    ids=["other text", "no match", "same checkpoint", "no row", "letter", "nothing", "failed"],
+    ids=["other text", "no match", "same checkpoint", "no row", "dead letter", "nothing", "failed"],
 )
 def test_what_does_not_fit_changes_nothing(where: str, new: AnnotatedBlock) -> None:
     objects = MemoryObjects()

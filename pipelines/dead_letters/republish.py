@@ -1,12 +1,9 @@
 """Republisher of dead letters to a topic, each once, even if a replay is killed."""
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-from kafka import errors
 
 from pipelines.dead_letters.ledger import Ledger, Replay, Target
 from pipelines.dead_letters.payload import message_of
@@ -19,28 +16,13 @@ from pipelines.dead_letters.reading import (
 from pipelines.dead_letters.selection import Selection, format_position
 from pipelines.dead_letters.sent import REPLAY_ID, REPLAYED_FROM, sent_positions
 from pipelines.kafka.access import KafkaAccess
-from pipelines.kafka.errors import explain
-from pipelines.kafka.headers import headers_to_send
-from pipelines.kafka.sender import message_size, open_sender, send_failure
+from pipelines.kafka.sender import Message, Sender
 from pipelines.kafka.tail import topic_ends
 from pipelines.kafka.topics import Topic, describe, max_message_bytes
 from pipelines.output.store import Store
 from schemas.errors import RecordError
 from schemas.records import DeadLetter
 from worker.cli.progress import Meter
-
-if TYPE_CHECKING:
-    from kafka import KafkaProducer
-
-_MAX_BYTES_IN_FLIGHT = 16 * 2**20
-_MAX_MESSAGES_IN_FLIGHT = 1000
-_REFUSALS = (
-    errors.MessageSizeTooLargeError,
-    errors.RecordListTooLargeError,
-    errors.InvalidRecordError,
-    errors.CorruptRecordError,
-)
-"""Errors with which a broker refuses one message; sending it again unchanged cannot help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +114,23 @@ def recover_interrupted(ledger: Ledger, access: KafkaAccess, target: Target, top
 
 def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> set[DeadLetterId]:
     """Send the dead letters of `replay`; return those that the broker acknowledged."""
-    limit = max_message_bytes(plan.access, plan.topic)
-    sender = _Sender(plan, replay, topic.partitions, limit)
+    sent: set[DeadLetterId] = set()
+
+    def find_sent(failed: Sequence[_Message]) -> set[_Message]:
+        in_topic = sent_positions(plan.access, replay, topic.partitions)
+        return {message for message in failed if message.position in in_topic}
+
+    sender = Sender[_Message](
+        plan.access,
+        plan.topic,
+        client_id="pubner-replay",
+        limit=max_message_bytes(plan.access, plan.topic),
+        acknowledged=lambda message, _: sent.add(message.id),
+        refused=lambda message, _, why: report.refused.update({message.position: why}),
+        check=plan.check,
+        remedy="replay the dead letter again",
+        find_sent=find_sent,
+    )
     plan.meter.begin("sending", total=len(replay.dead_letters), unit="dead letters")
     try:
         for block in read_dead_letters(plan.store, plan.selection):
@@ -143,166 +140,44 @@ def _send(plan: SendPlan, replay: Replay, topic: Topic, report: SendReport) -> s
                     continue
                 plan.check()
                 try:
-                    key, value = message_of(dead_letter, from_topic=block.from_topic)
+                    message = _message(
+                        dead_letter, dead_letter_id, replay, from_topic=block.from_topic
+                    )
                 except RecordError:
                     report.no_message += 1
                 else:
-                    sender.send(dead_letter, dead_letter_id, key, value)
+                    sender.send(message)
                 plan.meter.advance()
         sender.wait()
     finally:
-        sender.close()
-    report.sent, report.refused = len(sender.sent), sender.refused
-    return sender.sent
+        sender.close(seconds=0)
+    report.sent = len(sent)
+    return sent
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
+class _Message(Message):
     """The message for a dead letter."""
 
     id: DeadLetterId
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
 
     @property
-    def size(self) -> int:
-        """Upper bound of its size in bytes, uncompressed."""
-        return message_size(self.key, self.value, self.headers)
+    def position(self) -> str:
+        """The position of the dead letter, as text."""
+        return format_position(self.id[0])
 
 
-@dataclass(slots=True)
-class _Sender:
-    """Sends the dead letters of a replay, with a bounded number of bytes in flight.
+def _message(
+    dead_letter: DeadLetter, dead_letter_id: DeadLetterId, replay: Replay, *, from_topic: bool
+) -> _Message:
+    """Return the message for a dead letter.
 
-    After one refused message, kafka-python's producer fails all others in flight, even those that
-    the broker has accepted. So a message that may exceed the topic's `limit` is sent alone, and if
-    another one is refused, the topic is read to find which of the rest it holds.
+    :raises RecordError: if it has none.
     """
-
-    plan: SendPlan
-    replay: Replay
-    partitions: tuple[int, ...]
-    limit: int | None
-    sent: set[DeadLetterId] = field(default_factory=set)
-    refused: dict[str, str] = field(default_factory=dict)
-    _client: "KafkaProducer | None" = None
-    _waiting: list[tuple[_Message, Any]] = field(default_factory=list)
-    _bytes: int = 0
-
-    def send(
-        self,
-        dead_letter: DeadLetter,
-        dead_letter_id: DeadLetterId,
-        key: bytes | None,
-        value: bytes | None,
-    ) -> None:
-        """Send one dead letter.
-
-        :raises BrokerError: if the broker cannot be reached, or denies access.
-        """
-        own_headers = (
-            (REPLAYED_FROM, format_position(dead_letter.position).encode()),
-            (REPLAY_ID, self.replay.id.encode()),
-        )
-        headers = (x for x in dead_letter.headers if x[0] not in (REPLAYED_FROM, REPLAY_ID))
-        message = _Message(dead_letter_id, key, value, (*headers, *own_headers))
-        alone = self.limit is not None and message.size > self.limit
-        if alone:
-            self.wait()
-        self._waiting.append((message, self._produce(message)))
-        self._bytes += message.size
-        if (
-            alone
-            or self._bytes >= _MAX_BYTES_IN_FLIGHT
-            or len(self._waiting) >= _MAX_MESSAGES_IN_FLIGHT
-        ):
-            self.wait()
-
-    def wait(self) -> None:
-        """Wait until the broker has acknowledged or refused all messages in flight.
-
-        :raises BrokerError: as `send`.
-        """
-        in_flight, self._waiting, self._bytes = self._waiting, [], 0
-        alone = len(in_flight) == 1
-        outcomes = [
-            (x, self._await_acknowledgement(x, future, alone=alone)) for x, future in in_flight
-        ]
-        failed = [(message, error) for message, error in outcomes if error is not None]
-        if failed and not alone:
-            self.close()
-            in_topic = sent_positions(self.plan.access, self.replay, self.partitions)
-            self.sent |= {x.id for x, _ in failed if format_position(x.id[0]) in in_topic}
-            again = [message for message, _ in failed if message.id not in self.sent]
-            failed = [(x, error) for x in again if (error := self._send_alone(x)) is not None]
-        elif failed:
-            self.close()
-        for message, error in failed:
-            self.refused[format_position(message.id[0])] = self._reason(message, error)
-
-    def close(self) -> None:
-        """Close the producer; the next message opens another."""
-        if self._client is not None:
-            self._client.close(timeout=0)
-            self._client = None
-
-    def _send_alone(self, message: _Message) -> errors.KafkaError | None:
-        error = self._await_acknowledgement(message, self._produce(message), alone=True)
-        if error is not None:
-            self.close()
-        return error
-
-    def _produce(self, message: _Message) -> Any:  # noqa: ANN401 - a future of kafka-python's
-        if self._client is None:
-            # If the limit is unknown, each message is a batch, so that a refusal concerns it alone.
-            self._client = open_sender(
-                self.plan.access, client_id="pubner-replay", limit=self.limit or 1
-            )
-        try:
-            return self._client.send(
-                self.plan.topic,
-                key=message.key,
-                value=message.value,
-                headers=headers_to_send(message.headers),
-            )
-        except _REFUSALS as error:
-            return error
-        except errors.KafkaError as error:
-            raise send_failure(self.plan.access, self.plan.topic, error) from error
-
-    def _await_acknowledgement(
-        self,
-        message: _Message,
-        future: Any,  # noqa: ANN401
-        *,
-        alone: bool,
-    ) -> errors.KafkaError | None:
-        """Return None if the broker acknowledged the message, else the error of its refusal.
-
-        Unless the message was sent `alone`, another one in its batch may be the cause.
-
-        :raises BrokerError: if the failure does not concern the message.
-        """
-        try:
-            if isinstance(future, errors.KafkaError):
-                raise future
-            future.get(timeout=2 * self.plan.access.timeout_seconds + 10)
-        except _REFUSALS as error:
-            return error
-        except errors.KafkaError as error:
-            if not alone and type(error) is errors.KafkaError:
-                return error
-            raise send_failure(self.plan.access, self.plan.topic, error) from error
-        self.sent.add(message.id)
-        return None
-
-    def _reason(self, message: _Message, error: errors.KafkaError) -> str:
-        if self.limit is not None and message.size > self.limit:
-            return (
-                f"{message.size:,} bytes, and topic {self.plan.topic!r} allows {self.limit:,}, "
-                "compressed; raise its max.message.bytes, and replay the dead letter again"
-            )
-        if isinstance(error, errors.InvalidRecordError) and message.key is None:
-            return "it has no key, and a compacted topic requires one"
-        return explain(error, self.plan.access).reason
+    key, value = message_of(dead_letter, from_topic=from_topic)
+    own_headers = (
+        (REPLAYED_FROM, format_position(dead_letter.position).encode()),
+        (REPLAY_ID, replay.id.encode()),
+    )
+    headers = (x for x in dead_letter.headers if x[0] not in (REPLAYED_FROM, REPLAY_ID))
+    return _Message(key, value, (*headers, *own_headers), dead_letter_id)

@@ -62,7 +62,7 @@ class DeadLetterWriter:
         failure: Failure | BadRecord,
         *,
         key: bytes | None = None,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> None:
         """Add the dead letter of one record; the next `flush` writes it."""
         self.counts[str(failure.stage)] += 1

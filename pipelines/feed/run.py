@@ -10,7 +10,6 @@ from typing import BinaryIO, cast
 
 from pipelines.blocks.elements import InputFile
 from pipelines.feed.dead_letters import DeadLetterWriter
-from pipelines.feed.sender import Delivery, Message, Refused
 from pipelines.feed.sent import (
     DIGEST,
     DIGEST_DIGITS,
@@ -31,7 +30,7 @@ from pipelines.feed.state import (
 from pipelines.feed.stopping import StoppedError
 from pipelines.kafka.access import KafkaAccess
 from pipelines.kafka.messages import decode_record
-from pipelines.kafka.sender import open_sender
+from pipelines.kafka.sender import Message, Sender
 from pipelines.kafka.tail import topic_ends
 from pipelines.kafka.topics import Cluster, max_message_bytes
 from pipelines.output.store import Store
@@ -102,6 +101,14 @@ def run_feed(plan: FeedPlan) -> FeedReport:
     return feed.run()
 
 
+@dataclass(frozen=True, slots=True)
+class _Message(Message):
+    """The message of the record with the index `offset`; a `tombstone` deletes its citation."""
+
+    offset: int
+    tombstone: bool
+
+
 class _Feed:
     """The state of a running feed: its plan, open clients and progress."""
 
@@ -113,15 +120,17 @@ class _Feed:
         self.topic = plan.cluster.topics[plan.topic]
         self.dead_letters = DeadLetterWriter(plan.store, utc_now)
         self.state, self.sent = self._begin()
-        limit = max_message_bytes(plan.access, plan.topic)
-        self.delivery = Delivery(
-            open_client=lambda: open_sender(plan.access, client_id="pubner-feed", limit=limit),
-            access=plan.access,
-            topic=plan.topic,
-            limit=limit,
+        self.ends = dict(self.state.ends)
+        """By partition, the offset after the last message acknowledged with all before it."""
+        self.sender = Sender[_Message](
+            plan.access,
+            plan.topic,
+            client_id="pubner-feed",
+            limit=max_message_bytes(plan.access, plan.topic),
+            acknowledged=self._acknowledged,
             refused=self._refused,
             check=plan.check,
-            ends=dict(self.state.ends),
+            remedy="feed the record again",
         )
         self.saved_at = time.monotonic()
         self.current: tuple[InputFile, str, int] | None = None
@@ -153,7 +162,7 @@ class _Feed:
             save_state(self.plan.state_file, self.state)
             for file in self.plan.files:
                 self._feed(file)
-            self.delivery.wait()
+            self.sender.wait()
             self.dead_letters.flush()
             drop_state(self.plan.state_file)
         except StoppedError:
@@ -163,7 +172,7 @@ class _Feed:
             self._save_before_exit(wait=False)
             raise
         finally:
-            self.delivery.close(seconds=_CLOSE_SECONDS)
+            self.sender.close(seconds=_CLOSE_SECONDS)
             self._count(time.monotonic() - begin)
         return self.report
 
@@ -183,7 +192,7 @@ class _Feed:
         self.dead_letters.begin(file.source, digest, from_scratch=begin == 0)
         self.current = (file, digest, begin)
         whole = self._send_records(file, digest)
-        self.delivery.wait()
+        self.sender.wait()
         _, _, end = self.current
         self.current = None
         self._record_progress(file, digest, end, finished=whole)
@@ -230,20 +239,32 @@ class _Feed:
     ) -> None:
         key = b"%d" % citation.pmid
         value = to_value(citation)
-        message = Message(
-            offset, key, value, (*headers, (OFFSET, b"%d" % offset)), citation.deleted
+        message = _Message(
+            key, value, (*headers, (OFFSET, b"%d" % offset)), offset, citation.deleted
         )
         try:
             decode_record(key, value)
         except RecordError as error:
-            self._refused(Refused(message, type(error).__name__, str(error)))
+            self._refused(message, error, str(error))
             return
-        self.delivery.send(message)
+        self.sender.send(message)
 
-    def _refused(self, refused: Refused) -> None:
-        message = refused.message
-        failure = Failure(Stage.WRITE, refused.error_type, refused.error, message.value or b"")
+    def _acknowledged(self, message: "_Message", at: tuple[int, int] | None) -> None:
+        if at is not None:
+            partition, offset = at
+            self.ends[partition] = offset + 1
+        self.report.tombstones += message.tombstone
+        self.report.citations += not message.tombstone
+        self.report.bytes += len(message.value or b"")
+
+    def _refused(self, message: "_Message", error: Exception, reason: str) -> None:
+        failure = Failure(Stage.WRITE, type(error).__name__, reason, message.value or b"")
         self.dead_letters.add(message.offset, failure, key=message.key, headers=message.headers)
+
+    def _first_unacknowledged(self, end: int) -> int:
+        """Return the index of the first record in flight, or `end` if there is none."""
+        first = self.sender.first_in_flight
+        return end if first is None else first.offset
 
     def _add_dead_letter(self, item: BadRecord) -> None:
         self.dead_letters.add(item.offset, item)
@@ -273,7 +294,7 @@ class _Feed:
         if self.current is not None and now - self.saved_at >= _SAVE_SECONDS:
             self.saved_at = now
             file, digest, end = self.current
-            self._record_progress(file, digest, self.delivery.acknowledged(end), finished=False)
+            self._record_progress(file, digest, self._first_unacknowledged(end), finished=False)
             self._save()
 
     def _record_progress(
@@ -286,18 +307,18 @@ class _Feed:
     def _save(self) -> None:
         """Save the progress, after writing the dead letters up to it."""
         self.dead_letters.flush()
-        self.state = replace(self.state, ends=dict(self.delivery.ends))
+        self.state = replace(self.state, ends=dict(self.ends))
         save_state(self.plan.state_file, self.state)
 
     def _save_before_exit(self, *, wait: bool) -> None:
         """Save the progress of a run that ends early, suppressing errors in favour of its cause."""
         with suppress(PubnerError):
             if wait:
-                self.delivery.wait(check=False)
+                self.sender.wait(check=False)
         with suppress(PubnerError):
             if self.current is not None:
                 file, digest, end = self.current
-                self._record_progress(file, digest, self.delivery.acknowledged(end), finished=False)
+                self._record_progress(file, digest, self._first_unacknowledged(end), finished=False)
                 self._save()
 
     def _read(self, *, input_bytes: int, records: int = 0, bad: int = 0) -> None:
@@ -307,7 +328,8 @@ class _Feed:
 
     def progress(self) -> Progress:
         """Return the progress of the feed; may be called from another thread."""
-        sent, skipped = self.delivery.messages, self.report.skipped_records
+        sent = self.report.citations + self.report.tombstones
+        skipped = self.report.skipped_records
         total = estimated({**self.counts, "records_committed": skipped}, self.total_bytes)
         return Progress(
             "feeding",
@@ -319,9 +341,5 @@ class _Feed:
         )
 
     def _count(self, seconds: float) -> None:
-        delivery, report = self.delivery, self.report
-        report.citations = delivery.messages - delivery.tombstones
-        report.tombstones = delivery.tombstones
-        report.bytes = delivery.bytes
-        report.dead_letters = dict(self.dead_letters.counts)
-        report.seconds = seconds
+        self.report.dead_letters = dict(self.dead_letters.counts)
+        self.report.seconds = seconds

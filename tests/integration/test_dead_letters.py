@@ -157,7 +157,7 @@ def test_what_the_broker_does_not_take_is_told_and_not_marked(tmp_path: Path, ka
         found = replay(kafka, tmp_path / "out", "letters-small")
         assert list(found["refused"]) == ["t/0/2"]
     assert found["sent_before"] == 2
-    assert "allows 2,000, compressed" in found["refused"]["t/0/2"]
+    assert "allows 2,000 bytes, compressed" in found["refused"]["t/0/2"]
     found = replay(kafka, tmp_path / "out", "letters-compact")
     assert list(found["refused"]) == ["t/0/1", "t/0/3"]
     assert "no key" in found["refused"]["t/0/1"]
@@ -178,13 +178,14 @@ count = int(sys.argv[1])
 if count < 0:
     republish.record = kill
 else:
-    original = republish._Sender.send
-    def send(self, *args):
-        original(self, *args)
+    original, sent = republish.Sender.send, []
+    def send(self, message):
+        original(self, message)
         self.wait()
-        if len(self.sent) == count:
+        sent.append(message)
+        if len(sent) == count:
             kill()
-    republish._Sender.send = send
+    republish.Sender.send = send
 dead_letters.replay(sys.argv[2:])
 """
 

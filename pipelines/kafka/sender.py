@@ -236,7 +236,8 @@ class Sender(Generic[M]):
         if self.limit is not None and message.size > self.limit:
             reason = (
                 f"the broker refuses the message of {message.size:,} bytes: topic {self.topic!r} "
-                f"allows {self.limit:,} bytes, compressed; raise its max.message.bytes and {self.remedy}"
+                f"allows {self.limit:,} bytes, compressed; raise its max.message.bytes and "
+                f"{self.remedy}"
             )
         elif isinstance(error, errors.InvalidRecordError) and message.key is None:
             reason = "it has no key, and a compacted topic requires one"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from schemas.errors import SettingsError
 from worker.storage.locations import absolute
+from worker.system.plugins import REMEDY, described, load_plugin
 
 DIRECT = "DirectRunner"
 PRISM = "PrismRunner"
@@ -84,15 +85,16 @@ def _plain(name: str) -> str:
 
 
 def _load(entry: EntryPoint) -> Runner:
-    where = f"runner {entry.name!r} (entry point {entry.value!r} of {ENTRY_POINTS})"
-    try:
-        found = entry.load()
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SettingsError(f"{where} cannot be loaded: {reason}") from error
+    found = load_plugin(entry, SettingsError)
     if not isinstance(found, Runner):
         raise SettingsError(
-            f"{where} is a {type(found).__name__}; expected a pipelines.runners.names.Runner"
+            f"{described(entry)} is a {type(found).__name__}; expected a "
+            f"pipelines.runners.names.Runner; {REMEDY}"
+        )
+    if _plain(found.name) != _plain(entry.name):
+        raise SettingsError(
+            f"{described(entry)} is the Runner {found.name!r}; expected the name of its entry "
+            f"point, with or without `Runner` at its end; {REMEDY}"
         )
     return found
 

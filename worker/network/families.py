@@ -12,6 +12,7 @@ from worker.network.bert import BertFamily
 from worker.network.family import EncoderFamily
 from worker.network.model import MultiHeadModel, in_one_line
 from worker.network.transformers_family import TransformersFamily
+from worker.system.plugins import REMEDY, described, load_plugin
 
 ENTRY_POINTS: Final = "pubner.encoder_families"
 """The group of entry points with which an installed package adds families: classes."""
@@ -47,12 +48,13 @@ def _find(config: PretrainedConfig) -> EncoderFamily | None:
 
 
 def _load(point: EntryPoint) -> EncoderFamily:
+    kind = load_plugin(point, CheckpointError)
     try:
-        family: EncoderFamily = point.load()()
+        family: EncoderFamily = kind()
     except Exception as error:  # a package's own code
         raise CheckpointError(
-            f"the encoder family {point.name} ({point.value}) cannot be loaded: "
-            f"{type(error).__name__}: {in_one_line(error)}; repair or uninstall its package"
+            f"{described(point)} cannot be made: {type(error).__name__}: {in_one_line(error)}; "
+            f"{REMEDY}"
         ) from error
     return family
 

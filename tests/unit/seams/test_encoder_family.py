@@ -125,6 +125,5 @@ def test_a_family_that_cannot_be_imported_is_named(
 ) -> None:
     (package / "our_encoders.py").write_text("import no_such_module\n")
     assert train(tmp_path, encoder) == 2
-    assert "the encoder family convolution (our_encoders:ConvolutionFamily) cannot be loaded" in (
-        capsys.readouterr().err
-    )
+    shown = capsys.readouterr().err
+    assert "'our_encoders:ConvolutionFamily' of pubner.encoder_families) cannot be loaded" in shown

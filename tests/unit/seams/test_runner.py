@@ -25,6 +25,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.runners.names import Runner
 
 OWN = Runner("OwnRunner", in_process=True, portable=False, beam_runner="{name}.OwnRunner")
+OTHER = Runner("AnotherRunner")
 WRONG = "no runner"
 ran = []
 
@@ -45,7 +46,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / f"{name}.py").write_text(MODULE.format(name=name))
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        f"[pubner.runners]\nown = {name}:OWN\nwrong = {name}:WRONG\nmissing = {name}:NONE\n"
+        f"[pubner.runners]\nown = {name}:OWN\nwrong = {name}:WRONG\nother = {name}:OTHER\nmissing = {name}:NONE\n"
     )
     monkeypatch.syspath_prepend(folder)
     return name
@@ -82,7 +83,14 @@ def test_it_runs_an_annotation(package: str, tmp_path: Path) -> None:
     assert __import__(package).ran == ["OwnRunner"]
 
 
-@pytest.mark.parametrize(("name", "part"), [("wrong", "is a str"), ("missing", "AttributeError")])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("wrong", "is a str"),
+        ("other", "is the Runner 'AnotherRunner'; expected the name of its entry point"),
+        ("missing", "AttributeError"),
+    ],
+)
 @pytest.mark.usefixtures("package")
 def test_a_runner_that_cannot_be_loaded_is_one_line(name: str, part: str) -> None:
     with pytest.raises(SettingsError, match=part) as caught:

@@ -5,8 +5,10 @@ from typing import Any
 
 from schemas.errors import PubnerError
 
+REMEDY = "repair or uninstall its package"
 
-def load_plugin(entry: EntryPoint, error: type[PubnerError]) -> Any:  # noqa: ANN401 - a package's own
+
+def load_plugin(entry: EntryPoint, error: type[PubnerError]) -> Any:  # noqa: ANN401
     """Return the object that an entry point names.
 
     :raises PubnerError: of the class `error`, if it cannot be imported.
@@ -21,6 +23,3 @@ def load_plugin(entry: EntryPoint, error: type[PubnerError]) -> Any:  # noqa: AN
 def described(entry: EntryPoint) -> str:
     """Return how errors call an entry point."""
     return f"{entry.name!r} (entry point {entry.value!r} of {entry.group})"
-
-
-REMEDY = "repair or uninstall its package"

@@ -46,7 +46,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / f"{name}.py").write_text(MODULE.format(name=name))
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        f"[pubner.runners]\nown = {name}:OWN\nwrong = {name}:WRONG\nother = {name}:OTHER\nmissing = {name}:NONE\n"
+        f"[pubner.runners]\nown = {name}:OWN\nwrong = {name}:WRONG\n"
+        f"other = {name}:OTHER\nmissing = {name}:NONE\n"
     )
     monkeypatch.syspath_prepend(folder)
     return name

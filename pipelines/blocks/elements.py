@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.blocks.keys import BlockKey
 from schemas.records import Annotation, Citation, DeadLetter
-from worker.readers.formats import ReadRecord
+from worker.readers.formats import ReadRecord, SourceMessage
 
 if TYPE_CHECKING:
     from pipelines.blocks.known import KnownBlocks
@@ -70,14 +70,13 @@ class ReadBlock:
 class AnnotatedCitation:
     """A citation with its annotation, which is None where the citation has no text.
 
-    `key` and `headers` are those of its Kafka message, if it has one.
+    `message` is the Kafka message that it was read from, if it is one's.
     """
 
     offset: int
     citation: Citation
     annotation: Annotation | None
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    message: SourceMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ output and to a dead-letter topic.
 from dataclasses import replace
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation
-from pipelines.blocks.failures import dead_letter
-from schemas.citation_message import to_message
+from pipelines.blocks.failures import failed_record
 from schemas.errors import RecordError
 from schemas.records import Annotation, Citation, DeadLetter, Stage
-from worker.readers.failures import failure_of
 
 _BOUNDS = {"pmid": 64, "pmid_version": 16, "year": 16}
 """The width in bits of the integer columns."""
@@ -29,16 +27,8 @@ def refuse_unstorable(block: AnnotatedBlock, *, store_text: bool) -> AnnotatedBl
         try:
             _check(item, store_text=store_text)
         except (RecordError, UnicodeError) as error:
-            failure = failure_of(Stage.WRITE, error, to_message(item.citation))
             dead_letters.append(
-                dead_letter(
-                    block.header.key,
-                    item.offset,
-                    failure,
-                    block.annotated_at,
-                    key=item.key,
-                    headers=item.headers,
-                )
+                failed_record(block.header.key, item, Stage.WRITE, error, block.annotated_at)
             )
         else:
             citations.append(item)

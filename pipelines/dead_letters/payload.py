@@ -55,8 +55,7 @@ def message_of(dead_letter: DeadLetter, *, from_topic: bool) -> tuple[bytes | No
 
     A topic's dead letter becomes the original message, whether or not it can be parsed now; if it
     has no key (stages `annotate` and `write`, of which earlier releases stored none), the PMID is
-    the key. A file's becomes the
-    message that `pubner feed` would create from the record.
+    the key. A file's becomes the message that `pubner feed` would create from the record.
 
     :raises RecordError: if a file's dead letter still cannot be parsed, or if a topic's is of the
         stage `read`.

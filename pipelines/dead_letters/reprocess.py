@@ -13,7 +13,7 @@ from datetime import datetime
 
 from pipelines.blocks.elements import AnnotatedBlock, BlockHeader, ReadBlock
 from pipelines.blocks.refusals import refuse_unstorable
-from pipelines.dead_letters.payload import citation_of
+from pipelines.dead_letters.payload import citation_of, original_value
 from pipelines.dead_letters.reading import (
     BlockDeadLetters,
     DeadLetterId,
@@ -29,7 +29,7 @@ from pipelines.output.writer import BlockWriter
 from pipelines.telemetry.run_channel import WorkerChannel
 from schemas.errors import OutputError, RecordError, RefusedRecordError
 from schemas.records import DeadLetter, Stage
-from worker.readers.formats import Format, ReadRecord
+from worker.readers.formats import Format, ReadRecord, SourceMessage
 from worker.tagger import Tagger
 
 _CHUNK_SIZE = 250
@@ -148,7 +148,11 @@ def parse_dead_letters(block: BlockDeadLetters, clock: Callable[[], datetime]) -
                     replace(dead_letter, error_type=kind, error=str(error), seen_at=clock())
                 )
         else:
-            citations.append(ReadRecord(dead_letter.position.offset, found))
+            message = None
+            if block.from_topic:
+                value = original_value(dead_letter)
+                message = SourceMessage(dead_letter.key, value, dead_letter.headers)
+            citations.append(ReadRecord(dead_letter.position.offset, found, message))
     header = BlockHeader(block.footer.key, block.footer.input_digest)
     return ReadBlock(header, tuple(citations), tuple(dead_letters))
 

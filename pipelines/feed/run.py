@@ -17,6 +17,7 @@ from pipelines.feed.sent import (
     SCHEMA_HEADER,
     SOURCE,
     Sent,
+    file_of,
     sent_since,
 )
 from pipelines.feed.state import (
@@ -131,6 +132,7 @@ class _Feed:
             refused=self._refused,
             check=plan.check,
             remedy="feed the record again",
+            find_sent=self._find_sent,
         )
         self.saved_at = time.monotonic()
         self.current: tuple[InputFile, str, int] | None = None
@@ -260,6 +262,16 @@ class _Feed:
     def _refused(self, message: "_Message", error: Exception, reason: str) -> None:
         failure = Failure(Stage.WRITE, type(error).__name__, reason, message.value or b"")
         self.dead_letters.add(message.offset, failure, key=message.key, headers=message.headers)
+
+    def _find_sent(self, failed: Sequence["_Message"]) -> set["_Message"]:
+        """Return the messages among the `failed` ones that the topic holds all the same."""
+        partitions = self.topic.partitions
+        sent = sent_since(self.plan.access, self.plan.topic, partitions, self.ends)
+        return {
+            message
+            for message in failed
+            if message.offset in sent.get(file_of(message.headers), set())
+        }
 
     def _first_unacknowledged(self, end: int) -> int:
         """Return the index of the first record in flight, or `end` if there is none."""

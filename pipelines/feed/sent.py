@@ -25,10 +25,17 @@ def sent_since(
     sent: dict[tuple[str, str], set[int]] = {}
     for headers in headers_since(access, topic, partitions, ends):
         try:
-            source = headers[SOURCE].decode("utf-8")
-            digest = headers[DIGEST].decode("ascii")
-            offset = int(headers[OFFSET])
+            sent.setdefault(file_of(headers.items()), set()).add(int(headers[OFFSET]))
         except (KeyError, ValueError):
             continue  # a message of another producer
-        sent.setdefault((source, digest), set()).add(offset)
     return sent
+
+
+def file_of(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, str]:
+    """Return the source name and the digest's first digits of the file of a message.
+
+    :raises KeyError: if its headers do not name them.
+    :raises ValueError: if they are no text.
+    """
+    values = {name: value or b"" for name, value in headers}
+    return values[SOURCE].decode("utf-8"), values[DIGEST].decode("ascii")

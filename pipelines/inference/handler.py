@@ -11,15 +11,13 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, ReadBlock
-from pipelines.blocks.failures import dead_letter
+from pipelines.blocks.failures import failed_record
 from pipelines.inference.checkpoints import Checkpoints
 from pipelines.inference.shared_tagger import SharedTagger, log_swap
 from pipelines.telemetry.metrics import NAMESPACE, count, observe
 from pipelines.telemetry.run_channel import WorkerChannel
-from schemas.citation_message import to_message
 from schemas.records import Annotation, DeadLetter, Stage
 from worker.network.memory import keep_from_collector
-from worker.readers.failures import failure_of
 from worker.readers.formats import ReadRecord
 from worker.registry.follow import FixedTagger, TaggerSource, open_source
 from worker.tagger import Tagger, load_tagger
@@ -104,7 +102,10 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
             done, failed = self._annotate_chunk(chunk, tagger)
             self._observe(chunk, done, seconds=time.monotonic() - begun)
             citations += done
-            dead_letters += [self._dead_letter(block, item, error) for item, error in failed]
+            dead_letters += [
+                failed_record(block.header.key, item, Stage.ANNOTATE, error, self.clock())
+                for item, error in failed
+            ]
             self.channel.report(citations=len(chunk))
         self._count(block, citations, dead_letters)
         return AnnotatedBlock(
@@ -155,20 +156,9 @@ class AnnotateHandler(ModelHandler[ReadBlock, AnnotatedBlock, SharedTagger]):
                 annotation = replace(annotation, truncated=True)
             annotations.append(annotation)
         return [
-            AnnotatedCitation(item.offset, item.citation, annotation, item.key, item.headers)
+            AnnotatedCitation(item.offset, item.citation, annotation, item.message)
             for item, annotation in zip(chunk, annotations, strict=True)
         ]
-
-    def _dead_letter(self, block: ReadBlock, item: ReadRecord, error: Exception) -> DeadLetter:
-        failure = failure_of(Stage.ANNOTATE, error, to_message(item.citation))
-        return dead_letter(
-            block.header.key,
-            item.offset,
-            failure,
-            self.clock(),
-            key=item.key,
-            headers=item.headers,
-        )
 
     def _count(
         self,

@@ -14,7 +14,7 @@ from pipelines.telemetry.metrics import observe
 from schemas.errors import RecordBatchError
 from schemas.records import Citation, DeadLetter
 from worker.readers.failures import Failure, parse_record, read_failure
-from worker.readers.formats import ReadRecord
+from worker.readers.formats import ReadRecord, SourceMessage
 
 
 def decode_slice(raw_slice: RawSlice, clock: Callable[[], datetime]) -> ReadBlock:
@@ -38,7 +38,8 @@ def decode_slice(raw_slice: RawSlice, clock: Callable[[], datetime]) -> ReadBloc
                 )
             )
         else:
-            citations.append(ReadRecord(record.offset, found, record.key, record.headers))
+            message = SourceMessage(record.key, record.value, record.headers)
+            citations.append(ReadRecord(record.offset, found, message))
     observe("part_records", len(raw_slice.records))
     header = replace(raw_slice.header, coverage=(raw_slice.begin, raw_slice.end))
     return ReadBlock(header, tuple(citations), tuple(dead_letters))

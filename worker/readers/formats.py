@@ -29,16 +29,24 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceMessage:
+    """The key, value and headers of a Kafka message, as they were consumed."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRecord:
     """A successfully read record: the citation, or tombstone, at one offset of its source.
 
-    `key` and `headers` are those of a Kafka message, for a dead letter of a later stage.
+    `message` is the Kafka message that it was read from, for a dead letter of a later stage.
     """
 
     offset: int
     citation: Citation
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    message: SourceMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)

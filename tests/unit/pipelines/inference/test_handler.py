@@ -154,18 +154,21 @@ class RefusingTagger(RecordingTagger):
         raise ValueError("no text")
 
 
-def test_a_dead_letter_of_a_message_keeps_its_key_and_headers(
+VALUE = b'{"pmid": 7, "title": "T", "abstract": "", "note": "of the producer"}'
+
+
+def test_a_dead_letter_of_a_message_keeps_it_as_it_was(
     checkpoint: Path, tagger: RecordingTagger
 ) -> None:
-    record = RawRecord(10, -1, b"007", b'{"pmid": 7, "title": "T", "abstract": ""}', (("a", b"b"),))
+    record = RawRecord(10, -1, b"007", VALUE, (("a", b"b"),))
     header = BlockHeader(BlockKey("t", 0, 10), "kafka:c:t")
     read = decode_slice(RawSlice(header, 10, 11, (record,)), lambda: NOW)
     [failed] = handler(checkpoint).annotate_block(read, RefusingTagger(tagger)).dead_letters
     assert failed.stage == Stage.ANNOTATE
-    assert (failed.key, failed.headers) == (b"007", (("a", b"b"),))
+    assert (failed.key, failed.payload, failed.headers) == (b"007", VALUE, (("a", b"b"),))
     done = handler(checkpoint).annotate_block(read, tagger)
     wild = Annotation((mention(0, 999),))
     block = replace(done, citations=(replace(done.citations[0], annotation=wild),))
     [refused] = refuse_unstorable(block, store_text=True).dead_letters
     assert refused.stage == Stage.WRITE
-    assert (refused.key, refused.headers) == (b"007", (("a", b"b"),))
+    assert (refused.key, refused.payload, refused.headers) == (b"007", VALUE, (("a", b"b"),))

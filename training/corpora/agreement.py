@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.tags import OUTSIDE, split_tag
-from training.corpora.catalogue import Split
+from training.corpora.catalogue import CatalogueEntry, Split
 from training.corpora.corpus import Corpus
-from training.corpora.tasks import entity_type_of, label_key, unknown_type
+from training.corpora.tasks import entity_type_of, label_key, type_hint, unknown_type
 from training.corpora.tsv import Problem, Sentence
 
 _SHORT = 5
@@ -32,6 +32,8 @@ class Finding:
 def compare_splits(corpus: Corpus, splits: Splits) -> list[Finding]:
     """Return the inconsistencies between the `splits` of `corpus`, each valid in itself."""
     found = list(_compare_labels(corpus, splits)) if corpus.labels is None else []
+    if corpus.entry is not None:
+        found += _hint_types(corpus.entry)
     found += _count_mentions(corpus, splits)
     for split, sentences in splits.items():
         if split != Split.TRAIN and Split.TRAIN in splits:
@@ -62,8 +64,11 @@ def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
     common: dict[str, str] = {}
     for label in sorted(train, key=lambda name: -train[name][0]):
         line = train[label][1]
-        if entity_type_of(label) is None:
+        kind = entity_type_of(label)
+        if kind is None:
             yield Finding(Problem(path, line, unknown_type(label)), breaks=True)
+        elif hint := type_hint(label, kind):
+            yield Finding(Problem(path, line, hint), breaks=False)
         usual = common.setdefault(label_key(label), label)
         if usual != label:
             reason = f"the label {label!r} is spelled {usual!r} elsewhere; write it the same way"
@@ -87,6 +92,13 @@ def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
                     "and scores"
                 )
                 yield Finding(Problem(corpus.path(split), 1, reason), breaks=False)
+
+
+def _hint_types(entry: CatalogueEntry) -> Iterator[Finding]:
+    """Find entity types of a description that look like misspelt known ones."""
+    for label, kind in entry.types.items():
+        if hint := type_hint(label, kind):
+            yield Finding(Problem(Path(entry.described_in), 1, hint), breaks=False)
 
 
 def _count_mentions(corpus: Corpus, splits: Splits) -> Iterator[Finding]:

@@ -14,13 +14,14 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from schemas.entity_types import EntityType, checked_curie
 from schemas.errors import CorpusError
-from schemas.tasks import EntityType, Label, Task
+from schemas.tasks import Label, Task
 from training.corpora.schemes import Scheme
 
 PUBLIC_COMMIT = "df0df02fae6dbb87d88ffcf323b9096528f06f84"
@@ -65,7 +66,8 @@ class CatalogueEntry:
     With `detects_scheme` the scheme is that of the tags; without labels any that names an entity
     type is accepted. `licence` holds the terms of use and redistribution, `broken` the reason why
     the folder must not be used for training (else empty), `fetched` whether `pubner corpora fetch`
-    may download it, `types` the entity types of the labels, `url` where the files are published.
+    may download it, `types` the entity types of the labels, `curies` the meaning of
+    those that are not known, `url` where the files are published, `described_in` the TOML file.
     """
 
     name: str
@@ -79,6 +81,10 @@ class CatalogueEntry:
     types: Mapping[str, EntityType] = field(default_factory=dict)
     url: str = ""
     detects_scheme: bool = False
+    curies: Mapping[EntityType, Annotated[str, AfterValidator(checked_curie)]] = field(
+        default_factory=dict
+    )
+    described_in: str = ""
 
     def file(self, split: Split) -> CatalogueFile:
         """Return what is known of the file of `split`."""
@@ -87,7 +93,11 @@ class CatalogueEntry:
     @property
     def task(self) -> Task | None:
         """The task of the corpus's head; None if no labels are given."""
-        labels = tuple(Label(name, self.types[name]) for name in self.labels if name in self.types)
+        labels = tuple(
+            Label(name, self.types[name], self.curies.get(self.types[name]))
+            for name in self.labels
+            if name in self.types
+        )
         return Task(self.name, labels) if labels else None
 
 
@@ -110,6 +120,7 @@ def parse_entry(text: str, name: str, where: str) -> CatalogueEntry:
                 **values,
                 "labels": list(types),
                 "types": types,
+                "described_in": where,
                 "files": [{"split": split, **known} for split, known in files.items()],
             }
         )

@@ -37,7 +37,8 @@ def compare_splits(corpus: Corpus, splits: Splits) -> list[Finding]:
     found += _count_mentions(corpus, splits)
     for split, sentences in splits.items():
         if split != Split.TRAIN and Split.TRAIN in splits:
-            found += _compare_sentences(corpus.path(split), sentences, splits[Split.TRAIN])
+            train = corpus.path(Split.TRAIN).name
+            found += _compare_sentences(corpus.path(split), sentences, splits[Split.TRAIN], train)
     for split, sentences in splits.items():
         found += _check_normal_form(corpus.path(split), sentences)
     return found
@@ -53,7 +54,7 @@ def _labels(sentences: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
                 continue
             position, label = split_tag(tag)
             uses[label] += position in ("B", "S")
-            lines.setdefault(label, sentence.line + index)
+            lines.setdefault(label, sentence.line_of(index))
     return {label: (uses[label], lines[label]) for label in lines}
 
 
@@ -119,14 +120,14 @@ def _count_mentions(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
 
 
 def _compare_sentences(
-    path: Path, sentences: Sequence[Sentence], train: Sequence[Sentence]
+    path: Path, sentences: Sequence[Sentence], train: Sequence[Sentence], train_name: str
 ) -> Iterator[Finding]:
     """Find sentences that are in the training split too."""
     known = {sentence.words for sentence in train if len(sentence.words) >= _SHORT}
     repeated = [sentence.line for sentence in sentences if sentence.words in known]
     if repeated:
         reason = (
-            f"{len(repeated):,} of {len(sentences):,} sentences are in train.tsv too, the first "
+            f"{len(repeated):,} of {len(sentences):,} sentences are in {train_name} too, the first "
             "here; scores on them are too high"
         )
         yield Finding(Problem(path, repeated[0], reason), breaks=False)
@@ -135,7 +136,7 @@ def _compare_sentences(
 def _check_normal_form(path: Path, sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Find words that are not in NFC, such as letters with combining accents."""
     lines = [
-        sentence.line + index
+        sentence.line_of(index)
         for sentence in sentences
         for index, word in enumerate(sentence.words)
         if not word.isascii() and not unicodedata.is_normalized("NFC", word)

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from schemas.entity_types import EntityType, checked_curie
 from schemas.errors import CorpusError
 from schemas.tasks import Label, Task
+from training.corpora.layouts.table import LAYOUTS, LayoutName
 from training.corpora.schemes import Scheme
 
 PUBLIC_COMMIT = "df0df02fae6dbb87d88ffcf323b9096528f06f84"
@@ -29,9 +30,16 @@ PUBLIC_URL = (
     f"https://raw.githubusercontent.com/cambridgeltl/MTL-Bioinformatics-2016/{PUBLIC_COMMIT}/data"
 )
 
-_ORDER = ("ncbi-disease", "bc5cdr", "bc5cdr-chem", "bc5cdr-disease", "bc2gm", "jnlpba", "bc4chemd",
+_FIRST = ("ncbi-disease", "bc5cdr", "bc5cdr-chem", "bc5cdr-disease", "bc2gm", "jnlpba", "bc4chemd",
           "jnlpba-iobes")  # fmt: skip
 _STRICT = ConfigDict(extra="forbid")
+
+
+class Use(StrEnum):
+    """What a corpus may be used for."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
 
 
 class Split(StrEnum):
@@ -48,7 +56,8 @@ class CatalogueFile:
 
     `blob` is the file's git blob id, `repaired_blob` that after `training.corpora.sentence_breaks`
     repaired its sentence breaks (None if it needs no repair). `sentences` and `mentions` are the
-    published counts (after the repair). `path` is its name in the folder, if not `<split>.tsv`.
+    published counts (after the repair). `path` is its name in the folder, if it is not the split's
+    with the layout's suffix.
     """
 
     split: Split
@@ -68,6 +77,8 @@ class CatalogueEntry:
     the folder must not be used for training (else empty), `fetched` whether `pubner corpora fetch`
     may download it, `types` the entity types of the labels, `curies` the meaning of
     those that are not known, `url` where the files are published, `described_in` the TOML file.
+    Mentions of the labels `drop` are left out. A corpus whose `use` is to evaluate is never
+    trained on.
     """
 
     name: str
@@ -85,10 +96,17 @@ class CatalogueEntry:
         default_factory=dict
     )
     described_in: str = ""
+    layout: LayoutName = LayoutName.COLUMNS
+    drop: tuple[str, ...] = ()
+    use: Use = Use.TRAIN
 
     def file(self, split: Split) -> CatalogueFile:
         """Return what is known of the file of `split`."""
         return next((one for one in self.files if one.split == split), CatalogueFile(split))
+
+    def file_name(self, split: Split) -> str:
+        """Return the name of the file of `split` in the folder."""
+        return self.file(split).path or f"{split}{LAYOUTS[self.layout].suffix}"
 
     @property
     def task(self) -> Task | None:
@@ -116,7 +134,8 @@ def parse_entry(text: str, name: str, where: str) -> CatalogueEntry:
             {
                 "name": name,
                 "scheme": Scheme.IOBES,
-                "detects_scheme": "scheme" not in values,
+                "detects_scheme": "scheme" not in values
+                and values.get("layout", "columns") == "columns",
                 **values,
                 "labels": list(types),
                 "types": types,
@@ -136,14 +155,20 @@ def parse_entry(text: str, name: str, where: str) -> CatalogueEntry:
         ) from error
 
 
+def is_among_first(entry: CatalogueEntry) -> bool:
+    """Whether the known corpus `entry` is one that pubner began with."""
+    return entry.name in _FIRST
+
+
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Return every known corpus by name."""
+    """Return every known corpus by name, those that pubner began with first."""
     known = resources.files("training.corpora").joinpath("known")
+    files = {Path(file.name).stem: file for file in known.iterdir() if file.name.endswith(".toml")}
     return MappingProxyType(
         {
-            name: parse_entry(known.joinpath(f"{name}.toml").read_text("utf-8"), name, name)
-            for name in _ORDER
+            name: parse_entry(files[name].read_text("utf-8"), name, name)
+            for name in (*_FIRST, *sorted(files.keys() - set(_FIRST)))
         }
     )
 
@@ -164,7 +189,10 @@ def find_entry(name: str) -> CatalogueEntry | None:
     """Return the entry with the corpus name or folder `name` (case-insensitive), or None."""
     wanted = name.casefold()
     for entry in catalogue().values():
-        if wanted in (entry.name.casefold(), entry.folder.casefold()):
+        names = [entry.name.casefold()]
+        if entry.layout is LayoutName.COLUMNS:  # the others share a folder
+            names += [entry.folder.casefold(), Path(entry.folder).name.casefold()]
+        if wanted in names:
             return entry
     return None
 

@@ -1,7 +1,6 @@
 """Export of trained weights as a checkpoint: fp16 safetensors, tokeniser, config, manifest last."""
 
 import copy
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from transformers import PretrainedConfig
 from schemas.manifest import CheckpointManifest, CorpusEntry, HeadCalibration
 from schemas.tasks import Task
 from training.corpora.corpus import mention_count
+from training.corpora.digests import content_sha256
 from training.corpora.tsv import Sentence
 from training.encoders.loading import config_values
 from training.recipes.recipe import Recipe
@@ -54,7 +54,7 @@ def corpus_entry(name: str, split: str, path: Path, sentences: Sequence[Sentence
     return CorpusEntry(
         name=name,
         split=split,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=content_sha256(path),
         sentences=len(sentences),
         mentions=sum(mention_count(sentence) for sentence in sentences),
     )

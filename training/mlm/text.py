@@ -17,6 +17,7 @@ import numpy.typing as npt
 from schemas.errors import InputError, RecordError, TrainingError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import open_corpus
+from training.corpora.digests import content_sha256
 from training.corpora.spans import sentence_text
 from worker.checkpoint.folder import file_digest
 from worker.cli.input_files import regular_file
@@ -167,12 +168,13 @@ def read_corpus(root: Path, name: str) -> tuple[list[Passage], TextSource]:
     :raises CorpusError: if the corpus is unknown, missing, or has a problem.
     """
     corpus = open_corpus(root, name)
+    corpus.require_trainable()
     sentences = corpus.sentences(Split.TRAIN)
     passages = [
         Passage(sentence_text(sentence.words)[0], number == 0 or sentence.starts_document)
         for number, sentence in enumerate(sentences)
     ]
-    digest = file_digest(corpus.path(Split.TRAIN))
+    digest = content_sha256(corpus.path(Split.TRAIN))
     return passages, TextSource(corpus.name, "corpus, training split", digest, len(passages))
 
 

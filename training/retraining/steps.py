@@ -15,6 +15,7 @@ from schemas.manifest import CheckpointManifest
 from training.corpora.catalogue import Split
 from training.corpora.check import CorpusReport, check_corpora
 from training.corpora.corpus import corpora_root, open_corpus
+from training.corpora.digests import content_sha256
 from training.encoders.names import MINILM
 from training.evaluation.evaluate import evaluate_heads
 from training.evaluation.report import EvaluationReport, print_report, report_json
@@ -34,7 +35,7 @@ from training.reports.progress import Work, show_work
 from training.retraining.record import Round
 from training.settings.retrain import ACTIVE, RetrainSettings
 from training.settings.train import STATE, TrainSettings
-from worker.checkpoint.folder import MANIFEST, file_digest, read_manifest
+from worker.checkpoint.folder import MANIFEST, read_manifest
 from worker.checkpoint.reference import write_reference
 from worker.cli.command import write_json
 from worker.drift.tally import reference_of
@@ -216,9 +217,9 @@ def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
     corpora = [open_corpus(job.root, name) for name in plan.corpora]
     digests = {
         corpus.name: {
-            str(split): file_digest(corpus.path(split))
+            str(split): content_sha256(corpus.path(split))
             for split in (Split.TRAIN, Split.DEVEL)
-            if corpus.path(split).is_file()
+            if corpus.has(split)
         }
         for corpus in corpora
     }

@@ -57,7 +57,8 @@ class CatalogueFile:
     `blob` is the file's git blob id, `repaired_blob` that after `training.corpora.sentence_breaks`
     repaired its sentence breaks (None if it needs no repair). `sentences` and `mentions` are the
     published counts (after the repair). `path` is its name in the folder, if it is not the split's
-    with the layout's suffix.
+    with the layout's suffix. `only` and `without` are files beside the description that list the
+    documents to read, and those not to read.
     """
 
     split: Split
@@ -66,6 +67,8 @@ class CatalogueFile:
     sentences: int | None = None
     mentions: int | None = None
     path: str | None = None
+    only: str | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)

@@ -1,5 +1,6 @@
 """A corpus on disk: its folder, and its sentences by split."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from training.corpora.catalogue import (
     is_among_first,
     read_entry,
 )
+from training.corpora.digests import content_sha256
 from training.corpora.layouts.protocol import Found, Layout, Reading
 from training.corpora.layouts.table import LAYOUTS, LayoutName
 from training.corpora.schemes import Scheme
+from training.corpora.splitting import is_chosen, read_documents
 from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme
 
 
@@ -56,7 +59,28 @@ class Corpus:
         """
         dropped = () if self.entry is None else self.entry.drop
         reading = Reading(self.scheme, self.labels, dropped)
-        return self.layout.scan(self.path(split), reading)
+        only, without = (None if one is None else read_documents(one) for one in self.lists(split))
+        for found in self.layout.scan(self.path(split), reading):
+            if not isinstance(found, Sentence) or is_chosen(found.document, only, without):
+                yield found
+
+    def lists(self, split: Split) -> tuple[Path | None, Path | None]:
+        """Return the files that list the documents of `split`, and those that are not of it."""
+        if self.entry is None:
+            return None, None
+        file, beside = self.entry.file(split), Path(self.entry.described_in).parent
+        return (
+            None if file.only is None else beside / file.only,
+            None if file.without is None else beside / file.without,
+        )
+
+    def sha256(self, split: Split) -> str:
+        """Return the digest of the file of `split`, and of the lists of its documents if any."""
+        digests = [content_sha256(self.path(split))]
+        digests += ["" if one is None else content_sha256(one) for one in self.lists(split)]
+        if not any(digests[1:]):
+            return digests[0]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def require_trainable(self) -> None:
         """Check that its terms allow training.

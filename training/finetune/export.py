@@ -14,7 +14,6 @@ from transformers import PretrainedConfig
 from schemas.manifest import CheckpointManifest, CorpusEntry, HeadCalibration
 from schemas.tasks import Task
 from training.corpora.corpus import mention_count
-from training.corpora.digests import content_sha256
 from training.corpora.tsv import Sentence
 from training.encoders.loading import config_values
 from training.recipes.recipe import Recipe
@@ -49,12 +48,12 @@ def fp16_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def corpus_entry(name: str, split: str, path: Path, sentences: Sequence[Sentence]) -> CorpusEntry:
-    """Describe the corpus file at `path` for the manifest."""
+def corpus_entry(name: str, split: str, sha256: str, sentences: Sequence[Sentence]) -> CorpusEntry:
+    """Describe a split with the digest `sha256` for the manifest."""
     return CorpusEntry(
         name=name,
         split=split,
-        sha256=content_sha256(path),
+        sha256=sha256,
         sentences=len(sentences),
         mentions=sum(mention_count(sentence) for sentence in sentences),
     )

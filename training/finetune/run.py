@@ -143,7 +143,7 @@ def _load(root: Path, name: str, log: Callable[[str], None]) -> LoadedCorpus:
         task,
         train_sentences,
         DevelSet(task, devel_sentences),
-        corpus_entry(corpus.name, "train", corpus.path(Split.TRAIN), train_sentences),
+        corpus_entry(corpus.name, "train", corpus.sha256(Split.TRAIN), train_sentences),
     )
 
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from schemas.errors import InputError, RecordError, TrainingError
 from training.corpora.catalogue import Split
 from training.corpora.corpus import open_corpus
-from training.corpora.digests import content_sha256
 from training.corpora.spans import sentence_text
 from worker.checkpoint.folder import file_digest
 from worker.cli.input_files import regular_file
@@ -174,7 +173,7 @@ def read_corpus(root: Path, name: str) -> tuple[list[Passage], TextSource]:
         Passage(sentence_text(sentence.words)[0], number == 0 or sentence.starts_document)
         for number, sentence in enumerate(sentences)
     ]
-    digest = content_sha256(corpus.path(Split.TRAIN))
+    digest = corpus.sha256(Split.TRAIN)
     return passages, TextSource(corpus.name, "corpus, training split", digest, len(passages))
 
 

@@ -15,7 +15,6 @@ from schemas.manifest import CheckpointManifest
 from training.corpora.catalogue import Split
 from training.corpora.check import CorpusReport, check_corpora
 from training.corpora.corpus import corpora_root, open_corpus
-from training.corpora.digests import content_sha256
 from training.encoders.names import MINILM
 from training.evaluation.evaluate import evaluate_heads
 from training.evaluation.report import EvaluationReport, print_report, report_json
@@ -217,7 +216,7 @@ def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
     corpora = [open_corpus(job.root, name) for name in plan.corpora]
     digests = {
         corpus.name: {
-            str(split): content_sha256(corpus.path(split))
+            str(split): corpus.sha256(split)
             for split in (Split.TRAIN, Split.DEVEL)
             if corpus.has(split)
         }

@@ -221,13 +221,19 @@ def _detected(corpus: Corpus) -> Corpus:
     return replace(corpus, scheme=detect_file_scheme(*map(corpus.path, telling)))
 
 
-def require_corpora(root: Path, names: Sequence[str], splits: Sequence[Split]) -> None:
+def require_corpora(
+    root: Path, names: Sequence[str], splits: Sequence[Split], *, training: bool = False
+) -> None:
     """Check that corpora exist, before the modules that read them are imported.
 
-    :raises CorpusError: naming the first that is unknown or lacks the file of a split.
+    :param training: whether they are to be trained on
+    :raises CorpusError: naming the first that is unknown, lacks the file of a split, or is for
+        evaluation only.
     """
     for name in names:
         corpus = open_corpus(root, name)
+        if training:
+            corpus.require_trainable()
         for split in splits:
             corpus.require(split)
 

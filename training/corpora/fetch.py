@@ -61,7 +61,7 @@ class Fetcher:
             if not entry.fetched:
                 raise CorpusError(
                     f"corpus {entry.name!r} is not fetched: "
-                    f"{entry.broken or entry.url or 'its source has another form'}"
+                    f"{entry.broken or f'its files come from {entry.url}, in another form'}"
                 )
         return [self._put(entry, file, root) for entry in entries for file in entry.files]
 

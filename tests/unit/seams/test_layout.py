@@ -124,6 +124,15 @@ def test_gold_for_evaluation_only_is_not_learned_from(
     assert open_corpus(corpus.parent, "fevers").sentences(Split.DEVEL)
 
 
+def test_terms_are_told_before_missing_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["train", "stl"], ["train", "mlm"], ["tune"]):
+        words = ["--corpus", "ddi-2013", "--data", str(tmp_path), "--output", str(tmp_path / "out")]
+        assert main([*command, *words]) == 2
+        assert "'ddi-2013' is for evaluation only, by its terms (CC BY" in capsys.readouterr().err
+
+
 def test_a_brat_corpus_is_a_folder_a_split(tmp_path: Path) -> None:
     for split in ("train", "devel"):
         (tmp_path / "files" / split).mkdir(parents=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import islice
 from typing import Final
+from zlib import crc32
 
 from schemas.errors import InputError, RecordError
 from schemas.records import Annotation, Citation
@@ -66,7 +67,7 @@ class Document:
         for mention in sorted(self.mentions, key=lambda x: (x.start, -x.end)):
             if not mention.preferred or mention.start < at:
                 continue
-            colour = _COLOURS.get(mention.entity_type, "#dddddd")
+            colour = _colour(mention.entity_type)
             title = escape(f"{mention.entity_type}, {mention.task}, {mention.score:.2f}")
             parts.append(escape(self.text[at : mention.start]))
             parts.append(
@@ -76,6 +77,12 @@ class Document:
             at = mention.end
         parts.append(escape(self.text[at:]))
         return f'<div style="white-space:pre-wrap">{"".join(parts)}</div>'
+
+
+def _colour(entity_type: str) -> str:
+    """Return the background of an entity type as CSS, always the same one."""
+    other = f"hsl({crc32(entity_type.encode()) % 360}, 65%, 84%)"
+    return _COLOURS.get(entity_type, other)
 
 
 class Tagger:

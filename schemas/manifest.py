@@ -8,9 +8,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from schemas.tasks import EntityType, Label, Task
+from schemas.entity_types import EntityType, checked_curie
+from schemas.tasks import Label, Task
 
 FORMAT_VERSION: Literal[1] = 1
 ID_LENGTH = 16
@@ -30,10 +32,21 @@ class _Frozen(BaseModel):
 
 
 class LabelEntry(_Frozen):
-    """One label of a task: the corpus's own name and the normalised entity type."""
+    """One label of a task: the corpus's own name and the normalised entity type.
+
+    `curie` is the meaning of a type that `KNOWN_TYPES` lacks; absent from the JSON if None.
+    """
 
     name: str
     entity_type: EntityType
+    curie: Annotated[str, AfterValidator(checked_curie)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _omit_no_curie(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if content.get("curie") is None:
+            content.pop("curie", None)
+        return content
 
 
 class TaskEntry(_Frozen):
@@ -44,7 +57,7 @@ class TaskEntry(_Frozen):
 
     def record(self) -> Task:
         """Return the entry as a `Task`."""
-        return Task(self.name, tuple(Label(x.name, x.entity_type) for x in self.labels))
+        return Task(self.name, tuple(Label(x.name, x.entity_type, x.curie) for x in self.labels))
 
 
 class CorpusEntry(_Frozen):
@@ -164,12 +177,15 @@ def content_id(
 ) -> str:
     """Return a checkpoint's id: `ID_LENGTH` hex digits of a SHA-256 of what affects its output.
 
-    `files` maps each file's name to its SHA-256; descriptive fields such as metrics are left out,
-    so adding a score or a reference does not change the id.
+    `files` maps each file's name to its SHA-256; descriptive fields such as metrics and CURIEs are
+    left out, so adding a score or a reference does not change the id.
     """
     content: dict[str, Any] = {
         "files": dict(sorted(files.items())),
-        "tasks": [task.model_dump(mode="json") for task in tasks],
+        "tasks": [
+            task.model_dump(mode="json", exclude={"labels": {"__all__": {"curie"}}})
+            for task in tasks
+        ],
         "letter_case": letter_case,
         "max_pieces": max_pieces,
         "calibration": {

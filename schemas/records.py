@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from schemas.tasks import EntityType
+from schemas.entity_types import EntityType
 
 ALL_VERSIONS = 0
 """The version number of a tombstone that deletes every version of its citation."""

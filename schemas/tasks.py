@@ -1,30 +1,28 @@
-"""Tasks (one head per corpus), their labels, and the normalised entity types."""
+"""Tasks (one head per corpus) and their labels."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from schemas.entity_types import KNOWN_TYPES, EntityType
 from schemas.errors import PubnerError
 
-
-class EntityType(StrEnum):
-    """The normalised type of an entity, shared by all heads."""
-
-    GENE = "Gene"
-    PROTEIN = "Protein"
-    DNA = "DNA"
-    RNA = "RNA"
-    CELL_LINE = "CellLine"
-    CELL_TYPE = "CellType"
-    CHEMICAL = "Chemical"
-    DISEASE = "Disease"
+__all__ = ["TASKS", "EntityType", "Label", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One label of a corpus: its own `name` and the normalised `entity_type`."""
+    """One label of a corpus: its own `name` and the normalised `entity_type`.
+
+    `own_curie` is the meaning of a type that `KNOWN_TYPES` lacks, if it is given.
+    """
 
     name: str
     entity_type: EntityType
+    own_curie: str | None = None
+
+    @property
+    def curie(self) -> str | None:
+        """The meaning of the entity type as a CURIE; None if it is unknown."""
+        return self.own_curie or KNOWN_TYPES.get(self.entity_type)
 
 
 @dataclass(frozen=True, slots=True)

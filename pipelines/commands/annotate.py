@@ -1,6 +1,7 @@
 """The command `pubner annotate`."""
 
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from pipelines.runners.preflight import check_runner_and_device
 from pipelines.sample import sample_path
@@ -31,6 +32,15 @@ _STYLES = {
     "Chemical": "bold magenta",
     "Disease": "bold red",
 }
+_OTHER_STYLES = ("bold bright_green", "bold bright_cyan", "bold bright_magenta", "bold bright_red")
+
+
+def _style(entity_type: str | None) -> str:
+    """Return the style of an entity type, always the same one; that of plain text for None."""
+    if entity_type is None:
+        return ""
+    other = _OTHER_STYLES[crc32(entity_type.encode()) % len(_OTHER_STYLES)]
+    return _STYLES.get(entity_type, other)
 
 
 @command(AnnotateSettings, prog="pubner annotate", positional="inputs", beam=True)
@@ -88,5 +98,5 @@ def _print_summary(console: "Console", summary: dict[str, Any], example: "Exampl
     if example is not None:
         line = Text(f"PMID {example.pmid}: ")
         for text, kind in example.segments():
-            line.append(f"[{text} {kind}]" if kind else text, style=_STYLES.get(kind or "", ""))
+            line.append(f"[{text} {kind}]" if kind else text, style=_style(kind))
         console.print(line)

@@ -110,3 +110,31 @@ def test_every_head_of_a_corpus_that_is_here_can_be_trained(
 ) -> None:
     trainable = {name for name, report in reports.items() if report.trainable}
     assert set(TASKS) - {"bc4chemd"} <= trainable
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "mentions"),
+    [
+        # Less what is left out, as in training/README.md.
+        ("biored", "train", 8_715 - 45),
+        ("linnaeus", "train", 2_231),
+        ("species-800", "train", 3_053),
+        ("anatem", "train", 6_940 - 38),
+        ("craft", "train", 50_869 - 209 - 914 - 1_981 - 2_060),
+        ("bionlp13cg", "devel", 3_575),
+    ],
+)
+def test_corpora_beside_the_first_are_read(
+    reports: dict[str, CorpusReport], name: str, split: str, mentions: int
+) -> None:
+    (found,) = [file.mentions for file in reports[name].files if file.split == split]
+    assert found == mentions
+
+
+def test_every_other_known_corpus_that_is_there_is_sound(reports: dict[str, CorpusReport]) -> None:
+    others = {name: report for name, report in reports.items() if not catalogue()[name].fetched}
+    del others["jnlpba-iobes"]
+    assert len(others) >= 40
+    for name, report in others.items():
+        assert not report.broken, name
+        assert {file.blob_status for file in report.files} == {BlobStatus.VERIFIED}, name

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from schemas.errors import CorpusError, SettingsError
 from schemas.tasks import TASKS
-from training.corpora.catalogue import PUBLIC_URL, known_entry
+from training.corpora.catalogue import PUBLIC_URL, Use, known_entry
 from training.corpora.check import CorpusReport, FileReport, check_corpora, report_json
 from training.corpora.corpus import cache_root, corpora_root
 from training.corpora.fetch import FetchedFile, Fetcher
@@ -147,6 +147,8 @@ def _explain(console: "Console", report: CorpusReport) -> None:
     """Print the problems of a corpus, each with its file, line and reason."""
     if report.note:
         console.print(f"{report.corpus}: {report.note}")
+    if report.use == Use.EVALUATE:
+        console.print(f"{report.corpus}: for evaluation only: {report.licence}", soft_wrap=True)
     if report.missing:
         console.print(f"{report.corpus}: missing in {report.folder}: {', '.join(report.missing)}")
     if report.lacking:

@@ -38,7 +38,8 @@ def run(settings: MlmSettings) -> int:
         seed=settings.seed,
     )
     check_encoder(settings.encoder)
-    require_corpora(corpora_root(settings.data, os.environ), settings.corpus, (Split.TRAIN,))
+    root = corpora_root(settings.data, os.environ)
+    require_corpora(root, settings.corpus, (Split.TRAIN,), training=True)
     with show_loading():
         from training.jobs.mlm import train
 

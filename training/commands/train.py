@@ -39,7 +39,7 @@ def _train(settings: TrainSettings) -> int:
     for name in settings.teacher:
         resolve_checkpoint(name)
     root = corpora_root(settings.data, os.environ)
-    require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
+    require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL), training=True)
     with show_loading():
         from training.jobs.train import train
 

@@ -24,7 +24,7 @@ def run(settings: TuneSettings) -> int:
     recipe_of(settings)
     check_encoder(settings.encoder)
     root = corpora_root(settings.data, os.environ)
-    require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL))
+    require_corpora(root, settings.corpus, (Split.TRAIN, Split.DEVEL), training=True)
     with show_loading():
         from training.jobs.tune import tune
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.tags import OUTSIDE, split_tag
-from training.corpora.catalogue import Split
+from training.corpora.catalogue import CatalogueEntry, Split
 from training.corpora.corpus import Corpus
-from training.corpora.tasks import entity_type_of, label_key, unknown_type
+from training.corpora.tasks import entity_type_of, label_key, type_hint, unknown_type
 from training.corpora.tsv import Problem, Sentence
 
 _SHORT = 5
@@ -32,10 +32,13 @@ class Finding:
 def compare_splits(corpus: Corpus, splits: Splits) -> list[Finding]:
     """Return the inconsistencies between the `splits` of `corpus`, each valid in itself."""
     found = list(_compare_labels(corpus, splits)) if corpus.labels is None else []
+    if corpus.entry is not None:
+        found += _hint_types(corpus.entry)
     found += _count_mentions(corpus, splits)
     for split, sentences in splits.items():
         if split != Split.TRAIN and Split.TRAIN in splits:
-            found += _compare_sentences(corpus.path(split), sentences, splits[Split.TRAIN])
+            train = corpus.path(Split.TRAIN).name
+            found += _compare_sentences(corpus.path(split), sentences, splits[Split.TRAIN], train)
     for split, sentences in splits.items():
         found += _check_normal_form(corpus.path(split), sentences)
     return found
@@ -51,7 +54,7 @@ def _labels(sentences: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
                 continue
             position, label = split_tag(tag)
             uses[label] += position in ("B", "S")
-            lines.setdefault(label, sentence.line + index)
+            lines.setdefault(label, sentence.line_of(index))
     return {label: (uses[label], lines[label]) for label in lines}
 
 
@@ -62,8 +65,11 @@ def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
     common: dict[str, str] = {}
     for label in sorted(train, key=lambda name: -train[name][0]):
         line = train[label][1]
-        if entity_type_of(label) is None:
+        kind = entity_type_of(label)
+        if kind is None:
             yield Finding(Problem(path, line, unknown_type(label)), breaks=True)
+        elif hint := type_hint(label, kind):
+            yield Finding(Problem(path, line, hint), breaks=False)
         usual = common.setdefault(label_key(label), label)
         if usual != label:
             reason = f"the label {label!r} is spelled {usual!r} elsewhere; write it the same way"
@@ -89,6 +95,13 @@ def _compare_labels(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
                 yield Finding(Problem(corpus.path(split), 1, reason), breaks=False)
 
 
+def _hint_types(entry: CatalogueEntry) -> Iterator[Finding]:
+    """Find entity types of a description that look like misspelt known ones."""
+    for label, kind in entry.types.items():
+        if hint := type_hint(label, kind):
+            yield Finding(Problem(Path(entry.described_in), 1, hint), breaks=False)
+
+
 def _count_mentions(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
     """Find splits without a mention.
 
@@ -107,14 +120,14 @@ def _count_mentions(corpus: Corpus, splits: Splits) -> Iterator[Finding]:
 
 
 def _compare_sentences(
-    path: Path, sentences: Sequence[Sentence], train: Sequence[Sentence]
+    path: Path, sentences: Sequence[Sentence], train: Sequence[Sentence], train_name: str
 ) -> Iterator[Finding]:
     """Find sentences that are in the training split too."""
     known = {sentence.words for sentence in train if len(sentence.words) >= _SHORT}
     repeated = [sentence.line for sentence in sentences if sentence.words in known]
     if repeated:
         reason = (
-            f"{len(repeated):,} of {len(sentences):,} sentences are in train.tsv too, the first "
+            f"{len(repeated):,} of {len(sentences):,} sentences are in {train_name} too, the first "
             "here; scores on them are too high"
         )
         yield Finding(Problem(path, repeated[0], reason), breaks=False)
@@ -123,7 +136,7 @@ def _compare_sentences(
 def _check_normal_form(path: Path, sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Find words that are not in NFC, such as letters with combining accents."""
     lines = [
-        sentence.line + index
+        sentence.line_of(index)
         for sentence in sentences
         for index, word in enumerate(sentence.words)
         if not word.isascii() and not unicodedata.is_normalized("NFC", word)

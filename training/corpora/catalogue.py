@@ -14,13 +14,15 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from schemas.entity_types import EntityType, checked_curie
 from schemas.errors import CorpusError
-from schemas.tasks import EntityType, Label, Task
+from schemas.tasks import Label, Task
+from training.corpora.layouts.table import LAYOUTS, LayoutName
 from training.corpora.schemes import Scheme
 
 PUBLIC_COMMIT = "df0df02fae6dbb87d88ffcf323b9096528f06f84"
@@ -28,9 +30,16 @@ PUBLIC_URL = (
     f"https://raw.githubusercontent.com/cambridgeltl/MTL-Bioinformatics-2016/{PUBLIC_COMMIT}/data"
 )
 
-_ORDER = ("ncbi-disease", "bc5cdr", "bc5cdr-chem", "bc5cdr-disease", "bc2gm", "jnlpba", "bc4chemd",
+_FIRST = ("ncbi-disease", "bc5cdr", "bc5cdr-chem", "bc5cdr-disease", "bc2gm", "jnlpba", "bc4chemd",
           "jnlpba-iobes")  # fmt: skip
 _STRICT = ConfigDict(extra="forbid")
+
+
+class Use(StrEnum):
+    """What a corpus may be used for."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
 
 
 class Split(StrEnum):
@@ -47,7 +56,9 @@ class CatalogueFile:
 
     `blob` is the file's git blob id, `repaired_blob` that after `training.corpora.sentence_breaks`
     repaired its sentence breaks (None if it needs no repair). `sentences` and `mentions` are the
-    published counts (after the repair). `path` is its name in the folder, if not `<split>.tsv`.
+    published counts (after the repair). `path` is its name in the folder, if it is not the split's
+    with the layout's suffix. `only` and `without` are files beside the description that list the
+    documents to read, and those not to read.
     """
 
     split: Split
@@ -56,6 +67,8 @@ class CatalogueFile:
     sentences: int | None = None
     mentions: int | None = None
     path: str | None = None
+    only: str | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
@@ -65,7 +78,10 @@ class CatalogueEntry:
     With `detects_scheme` the scheme is that of the tags; without labels any that names an entity
     type is accepted. `licence` holds the terms of use and redistribution, `broken` the reason why
     the folder must not be used for training (else empty), `fetched` whether `pubner corpora fetch`
-    may download it, `types` the entity types of the labels, `url` where the files are published.
+    may download it, `types` the entity types of the labels, `curies` the meaning of
+    those that are not known, `url` where the files are published, `described_in` the TOML file.
+    Mentions of the labels `drop` are left out. A corpus whose `use` is to evaluate is never
+    trained on.
     """
 
     name: str
@@ -79,15 +95,30 @@ class CatalogueEntry:
     types: Mapping[str, EntityType] = field(default_factory=dict)
     url: str = ""
     detects_scheme: bool = False
+    curies: Mapping[EntityType, Annotated[str, AfterValidator(checked_curie)]] = field(
+        default_factory=dict
+    )
+    described_in: str = ""
+    layout: LayoutName = LayoutName.COLUMNS
+    drop: tuple[str, ...] = ()
+    use: Use = Use.TRAIN
 
     def file(self, split: Split) -> CatalogueFile:
         """Return what is known of the file of `split`."""
         return next((one for one in self.files if one.split == split), CatalogueFile(split))
 
+    def file_name(self, split: Split) -> str:
+        """Return the name of the file of `split` in the folder."""
+        return self.file(split).path or f"{split}{LAYOUTS[self.layout].suffix}"
+
     @property
     def task(self) -> Task | None:
         """The task of the corpus's head; None if no labels are given."""
-        labels = tuple(Label(name, self.types[name]) for name in self.labels if name in self.types)
+        labels = tuple(
+            Label(name, self.types[name], self.curies.get(self.types[name]))
+            for name in self.labels
+            if name in self.types
+        )
         return Task(self.name, labels) if labels else None
 
 
@@ -106,10 +137,12 @@ def parse_entry(text: str, name: str, where: str) -> CatalogueEntry:
             {
                 "name": name,
                 "scheme": Scheme.IOBES,
-                "detects_scheme": "scheme" not in values,
+                "detects_scheme": "scheme" not in values
+                and values.get("layout", "columns") == "columns",
                 **values,
                 "labels": list(types),
                 "types": types,
+                "described_in": where,
                 "files": [{"split": split, **known} for split, known in files.items()],
             }
         )
@@ -125,14 +158,20 @@ def parse_entry(text: str, name: str, where: str) -> CatalogueEntry:
         ) from error
 
 
+def is_among_first(entry: CatalogueEntry) -> bool:
+    """Whether the known corpus `entry` is one that pubner began with."""
+    return entry.name in _FIRST
+
+
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Return every known corpus by name."""
+    """Return every known corpus by name, those that pubner began with first."""
     known = resources.files("training.corpora").joinpath("known")
+    files = {Path(file.name).stem: file for file in known.iterdir() if file.name.endswith(".toml")}
     return MappingProxyType(
         {
-            name: parse_entry(known.joinpath(f"{name}.toml").read_text("utf-8"), name, name)
-            for name in _ORDER
+            name: parse_entry(files[name].read_text("utf-8"), name, name)
+            for name in (*_FIRST, *sorted(files.keys() - set(_FIRST)))
         }
     )
 
@@ -153,7 +192,10 @@ def find_entry(name: str) -> CatalogueEntry | None:
     """Return the entry with the corpus name or folder `name` (case-insensitive), or None."""
     wanted = name.casefold()
     for entry in catalogue().values():
-        if wanted in (entry.name.casefold(), entry.folder.casefold()):
+        names = [entry.name.casefold()]
+        if entry.layout is LayoutName.COLUMNS:  # the others share a folder
+            names += [entry.folder.casefold(), Path(entry.folder).name.casefold()]
+        if wanted in names:
             return entry
     return None
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from schemas.errors import CorpusError
 from training.corpora.agreement import compare_splits
-from training.corpora.catalogue import CatalogueFile, Split, catalogue
-from training.corpora.corpus import Corpus, mention_count, open_corpus
+from training.corpora.catalogue import CatalogueFile, Split, Use, catalogue
+from training.corpora.corpus import Corpus, known_folder, mention_count, open_corpus
 from training.corpora.digests import file_blob_id
+from training.corpora.layouts.protocol import Oddity
+from training.corpora.layouts.table import LAYOUTS, LayoutName
 from training.corpora.schemes import Scheme
 from training.corpora.tsv import EMPTY, Problem, Sentence, detect_file_scheme, scan
 from training.reports.progress import Work
@@ -61,7 +63,8 @@ class CorpusReport:
     """The validation result of one corpus: its files, missing files, and whether it is trainable.
 
     `note` is the catalogue's reason why not, or the error that prevented reading it. `warnings` do
-    not prevent training.
+    not prevent training. With the `use` `evaluate` its terms forbid training. `suffix` follows the
+    split in the names of its files.
     """
 
     corpus: str
@@ -71,6 +74,8 @@ class CorpusReport:
     missing: tuple[str, ...]
     note: str
     warnings: tuple[Problem, ...] = ()
+    use: str = ""
+    suffix: str = ".tsv"
 
     @property
     def broken(self) -> bool:
@@ -79,16 +84,16 @@ class CorpusReport:
 
     @property
     def trainable(self) -> bool:
-        """Whether train and devel exist and are valid, and it is not known to be broken."""
+        """Whether train and devel exist and are valid, and neither flaws nor terms are known."""
         sound = {file.split for file in self.files if file.sound}
-        return not self.note and {Split.TRAIN, Split.DEVEL} <= sound
+        return not self.note and self.use != Use.EVALUATE and {Split.TRAIN, Split.DEVEL} <= sound
 
     @property
     def lacking(self) -> tuple[str, ...]:
         """The missing files that prevent training on an otherwise valid corpus."""
         there = {file.split for file in self.files}
         needed = (split for split in (Split.TRAIN, Split.DEVEL) if split not in there)
-        return () if self.broken else tuple(f"{split}.tsv" for split in needed)
+        return () if self.broken else tuple(f"{split}{self.suffix}" for split in needed)
 
 
 def check_corpora(
@@ -101,7 +106,7 @@ def check_corpora(
     :raises CorpusError: if there is nothing to check.
     """
     present = names or [
-        entry.name for entry in catalogue().values() if (root / entry.folder).is_dir()
+        entry.name for entry in catalogue().values() if known_folder(root, entry).is_dir()
     ]
     if not present:
         raise CorpusError(
@@ -123,10 +128,10 @@ def _check_named(root: Path, name: str) -> CorpusReport:
         return CorpusReport(name, str(root / name), "", (), (), str(error))
     present = [split for split in Split if os.path.lexists(corpus.path(split))]
     scanned = {split: _scan_file(corpus, split) for split in present}
-    files = {split: report for split, (report, _) in scanned.items()}
-    warnings: list[Problem] = []
+    files = {split: report for split, (report, _, _) in scanned.items()}
+    warnings = [problem for _, _, left_out in scanned.values() for problem in left_out]
     if all(not report.problem_count for report in files.values()):
-        for finding in compare_splits(corpus, {s: read for s, (_, read) in scanned.items()}):
+        for finding in compare_splits(corpus, {s: read for s, (_, read, _) in scanned.items()}):
             if not finding.breaks:
                 warnings.append(finding.problem)
                 continue
@@ -146,6 +151,8 @@ def _check_named(root: Path, name: str) -> CorpusReport:
         missing,
         entry.broken if entry is not None else "",
         tuple(warnings),
+        "" if entry is None else str(entry.use),
+        corpus.layout.suffix,
     )
 
 
@@ -154,21 +161,27 @@ def _with_problem(report: FileReport, problem: Problem) -> FileReport:
     return replace(report, problems=shown, problem_count=report.problem_count + 1, difference="")
 
 
-def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence, ...]]:
-    """Check the existing file of `split`; return its report and its valid sentences.
+def _scan_file(
+    corpus: Corpus, split: Split
+) -> tuple[FileReport, tuple[Sentence, ...], tuple[Problem, ...]]:
+    """Check the existing file of `split`; return its report, valid sentences, and what is left out.
 
     :raises CorpusError: if it cannot be read at all.
     """
     path = corpus.path(split)
     known = known_file(corpus, split)
-    if not path.is_file():
-        return _no_file(corpus, split), ()
+    if not corpus.has(split):
+        return _no_file(corpus, split), (), ()
+    left_out: list[Problem] = []
     sentences: list[Sentence] = []
     problem_count = 0
     problems: list[Problem] = []
-    for found in scan(path, corpus.scheme, corpus.labels):
+    for found in corpus.scan(split):
         if isinstance(found, Sentence):
             sentences.append(found)
+            continue
+        if isinstance(found, Oddity):
+            left_out.append(found.problem)
             continue
         problem_count += 1
         if len(problems) < SHOWN_PROBLEMS:
@@ -176,7 +189,7 @@ def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence
     if not sentences and not problem_count:
         problem_count = 1
         problems.append(Problem(path, 1, EMPTY))
-    if problem_count and corpus.labels is None:
+    if problem_count and corpus.labels is None and corpus.layout is LAYOUTS[LayoutName.COLUMNS]:
         problems[0] = _of_another_scheme(problems[0], corpus.scheme) or problems[0]
     mentions = sum(map(mention_count, sentences))
     blob = file_blob_id(path)
@@ -184,7 +197,7 @@ def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence
         corpus.name,
         str(split),
         path,
-        str(corpus.scheme),
+        _layout_name(corpus),
         len(sentences),
         mentions,
         blob,
@@ -193,19 +206,22 @@ def _scan_file(corpus: Corpus, split: Split) -> tuple[FileReport, tuple[Sentence
         problem_count,
         "" if problem_count else count_difference(known, len(sentences), mentions),
     )
-    return report, tuple(sentences)
+    return report, tuple(sentences), tuple(left_out)
 
 
 def _no_file(corpus: Corpus, split: Split) -> FileReport:
     """Return the report of a path that should be a corpus file and is not a regular file."""
     path = corpus.path(split)
     kind = irregular_kind(path) or ("a folder" if path.is_dir() else "a link to nowhere")
-    problem = Problem(path, 1, f"{kind}, where a file was expected")
+    expected = "a folder" if corpus.layout.folders else "a file"
+    if corpus.layout.folders and path.is_file():
+        kind = "a file"
+    problem = Problem(path, 1, f"{kind}, where {expected} was expected")
     return FileReport(
         corpus.name,
         str(split),
         path,
-        str(corpus.scheme),
+        _layout_name(corpus),
         0,
         0,
         "",
@@ -214,6 +230,13 @@ def _no_file(corpus: Corpus, split: Split) -> FileReport:
         1,
         "",
     )
+
+
+def _layout_name(corpus: Corpus) -> str:
+    """Return the tag scheme, or the layout where there are no tags."""
+    if corpus.entry is None or corpus.entry.layout is LayoutName.COLUMNS:
+        return str(corpus.scheme)
+    return str(corpus.entry.layout)
 
 
 def _of_another_scheme(first: Problem, common: Scheme) -> Problem | None:
@@ -263,6 +286,7 @@ def report_json(reports: Sequence[CorpusReport]) -> dict[str, Any]:
                 "licence": report.licence,
                 "broken": report.broken,
                 "trainable": report.trainable,
+                **({"use": report.use} if report.use == Use.EVALUATE else {}),
                 "note": report.note,
                 "missing": list(report.missing),
                 "warnings": [_problem_json(warning) for warning in report.warnings],

@@ -59,7 +59,10 @@ class Fetcher:
         """
         for entry in entries:
             if not entry.fetched:
-                raise CorpusError(f"corpus {entry.name!r} is not fetched: {entry.broken}")
+                raise CorpusError(
+                    f"corpus {entry.name!r} is not fetched: "
+                    f"{entry.broken or f'its files come from {entry.url}, in another form'}"
+                )
         return [self._put(entry, file, root) for entry in entries for file in entry.files]
 
     def _put(self, entry: CatalogueEntry, file: CatalogueFile, root: Path) -> FetchedFile:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from schemas.errors import CorpusError
+from schemas.entity_types import KNOWN_TYPES, EntityType, near_miss
+from schemas.errors import CorpusError, RecordError
 from schemas.tags import split_tag
-from schemas.tasks import EntityType, Label, Task
+from schemas.tasks import Label, Task
 from training.corpora.corpus import Corpus
 from training.corpora.tsv import Sentence
 
@@ -14,7 +15,7 @@ def label_key(label: str) -> str:
     return "".join(filter(str.isalnum, label.lower()))
 
 
-_KNOWN: dict[str, EntityType] = {label_key(kind.value): kind for kind in EntityType} | {
+_KNOWN: dict[str, EntityType] = {label_key(kind): kind for kind in KNOWN_TYPES} | {
     "drug": EntityType.CHEMICAL,
     "chem": EntityType.CHEMICAL,
     "cell": EntityType.CELL_TYPE,
@@ -22,22 +23,42 @@ _KNOWN: dict[str, EntityType] = {label_key(kind.value): kind for kind in EntityT
 
 
 def entity_type_of(label: str) -> EntityType | None:
-    """Return the entity type that `label` names; None if it matches none."""
-    return _KNOWN.get(label_key(label))
+    """Return the entity type that `label` names: a known one, else a type of its own.
+
+    None if it cannot name one.
+    """
+    known = _KNOWN.get(label_key(label))
+    if known is not None:
+        return known
+    try:
+        return EntityType(label)
+    except RecordError:
+        return None
 
 
 def unknown_type(label: str) -> str:
-    """Return the error text for a `label` that matches no entity type."""
+    """Return the error text for a `label` that cannot name an entity type."""
     return (
-        f"the label {label!r} matches none of the entity types {', '.join(EntityType)}; rename it "
-        "to one of them"
+        f"the label {label!r} cannot name an entity type; rename it to one, such as "
+        f"{', '.join(list(KNOWN_TYPES)[:8])}, or map it to one under [labels] of a TOML file"
+    )
+
+
+def type_hint(label: str, kind: EntityType) -> str | None:
+    """Return a warning if the entity type of `label` looks like a misspelt known one."""
+    meant = near_miss(kind)
+    if meant is None:
+        return None
+    return (
+        f"the label {label!r} has the entity type {str(kind)!r}, which is not a known one; did you "
+        f"mean {meant}?"
     )
 
 
 def task_of(corpus: Corpus, sentences: Iterable[Sentence]) -> Task:
     """Return the task of a corpus: as described, else with the labels that `sentences` use.
 
-    :raises CorpusError: if a label matches no entity type, or there is no mention.
+    :raises CorpusError: if a label cannot name an entity type, or there is no mention.
     """
     described = None if corpus.entry is None else corpus.entry.task
     return described or corpus_task(corpus.name, sentences)
@@ -46,7 +67,7 @@ def task_of(corpus: Corpus, sentences: Iterable[Sentence]) -> Task:
 def corpus_task(name: str, sentences: Iterable[Sentence]) -> Task:
     """Return a task named `name` with the labels that `sentences` use, in alphabetic order.
 
-    :raises CorpusError: if a label matches no entity type, or there is no mention.
+    :raises CorpusError: if a label cannot name an entity type, or there is no mention.
     """
     labels = sorted(
         {split_tag(tag)[1] for sentence in sentences for tag in sentence.tags if tag != "O"}

@@ -20,13 +20,19 @@ EMPTY = "no sentence: the file is empty"
 class Sentence:
     """A sentence of a corpus: its words, their IOBES tags, and its first line in the file.
 
-    `starts_document` is True if a `-DOCSTART-` line precedes it.
+    `starts_document` is True if a `-DOCSTART-` line precedes it. `document` is the name of the
+    document that it was cut from; empty in a file of words and tags.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     line: int
     starts_document: bool = False
+    document: str = ""
+
+    def line_of(self, word: int) -> int:
+        """Return the line of the word with the index `word`: that of the document if it has one."""
+        return self.line if self.document else self.line + word
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Sentences that summarise the figures of an error analysis."""
 
-from schemas.tasks import EntityType
+import re
+
 from training.evaluation.errors import ERRORS, Edge, Outcome
 from training.evaluation.errors_analysis import HeadErrors, Tally
 from training.reports.pages import percent
@@ -15,23 +16,20 @@ NAMES = {
 }
 """The name of each class on the page."""
 
-_NOUNS = {
-    EntityType.GENE: "gene",
-    EntityType.PROTEIN: "protein",
-    EntityType.DNA: "DNA",
-    EntityType.RNA: "RNA",
-    EntityType.CELL_LINE: "cell line",
-    EntityType.CELL_TYPE: "cell type",
-    EntityType.CHEMICAL: "chemical",
-    EntityType.DISEASE: "disease",
-}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+|\d+")
 _FEW = 30
 """The minimum number of mentions for a finding."""
 
 
+def noun(entity_type: str) -> str:
+    """Return an entity type as words, such as `cell line` for `CellLine`; acronyms stay."""
+    words = _WORD.findall(entity_type)
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words)
+
+
 def mentions_of(head: HeadErrors) -> str:
     """Return the kind of mentions of a head, such as `chemical and disease mentions`."""
-    nouns = list(dict.fromkeys(_NOUNS[label.entity_type] for label in head.task.labels))
+    nouns = list(dict.fromkeys(noun(label.entity_type) for label in head.task.labels))
     return f"{_listed(nouns)} mentions"
 
 

@@ -1,7 +1,6 @@
 """Export of trained weights as a checkpoint: fp16 safetensors, tokeniser, config, manifest last."""
 
 import copy
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -49,12 +48,12 @@ def fp16_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def corpus_entry(name: str, split: str, path: Path, sentences: Sequence[Sentence]) -> CorpusEntry:
-    """Describe the corpus file at `path` for the manifest."""
+def corpus_entry(name: str, split: str, sha256: str, sentences: Sequence[Sentence]) -> CorpusEntry:
+    """Describe a split with the digest `sha256` for the manifest."""
     return CorpusEntry(
         name=name,
         split=split,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=sha256,
         sentences=len(sentences),
         mentions=sum(mention_count(sentence) for sentence in sentences),
     )

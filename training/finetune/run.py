@@ -119,12 +119,17 @@ def load_training_corpora(
 
 def _load(root: Path, name: str, log: Callable[[str], None]) -> LoadedCorpus:
     corpus = open_corpus(root, name)
-    splits = {split: corpus.sentences(split) for split in (Split.TRAIN, Split.DEVEL)}
+    corpus.require_trainable()
+    read = {split: corpus.read(split) for split in (Split.TRAIN, Split.DEVEL)}
+    splits = {split: sentences for split, (sentences, _) in read.items()}
     findings = compare_splits(corpus, splits)
     broken = [str(finding.problem) for finding in findings if finding.breaks]
     if broken:
         more = f" (the first of {len(broken):,} problems)" if len(broken) > 1 else ""
         raise CorpusError(f"{broken[0]}{more}; see: pubner corpora check")
+    for _, left_out in read.values():
+        for problem in left_out:
+            log(f"Warning: {problem}.")
     for finding in findings:
         log(f"Warning: {finding.problem}.")
     for split, sentences in splits.items():
@@ -138,7 +143,7 @@ def _load(root: Path, name: str, log: Callable[[str], None]) -> LoadedCorpus:
         task,
         train_sentences,
         DevelSet(task, devel_sentences),
-        corpus_entry(corpus.name, "train", corpus.path(Split.TRAIN), train_sentences),
+        corpus_entry(corpus.name, "train", corpus.sha256(Split.TRAIN), train_sentences),
     )
 
 

@@ -1,11 +1,12 @@
 """The canary: compares the mentions of two checkpoints in the same recent citations."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from schemas.entity_types import KNOWN_TYPES, EntityType
 from schemas.records import Mention, Span
-from schemas.tasks import EntityType, Task
+from schemas.tasks import Task
 from training.evaluation.errors import Comparison, Outcome, compare_spans
 from training.evaluation.predict import Annotator
 from training.gate.sample import CanaryCitation, CanarySample, evenly
@@ -150,8 +151,8 @@ class _Counts:
         self._tasks = tasks
         self._compared = compared
         self._changed = self._mentions = self._changed_mentions = 0
-        self._counts: dict[EntityType, Counter[str]] = {kind: Counter() for kind in EntityType}
-        self._candidates: dict[EntityType, list[Example]] = {kind: [] for kind in EntityType}
+        self._counts: dict[EntityType, Counter[str]] = defaultdict(Counter)
+        self._candidates: dict[EntityType, list[Example]] = defaultdict(list)
 
     def add(self, citation: CanaryCitation, heads: Mapping[str, Sequence[Comparison]]) -> None:
         present: set[EntityType] = set()
@@ -200,6 +201,7 @@ class _Counts:
             self._counts[kind][column] += one.outcome != Outcome.CORRECT
 
     def report(self, sample: CanarySample) -> CanaryReport:
+        kinds = sorted(self._counts, key=_report_order)
         return CanaryReport(
             sample=sample,
             compared=self._compared,
@@ -207,13 +209,22 @@ class _Counts:
             mentions=self._mentions,
             changed_mentions=self._changed_mentions,
             types=tuple(
-                TypeChange(kind, **{one.name: found[one.name] for one in fields(TypeChange)[1:]})
-                for kind, found in self._counts.items()
-                if found["citations"]
+                TypeChange(
+                    kind,
+                    **{one.name: self._counts[kind][one.name] for one in fields(TypeChange)[1:]},
+                )
+                for kind in kinds
             ),
             examples=tuple(
                 one
-                for found in self._candidates.values()
+                for kind in kinds
+                if (found := self._candidates[kind])
                 for one in evenly(found, min(EXAMPLES_PER_TYPE, len(found)))
             ),
         )
+
+
+def _report_order(kind: EntityType) -> tuple[int, str]:
+    """Sort known types as in their table, and then the others by name."""
+    known = tuple(KNOWN_TYPES)
+    return (known.index(kind) if kind in KNOWN_TYPES else len(known), kind)

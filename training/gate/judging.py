@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.tasks import EntityType, Task
+from schemas.entity_types import EntityType
+from schemas.tasks import Task
 from training.gate.canary import CanaryReport
 from training.gate.limits import Limits
 from training.gate.measuring import SetComparison, SpeedComparison

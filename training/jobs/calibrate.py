@@ -159,6 +159,7 @@ def _read_devel(
             raise SettingsError(
                 f"the checkpoint has no head for the corpus {name!r}; it has {', '.join(heads)}"
             )
+        corpus.require_trainable()
         task, sentences = heads[corpus.name], corpus.sentences(Split.DEVEL)
         require_labels(task, sentences)
         if not any(map(mention_count, sentences)):

@@ -145,7 +145,7 @@ def _read_training(
     return {
         task.name: training_mentions(corpus.sentences(Split.TRAIN))
         for task, corpus in _open_corpora(settings, tasks)
-        if corpus.path(Split.TRAIN).is_file()
+        if corpus.has(Split.TRAIN)
     }
 
 

@@ -167,12 +167,13 @@ def read_corpus(root: Path, name: str) -> tuple[list[Passage], TextSource]:
     :raises CorpusError: if the corpus is unknown, missing, or has a problem.
     """
     corpus = open_corpus(root, name)
+    corpus.require_trainable()
     sentences = corpus.sentences(Split.TRAIN)
     passages = [
         Passage(sentence_text(sentence.words)[0], number == 0 or sentence.starts_document)
         for number, sentence in enumerate(sentences)
     ]
-    digest = file_digest(corpus.path(Split.TRAIN))
+    digest = corpus.sha256(Split.TRAIN)
     return passages, TextSource(corpus.name, "corpus, training split", digest, len(passages))
 
 

@@ -34,7 +34,7 @@ from training.reports.progress import Work, show_work
 from training.retraining.record import Round
 from training.settings.retrain import ACTIVE, RetrainSettings
 from training.settings.train import STATE, TrainSettings
-from worker.checkpoint.folder import MANIFEST, file_digest, read_manifest
+from worker.checkpoint.folder import MANIFEST, read_manifest
 from worker.checkpoint.reference import write_reference
 from worker.cli.command import write_json
 from worker.drift.tally import reference_of
@@ -216,9 +216,9 @@ def _check(job: Job, plan: Plan) -> dict[str, dict[str, str]]:
     corpora = [open_corpus(job.root, name) for name in plan.corpora]
     digests = {
         corpus.name: {
-            str(split): file_digest(corpus.path(split))
+            str(split): corpus.sha256(split)
             for split in (Split.TRAIN, Split.DEVEL)
-            if corpus.path(split).is_file()
+            if corpus.has(split)
         }
         for corpus in corpora
     }

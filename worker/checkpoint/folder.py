@@ -187,7 +187,8 @@ def task_entries(tasks: Sequence[Task]) -> tuple[TaskEntry, ...]:
         TaskEntry(
             name=task.name,
             labels=tuple(
-                LabelEntry(name=label.name, entity_type=label.entity_type) for label in task.labels
+                LabelEntry(name=label.name, entity_type=label.entity_type, curie=label.own_curie)
+                for label in task.labels
             ),
         )
         for task in tasks

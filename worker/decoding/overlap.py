@@ -33,7 +33,7 @@ def _rivals(mentions: Sequence[Mention]) -> Iterator[list[int]]:
         range(len(mentions)), key=[_type_and_start(m) for m in mentions].__getitem__
     ):
         mention = mentions[number]
-        if mention.entity_type is kind and mention.start < reach:
+        if mention.entity_type == kind and mention.start < reach:
             rivals.append(number)
             reach = max(reach, mention.end)
             continue

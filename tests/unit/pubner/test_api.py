@@ -140,6 +140,17 @@ def test_a_notebook_shows_a_document_in_colour_and_safely(checkpoint: Path) -> N
     assert "<b>" not in shown
 
 
+def test_each_type_has_a_colour_of_its_own_in_a_notebook() -> None:
+    def shown(kind: str) -> str:
+        mention = pubner.Mention("x", kind, kind, 0, 1, "a", 0.5, preferred=True)
+        html = pubner.Document("a", (mention,))._repr_html_()
+        return html.split("background:")[1].split(";")[0]
+
+    assert shown("Disease") == "#ffb3b3"
+    assert shown("Planet") == shown("Planet") != shown("Symptom")
+    assert shown("Planet").startswith("hsl(")
+
+
 def test_documents_as_tables(checkpoint: Path) -> None:
     documents = pubner.load(str(checkpoint), device="cpu").annotate(TEXTS)
     table = pubner.to_arrow(documents)

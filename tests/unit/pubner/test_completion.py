@@ -53,7 +53,7 @@ def offered(scripts: Path, *words: str) -> list[str]:
         (("pubner", "an"), ["annotate"]),
         (("pubner", "--v"), ["--version"]),
         (("pubner", "checkpoint", "p"), ["publish", "promote"]),
-        (("pubner", "corpora", ""), ["fetch", "check", "--help"]),
+        (("pubner", "corpora", ""), ["fetch", "check", "split", "leaks", "--help"]),
         (("pubner", "annotate", "--js"), ["--json"]),
         (("pubner", "annotate", "in.xml", "--no-st"), ["--no-store-text"]),
         (("pubner", "annotate", "--runner", ""), list(KNOWN)),

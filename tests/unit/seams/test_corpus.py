@@ -73,13 +73,23 @@ def test_what_the_file_leaves_out_is_taken_from_the_folder(tmp_path: Path) -> No
             'scheme = "BILOU"',
             r"described\.toml: scheme: Input should be 'IOB1'",
         ),
-        ('"Disease"', '"Symptom"', r"described\.toml: types\.symptom: Input should be 'Gene'"),
+        (
+            '"Disease"',
+            '"Symptom, new"',
+            r"described\.toml: types\.symptom: .*'Symptom, new' cannot name an entity type",
+        ),
+        (
+            "[files.train]",
+            '[curies]\nSymptom = "no curie"\n\n[files.train]',
+            r"described\.toml: curies\.Symptom: .*'no curie' is not a CURIE such as biolink",
+        ),
         ("sentences = 24", "sentence = 24", r"files\.0\.sentence: Unexpected keyword argument"),
         ("[files.train]", "[files.dev]", r"files\.0\.split: Input should be 'train'"),
         ('folder = "files"', "", r"described\.toml: folder: "),
         ("[labels]", "[labels", r"described\.toml is not valid TOML"),
         ("[files.test]", "", None),
         ('symptom = "Disease"', "", None),
+        ('"Disease"', '"Symptom"', None),
     ],
 )
 def test_a_description_with_a_mistake_is_refused(
@@ -91,6 +101,30 @@ def test_a_description_with_a_mistake_is_refused(
         return
     with pytest.raises(CorpusError, match=says):
         open_corpus(corpus.parent, str(corpus))
+
+
+def test_a_type_of_its_own_gets_a_meaning(corpus: Path) -> None:
+    changed = DESCRIPTION.replace('"Disease"', '"Symptom"')
+    corpus.write_text(changed.replace("[files.train]", '[curies]\nSymptom = "HP:1"\n[files.train]'))
+    (label,) = task_of(open_corpus(corpus.parent, str(corpus)), ()).labels
+    assert (label.entity_type, label.curie) == ("Symptom", "HP:1")
+    corpus.write_text(changed)
+    (label,) = task_of(open_corpus(corpus.parent, str(corpus)), ()).labels
+    assert (label.entity_type, label.curie) == ("Symptom", None)
+
+
+@pytest.mark.parametrize(("kind", "meant"), [("Desease", "Disease"), ("disease", "Disease")])
+def test_a_misspelt_type_is_hinted_at(
+    corpus: Path, capsys: pytest.CaptureFixture[str], kind: str, meant: str
+) -> None:
+    corpus.write_text(DESCRIPTION.replace('"Disease"', f'"{kind}"'))
+    assert main(["corpora", "check", "--corpus", str(corpus)]) == 0
+    shown = capsys.readouterr().out
+    assert f"described.toml, line 1: the label 'symptom' has the entity type '{kind}'" in shown
+    assert f"did you mean {meant}?" in shown
+    corpus.write_text(DESCRIPTION.replace('"Disease"', '"Symptom"'))
+    assert main(["corpora", "check", "--corpus", str(corpus)]) == 0
+    assert "did you mean" not in capsys.readouterr().out
 
 
 def test_labels_that_are_no_table_are_refused(corpus: Path) -> None:

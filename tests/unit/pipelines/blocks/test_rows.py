@@ -9,8 +9,8 @@ from pipelines.blocks.elements import AnnotatedBlock, AnnotatedCitation, BlockHe
 from pipelines.blocks.keys import BlockKey
 from pipelines.blocks.refusals import refuse_unstorable
 from pipelines.blocks.rows import Columns, block_rows
+from schemas.entity_types import KNOWN_TYPES, EntityType
 from schemas.records import Annotation, Citation, Mention, Section, Stage, text_digest
-from schemas.tasks import EntityType
 from tests.support.blocks import NOW
 
 TITLES = st.sampled_from(["", "BRCA1", "β 🧬", "\ud800"])
@@ -33,7 +33,7 @@ def items(draw: st.DrawFn) -> AnnotatedCitation:
         Mention(
             task=draw(st.sampled_from("ab")),
             label="L",
-            entity_type=draw(st.sampled_from(EntityType)),
+            entity_type=draw(st.sampled_from([*KNOWN_TYPES, EntityType("Body-part")])),
             start=start,
             end=end,
             score=0.5,

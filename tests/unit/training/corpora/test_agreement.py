@@ -70,9 +70,9 @@ SPLIT_OTHERWISE = DEVEL.replace("-Disease", "-disease")
             "the label 'chemical' is spelled 'Chemical' elsewhere",
         ),
         (
-            {"train": changed(TRAIN, 2, "helps\tB-Verb"), "devel": DEVEL},
+            {"train": changed(TRAIN, 2, "helps\tB-a/verb"), "devel": DEVEL},
             ["train:2"],
-            "the label 'Verb' matches none of the entity types",
+            "the label 'a/verb' cannot name an entity type",
         ),
         (
             {

@@ -239,8 +239,9 @@ def test_an_encoder_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_user_corpus_becomes_a_task() -> None:
     task: Task = corpus_task("mine", sentences("Gene", "x"))
     assert task.label_names == ("Gene",)
-    with pytest.raises(CorpusError, match="matches none of the entity types"):
-        corpus_task("mine", sentences("Planet", "x"))
+    with pytest.raises(CorpusError, match="cannot name an entity type"):
+        corpus_task("mine", sentences("a planet", "x"))
+    assert corpus_task("mine", sentences("Planet", "x")).labels[0].entity_type == "Planet"
     with pytest.raises(CorpusError, match="no mention at all"):
         corpus_task("mine", [Sentence(("a",), ("O",), 1)])
 

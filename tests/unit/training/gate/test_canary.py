@@ -2,7 +2,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.records import Annotation, Mention
-from schemas.tasks import TASKS, EntityType, Task
+from schemas.tasks import TASKS, EntityType, Label, Task
 from training.evaluation.errors import Outcome
 from training.gate.canary import EXAMPLES_PER_TYPE, TypeChange, compare_canary
 from training.gate.page import snippets
@@ -76,6 +76,24 @@ def test_another_label_counts_for_both_entity_types() -> None:
         EntityType.DNA: (0, 1, 1),
     }
     assert (report.mentions, report.changed_mentions) == (1, 1)
+
+
+def test_types_that_no_table_knows_are_compared_after_the_known_ones() -> None:
+    labels = (
+        Label("b", EntityType("Zebra")),
+        Label("a", EntityType("Ant")),
+        *TASKS["bc2gm"].labels,
+    )
+    task = Task("own", labels)
+    active = Scripted((task,), {TEXT: [("own", "b", 0, 5), ("own", "GENE", 40, 45)]})
+    candidate = Scripted((task,), {TEXT: [("own", "a", 0, 5), ("own", "GENE", 40, 45)]})
+    report = compare_canary(sample(TEXT), candidate, active)
+    assert [(kind.entity_type, kind.altered) for kind in report.types] == [
+        ("Gene", 0),
+        ("Ant", 1),
+        ("Zebra", 1),
+    ]
+    assert [one.entity_type for one in report.examples] == ["Ant", "Zebra"]
 
 
 def test_an_example_tells_the_changes_of_its_own_type() -> None:

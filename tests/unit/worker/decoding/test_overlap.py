@@ -13,7 +13,7 @@ from worker.decoding.overlap import mark_preferred
 def mention(
     start: int, end: int, score: float, kind: EntityType = EntityType.DISEASE, task: str = "a"
 ) -> Mention:
-    return Mention(task, kind.value, kind, start, end, score, True, "id")
+    return Mention(task, str(kind), kind, start, end, score, True, "id")
 
 
 def test_the_more_probable_of_two_overlapping_ones_is_preferred() -> None:

@@ -41,6 +41,7 @@ from worker.readers.failures import MAX_RECORD_BYTES, Failure, parse_record
 from worker.readers.fields import checked_pmid, checked_version
 from worker.readers.framing import Framer
 from worker.readers.namespaces import parse_elements, remove_namespaces
+from worker.readers.xml_parser import safe_parser
 
 _XML_SPACE: Final = " \t\r\n"
 _LARGE_BYTES: Final = 2**20
@@ -90,35 +91,18 @@ def read_pubmed_xml(
     malformed, refers to an entity, or has no valid PMID becomes a failure.
     """
     framer = Framer(chunks, max_record_bytes=max_record_bytes)
-    parser, encoding = _parser(framer.encoding), framer.encoding
+    parser, encoding = safe_parser(framer.encoding), framer.encoding
     for frame in framer:
         if isinstance(frame, Failure):
             yield frame
             continue
         if framer.encoding != encoding:
-            parser, encoding = _parser(framer.encoding), framer.encoding
+            parser, encoding = safe_parser(framer.encoding), framer.encoding
         found = parse_record(partial(_read, frame.data, parser), frame.data)
         if isinstance(found, list):
             yield from found
         else:
             yield found
-
-
-def _parser(encoding: str) -> etree.XMLParser:
-    """Return a parser that expands nothing, fetches nothing and keeps libxml2's size limits.
-
-    Without `huge_tree` a text may have 10 MB and elements may nest 256 deep.
-    """
-    return etree.XMLParser(
-        encoding=encoding,
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-        collect_ids=False,
-    )
 
 
 def _check_elements(data: bytes) -> None:

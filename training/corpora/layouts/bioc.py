@@ -25,6 +25,7 @@ from training.corpora.layouts.documents import (
 )
 from training.corpora.layouts.files import read_bytes
 from training.corpora.tsv import Problem
+from worker.readers.xml_parser import safe_parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +80,7 @@ def _document(name: str, number: int, passages: Iterable[_Passage]) -> Document:
 
 
 def _xml_documents(content: bytes) -> Iterator[etree._Element]:
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-        collect_ids=False,
-    )
-    root = etree.fromstring(content, parser)
+    root = etree.fromstring(content, safe_parser())
     if root.tag != "collection":
         raise RecordError(f"the root is <{root.tag!s:.40}>; <collection> was expected")
     yield from root.iterchildren("document")

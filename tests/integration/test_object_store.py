@@ -1,7 +1,6 @@
 """Output to S3, against a real server: runs, interruptions, writers that race."""
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from schemas.errors import OutputError
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, rows
 from tests.support.commands import run_pubner, start_pubner
+from tests.support.object_servers import running, skip_without_go
 from tests.support.parts import KEY, SIZE, part, writer_to
 from tests.support.s3 import S3Server, count_files, download, versions
 from tests.support.services import Kafka
@@ -32,14 +32,9 @@ NAME = "topic-0-000000000000.parquet"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """The one server of these tests; each takes a prefix of its own."""
-    if shutil.which("go") is None and not os.environ.get("CI"):
-        pytest.skip("go is not installed: it is needed to build the S3 server")
-    found = S3Server(tmp_path_factory.mktemp("s3"))
-    try:
-        found.up()
+    skip_without_go()
+    with running(S3Server(tmp_path_factory.mktemp("s3"))) as found:
         yield found
-    finally:
-        found.down()
 
 
 @pytest.fixture

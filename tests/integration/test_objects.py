@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from schemas.errors import ConflictError, OutputError
 from tests.support.annotating import annotate, articles, check_output, pubmed_xml
 from tests.support.blocks import all_rows, rows
 from tests.support.gcs import GcsServer
+from tests.support.object_servers import running, skip_without_go
 from tests.support.parts import KEY, SIZE, part, writer_to
 from tests.support.s3 import S3Server, download, versions
 from tests.support.services import run_local
@@ -50,14 +50,10 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """One server of each kind; each test takes a prefix of its own."""
-    if request.param is not Disk and shutil.which("go") is None and not os.environ.get("CI"):
-        pytest.skip("go is not installed: it is needed to build the servers")
-    found = request.param(tmp_path_factory.mktemp("objects"))
-    try:
-        found.up()
+    if request.param is not Disk:
+        skip_without_go()
+    with running(request.param(tmp_path_factory.mktemp("objects"))) as found:
         yield found
-    finally:
-        found.down()
 
 
 @pytest.fixture

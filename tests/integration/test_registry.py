@@ -1,7 +1,5 @@
 """The checkpoint registry in real object stores: S3 and Google Cloud Storage."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +10,7 @@ from pubner import cli
 from schemas.errors import CheckpointError, OutputError, RegistryError
 from tests.support.crash_injection import CrashAt, CrashError, SteppedObjects
 from tests.support.gcs import GcsServer
+from tests.support.object_servers import running, skip_without_go
 from tests.support.registries import (
     moment,
     move,
@@ -31,14 +30,9 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[S3Server | GcsServer]:
     """One server of each kind; each test takes a prefix of its own."""
-    if shutil.which("go") is None and not os.environ.get("CI"):
-        pytest.skip("go is not installed: it is needed to build the servers")
-    found = request.param(tmp_path_factory.mktemp("store"))
-    try:
-        found.up()
+    skip_without_go()
+    with running(request.param(tmp_path_factory.mktemp("store"))) as found:
         yield found
-    finally:
-        found.down()
 
 
 @pytest.fixture
